@@ -1,0 +1,233 @@
+//! How a line looks. Everything a client sent is escaped: control characters, quotes and
+//! backslashes never reach the log as they are.
+
+use super::AccessRecord;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The form of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One JSON object a line; members that do not apply are left out.
+    Json,
+    /// The combined form of web servers.
+    Combined,
+}
+
+impl Form {
+    /// Appends the line of `record`. Writing to a Vec cannot fail, so results are dropped.
+    pub(super) fn line(self, record: &AccessRecord, out: &mut Vec<u8>) {
+        match self {
+            Form::Json => json(record, out),
+            Form::Combined => combined(record, out),
+        }
+        out.push(b'\n');
+    }
+
+    /// Appends a line that tells of `dropped` missing ones.
+    pub(super) fn gap(self, now: SystemTime, dropped: u64, out: &mut Vec<u8>) {
+        let now = Civil::from(now);
+        let _ = match self {
+            Form::Json => {
+                let time = now.rfc3339();
+                writeln!(out, "{{\"time\":\"{time}\",\"dropped_lines\":{dropped}}}")
+            }
+            Form::Combined => {
+                let time = now.common_log();
+                writeln!(out, "- - - [{time}] \"-\" 0 0 \"-\" \"{dropped} lines dropped\"")
+            }
+        };
+    }
+}
+
+fn json(record: &AccessRecord, out: &mut Vec<u8>) {
+    let outcome = &record.outcome;
+    let _ = write!(out, "{{\"time\":\"{}\"", Civil::from(record.time).rfc3339());
+    let _ = write!(out, ",\"peer\":\"{}\"", record.peer.ip());
+    json_text(out, "method", record.method.as_bytes());
+    json_text(out, "host", record.host.as_bytes());
+    json_text(out, "target", record.target.as_bytes());
+    json_text(out, "protocol", record.protocol.as_bytes());
+    let _ = write!(out, ",\"status\":{},\"bytes\":{}", record.status.as_u16(), record.bytes);
+    let _ = write!(out, ",\"cache\":\"{}\"", outcome.handling.word());
+    if let Some(status) = outcome.fwd_status {
+        let _ = write!(out, ",\"fwd_status\":{}", status.as_u16());
+    }
+    if let Some(ttl) = outcome.ttl {
+        let _ = write!(out, ",\"ttl\":{ttl}");
+    }
+    let _ = write!(out, ",\"stored\":{},\"collapsed\":{}", outcome.stored, outcome.collapsed);
+    if let Some(detail) = outcome.detail {
+        json_text(out, "detail", detail.as_bytes());
+    }
+    if let Some(upstream) = record.upstream {
+        let _ = write!(out, ",\"upstream_ms\":{}", Millis(upstream));
+    }
+    let _ = write!(out, ",\"total_ms\":{}", Millis(record.total));
+    for (name, value) in [("user_agent", &record.user_agent), ("referer", &record.referer)] {
+        if let Some(value) = value {
+            json_text(out, name, value);
+        }
+    }
+    if let Some(hash) = record.key_hash {
+        let _ = write!(out, ",\"key\":\"{hash:032x}\"");
+    }
+    if let Some(trace_id) = record.traceparent.as_deref().and_then(trace_id) {
+        json_text(out, "trace_id", trace_id.as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// Appends `,"name":"value"`, the value escaped (RFC 8259 §7; DEL, C1 controls and the line
+/// separators of Unicode too, which some readers take for the end of a line). What is not UTF-8
+/// becomes U+FFFD.
+fn json_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let _ = write!(out, ",\"{name}\":\"");
+    for character in String::from_utf8_lossy(value).chars() {
+        let _ = match character {
+            '"' | '\\' => write!(out, "\\{character}"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                write!(out, "\\u{:04x}", u32::from(c))
+            }
+            c => write!(out, "{c}"),
+        };
+    }
+    out.push(b'"');
+}
+
+fn combined(record: &AccessRecord, out: &mut Vec<u8>) {
+    let time = Civil::from(record.time).common_log();
+    let _ = write!(out, "{} - - [{time}] \"", record.peer.ip());
+    combined_text(out, record.method.as_bytes());
+    out.push(b' ');
+    combined_text(out, record.target.as_bytes());
+    let _ = write!(out, " {}\" {} {}", record.protocol, record.status.as_u16(), record.bytes);
+    for value in [&record.referer, &record.user_agent] {
+        out.extend_from_slice(b" \"");
+        combined_text(out, value.as_deref().unwrap_or(b"-"));
+        out.push(b'"');
+    }
+}
+
+/// Appends `value` with `\xHH` for quotes, backslashes and all that is not printable ASCII.
+fn combined_text(out: &mut Vec<u8>, value: &[u8]) {
+    for byte in value {
+        match byte {
+            b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
+                let _ = write!(out, "\\x{byte:02X}");
+            }
+            plain => out.push(*plain),
+        }
+    }
+}
+
+/// The trace id of a `traceparent` (W3C Trace Context §3.2): 32 lower-case hex digits, not zero.
+fn trace_id(traceparent: &[u8]) -> Option<&str> {
+    let mut parts = std::str::from_utf8(traceparent).ok()?.split('-');
+    let (version, id) = (parts.next()?, parts.next()?);
+    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let valid = version.len() == 2 && hex(version) && version != "ff" && id.len() == 32 && hex(id);
+    (valid && id.bytes().any(|b| b != b'0')).then_some(id)
+}
+
+/// A duration in milliseconds, to the microsecond.
+struct Millis(Duration);
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+}
+
+/// A time of the proleptic Gregorian calendar, UTC.
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    /// Seconds of the day.
+    second: u64,
+    millis: u32,
+}
+
+impl From<SystemTime> for Civil {
+    fn from(time: SystemTime) -> Civil {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Counted from 0000-03-01, so that the leap day ends a year, and in eras of 400 years.
+        let days = since.as_secs() / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let leap_days = day_of_era / 1_460 + day_of_era / 146_096 - day_of_era / 36_524;
+        let year_of_era = (day_of_era - leap_days) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * day_of_year + 2) / 153;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        Civil {
+            year: era * 400 + year_of_era + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * from_march + 2) / 5 + 1,
+            second: since.as_secs() % 86_400,
+            millis: since.subsec_millis(),
+        }
+    }
+}
+
+impl Civil {
+    /// `2026-11-21T20:43:30.007Z`
+    fn rfc3339(&self) -> String {
+        let Civil { year, month, day, second: s, millis } = self;
+        let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+
+    /// `21/Nov/2026:20:43:30 +0000`
+    fn common_log(&self) -> String {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let Civil { year, month, day, second: s, .. } = self;
+        let month = MONTHS[(*month as usize - 1) % 12];
+        let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
+        format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_agree_with_http_dates() {
+        for secs in [0, 68_169_600, 951_782_399, 951_782_400, 4_107_542_399, 253_402_300_799] {
+            let time = UNIX_EPOCH + Duration::from_millis(secs * 1000 + 7);
+            let civil = Civil::from(time);
+            let log = civil.common_log();
+            // Sun, 06 Nov 1994 08:49:37 GMT against 06/Nov/1994:08:49:37 +0000
+            let http = httpdate::fmt_http_date(time).replace(" GMT", " +0000");
+            let words: String = log.replacen(['/', ':'], " ", 3);
+            assert_eq!(&http[5..], words, "{secs}");
+            assert!(civil.rfc3339().ends_with(".007Z"));
+            assert_eq!(civil.rfc3339()[11..19], log[12..20]);
+        }
+        let leap_day = Civil::from(UNIX_EPOCH + Duration::from_secs(951_782_400));
+        assert_eq!(leap_day.rfc3339(), "2000-02-29T00:00:00.000Z");
+    }
+
+    #[test]
+    fn only_valid_trace_ids_are_taken() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let of = |version: &str, id: &str| {
+            trace_id(format!("{version}-{id}-00f067aa0ba902b7-01").as_bytes()).map(str::to_owned)
+        };
+        assert_eq!(of("00", id), Some(id.to_owned()));
+        for (version, wrong) in [
+            ("ff", id),
+            ("0", id),
+            ("00", &id.to_uppercase()),
+            ("00", &id[1..]),
+            ("00", "00000000000000000000000000000000"),
+            ("00", "\"\n"),
+        ] {
+            assert_eq!(of(version, wrong), None, "{version} {wrong}");
+        }
+        assert_eq!(trace_id(b"\xff"), None);
+    }
+}

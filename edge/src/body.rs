@@ -1,0 +1,259 @@
+//! The bodies of responses to clients.
+
+use crate::error::UpstreamError;
+use crate::fill::{Fault, Reader};
+use crate::request::Closing;
+use crate::store::Stored;
+use crate::upstream::{FetchedBody, Piece};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Why a response broke off. The client sees its connection (or stream) end early, never a whole
+/// message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Abort {
+    /// The upstream broke off.
+    Upstream(UpstreamError),
+    /// This client was too slow for a body that is not stored, and no strong validator let it go
+    /// on by a request of its own (invariant I7).
+    FellBehind,
+    /// The upstream went on after the length it had promised, or ended before.
+    Length,
+}
+
+impl std::fmt::Display for Abort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Upstream(error) => error.fmt(f),
+            Self::FellBehind => f.write_str("the client fell behind a body that is not stored"),
+            Self::Length => f.write_str("the upstream's body has not the length it promised"),
+        }
+    }
+}
+
+impl std::error::Error for Abort {}
+
+/// The body of a response to a client.
+pub(crate) enum ResponseBody {
+    /// Nothing.
+    Empty,
+    /// A few runs of bytes in order: an error's text, a small stored body, multipart parts.
+    Runs(VecDeque<Bytes>),
+    /// One run of bytes, the common case.
+    One(Option<Bytes>),
+    /// Bytes of a stored response.
+    Stored {
+        /// Whose.
+        stored: Arc<Stored>,
+        /// The next byte.
+        at: u64,
+        /// One past the last.
+        end: u64,
+    },
+    /// Bytes of a running fill.
+    Fill(Box<FillBody>),
+    /// Bytes of an upstream's answer to this client alone.
+    Pass(Box<PassBody>),
+    /// Any of these, counted as it goes.
+    Counted(Box<(ResponseBody, Closing)>),
+}
+
+impl ResponseBody {
+    /// A body of these bytes.
+    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::One(Some(bytes)) }
+    }
+
+    /// Its exact length, where that is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty | Self::One(None) => Some(0),
+            Self::One(Some(bytes)) => Some(bytes.len() as u64),
+            Self::Runs(runs) => Some(runs.iter().map(|run| run.len() as u64).sum()),
+            Self::Stored { at, end, .. } => Some(end - at),
+            Self::Fill(body) => body.end.map(|end| end - body.at),
+            Self::Pass(body) => body.left,
+            Self::Counted(counted) => counted.0.length(),
+        }
+    }
+
+    /// Its length, where it needs nothing further to be sent.
+    pub(crate) fn at_hand(&self) -> Option<u64> {
+        match self {
+            Self::Empty | Self::One(_) => self.length(),
+            _ => None,
+        }
+    }
+
+    /// This body, with its end told to `closing`.
+    pub(crate) fn closing_with(self, closing: Closing) -> Self {
+        Self::Counted(Box::new((self, closing)))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::One(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Runs(runs) => Poll::Ready(runs.pop_front().map(|run| Ok(Frame::data(run)))),
+            Self::Stored { stored, at, end } => {
+                let run = stored.body.read(*at, *end);
+                *at += run.as_ref().map_or(0, |run| run.len() as u64);
+                Poll::Ready(run.map(|run| Ok(Frame::data(run))))
+            }
+            Self::Fill(body) => body.poll(context),
+            Self::Pass(body) => body.poll(context),
+            Self::Counted(counted) => {
+                let (body, closing) = &mut **counted;
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                if let Some(Ok(frame)) = &frame {
+                    closing.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Fill(_) | Self::Pass(_) => false,
+            Self::Counted(counted) => counted.0.is_end_stream(),
+            body => body.length() == Some(0),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A client that follows a fill.
+pub(crate) struct FillBody {
+    source: Source,
+    at: u64,
+    end: Option<u64>,
+    /// How to go on alone after falling out of the window.
+    resume: Option<Resume>,
+    trailers_sent: bool,
+}
+
+/// Asks the upstream for the rest of a representation, from a byte on.
+pub(crate) type Resume = Box<dyn FnOnce(u64) -> Resuming + Send>;
+
+/// The rest of a representation, on its way.
+pub(crate) type Resuming = Pin<Box<dyn Future<Output = Result<FetchedBody, UpstreamError>> + Send>>;
+
+enum Source {
+    Fill(Reader),
+    Resuming(Resuming),
+    Alone(Box<PassBody>),
+    Ended,
+}
+
+impl FillBody {
+    /// Follows `reader` from `at` up to `end` (or the fill's own end).
+    pub(crate) fn new(reader: Reader, at: u64, end: Option<u64>, resume: Option<Resume>) -> Self {
+        Self { source: Source::Fill(reader), at, end, resume, trailers_sent: false }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        loop {
+            match &mut self.source {
+                Source::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
+                    Some(Ok(bytes)) => {
+                        self.at += bytes.len() as u64;
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                    Some(Err(Fault::Upstream(error))) => {
+                        self.source = Source::Ended;
+                        return Poll::Ready(Some(Err(Abort::Upstream(error))));
+                    }
+                    Some(Err(Fault::FellOut)) => match self.resume.take() {
+                        Some(resume) => self.source = Source::Resuming(resume(self.at)),
+                        None => {
+                            self.source = Source::Ended;
+                            return Poll::Ready(Some(Err(Abort::FellBehind)));
+                        }
+                    },
+                    None if self.end.is_some_and(|end| self.at < end) => {
+                        self.source = Source::Ended;
+                        return Poll::Ready(Some(Err(Abort::Length)));
+                    }
+                    None => {
+                        let trailers = reader.trailers().filter(|_| !self.trailers_sent);
+                        self.trailers_sent = true;
+                        return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
+                    }
+                },
+                Source::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
+                    Ok(body) => {
+                        let left = self.end.map(|end| end - self.at);
+                        self.source = Source::Alone(Box::new(PassBody::new(body, left)));
+                    }
+                    Err(_) => {
+                        self.source = Source::Ended;
+                        return Poll::Ready(Some(Err(Abort::FellBehind)));
+                    }
+                },
+                Source::Alone(body) => {
+                    let frame = ready!(body.poll(context));
+                    if let Some(Ok(frame)) = &frame {
+                        self.at += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    }
+                    return Poll::Ready(frame);
+                }
+                Source::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// An upstream's body that goes to one client only, byte by byte as it comes.
+pub(crate) struct PassBody {
+    body: Option<FetchedBody>,
+    /// Bytes still promised by Content-Length.
+    left: Option<u64>,
+}
+
+impl PassBody {
+    /// Passes `body` on; `left` is what Content-Length promised.
+    pub(crate) fn new(body: FetchedBody, left: Option<u64>) -> Self {
+        Self { body: Some(body), left }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let end = match ready!(body.poll_next(context)) {
+            Some(Ok(Piece::Data(data))) => {
+                let length = data.len() as u64;
+                match self.left.map(|left| left.checked_sub(length)) {
+                    Some(None) => Some(Err(Abort::Length)),
+                    left => {
+                        self.left = left.flatten();
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+            }
+            Some(Ok(Piece::Trailers(trailers))) => {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            Some(Err(error)) => Some(Err(Abort::Upstream(error))),
+            None if self.left.is_some_and(|left| left > 0) => Some(Err(Abort::Length)),
+            None => None,
+        };
+        self.body = None;
+        Poll::Ready(end)
+    }
+}

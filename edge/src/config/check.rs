@@ -1,0 +1,223 @@
+//! From what the user wrote to what the node runs by. Every key is asked for in one place, with
+//! its default and its bounds beside it; all mistakes are reported together.
+
+mod host;
+mod limits;
+mod site;
+mod tls;
+mod token;
+
+use super::file::FileConfig;
+use super::mistakes::{Mistakes, Place};
+use super::network::NETWORK_FORM;
+use super::section::{Notes, Section};
+use super::units::format_size;
+use super::{AccessLog, Config, Control, Log, Memory, Network, Node, Site};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Most networks in one list.
+const MOST_NETWORKS: usize = 1000;
+
+/// What a socket address looks like, for messages.
+const ADDRESS_FORM: &str =
+    "an IP address and a port such as 0.0.0.0:8080 or [::]:8080 (port 0 lets the system choose)";
+
+impl Config {
+    /// The configuration that a TOML text says.
+    ///
+    /// # Errors
+    /// All mistakes at once, each with its key, line, value and what is accepted.
+    pub fn from_toml(text: &str) -> Result<Config, Mistakes> {
+        check(&FileConfig::parse(text)?)
+    }
+
+    /// All defaults, with one site `default` for every host, whose origin is `url`.
+    ///
+    /// # Errors
+    /// `url` is no origin.
+    pub fn for_origin(url: &str) -> Result<Config, Mistakes> {
+        let mut file = FileConfig::default();
+        file.front("--origin", url)?;
+        check(&file)
+    }
+
+    /// The site that takes a host (lower case, no port): the one that names it, else the one with
+    /// the longest `*.` suffix of it, else the one for `*`.
+    pub fn site_for(&self, host: &str) -> Option<&Site> {
+        let fit = |named: &String| match named.strip_prefix('*') {
+            None if named == host => Some(usize::MAX),
+            // `.example.com`: a proper subdomain only.
+            Some(suffix) if !suffix.is_empty() => {
+                (host.len() > suffix.len() && host.ends_with(suffix)).then_some(suffix.len())
+            }
+            Some(_) => Some(0),
+            None => None,
+        };
+        let fits = self
+            .sites
+            .iter()
+            .filter_map(|site| site.hosts.iter().filter_map(fit).max().map(|fit| (fit, site)));
+        fits.max_by_key(|(fit, _)| *fit).map(|(_, site)| site)
+    }
+}
+
+/// Checks a configuration.
+///
+/// # Errors
+/// All mistakes at once, each with its key, place, value and what is accepted.
+pub fn check(file: &FileConfig) -> Result<Config, Mistakes> {
+    let notes = Notes::default();
+    let config = read(file, &notes);
+    let mistakes = notes.into_mistakes();
+    if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// Reads every section; where there is a mistake the default stands in, and the result is not used.
+fn read(file: &FileConfig, notes: &Notes) -> Config {
+    let mut root = Section::root(&file.root, notes);
+    let node = node(root.section("node"));
+    let control = control(root.section("control"));
+    let memory = memory(root.section("memory"));
+    let limits = limits::limits(root.section("limits"));
+    let log = log(root.section("log"));
+    let tls = tls::tls(root.section("tls"));
+    let sites = site::sites(&mut root);
+    let tokens = token::tokens(&mut root, &sites);
+    addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
+    root.finish(&["parents"]);
+    Config { node, control, tokens, memory, sites, limits, log, tls }
+}
+
+fn node(mut s: Section<'_>) -> Node {
+    let day = Duration::from_secs(86_400);
+    let node = Node {
+        name: s
+            .text("name", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
+            .unwrap_or_else(|| "weir".into()),
+        region: s
+            .text("region", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
+            .unwrap_or_else(|| "default".into()),
+        listen: address(&mut s, "listen", ([0, 0, 0, 0], 8080)),
+        admin: address(&mut s, "admin", ([127, 0, 0, 1], 9090)),
+        trusted_proxies: networks(&mut s, "trusted_proxies").unwrap_or_default(),
+        drain: s.duration("drain", Duration::from_secs(30), Duration::ZERO..=day),
+        workers: match s.count("workers", 0, 0..=1024) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        },
+    };
+    s.finish(&["tier"]);
+    node
+}
+
+fn control(mut s: Section<'_>) -> Control {
+    let control = Control {
+        purge_acl: networks(&mut s, "purge_acl").unwrap_or_else(Network::loopback),
+        retention: s.count("retention", 10_000, 1..=1_000_000),
+    };
+    s.finish(&["url", "listen", "data", "lease", "on_partition", "forget_after"]);
+    control
+}
+
+fn memory(mut s: Section<'_>) -> Memory {
+    const MIB: u64 = 1 << 20;
+    let size = s.size("size", 512 * MIB, MIB..=(1 << 50));
+    let max_object = s.size("max_object", (size / 4).min(64 * MIB), 1024..=(1 << 50));
+    if max_object > size && s.has("max_object") {
+        let size = format_size(size);
+        s.mistake(
+            "max_object",
+            format!("larger than the whole store; at most {size}, memory.size"),
+        );
+    }
+    s.finish(&[]);
+    Memory { size, max_object }
+}
+
+fn log(mut s: Section<'_>) -> Log {
+    let forms =
+        [("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)];
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+    let log = Log {
+        access: s.word("access", AccessLog::Off, &forms),
+        path: s.text("path", "the path of a file", file_path),
+        level: s.word("level", "info", &levels).to_owned(),
+    };
+    s.finish(&[]);
+    log
+}
+
+/// Two listeners cannot have one address; said here rather than by the system at start.
+fn addresses_differ(root: &Section<'_>, node: &Node, tls: Option<SocketAddr>) {
+    let named = [("node.admin", Some(node.admin)), ("tls.listen", tls)];
+    let mut taken = vec![("node.listen", node.listen)];
+    for (key, address) in named {
+        let Some(address) = address else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, taken)| collide(*taken, address)) {
+            root.notes().add(super::mistakes::Mistake {
+                path: key.into(),
+                place: Place::Nowhere,
+                value: Some(format!("\"{address}\"")),
+                message: format!("{other} listens there already; accepted: another port"),
+            });
+        }
+        taken.push((key, address));
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && overlap
+}
+
+fn address(s: &mut Section<'_>, name: &'static str, default: ([u8; 4], u16)) -> SocketAddr {
+    s.text(name, ADDRESS_FORM, |text| text.parse().map_err(|_| "not a socket address".into()))
+        .unwrap_or_else(|| SocketAddr::from(default))
+}
+
+fn networks(s: &mut Section<'_>, name: &'static str) -> Option<Vec<Network>> {
+    s.list(name, MOST_NETWORKS, NETWORK_FORM, str::parse)
+}
+
+/// A path that is neither empty nor holds a NUL.
+fn file_path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("empty".into()),
+        _ if text.contains('\0') => Err("contains a NUL".into()),
+        _ => Ok(PathBuf::from(text)),
+    }
+}
+
+/// A name that may stand in Cache-Status, Via and CDN-Loop as a token.
+fn node_name(text: &str) -> Result<String, String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    match text {
+        "" => Err("empty".into()),
+        _ if text.len() > 64 => Err("too long".into()),
+        // A structured-field token begins with a letter (RFC 9651 §3.3.4).
+        _ if !text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            Err("does not begin with a letter".into())
+        }
+        _ if !text.bytes().all(token) => Err("not a token".into()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// An id of letters, digits, `-`, `_` and `.`.
+fn id(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    match text {
+        "" => Err("empty".into()),
+        _ if text.len() > 64 => Err("too long".into()),
+        _ if !text.bytes().all(allowed) => Err("has other characters".into()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// What [`id`] takes, for messages.
+const ID_FORM: &str = "letters, digits, '-', '_' and '.', at most 64";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+//! Reading one table of a [`FileConfig`](super::file::FileConfig): each key is asked for once,
+//! with its default and what is accepted beside it, and every mistake is noted instead of ending
+//! the reading. A key that nobody asked for is unknown.
+
+use super::file::{Kind, Table, Value};
+use super::mistakes::{Mistake, Mistakes, Place};
+use super::nearest::nearest;
+use super::units::{
+    DURATION_FORM, SIZE_FORM, format_duration, format_size, parse_duration, parse_size,
+};
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The mistakes so far, and every key that was asked for.
+#[derive(Default)]
+pub(super) struct Notes {
+    mistakes: RefCell<Mistakes>,
+    known: RefCell<std::collections::BTreeSet<String>>,
+}
+
+impl Notes {
+    pub(super) fn add(&self, mistake: Mistake) {
+        self.mistakes.borrow_mut().0.push(mistake);
+    }
+
+    /// All mistakes in the order of the file.
+    pub(super) fn into_mistakes(self) -> Mistakes {
+        let mut mistakes = self.mistakes.into_inner();
+        mistakes.sort();
+        mistakes
+    }
+
+    /// Paths of the keys asked for, list positions left out: `site.timeouts.connect`.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> Vec<String> {
+        self.known.borrow().iter().cloned().collect()
+    }
+}
+
+/// One table being read. Absent tables are read like empty ones, which gives the defaults.
+pub(super) struct Section<'a> {
+    path: String,
+    place: Place,
+    table: Option<&'a Table>,
+    asked: Vec<&'static str>,
+    notes: &'a Notes,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(table: &'a Table, notes: &'a Notes) -> Self {
+        Self {
+            path: String::new(),
+            place: Place::Nowhere,
+            table: Some(table),
+            asked: vec![],
+            notes,
+        }
+    }
+
+    /// Whether the file has this table at all.
+    pub(super) fn is_written(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Whether `name` is written, without counting as asking for it.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(name))
+    }
+
+    /// The path of a key of this table.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Notes a mistake about `name`, which need not be written.
+    pub(super) fn mistake(&self, name: &str, message: impl Into<String>) {
+        let value = self.table.and_then(|table| table.get(name));
+        self.notes.add(Mistake {
+            path: self.path_of(name),
+            place: value.map_or_else(|| self.place.clone(), |value| value.place.clone()),
+            value: value.map(Value::shown),
+            message: message.into(),
+        });
+    }
+
+    /// Like [`Section::mistake`], with the value kept out of the message: it may be a secret.
+    pub(super) fn hidden_mistake(&self, name: &str, message: impl Into<String>) {
+        let value = self.table.and_then(|table| table.get(name));
+        self.notes.add(Mistake {
+            path: self.path_of(name),
+            place: value.map_or_else(|| self.place.clone(), |value| value.place.clone()),
+            value: None,
+            message: message.into(),
+        });
+    }
+
+    /// Asks for a key; `None` when it is not written.
+    pub(super) fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+        if !self.asked.contains(&name) {
+            self.asked.push(name);
+        }
+        let path = self.path_of(name);
+        self.notes.known.borrow_mut().insert(without_positions(&path));
+        self.table.and_then(|table| table.get(name))
+    }
+
+    /// Asks for a key and reads it; a reason for refusal is noted together with what is accepted.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &'static str,
+        accepted: &str,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        match read(self.value(name)?) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.mistake(name, refusal(&reason, accepted));
+                None
+            }
+        }
+    }
+
+    /// A text judged by `parse`.
+    pub(super) fn text<T>(
+        &mut self,
+        name: &'static str,
+        accepted: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read(name, accepted, |value| match &value.kind {
+            Kind::Text(text) => parse(text),
+            _ => Err("not a text".into()),
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        words: &[(&str, T)],
+    ) -> T {
+        let accepted = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>();
+        self.text(name, &accepted.join(", "), |text| {
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| *value).ok_or_else(|| "not one of the known words".into())
+        })
+        .unwrap_or(default)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, name: &'static str, default: bool) -> bool {
+        self.read(name, "true or false", |value| match &value.kind {
+            Kind::Boolean(value) => Ok(*value),
+            Kind::Text(text) if value.is_bare() => {
+                text.parse().map_err(|_| "not a yes or no".into())
+            }
+            _ => Err("not a yes or no".into()),
+        })
+        .unwrap_or(default)
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count<N>(
+        &mut self,
+        name: &'static str,
+        default: N,
+        bounds: RangeInclusive<N>,
+    ) -> N
+    where
+        N: Copy + PartialOrd + Display + TryFrom<i64>,
+    {
+        let accepted = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        self.read(name, &accepted, |value| {
+            let number = match &value.kind {
+                Kind::Integer(number) => *number,
+                Kind::Text(text) if value.is_bare() => {
+                    text.parse::<i64>().map_err(|_| "not a whole number".to_string())?
+                }
+                _ => return Err("not a whole number".into()),
+            };
+            let number = N::try_from(number).ok().filter(|number| bounds.contains(number));
+            number.ok_or_else(|| "out of bounds".into())
+        })
+        .unwrap_or(default)
+    }
+
+    /// A size in bytes within bounds, as text or as a number of bytes.
+    pub(super) fn size<N>(
+        &mut self,
+        name: &'static str,
+        default: N,
+        bounds: RangeInclusive<u64>,
+    ) -> N
+    where
+        N: TryFrom<u64>,
+    {
+        let (least, most) = (format_size(*bounds.start()), format_size(*bounds.end()));
+        let accepted = format!("{SIZE_FORM} from {least} to {most}");
+        self.read(name, &accepted, |value| {
+            let bytes = match &value.kind {
+                Kind::Text(text) => parse_size(text)?,
+                Kind::Integer(number) => u64::try_from(*number).map_err(|_| "negative")?,
+                _ => return Err("not a size".into()),
+            };
+            let bytes = Some(bytes).filter(|bytes| bounds.contains(bytes));
+            bytes.and_then(|bytes| N::try_from(bytes).ok()).ok_or_else(|| "out of bounds".into())
+        })
+        .unwrap_or(default)
+    }
+
+    /// A duration within bounds.
+    pub(super) fn duration(
+        &mut self,
+        name: &'static str,
+        default: Duration,
+        bounds: RangeInclusive<Duration>,
+    ) -> Duration {
+        let (least, most) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
+        let accepted = format!("{DURATION_FORM} from {least} to {most}");
+        self.read(name, &accepted, |value| {
+            let duration = match &value.kind {
+                Kind::Text(text) => parse_duration(text)?,
+                Kind::Integer(0) => Duration::ZERO,
+                Kind::Integer(_) => return Err("a number without a unit".into()),
+                _ => return Err("not a duration".into()),
+            };
+            Some(duration).filter(|d| bounds.contains(d)).ok_or_else(|| "out of bounds".into())
+        })
+        .unwrap_or(default)
+    }
+
+    /// A duration in whole seconds, from none to `most`.
+    pub(super) fn seconds(&mut self, name: &'static str, default: u32, most: u32) -> u32 {
+        let seconds = |n: u32| Duration::from_secs(n.into());
+        let duration = self.duration(name, seconds(default), Duration::ZERO..=seconds(most));
+        if duration.subsec_millis() != 0 {
+            self.mistake(
+                name,
+                "whole seconds only: freshness is counted in them (RFC 9111 §1.2.2)",
+            );
+        }
+        u32::try_from(duration.as_secs()).unwrap_or(most)
+    }
+
+    /// A list of texts, each judged by `parse`; refused elements are noted one by one. `None`
+    /// when the key is not written.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        accepted: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let elements = self.elements(name, most, &format!("a list, each {accepted}"))?;
+        let mut read = Vec::with_capacity(elements.len());
+        for (n, element) in elements.iter().enumerate() {
+            let parsed = match &element.kind {
+                Kind::Text(text) => parse(text),
+                _ => Err("not a text".into()),
+            };
+            match parsed {
+                Ok(value) => read.push(value),
+                Err(reason) => self.notes.add(Mistake {
+                    path: format!("{}[{n}]", self.path_of(name)),
+                    place: element.place.clone(),
+                    value: Some(element.shown()),
+                    message: refusal(&reason, accepted),
+                }),
+            }
+        }
+        Some(read)
+    }
+
+    /// The elements of a list, at most `most`. Bare text is split at commas.
+    pub(super) fn elements(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        accepted: &str,
+    ) -> Option<Vec<Value>> {
+        let elements = self.read(name, accepted, |value| match &value.kind {
+            Kind::Array(values) => Ok(values.clone()),
+            Kind::Text(text) if value.is_bare() => Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(|part| Value { place: value.place.clone(), kind: Kind::Text(part.into()) })
+                .collect()),
+            _ => Err("not a list".into()),
+        })?;
+        if elements.len() > most {
+            self.mistake(name, format!("{} elements; at most {most} are taken", elements.len()));
+            return None;
+        }
+        Some(elements)
+    }
+
+    /// A table within this one.
+    pub(super) fn section(&mut self, name: &'static str) -> Section<'a> {
+        let value = self.value(name);
+        let table = value.and_then(|value| match &value.kind {
+            Kind::Table(table) => Some(table),
+            _ => None,
+        });
+        if value.is_some() && table.is_none() {
+            let path = self.path_of(name);
+            self.mistake(name, format!("not a table; accepted: keys under [{path}]"));
+        }
+        let place = value.map_or(Place::Nowhere, |value| value.place.clone());
+        Section { path: self.path_of(name), place, table, asked: vec![], notes: self.notes }
+    }
+
+    /// A list of tables within this one, at most `most`.
+    pub(super) fn sections(&mut self, name: &'static str, most: usize) -> Vec<Section<'a>> {
+        let Some(value) = self.value(name) else { return vec![] };
+        let path = self.path_of(name);
+        let accepted = format!("accepted: at most {most} tables, each under [[{path}]]");
+        let Kind::Array(values) = &value.kind else {
+            self.mistake(name, format!("not a list of tables; {accepted}"));
+            return vec![];
+        };
+        if values.len() > most {
+            self.mistake(name, format!("{} tables; {accepted}", values.len()));
+            return vec![];
+        }
+        let mut sections = Vec::with_capacity(values.len());
+        for (n, value) in values.iter().enumerate() {
+            let path = format!("{path}[{n}]");
+            match Section::of(value, path.clone(), self.notes) {
+                Some(section) => sections.push(section),
+                None => self.notes.add(Mistake {
+                    path,
+                    place: value.place.clone(),
+                    value: Some(value.shown()),
+                    message: format!("not a table; {accepted}"),
+                }),
+            }
+        }
+        sections
+    }
+
+    /// `value` as a section of its own, if it is a table.
+    pub(super) fn of(value: &'a Value, path: String, notes: &'a Notes) -> Option<Section<'a>> {
+        let Kind::Table(table) = &value.kind else { return None };
+        Some(Section { path, place: value.place.clone(), table: Some(table), asked: vec![], notes })
+    }
+
+    /// Where mistakes are noted.
+    pub(super) fn notes(&self) -> &'a Notes {
+        self.notes
+    }
+
+    /// Ends the reading: what was not asked for is unknown. `later` are keys of versions to come.
+    pub(super) fn finish(self, later: &'static [&'static str]) {
+        for key in self.table.into_iter().flat_map(Table::keys) {
+            if self.asked.contains(&key.as_str()) {
+                continue;
+            }
+            if later.contains(&key.as_str()) {
+                self.hidden_mistake(key, "this version of weir has no such key yet");
+                continue;
+            }
+            let hint = match nearest(key, self.asked.iter().chain(later).copied()) {
+                Some(meant) if later.contains(&meant) => {
+                    format!("the nearest is {meant}, which this version of weir does not have yet")
+                }
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("known here: {}", self.asked.join(", ")),
+            };
+            self.hidden_mistake(key, format!("unknown key; {hint}"));
+        }
+    }
+}
+
+fn refusal(reason: &str, accepted: &str) -> String {
+    format!("{reason}; accepted: {accepted}")
+}
+
+fn without_positions(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut inside = false;
+    for c in path.chars() {
+        match c {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ if inside => {}
+            _ => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,115 @@
+//! Why URLs were not stored, as long as that is remembered: for hit-for-miss (an uncacheable URL
+//! must not have its requests wait for one another) and for `explain`. Bounded in number.
+
+use crate::error::UpstreamError;
+use crate::store::Digest;
+use http::StatusCode;
+use moka::sync::Cache;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_rules::storability::Reason;
+use weir_rules::time::Time;
+
+/// The last decision not to store a resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Decision {
+    /// Why.
+    pub(crate) why: Why,
+    /// The upstream's status, when there was one.
+    pub(crate) status: Option<StatusCode>,
+    /// When.
+    pub(crate) at: Time,
+}
+
+/// Why a response is not in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// A rule of caching forbids it.
+    Rule(Reason),
+    /// It is larger than `memory.max_object`; the bound, in bytes.
+    TooLarge(u64),
+    /// Too many bodies were on their way into the store at once.
+    NoRoom,
+    /// A field's value is longer than the store takes.
+    FieldTooLong,
+    /// The fetch failed.
+    Failed(UpstreamError),
+    /// It was purged, or changed by an unsafe request, while it was fetched.
+    Overtaken,
+}
+
+impl Why {
+    /// A stable word, kebab-case.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Rule(reason) => reason.word(),
+            Self::TooLarge(_) => "too-large",
+            Self::NoRoom => "no-room",
+            Self::FieldTooLong => "field-too-long",
+            Self::Failed(error) => error.word(),
+            Self::Overtaken => "overtaken",
+        }
+    }
+
+    /// A sentence for people.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::Rule(reason) => reason.sentence(),
+            Self::TooLarge(bound) => {
+                format!("The body is larger than memory.max_object ({bound} bytes).")
+            }
+            Self::NoRoom => "Too many bodies were on their way into the store at once.".to_owned(),
+            Self::FieldTooLong => "A field of the response is longer than 65,535 bytes.".to_owned(),
+            Self::Failed(error) => format!("The fetch failed: {error}."),
+            Self::Overtaken => {
+                "It was purged, or changed by an unsafe request, while it was fetched.".to_owned()
+            }
+        }
+    }
+
+    /// Whether the next request would meet the same, whoever sends it, so that requests must not
+    /// wait for one another. What the client's own fields caused says nothing about others.
+    fn lasts(&self) -> bool {
+        match self {
+            Self::Rule(Reason::Authorization | Reason::CookieWithoutFreshness) => false,
+            Self::Rule(_) | Self::TooLarge(_) => true,
+            Self::FieldTooLong | Self::NoRoom | Self::Failed(_) | Self::Overtaken => false,
+        }
+    }
+}
+
+/// The decisions remembered.
+pub(crate) struct Decisions {
+    cache: Cache<Digest, Arc<Decision>>,
+    hit_for_miss: u64,
+}
+
+impl Decisions {
+    /// Remembers at most `count`; hit-for-miss holds for `hit_for_miss`.
+    pub(crate) fn new(count: usize, hit_for_miss: Duration) -> Self {
+        let hit_for_miss = u64::try_from(hit_for_miss.as_millis()).unwrap_or(u64::MAX);
+        Self { cache: Cache::new(count as u64), hit_for_miss }
+    }
+
+    /// Remembers a decision.
+    pub(crate) fn note(&self, digest: Digest, decision: Decision) {
+        self.cache.insert(digest, Arc::new(decision));
+    }
+
+    /// It was stored after all.
+    pub(crate) fn forget(&self, digest: Digest) {
+        self.cache.invalidate(&digest);
+    }
+
+    /// The last decision about a resource.
+    pub(crate) fn of(&self, digest: Digest) -> Option<Arc<Decision>> {
+        self.cache.get(&digest)
+    }
+
+    /// Whether requests for a resource are to go on alone.
+    pub(crate) fn is_hit_for_miss(&self, digest: Digest, now: Time) -> bool {
+        self.of(digest).is_some_and(|decision| {
+            decision.why.lasts() && now.millis_since(decision.at) < self.hit_for_miss
+        })
+    }
+}

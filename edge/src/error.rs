@@ -1,0 +1,115 @@
+//! Errors by who is at fault. They become HTTP in one place: [`crate::respond`].
+
+use http::StatusCode;
+use std::borrow::Cow;
+
+/// The client's fault. Each is answered with [`ClientError::status`]; the connection is closed
+/// where [`ClientError::closes`] says that the next request's beginning is in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientError {
+    /// What the client is told: 400, 405, 408, 413, 414, 417, 421, 431, 501, 505, …
+    pub status: StatusCode,
+    /// A stable kebab-case word, shown as Cache-Status detail and in the log.
+    pub word: &'static str,
+    /// One sentence that names the field or part and what is accepted.
+    pub message: Cow<'static, str>,
+    /// Whether framing is in doubt, so that the connection must be closed after the answer.
+    pub closes: bool,
+}
+
+impl ClientError {
+    /// The request cannot be understood, but where the next one begins is certain.
+    pub const fn refused(status: StatusCode, word: &'static str, message: &'static str) -> Self {
+        Self { status, word, message: Cow::Borrowed(message), closes: false }
+    }
+
+    /// Framing is in doubt, or bytes will stay unread: the connection closes after the answer.
+    pub const fn closing(status: StatusCode, word: &'static str, message: &'static str) -> Self {
+        Self { status, word, message: Cow::Borrowed(message), closes: true }
+    }
+}
+
+impl std::fmt::Display for ClientError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.word)
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// The upstream's fault, or that of the way there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// No connection: refused, no route, name not found, TLS failed. 502.
+    Connect(String),
+    /// No connection in time. 504.
+    ConnectTimeout,
+    /// No head in time. 504.
+    FirstByteTimeout,
+    /// The body stalled. The client's response is aborted (504 if no head went out).
+    IdleTimeout,
+    /// The head cannot be believed: not HTTP/1, two lengths, too large, … 502.
+    BadHead(String),
+    /// The body broke off or its framing is wrong. Abort (502 if no head went out).
+    BadBody(String),
+    /// Too many requests wait for this origin. 503.
+    Busy,
+    /// The client's body broke off or grew too large, so the upstream request was aborted: not
+    /// the upstream's fault after all.
+    Client(ClientError),
+}
+
+impl UpstreamError {
+    /// What a client is told whose response has not begun.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Connect(_) | Self::BadHead(_) | Self::BadBody(_) => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Client(error) => error.status,
+        }
+    }
+
+    /// A stable kebab-case word, shown as Cache-Status detail, in the log and the metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "origin-connect",
+            Self::ConnectTimeout => "origin-connect-timeout",
+            Self::FirstByteTimeout => "origin-first-byte-timeout",
+            Self::IdleTimeout => "origin-idle-timeout",
+            Self::BadHead(_) => "origin-bad-head",
+            Self::BadBody(_) => "origin-bad-body",
+            Self::Busy => "origin-busy",
+            Self::Client(error) => error.word,
+        }
+    }
+
+    /// Whether no answer of the origin could be had, so that RFC 9111 §4.2.4 lets a stale response
+    /// stand in. The client's own failures are no such case.
+    pub fn is_disconnect(&self) -> bool {
+        !matches!(self, Self::Client(_))
+    }
+}
+
+impl std::fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(why) => write!(f, "no connection to the origin: {why}"),
+            Self::ConnectTimeout => {
+                f.write_str("no connection to the origin within timeouts.connect")
+            }
+            Self::FirstByteTimeout => {
+                f.write_str("no answer from the origin within timeouts.first_byte")
+            }
+            Self::IdleTimeout => f.write_str("the origin's body stalled for timeouts.idle"),
+            Self::BadHead(why) => write!(f, "the origin's answer cannot be understood: {why}"),
+            Self::BadBody(why) => write!(f, "the origin's body broke off: {why}"),
+            Self::Busy => f.write_str("too many requests wait for this origin"),
+            Self::Client(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for UpstreamError {}

@@ -1,0 +1,240 @@
+//! What the node knows of a URL, for `weir explain`: reads, changes nothing, fetches nothing.
+
+use crate::lookup::{Lookup, Query, lookup};
+use crate::node::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
+use crate::state::{NodeState, Site};
+use crate::store::{KeyText, Stored, select};
+use http::{HeaderMap, header};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use weir_rules::freshness::State;
+use weir_rules::invalidation::{Subject, Validity};
+use weir_rules::key::{KeyParts, write_key};
+use weir_rules::time::Time;
+
+/// Explains `url`, absolute or a path of the first site, as a client with these fields meets it.
+pub(crate) fn explain(
+    state: &NodeState,
+    url: &str,
+    headers: &HeaderMap,
+) -> Result<Explanation, String> {
+    let live = state.live.load();
+    let asked = Asked::parse(url, live.sites.all())?;
+    let Some(site) = live.sites.of(&asked.host) else {
+        return Ok(unknown_host(state, &asked));
+    };
+    let key = asked.key(site, headers);
+    Ok(explain_key(state, site, &key, headers))
+}
+
+/// Clients that wait on, or read from, the fills that run for a URL without selecting fields.
+pub(crate) fn waiting(state: &NodeState, url: &str) -> usize {
+    let live = state.live.load();
+    let Ok(asked) = Asked::parse(url, live.sites.all()) else { return 0 };
+    let Some(site) = live.sites.of(&asked.host) else { return 0 };
+    let key = asked.key(site, &HeaderMap::new());
+    state.inflight.of(state.digest(&key)).iter().map(|fill| fill.readers()).sum()
+}
+
+fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) -> Explanation {
+    let now = state.now();
+    let digest = state.digest(key);
+    let query = Query {
+        digest,
+        key,
+        request: headers,
+        now,
+        client: None,
+        when_unreachable: site.config.stale_when_unreachable,
+    };
+    let found = lookup(&state.store, &state.purges, &query);
+    let resource = state.store.get(digest, key);
+    let chosen = resource.as_ref().and_then(|resource| select(resource, headers));
+    let variants = resource.iter().flat_map(|resource| resource.variants());
+    let others =
+        variants.filter(|stored| !chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, stored)));
+    let decision = state.decisions.of(digest);
+    let filling = !state.inflight.of(digest).is_empty();
+    let (word, sentence) = now_met(state, &found, chosen, filling, now);
+    let text = KeyText::of(key);
+    let tags = chosen.map(|stored| stored.tags.iter().map(|tag| &**tag).collect::<Vec<_>>());
+    let subject = Subject {
+        site: &site.id,
+        host: text.host,
+        path: text.path,
+        query: text.query,
+        tags: tags.as_deref().unwrap_or_default(),
+        filled_at: 0,
+    };
+    Explanation {
+        node: state.name.to_string(),
+        site: Some(site.id.to_string()),
+        key: String::from_utf8_lossy(key).into_owned(),
+        state: word,
+        sentence,
+        selected: chosen.map(|stored| variant(stored, now)),
+        variants: others.map(|stored| variant(stored, now)).collect(),
+        not_stored: decision.map(|decision| ExplainedDecision {
+            word: decision.why.word().to_owned(),
+            sentence: decision.why.sentence(),
+            seconds_ago: now.millis_since(decision.at) / 1000,
+            status: decision.status.map(|status| status.as_u16()),
+        }),
+        last_purge: state
+            .purges
+            .last_match(&subject)
+            .map(|(seq, soft)| ExplainedPurge { seq, soft }),
+    }
+}
+
+/// What a request would meet now: a word and a sentence.
+fn now_met(
+    state: &NodeState,
+    found: &Lookup,
+    chosen: Option<&Arc<Stored>>,
+    filling: bool,
+    now: Time,
+) -> (&'static str, String) {
+    let purged =
+        chosen.is_some_and(|stored| matches!(state.purges.validity(stored), Validity::Hard(_)));
+    match found {
+        Lookup::Fresh { stored, .. } => {
+            let left = ttl(stored, now);
+            (
+                "fresh",
+                format!(
+                    "Stored and fresh for {left} s more: a request is answered from the store."
+                ),
+            )
+        }
+        Lookup::Partial(stored) => {
+            let held = stored.body.held();
+            ("partial", format!("Only {held} bytes of it are stored: what is missing is fetched."))
+        }
+        Lookup::Stale { stored, stale } => {
+            let validity = state.purges.validity(stored);
+            let why = match validity {
+                Validity::Soft(seq) => format!("soft-purged (seq {seq})"),
+                _ if stored.freshness.validate_always => "stored under no-cache".to_owned(),
+                _ => format!("stale for {} s", -ttl(stored, now)),
+            };
+            let then = match (stale.while_revalidating, stale.validates) {
+                (true, _) => "a request is answered from it while it is refreshed",
+                (false, true) => "a request has it validated first",
+                (false, false) => "a request has it fetched anew",
+            };
+            ("stale", format!("Stored, but {why}: {then}."))
+        }
+        _ if purged => ("purged", "It was purged: a request has it fetched anew.".to_owned()),
+        _ if filling => {
+            ("filling", "It is being fetched: a request waits for that fetch.".to_owned())
+        }
+        Lookup::VaryMiss(selecting) => {
+            let fields: Vec<&str> = selecting.fields.iter().map(|name| name.as_str()).collect();
+            let fields = fields.join(", ");
+            (
+                "not-stored",
+                format!("Stored for other values of {fields}: a request has it fetched."),
+            )
+        }
+        Lookup::UriMiss => ("not-stored", "Not stored: a request has it fetched.".to_owned()),
+    }
+}
+
+fn variant(stored: &Stored, now: Time) -> ExplainedVariant {
+    let text = |name| {
+        let value = stored.fields.first(name);
+        value.map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    let selecting = stored.selecting.as_ref();
+    let complete = stored.body.complete_length();
+    ExplainedVariant {
+        selecting: selecting.map_or_else(Vec::new, |selecting| {
+            weir_rules::vary::shown_values(&selecting.fields, &selecting.values)
+        }),
+        status: stored.status.as_u16(),
+        bytes: stored.body.held(),
+        complete_length: complete.filter(|_| !stored.body.is_complete()),
+        age: stored.freshness.age(now),
+        lifetime: stored.freshness.lifetime,
+        lifetime_source: stored.lifetime_source.to_string(),
+        ttl: ttl(stored, now),
+        etag: text(&header::ETAG),
+        last_modified: text(&header::LAST_MODIFIED),
+        tags: stored.tags.iter().map(ToString::to_string).collect(),
+        hits: stored.hits.load(Ordering::Relaxed).into(),
+        filled_at_seq: stored.filled_at,
+    }
+}
+
+/// Seconds of freshness left; negative once stale.
+fn ttl(stored: &Stored, now: Time) -> i64 {
+    match stored.freshness.state(now) {
+        State::Fresh { left } => i64::from(left),
+        State::Refreshable { past } | State::Stale { past, .. } => -i64::from(past),
+    }
+}
+
+fn unknown_host(state: &NodeState, asked: &Asked) -> Explanation {
+    Explanation {
+        node: state.name.to_string(),
+        site: None,
+        key: format!("{}://{}{}", asked.scheme, asked.host, asked.path),
+        state: "unknown-host",
+        sentence: format!(
+            "No site here has the host {}: a request is refused with 421.",
+            asked.host
+        ),
+        selected: None,
+        variants: Vec::new(),
+        not_stored: None,
+        last_purge: None,
+    }
+}
+
+/// A URL, read.
+struct Asked {
+    scheme: String,
+    host: String,
+    path: String,
+    query: Option<String>,
+}
+
+impl Asked {
+    fn key(&self, site: &Site, headers: &HeaderMap) -> Vec<u8> {
+        let mut key = Vec::new();
+        let parts = KeyParts {
+            scheme: &self.scheme,
+            host: &self.host,
+            path: &self.path,
+            query: self.query.as_deref(),
+            release: None,
+        };
+        write_key(&mut key, &parts, &site.config.key, headers);
+        key
+    }
+
+    fn parse(url: &str, sites: &[Arc<Site>]) -> Result<Self, String> {
+        let accepted = "accepted: an absolute http or https URL, or a path that begins with /";
+        let first = sites.first().and_then(|site| site.config.hosts.first());
+        let base = match first {
+            Some(host) if !host.starts_with('*') => format!("http://{host}"),
+            _ => "http://localhost".to_owned(),
+        };
+        let whole = if url.starts_with('/') { format!("{base}{url}") } else { url.to_owned() };
+        let uri: http::Uri =
+            whole.parse().map_err(|error| format!("{url:?}: {error}; {accepted}"))?;
+        let scheme = match uri.scheme_str() {
+            Some(scheme @ ("http" | "https")) => scheme.to_owned(),
+            _ => return Err(format!("{url:?} has no scheme known here; {accepted}")),
+        };
+        let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        let default = if scheme == "https" { 443 } else { 80 };
+        let host = match uri.port_u16() {
+            Some(port) if port != default => format!("{host}:{port}"),
+            _ => host,
+        };
+        let path = uri.path().to_owned();
+        Ok(Self { scheme, host, path, query: uri.query().map(str::to_owned) })
+    }
+}

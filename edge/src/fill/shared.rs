@@ -1,0 +1,486 @@
+//! One writer, many readers: a running fill as its clients see it.
+//!
+//! Owns the head (once it is known) and the bytes that some reader may still want. One mutex per
+//! fill, held for a few moves at a time and never across an await. The writer always ends in
+//! [`Fill::finish`] or [`Fill::fail`]; its guard fails the fill should the task vanish, so no
+//! reader can be stranded.
+//!
+//! INVARIANT: while `retain` is set nothing is dropped, and a reader may begin at any byte. Once
+//! it is cleared, only a window is kept: a sole reader holds the writer up, several do not wait
+//! for the slowest, which falls out ([`Fault::FellOut`]) and goes on by itself (invariant I7).
+
+use crate::error::UpstreamError;
+use crate::store::{SLICE, Selecting, Slice, Stored};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use weir_rules::invalidation::Seq;
+use weir_rules::storability::{Reason, Terms};
+
+/// What a fill was started for, as far as others need it to decide whether to join.
+#[derive(Debug, Default)]
+pub(crate) struct Purpose {
+    /// filled_at_seq: the seq applied when the fetch began (invariant I2).
+    pub(crate) filled_at: Seq,
+    /// The Range that is being fetched; only equal requests may join.
+    pub(crate) range: Option<HeaderValue>,
+    /// The selecting values it is fetched for, where Vary is known from a stored response.
+    pub(crate) expects: Option<Selecting>,
+}
+
+/// A running fill.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    /// What it was started for.
+    pub(crate) purpose: Purpose,
+    revoked: AtomicBool,
+    window: u64,
+    state: Mutex<State>,
+}
+
+/// What the upstream answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// A response; its body follows.
+    Response(Arc<FillHead>),
+    /// 304: this stored response is current again.
+    Validated {
+        /// It.
+        stored: Arc<Stored>,
+        /// Whether it is in the store, for everyone; else only for the request that asked.
+        shared: bool,
+    },
+}
+
+/// The head of a response that is being filled.
+#[derive(Debug)]
+pub(crate) struct FillHead {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// Its fields as they are sent, less Age and this node's Cache-Status.
+    pub(crate) fields: HeaderMap,
+    /// The upstream's Age, if it sent one, so that clients are shown one.
+    pub(crate) age: Option<HeaderValue>,
+    /// The terms on which it is stored and shared, or why it is neither.
+    pub(crate) terms: Result<Terms, Reason>,
+    /// Whether it goes into the store (it may be shared and yet too large).
+    pub(crate) storing: bool,
+    /// The selecting values it was fetched for.
+    pub(crate) selecting: Option<Selecting>,
+    /// Cache tags.
+    pub(crate) tags: Box<[Box<str>]>,
+    /// Offset of its first byte in the representation; not 0 for a 206.
+    pub(crate) start: u64,
+    /// One past its last byte's offset, where the upstream said.
+    pub(crate) end: Option<u64>,
+    /// Length of the whole representation, where known.
+    pub(crate) complete_length: Option<u64>,
+    /// filled_at_seq: that of the fetch or, of what is combined, the lowest (invariant I2).
+    pub(crate) filled_at: Seq,
+}
+
+/// An interim response (1xx) on its way to the clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Interim {
+    /// 102, 103, …; never 100 or 101.
+    pub(crate) status: StatusCode,
+    /// Its fields.
+    pub(crate) fields: HeaderMap,
+}
+
+/// The most interim responses kept of one fill; what an origin sends beyond is dropped.
+const MAX_INTERIMS: usize = 8;
+
+#[derive(Debug)]
+struct State {
+    answer: Option<Result<Answer, UpstreamError>>,
+    interims: Vec<Arc<Interim>>,
+    slices: VecDeque<Slice>,
+    /// How many slices at the front are settled: exact copies of about [`SLICE`] bytes.
+    settled: usize,
+    end: u64,
+    retain: bool,
+    finished: Option<Result<Option<HeaderMap>, UpstreamError>>,
+    readers: Vec<Option<ReaderState>>,
+    /// Places in `readers` that are free.
+    free: Vec<usize>,
+    writer: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct ReaderState {
+    at: u64,
+    waker: Option<Waker>,
+}
+
+/// Why a reader got no byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The bytes it wants next are no longer held.
+    FellOut,
+    /// The fill failed.
+    Upstream(UpstreamError),
+}
+
+impl Fill {
+    /// A fill that has not begun. `window` bounds, in bytes, what is kept for readers once the
+    /// body is not retained.
+    pub(crate) fn new(purpose: Purpose, window: usize) -> Arc<Self> {
+        Arc::new(Self {
+            purpose,
+            revoked: AtomicBool::new(false),
+            window: window as u64,
+            state: Mutex::new(State {
+                answer: None,
+                interims: Vec::new(),
+                slices: VecDeque::new(),
+                settled: 0,
+                end: 0,
+                retain: true,
+                finished: None,
+                readers: Vec::new(),
+                free: Vec::new(),
+                writer: None,
+            }),
+        })
+    }
+
+    /// Marks it as overtaken by a local invalidation: its readers may finish, nobody joins, and
+    /// it is not stored.
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Whether it was overtaken.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// A reader at the first byte, or `None` where the first bytes are gone or the fill failed.
+    pub(crate) fn join(self: &Arc<Self>) -> Option<Reader> {
+        let mut state = self.lock();
+        let failed = matches!(state.answer, Some(Err(_))) || matches!(state.finished, Some(Err(_)));
+        if failed || !state.retain {
+            return None;
+        }
+        let reader = ReaderState { at: 0, waker: None };
+        let slot = match state.free.pop() {
+            Some(free) => {
+                state.readers[free] = Some(reader);
+                free
+            }
+            None => {
+                state.readers.push(Some(reader));
+                state.readers.len() - 1
+            }
+        };
+        drop(state);
+        Some(Reader { fill: Arc::clone(self), slot, interims_seen: 0 })
+    }
+
+    /// What the upstream answered, once it has.
+    pub(crate) fn answer(&self) -> Option<Result<Answer, UpstreamError>> {
+        self.lock().answer.clone()
+    }
+
+    /// How far the body has come: one past the last byte's offset.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.lock().end
+    }
+
+    /// How many clients wait or read.
+    pub(crate) fn readers(&self) -> usize {
+        self.lock().readers.iter().flatten().count()
+    }
+
+    // ---- the writer's side ----
+
+    /// Passes an interim response on.
+    pub(crate) fn interim(&self, interim: Interim) {
+        let mut state = self.lock();
+        if state.answer.is_none() && state.interims.len() < MAX_INTERIMS {
+            state.interims.push(Arc::new(interim));
+            state.wake_readers();
+        }
+    }
+
+    /// Publishes the answer. `prefix` is what is already held of the body and precedes what will
+    /// be pushed; `retain` says whether the whole body is kept.
+    pub(crate) fn begin(&self, answer: Answer, prefix: &[Slice], retain: bool) {
+        let mut state = self.lock();
+        if let Answer::Response(head) = &answer {
+            state.end = head.start;
+            for reader in state.readers.iter_mut().flatten() {
+                reader.at = head.start;
+            }
+        }
+        for slice in prefix {
+            state.end = slice.end();
+            state.slices.push_back(slice.clone());
+        }
+        state.settled = state.slices.len();
+        state.retain = retain;
+        state.answer = Some(Ok(answer));
+        state.wake_readers();
+    }
+
+    /// Adds bytes of the body. Readers that wait are told now or, for the last bytes, by
+    /// [`Fill::finish`].
+    pub(crate) fn push(&self, bytes: Bytes, tell: bool) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let start = state.end;
+        state.end += bytes.len() as u64;
+        state.slices.push_back(Slice { start, bytes });
+        if state.retain {
+            state.settle(SLICE);
+        } else {
+            state.trim(self.window);
+        }
+        if tell {
+            state.wake_readers();
+        }
+    }
+
+    /// Stops keeping the whole body: from now on only the window is kept.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.lock();
+        state.retain = false;
+        state.trim(self.window);
+    }
+
+    /// Waits until there is room in the window. `false` when nobody reads any more and nothing is
+    /// retained, so that going on would serve nobody.
+    pub(crate) async fn room(&self) -> bool {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if state.retain {
+                return Poll::Ready(true);
+            }
+            let Some(fastest) = state.readers.iter().flatten().map(|reader| reader.at).max() else {
+                return Poll::Ready(false);
+            };
+            if state.end.saturating_sub(fastest) < self.window {
+                return Poll::Ready(true);
+            }
+            state.writer = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// All bytes retained, in slices of exact size.
+    pub(crate) fn slices(&self) -> Vec<Slice> {
+        let mut state = self.lock();
+        state.settle(1);
+        state.slices.iter().cloned().collect()
+    }
+
+    /// Ends the body well, with its trailer fields.
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>) {
+        let mut state = self.lock();
+        state.finished = Some(Ok(trailers));
+        state.wake_readers();
+    }
+
+    /// Ends the fill badly, before or amid the body.
+    pub(crate) fn fail(&self, error: UpstreamError) {
+        let mut state = self.lock();
+        if state.finished.is_some() {
+            return;
+        }
+        if state.answer.is_none() {
+            state.answer = Some(Err(error.clone()));
+        }
+        state.finished = Some(Err(error));
+        state.wake_readers();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held leaves plain data that every reader still understands.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake_readers(&mut self) {
+        for reader in self.readers.iter_mut().flatten() {
+            if let Some(waker) = reader.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if let Some(waker) = self.writer.take() {
+            waker.wake();
+        }
+    }
+
+    /// Copies the unsettled slices into one of exact size once they are `least` bytes together:
+    /// they are views into read buffers that would stay allocated for their sake.
+    fn settle(&mut self, least: usize) {
+        let unsettled = self.slices.iter().skip(self.settled);
+        let bytes: usize = unsettled.clone().map(|slice| slice.bytes.len()).sum();
+        if bytes < least.max(1) {
+            return;
+        }
+        let mut copy = BytesMut::with_capacity(bytes);
+        let start = self.slices.get(self.settled).map_or(self.end, |slice| slice.start);
+        for slice in unsettled {
+            copy.extend_from_slice(&slice.bytes);
+        }
+        self.slices.truncate(self.settled);
+        self.slices.push_back(Slice { start, bytes: copy.freeze() });
+        self.settled += 1;
+    }
+
+    /// Drops what every reader has had and, with several readers, what lies beyond the window.
+    fn trim(&mut self, window: u64) {
+        let mut slowest = u64::MAX;
+        let mut readers = 0;
+        for reader in self.readers.iter().flatten() {
+            slowest = slowest.min(reader.at);
+            readers += 1;
+        }
+        let floor = if readers > 1 { self.end.saturating_sub(window) } else { 0 };
+        let keep_from = slowest.min(self.end).max(floor);
+        while self.slices.front().is_some_and(|slice| slice.end() <= keep_from) {
+            self.slices.pop_front();
+            self.settled = self.settled.saturating_sub(1);
+        }
+    }
+}
+
+/// One client's place in a fill. Dropping it gives the place up.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    fill: Arc<Fill>,
+    slot: usize,
+    interims_seen: usize,
+}
+
+/// What a reader meets while it waits for the head.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// An interim response to pass on.
+    Interim(Arc<Interim>),
+    /// The answer.
+    Answer(Result<Answer, UpstreamError>),
+}
+
+impl Reader {
+    /// The fill it reads from.
+    pub(crate) fn fill(&self) -> &Arc<Fill> {
+        &self.fill
+    }
+
+    /// The next thing that happens before the body.
+    pub(crate) async fn progress(&mut self) -> Progress {
+        poll_fn(|context| {
+            let mut state = self.fill.lock();
+            if let Some(interim) = state.interims.get(self.interims_seen) {
+                let interim = Arc::clone(interim);
+                self.interims_seen += 1;
+                return Poll::Ready(Progress::Interim(interim));
+            }
+            if let Some(answer) = &state.answer {
+                return Poll::Ready(Progress::Answer(answer.clone()));
+            }
+            state.wait(self.slot, context);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Moves on to `at` without reading what lies before.
+    pub(crate) fn seek(&mut self, at: u64) {
+        let mut state = self.fill.lock();
+        if let Some(reader) = state.readers.get_mut(self.slot).and_then(Option::as_mut) {
+            reader.at = at;
+        }
+        state.wake_writer();
+    }
+
+    /// Where it reads next.
+    pub(crate) fn at(&self) -> u64 {
+        let state = self.fill.lock();
+        state.readers.get(self.slot).and_then(Option::as_ref).map_or(0, |reader| reader.at)
+    }
+
+    /// The next bytes before `end`; `None` at the end of the body.
+    pub(crate) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        end: Option<u64>,
+    ) -> Poll<Option<Result<Bytes, Fault>>> {
+        let mut state = self.fill.lock();
+        let state = &mut *state;
+        let Some(at) = state.readers.get(self.slot).and_then(Option::as_ref).map(|r| r.at) else {
+            return Poll::Ready(None);
+        };
+        if end.is_some_and(|end| at >= end) {
+            return Poll::Ready(None);
+        }
+        let index = state.slices.partition_point(|slice| slice.end() <= at);
+        if let Some(slice) = state.slices.get(index) {
+            if slice.start > at {
+                return Poll::Ready(Some(Err(Fault::FellOut)));
+            }
+            let Ok(from) = usize::try_from(at - slice.start) else { return Poll::Ready(None) };
+            let to = end.map_or(slice.end(), |end| end.min(slice.end())) - slice.start;
+            let bytes = slice.bytes.slice(from..usize::try_from(to).unwrap_or(slice.bytes.len()));
+            if let Some(reader) = state.readers.get_mut(self.slot).and_then(Option::as_mut) {
+                reader.at = at + bytes.len() as u64;
+            }
+            state.wake_writer();
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        if at < state.end {
+            return Poll::Ready(Some(Err(Fault::FellOut)));
+        }
+        match &state.finished {
+            Some(Ok(_)) => Poll::Ready(None),
+            Some(Err(error)) => Poll::Ready(Some(Err(Fault::Upstream(error.clone())))),
+            None => {
+                state.wait(self.slot, context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Trailer fields, once the body has ended.
+    pub(crate) fn trailers(&self) -> Option<HeaderMap> {
+        match &self.fill.lock().finished {
+            Some(Ok(trailers)) => trailers.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    fn wait(&mut self, slot: usize, context: &mut Context<'_>) {
+        if let Some(reader) = self.readers.get_mut(slot).and_then(Option::as_mut)
+            && !reader.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            reader.waker = Some(context.waker().clone());
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.fill.lock();
+        if let Some(place) = state.readers.get_mut(self.slot) {
+            *place = None;
+            state.free.push(self.slot);
+        }
+        state.wake_writer();
+    }
+}

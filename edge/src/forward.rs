@@ -1,0 +1,174 @@
+//! The fields of a request as the upstream gets them: what travels, what weir sets itself, and
+//! what a fill must not carry from the one client that happened to start it.
+
+use crate::config::Network;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::net::{IpAddr, SocketAddr};
+use weir_rules::{fields, vary};
+
+/// Fields that only nodes may send each other (invariant I3); removed from everyone else.
+pub(crate) const INTERNAL: [&str; 2] = ["weir-seq", "weir-filled-at"];
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// What a request's own fields do not say about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    /// Who connected.
+    pub(crate) peer: SocketAddr,
+    /// Whether the peer's own forwarding fields are believed.
+    pub(crate) trusted: bool,
+    /// `http` or `https`.
+    pub(crate) scheme: &'a str,
+    /// The host as the key has it.
+    pub(crate) host: &'a str,
+    /// This node's name.
+    pub(crate) node: &'a str,
+    /// `1.1 node`.
+    pub(crate) via: &'a HeaderValue,
+}
+
+/// The fields of a request that is passed on for its client alone.
+pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
+    let mut headers = client.clone();
+    // Read before the forwarding fields go: they are among those that origins believe.
+    let chain = origin.trusted.then(|| joined(client, &X_FORWARDED_FOR)).flatten();
+    let trailers = client.get(header::TE).is_some_and(accepts_trailers);
+    fields::remove_hop_by_hop(&mut headers);
+    fields::remove_poisonous(&mut headers);
+    for name in INTERNAL {
+        headers.remove(name);
+    }
+    headers.remove(header::HOST);
+    headers.remove(header::EXPECT);
+    let peer = origin.peer.ip().to_canonical().to_string();
+    let chain = chain.map_or(peer.clone(), |chain| format!("{chain}, {peer}"));
+    set(&mut headers, &X_FORWARDED_FOR, &chain);
+    set(&mut headers, &X_FORWARDED_HOST, origin.host);
+    set(&mut headers, &X_FORWARDED_PROTO, origin.scheme);
+    headers.append(header::VIA, origin.via.clone());
+    // RFC 8586 §2: each CDN adds its identifier, the latest last.
+    if let Ok(node) = HeaderValue::from_str(origin.node) {
+        headers.append(&CDN_LOOP, node);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    headers
+}
+
+/// The fields of a request whose response may be stored for others: as passed on, less what
+/// makes it this client's own (conditions, ranges, cache directives), and with Accept-Encoding
+/// reduced to the bucket that the key of variants knows.
+pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
+    let mut headers = for_pass(client, origin);
+    for name in [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+        header::CACHE_CONTROL,
+        header::PRAGMA,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(bucket) = vary::accept_encoding_bucket(client) {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(bucket));
+    }
+    headers
+}
+
+/// Whether an address is in one of the networks.
+pub(crate) fn contains(networks: &[Network], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(address))
+}
+
+fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Vec<&str> =
+        headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+fn accepts_trailers(te: &HeaderValue) -> bool {
+    te.to_str()
+        .is_ok_and(|te| te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn client(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    fn origin(trusted: bool) -> Origin<'static> {
+        static VIA: HeaderValue = HeaderValue::from_static("1.1 edge-1");
+        Origin {
+            peer: "192.0.2.7:5000".parse().unwrap(),
+            trusted,
+            scheme: "https",
+            host: "example.com",
+            node: "edge-1",
+            via: &VIA,
+        }
+    }
+
+    #[test]
+    fn a_stranger_cannot_say_whom_it_forwards_for() {
+        let spoofed = client(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-host", "evil")]);
+        let sent = for_pass(&spoofed, &origin(false));
+        assert_eq!(sent["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(sent["x-forwarded-host"], "example.com");
+        assert_eq!(sent["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn a_trusted_proxys_chain_is_continued() {
+        let chain = client(&[("x-forwarded-for", "10.0.0.1")]);
+        assert_eq!(for_pass(&chain, &origin(true))["x-forwarded-for"], "10.0.0.1, 192.0.2.7");
+    }
+
+    #[test]
+    fn the_fields_of_nodes_are_taken_from_nobody_else() {
+        let sent = for_pass(&client(&[("weir-seq", "9"), ("weir-filled-at", "9")]), &origin(true));
+        assert!(!sent.contains_key("weir-seq") && !sent.contains_key("weir-filled-at"));
+    }
+
+    #[test]
+    fn a_fill_carries_no_condition_and_no_range_of_its_starter() {
+        let own = client(&[
+            ("if-none-match", "\"a\""),
+            ("range", "bytes=0-1"),
+            ("if-range", "\"a\""),
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+            ("accept-encoding", "gzip, deflate, br"),
+            ("x-app", "1"),
+        ]);
+        let sent = for_fill(&own, &origin(false));
+        for gone in ["if-none-match", "range", "if-range", "cache-control", "pragma"] {
+            assert!(!sent.contains_key(gone), "{gone} went along");
+        }
+        assert_eq!(sent["x-app"], "1");
+        assert_eq!(sent["cdn-loop"], "edge-1");
+        assert_eq!(sent["via"], "1.1 edge-1");
+    }
+}

@@ -1,0 +1,23 @@
+//! The weir node: moves bytes between clients, store and origin, and obeys `weir-rules`.
+
+mod access_log;
+mod body;
+pub mod config;
+mod decisions;
+pub mod error;
+mod explain;
+mod fill;
+mod forward;
+mod lookup;
+mod metrics;
+pub mod node;
+mod purge;
+mod request;
+mod respond;
+mod server;
+mod state;
+mod store;
+mod sweep;
+mod upstream;
+
+pub use request::{OnPurge, PurgeAnswer, PurgeAsk};

@@ -1,0 +1,300 @@
+//! What a node counts. Each worker counts into its own [`WorkerMetrics`]; a scrape adds them up
+//! and writes Prometheus text ([`exposition`]).
+//!
+//! Invariant: only the worker's own thread writes into its `WorkerMetrics`. A count is therefore a
+//! plain load, add and store of an atomic, never a contended read-modify-write, and a scrape on
+//! another thread reads values that are whole, if a moment apart. A second writer would lose
+//! counts, nothing worse.
+//!
+//! Name, unit and meaning stand beside each metric: for events below, for the rest in
+//! [`exposition`].
+
+pub(crate) mod exposition;
+
+use crate::error::UpstreamError;
+use http::StatusCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use weir_rules::outcome::{Handling, Outcome};
+
+/// Places for sites: one for no site, one (`(other)`) shared by all that find no place of their
+/// own. Every [`SiteSlot`] has one.
+const SITES: usize = 1 << u8::BITS;
+
+/// A number that one thread raises and any thread reads.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Defines [`Event`] with the metric that each event is counted in.
+macro_rules! events {
+    ($($event:ident: $name:literal, $help:literal;)*) => {
+        /// Something that is counted by itself.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Event { $(#[doc = concat!("`", $name, "`: ", $help)] $event,)* }
+
+        impl Event {
+            /// Metric name and help of each event, in the order of the variants.
+            const METRICS: &[(&str, &str)] = &[$(($name, $help)),*];
+        }
+    };
+}
+
+events! {
+    ConnectionAccepted: "weir_connections_accepted_total",
+        "Client connections accepted.";
+    ConnectionClosed: "weir_connections_closed_total",
+        "Accepted client connections that have ended.";
+    ConnectionRefused: "weir_connections_refused_total",
+        "Client connections closed at once because limits.connections was reached.";
+    Fill: "weir_fills_total",
+        "Fetches begun that may be stored, background refreshes and validations included.";
+    Collapsed: "weir_collapsed_requests_total",
+        "Requests that waited on, or read from, a fill begun for another request.";
+    EarlyRefresh: "weir_early_refreshes_total",
+        "Background fills of responses that were still fresh; counted as fills too.";
+    HitForMiss: "weir_hit_for_miss_total",
+        "Requests not collapsed because their URL is remembered as not storable.";
+    Shed: "weir_shed_requests_total",
+        "Requests answered 503 because a bound of this node was reached.";
+    UpstreamRequest: "weir_upstream_requests_total",
+        "Requests sent to an upstream, each retry by itself.";
+}
+
+/// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
+/// client's own.
+const UPSTREAM_ERRORS: [&str; 8] = [
+    "origin-connect",
+    "origin-connect-timeout",
+    "origin-first-byte-timeout",
+    "origin-idle-timeout",
+    "origin-bad-head",
+    "origin-bad-body",
+    "origin-busy",
+    "client",
+];
+
+fn upstream_error_index(error: &UpstreamError) -> usize {
+    match error {
+        UpstreamError::Connect(_) => 0,
+        UpstreamError::ConnectTimeout => 1,
+        UpstreamError::FirstByteTimeout => 2,
+        UpstreamError::IdleTimeout => 3,
+        UpstreamError::BadHead(_) => 4,
+        UpstreamError::BadBody(_) => 5,
+        UpstreamError::Busy => 6,
+        UpstreamError::Client(_) => 7,
+    }
+}
+
+/// How requests are told apart: `hit`, `hit-stale` (served from store past its freshness),
+/// otherwise the word of [`Handling`].
+const RESULTS: [&str; 12] = [
+    "hit",
+    "hit-stale",
+    "bypass",
+    "method",
+    "uri-miss",
+    "vary-miss",
+    "miss",
+    "request",
+    "stale",
+    "partial",
+    "refused",
+    "undecided",
+];
+
+fn result_index(outcome: &Outcome) -> usize {
+    match outcome.handling {
+        Handling::Hit if outcome.ttl.is_some_and(|ttl| ttl < 0) => 1,
+        Handling::Hit => 0,
+        Handling::Bypass => 2,
+        Handling::Method => 3,
+        Handling::UriMiss => 4,
+        Handling::VaryMiss => 5,
+        Handling::Miss => 6,
+        Handling::Request => 7,
+        Handling::Stale => 8,
+        Handling::Partial => 9,
+        Handling::Refused => 10,
+        Handling::Undecided => 11,
+    }
+}
+
+/// A finished request, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    /// The site that took it; [`SiteSlot::NONE`] when no site did.
+    pub(crate) site: SiteSlot,
+    /// What became of it.
+    pub(crate) outcome: &'a Outcome,
+    /// The status sent to the client.
+    pub(crate) status: StatusCode,
+    /// Bytes of body received from the client.
+    pub(crate) bytes_in: u64,
+    /// Bytes of body sent to the client.
+    pub(crate) bytes_out: u64,
+    /// From the request's head to the first byte of the answer, where one was sent.
+    pub(crate) first_byte: Option<Duration>,
+    /// From the request's head to the end of the answer.
+    pub(crate) total: Duration,
+}
+
+/// What one worker counted since it started.
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
+    sites: [OnceLock<Box<SiteCounters>>; SITES],
+    events: [Counter; Event::METRICS.len()],
+    upstream_errors: [Counter; UPSTREAM_ERRORS.len()],
+    upstream_bytes: Counter,
+    latency: [Latency; 2],
+}
+
+/// Latencies of hits, or of everything that was forwarded.
+#[derive(Debug, Default)]
+struct Latency {
+    total: Histogram,
+    first_byte: Histogram,
+}
+
+/// What is counted of one site.
+#[derive(Debug, Default)]
+struct SiteCounters {
+    results: [Counter; RESULTS.len()],
+    /// By the status's hundreds; 16 places, so that any index of four bits has one.
+    classes: [Counter; 16],
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+impl Default for WorkerMetrics {
+    fn default() -> Self {
+        Self {
+            sites: std::array::from_fn(|_| OnceLock::new()),
+            events: Default::default(),
+            upstream_errors: Default::default(),
+            upstream_bytes: Counter::default(),
+            latency: Default::default(),
+        }
+    }
+}
+
+impl WorkerMetrics {
+    /// Counts a finished request: about ten additions, and no allocation after a site's first.
+    pub(crate) fn record(&self, record: &Record<'_>) {
+        let site = self.sites[record.site.index()].get_or_init(Box::default);
+        site.results[result_index(record.outcome)].add(1);
+        site.classes[usize::from(record.status.as_u16() / 100) & 15].add(1);
+        site.bytes_in.add(record.bytes_in);
+        site.bytes_out.add(record.bytes_out);
+        let latency = match record.outcome.handling {
+            Handling::Hit => &self.latency[0],
+            // Neither from store nor from upstream: its time would blur both.
+            Handling::Refused | Handling::Undecided => return,
+            _ => &self.latency[1],
+        };
+        latency.total.observe(record.total);
+        if let Some(first_byte) = record.first_byte {
+            latency.first_byte.observe(first_byte);
+        }
+    }
+
+    /// Counts one event.
+    pub(crate) fn count(&self, event: Event) {
+        self.events[event as usize].add(1);
+    }
+
+    /// Counts a failed upstream request by its kind.
+    pub(crate) fn upstream_error(&self, error: &UpstreamError) {
+        self.upstream_errors[upstream_error_index(error)].add(1);
+    }
+
+    /// Counts bytes of body received from upstreams.
+    pub(crate) fn upstream_bytes(&self, bytes: u64) {
+        self.upstream_bytes.add(bytes);
+    }
+}
+
+/// Durations by powers of two from 16 µs to 34 s, and beyond.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    buckets: [Counter; Histogram::BOUNDS + 1],
+    sum_micros: Counter,
+}
+
+impl Histogram {
+    /// Buckets with an upper bound; one without follows.
+    const BOUNDS: usize = 22;
+
+    /// The upper bound of bucket `index`, inclusive, in microseconds.
+    const fn bound_micros(index: usize) -> u64 {
+        16 << index
+    }
+
+    fn observe(&self, duration: Duration) {
+        // A difference of two readings of a clock: far from the end of u64.
+        let micros = duration.as_secs().wrapping_mul(1_000_000);
+        let micros = micros.wrapping_add(u64::from(duration.subsec_micros()));
+        // The doublings of 16 that reach `micros`; the four low bits all belong to the first bucket.
+        let doublings = (micros.saturating_sub(1) | 15).ilog2() - 3;
+        self.buckets[(doublings as usize).min(Self::BOUNDS)].add(1);
+        self.sum_micros.add(micros);
+    }
+}
+
+/// Which place in [`WorkerMetrics`] a site is counted at. Resolved once per configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SiteSlot(u8);
+
+impl SiteSlot {
+    /// For requests that no site took.
+    pub(crate) const NONE: SiteSlot = SiteSlot(0);
+    /// For sites beyond the bound.
+    const OTHER: SiteSlot = SiteSlot(u8::MAX);
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The slot of each site id. A slot is never given to another id, so that counts survive a reload
+/// that adds, removes or reorders sites.
+#[derive(Debug, Default)]
+pub(crate) struct SiteSlots {
+    /// The id of slot 1, of slot 2, ...
+    ids: Mutex<Vec<Arc<str>>>,
+}
+
+impl SiteSlots {
+    /// The slot of the site `id`.
+    pub(crate) fn slot(&self, id: &str) -> SiteSlot {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = ids.iter().position(|known| &**known == id);
+        let at = known.unwrap_or(ids.len());
+        if at + 1 >= usize::from(SiteSlot::OTHER.0) {
+            return SiteSlot::OTHER;
+        }
+        if known.is_none() {
+            ids.push(Arc::from(id));
+        }
+        SiteSlot(at as u8 + 1)
+    }
+
+    /// The label of each slot in use: empty for no site.
+    fn labels(&self) -> Vec<(SiteSlot, Arc<str>)> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = ids.iter().enumerate().map(|(at, id)| (SiteSlot(at as u8 + 1), id.clone()));
+        let rest = [(SiteSlot::NONE, "".into()), (SiteSlot::OTHER, "(other)".into())];
+        named.chain(rest).collect()
+    }
+}

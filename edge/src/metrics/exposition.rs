@@ -1,0 +1,274 @@
+//! Writes the counts of all workers as Prometheus text (version 0.0.4). Every metric has its HELP
+//! and TYPE; label values are escaped.
+
+use super::{Event, Histogram, RESULTS, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The media type of the exposition.
+pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is not counted by workers but read at the scrape.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauges<'a> {
+    /// The node's name.
+    pub(crate) node: &'a str,
+    /// Its region.
+    pub(crate) region: &'a str,
+    /// Its tier: `edge` or `parent`.
+    pub(crate) tier: &'a str,
+    /// Since the node started.
+    pub(crate) uptime: Duration,
+    /// Bytes the memory store takes, overhead included.
+    pub(crate) store_bytes: u64,
+    /// Bytes it may take.
+    pub(crate) store_bytes_limit: u64,
+    /// Stored responses.
+    pub(crate) store_objects: u64,
+    /// Stored responses removed to make room, since the start.
+    pub(crate) evictions: u64,
+    /// The highest purge seq applied.
+    pub(crate) applied_seq: u64,
+    /// Access log lines dropped because its queue was full, since the start.
+    pub(crate) log_lines_dropped: u64,
+}
+
+/// The exposition of `workers`.
+pub(crate) fn render(
+    workers: &[Arc<WorkerMetrics>],
+    slots: &SiteSlots,
+    gauges: &Gauges<'_>,
+) -> String {
+    let mut text = Text { out: String::with_capacity(16 * 1024) };
+    node(&mut text, gauges);
+    sites(&mut text, workers, slots, gauges.tier);
+    latencies(&mut text, workers);
+    events(&mut text, workers);
+    upstream(&mut text, workers);
+    store(&mut text, gauges);
+    text.out
+}
+
+fn node(text: &mut Text, gauges: &Gauges<'_>) {
+    let labels = [
+        ("node", gauges.node),
+        ("region", gauges.region),
+        ("tier", gauges.tier),
+        ("version", env!("CARGO_PKG_VERSION")),
+    ];
+    text.metric("weir_node_info", "gauge", "Always 1; the labels tell which node this is.");
+    text.sample("weir_node_info", &labels, 1);
+    text.metric("weir_uptime_seconds", "gauge", "Seconds since the node started.");
+    text.sample("weir_uptime_seconds", &[], gauges.uptime.as_secs());
+}
+
+fn sites(text: &mut Text, workers: &[Arc<WorkerMetrics>], slots: &SiteSlots, tier: &str) {
+    let labels = slots.labels();
+    let sum = |slot: super::SiteSlot, count: &dyn Fn(&SiteCounters) -> u64| -> u64 {
+        let counted = workers.iter().filter_map(|worker| worker.sites[slot.index()].get());
+        counted.map(|site| count(site)).fold(0, u64::wrapping_add)
+    };
+
+    let name = "weir_requests_total";
+    text.metric(
+        name,
+        "counter",
+        "Finished requests by site (empty: none took it), tier and cache result in the words of \
+         RFC 9211; hit-stale is a hit past its freshness, refused an error answered before lookup.",
+    );
+    for (slot, site) in &labels {
+        for (at, result) in RESULTS.iter().enumerate() {
+            let value = sum(*slot, &|counted| counted.results[at].value());
+            if value > 0 || *result == "hit" {
+                text.sample(name, &[("site", site), ("tier", tier), ("cache", result)], value);
+            }
+        }
+    }
+
+    let name = "weir_responses_total";
+    text.metric(name, "counter", "Finished requests by site and class of the status sent.");
+    for (slot, site) in &labels {
+        for (at, class) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().enumerate() {
+            let value = sum(*slot, &|counted| counted.classes[at + 1].value());
+            text.sample(name, &[("site", site), ("class", class)], value);
+        }
+    }
+
+    let name = "weir_client_received_bytes_total";
+    text.metric(name, "counter", "Bytes of request bodies received from clients, by site.");
+    for (slot, site) in &labels {
+        text.sample(name, &[("site", site)], sum(*slot, &|counted| counted.bytes_in.value()));
+    }
+
+    let name = "weir_client_sent_bytes_total";
+    text.metric(name, "counter", "Bytes of response bodies sent to clients, by site.");
+    for (slot, site) in &labels {
+        text.sample(name, &[("site", site)], sum(*slot, &|counted| counted.bytes_out.value()));
+    }
+}
+
+fn latencies(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
+    let of = |kind: usize, total: bool| {
+        workers.iter().map(move |worker| {
+            let latency = &worker.latency[kind];
+            if total { &latency.total } else { &latency.first_byte }
+        })
+    };
+    let name = "weir_request_duration_seconds";
+    text.metric(
+        name,
+        "histogram",
+        "Seconds from a request's head to the end of its answer: hits, and what was forwarded.",
+    );
+    text.histogram(name, ("cache", "hit"), of(0, true));
+    text.histogram(name, ("cache", "forwarded"), of(1, true));
+    let name = "weir_first_byte_seconds";
+    text.metric(
+        name,
+        "histogram",
+        "Seconds from a request's head to the first byte of its answer: hits, and what was \
+         forwarded.",
+    );
+    text.histogram(name, ("cache", "hit"), of(0, false));
+    text.histogram(name, ("cache", "forwarded"), of(1, false));
+}
+
+fn events(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
+    let sum = |at: usize| {
+        workers.iter().map(|worker| worker.events[at].value()).fold(0, u64::wrapping_add)
+    };
+    for (at, (name, help)) in Event::METRICS.iter().enumerate() {
+        text.metric(name, "counter", help);
+        text.sample(name, &[], sum(at));
+    }
+    // Two counters of many workers, read a moment apart: never below zero.
+    let accepted = sum(Event::ConnectionAccepted as usize);
+    let open = accepted.saturating_sub(sum(Event::ConnectionClosed as usize));
+    text.metric("weir_connections_open", "gauge", "Client connections open now.");
+    text.sample("weir_connections_open", &[], open);
+}
+
+fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
+    let name = "weir_upstream_errors_total";
+    text.metric(name, "counter", "Upstream requests that failed, by kind of failure.");
+    for (at, kind) in UPSTREAM_ERRORS.iter().enumerate() {
+        let failed = workers.iter().map(|worker| worker.upstream_errors[at].value());
+        text.sample(name, &[("kind", kind)], failed.fold(0, u64::wrapping_add));
+    }
+    let name = "weir_upstream_received_bytes_total";
+    text.metric(name, "counter", "Bytes of response bodies received from upstreams.");
+    let bytes = workers.iter().map(|worker| worker.upstream_bytes.value());
+    text.sample(name, &[], bytes.fold(0, u64::wrapping_add));
+}
+
+fn store(text: &mut Text, gauges: &Gauges<'_>) {
+    for (name, kind, help, value) in [
+        (
+            "weir_store_bytes",
+            "gauge",
+            "Bytes that stored responses take in memory, their overhead included.",
+            gauges.store_bytes,
+        ),
+        (
+            "weir_store_limit_bytes",
+            "gauge",
+            "Bytes that stored responses may take in memory.",
+            gauges.store_bytes_limit,
+        ),
+        ("weir_store_objects", "gauge", "Stored responses.", gauges.store_objects),
+        (
+            "weir_evictions_total",
+            "counter",
+            "Stored responses removed to make room for others.",
+            gauges.evictions,
+        ),
+        (
+            "weir_purge_applied_seq",
+            "gauge",
+            "The highest seq of the invalidation log that this node applied.",
+            gauges.applied_seq,
+        ),
+        (
+            "weir_access_log_dropped_lines_total",
+            "counter",
+            "Access log lines dropped because the log could not keep up.",
+            gauges.log_lines_dropped,
+        ),
+    ] {
+        text.metric(name, kind, help);
+        text.sample(name, &[], value);
+    }
+}
+
+/// The exposition as it grows. Writing to a String cannot fail, so results are dropped.
+struct Text {
+    out: String,
+}
+
+impl Text {
+    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.series(name, labels);
+        let _ = writeln!(self.out, " {value}");
+    }
+
+    fn series(&mut self, name: &str, labels: &[(&str, &str)]) {
+        self.out.push_str(name);
+        for (at, (label, value)) in labels.iter().enumerate() {
+            let _ = write!(self.out, "{}{label}=\"", if at == 0 { '{' } else { ',' });
+            for character in value.chars() {
+                match character {
+                    '\\' => self.out.push_str("\\\\"),
+                    '"' => self.out.push_str("\\\""),
+                    '\n' => self.out.push_str("\\n"),
+                    plain => self.out.push(plain),
+                }
+            }
+            self.out.push('"');
+        }
+        if !labels.is_empty() {
+            self.out.push('}');
+        }
+    }
+
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        label: (&str, &str),
+        histograms: impl Iterator<Item = &'a Histogram>,
+    ) {
+        let mut counts = [0u64; Histogram::BOUNDS + 1];
+        let mut micros = 0u64;
+        for histogram in histograms {
+            for (sum, bucket) in counts.iter_mut().zip(&histogram.buckets) {
+                *sum = sum.wrapping_add(bucket.value());
+            }
+            micros = micros.wrapping_add(histogram.sum_micros.value());
+        }
+        let bucket = format!("{name}_bucket");
+        let mut cumulative = 0;
+        for (at, count) in counts.iter().enumerate() {
+            cumulative += count;
+            let bound = match at {
+                Histogram::BOUNDS => "+Inf".to_owned(),
+                at => seconds(Histogram::bound_micros(at)),
+            };
+            self.sample(&bucket, &[label, ("le", &bound)], cumulative);
+        }
+        self.series(&format!("{name}_sum"), &[label]);
+        let _ = writeln!(self.out, " {}", seconds(micros));
+        self.sample(&format!("{name}_count"), &[label], cumulative);
+    }
+}
+
+/// Microseconds as decimal seconds, exactly.
+fn seconds(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! A running node, as the program around it sees it.
+
+use crate::access_log::AccessLog;
+use crate::config::Config;
+use crate::explain;
+use crate::metrics::exposition::{Gauges, render};
+use crate::request::{OnPurge, Purger, Spine};
+use crate::server::{Server, Settings};
+use crate::state::{Live, NodeState};
+use crate::sweep::Sweeper;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use weir_rules::invalidation::{Purge, Seq};
+
+/// Lines that may wait for the access log's writer.
+const LOG_QUEUE: usize = 8192;
+
+/// A running node: its workers, listeners and store. Dropping it stops it at once;
+/// [`Node::drain`] lets requests under way finish.
+pub struct Node {
+    state: Arc<NodeState>,
+    server: Server,
+    sweeper: Sweeper,
+    purger: Arc<Purger>,
+    log: Arc<AccessLog>,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+/// Why a node could not start, or not take a new configuration. `Display` names key and value.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Node {
+    /// Binds the listeners of `config` (port 0 lets the system choose) and starts the workers.
+    pub fn start(config: Config) -> Result<Node, StartError> {
+        let settings = Settings {
+            listen: config.node.listen,
+            workers: config.node.workers.max(1),
+            limits: config.limits,
+            tls: config.tls.clone(),
+        };
+        let log = AccessLog::start(config.log.access, config.log.path.clone(), LOG_QUEUE)
+            .map_err(|error| StartError(format!("log.path: {error}")))?;
+        let (log, purger) = (Arc::new(log), Arc::new(Purger::default()));
+        let state = Arc::new(NodeState::new(config)?);
+        let sweeper = Sweeper::start(&state)
+            .map_err(|error| StartError(format!("the sweeper's thread: {error}")))?;
+        let (node, to_log, to_purger) = (Arc::clone(&state), Arc::clone(&log), Arc::clone(&purger));
+        let spine = move |worker| {
+            let (log, purger) = (Arc::clone(&to_log), Arc::clone(&to_purger));
+            Rc::new(Spine::new(Arc::clone(&node), worker, log, purger))
+        };
+        let server =
+            Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
+        let (started, draining) = (Instant::now(), AtomicBool::new(false));
+        Ok(Node { state, server, sweeper, purger, log, started, draining })
+    }
+
+    /// Where clients connect in the clear.
+    pub fn listen(&self) -> SocketAddr {
+        self.server.listen()
+    }
+
+    /// Where TLS clients connect, when configured.
+    pub fn listen_tls(&self) -> Option<SocketAddr> {
+        self.server.listen_tls()
+    }
+
+    /// Has purges by method (`PURGE /path` on the node's listener) answered by `on_purge`. Until
+    /// then they get 503.
+    pub fn on_purge(&self, on_purge: OnPurge) {
+        self.purger.set(on_purge);
+    }
+
+    /// Takes a new configuration, all or nothing: sites, limits and TLS files at once; returns
+    /// the keys whose change needs a restart (`node.listen`, …), which keep their old value.
+    pub fn reload(&self, config: Config) -> Result<Vec<&'static str>, StartError> {
+        let old = self.state.live.load_full();
+        let old = &old.config;
+        let fixed = [
+            ("node.name", old.node.name != config.node.name),
+            ("node.listen", old.node.listen != config.node.listen),
+            ("node.admin", old.node.admin != config.node.admin),
+            ("node.workers", old.node.workers != config.node.workers),
+            ("memory", old.memory != config.memory),
+            ("log", old.log != config.log),
+            ("tls.listen", listens(old) != listens(&config)),
+            ("limits.variants", old.limits.variants != config.limits.variants),
+            ("limits.patterns", old.limits.patterns != config.limits.patterns),
+            ("limits.decisions", old.limits.decisions != config.limits.decisions),
+            ("limits.hit_for_miss", old.limits.hit_for_miss != config.limits.hit_for_miss),
+        ];
+        let workers = self.state.metrics.len();
+        let live = Live::new(config, workers, &self.state.slots)?;
+        self.server
+            .reload(live.config.limits, live.config.tls.as_ref())
+            .map_err(|error| StartError(error.to_string()))?;
+        self.state.live.store(Arc::new(live));
+        Ok(fixed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect())
+    }
+
+    /// Applies one purge; when it returns, no request whose head arrives from now on is answered
+    /// with what it matches (invariant I1). Frees the space in the background.
+    pub fn apply(&self, purge: &Purge) {
+        self.state.purges.apply(purge);
+        self.sweeper.sweep(purge);
+    }
+
+    /// The highest seq applied.
+    pub fn applied(&self) -> Seq {
+        self.state.purges.applied()
+    }
+
+    /// How many stored responses the purge `seq` took; `None` until the sweep has been through.
+    pub fn matched(&self, seq: Seq) -> Option<u64> {
+        self.sweeper.matched(seq)
+    }
+
+    /// Tells what the node knows of a URL (absolute, or a path for the first site's first host)
+    /// as a client sending `headers` would meet it. Changes nothing, fetches nothing.
+    pub fn explain(&self, url: &str, headers: &http::HeaderMap) -> Result<Explanation, String> {
+        explain::explain(&self.state, url, headers)
+    }
+
+    /// Prometheus text exposition (prefix `weir_`).
+    pub fn metrics(&self) -> String {
+        let live = self.state.live.load();
+        let gauges = Gauges {
+            node: &self.state.name,
+            region: &live.config.node.region,
+            tier: "edge",
+            uptime: self.started.elapsed(),
+            store_bytes: self.state.store.bytes(),
+            store_bytes_limit: live.config.memory.size,
+            store_objects: self.state.store.objects(),
+            evictions: self.state.store.evicted(),
+            applied_seq: self.state.purges.applied(),
+            log_lines_dropped: self.log.dropped(),
+        };
+        render(&self.state.metrics, &self.state.slots, &gauges)
+    }
+
+    /// Clients waiting on, or reading from, the fills that run for a URL now; for tests and
+    /// `explain`, which must know a crowd to be waiting rather than hope so.
+    pub fn waiting(&self, url: &str) -> usize {
+        explain::waiting(&self.state, url)
+    }
+
+    /// Opens the access log's file anew, after it was moved away.
+    pub fn reopen_log(&self) {
+        self.log.reopen();
+    }
+
+    /// Whether it accepts connections and is not draining.
+    pub fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, lets requests under way finish for at most `node.drain`, then stops.
+    pub async fn drain(self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let bound = self.state.live.load().config.node.drain;
+        self.server.drain(bound).await;
+    }
+}
+
+fn listens(config: &Config) -> Option<SocketAddr> {
+    config.tls.as_ref().map(|tls| tls.listen)
+}
+
+/// What `weir explain` shows. Times are RFC 3339 or seconds as named; unknown is `null`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The node's name.
+    pub node: String,
+    /// The site that takes the URL; `None` when no site has that host.
+    pub site: Option<String>,
+    /// The key in its readable form.
+    pub key: String,
+    /// `fresh`, `stale`, `partial`, `purged`, `filling`, `not-stored`, `unknown-host`.
+    pub state: &'static str,
+    /// What a request would meet now, in one sentence.
+    pub sentence: String,
+    /// The stored response these headers select.
+    pub selected: Option<ExplainedVariant>,
+    /// All other stored variants.
+    pub variants: Vec<ExplainedVariant>,
+    /// The last decision not to store, while it is remembered.
+    pub not_stored: Option<ExplainedDecision>,
+    /// The last purge that matches the URL.
+    pub last_purge: Option<ExplainedPurge>,
+}
+
+/// One stored response.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedVariant {
+    /// Names and normalised values of the selecting fields.
+    pub selecting: Vec<(String, String)>,
+    /// Its status.
+    pub status: u16,
+    /// Body bytes held.
+    pub bytes: u64,
+    /// The representation's length, when known and only part of it is held.
+    pub complete_length: Option<u64>,
+    /// Current age in seconds.
+    pub age: u32,
+    /// Freshness lifetime in seconds.
+    pub lifetime: u32,
+    /// Where the lifetime came from: `max-age of Cache-Control`, …
+    pub lifetime_source: String,
+    /// Seconds of freshness left; negative when stale.
+    pub ttl: i64,
+    /// ETag.
+    pub etag: Option<String>,
+    /// Last-Modified.
+    pub last_modified: Option<String>,
+    /// Cache tags.
+    pub tags: Vec<String>,
+    /// Times it was served from the store.
+    pub hits: u64,
+    /// The seq applied when its fetch began.
+    pub filled_at_seq: u64,
+}
+
+/// Why a response was not stored.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedDecision {
+    /// A stable word, kebab-case.
+    pub word: String,
+    /// A sentence that names the header or rule.
+    pub sentence: String,
+    /// Seconds since.
+    pub seconds_ago: u64,
+    /// The upstream's status.
+    pub status: Option<u16>,
+}
+
+/// A purge that matches a URL.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedPurge {
+    /// Its seq.
+    pub seq: u64,
+    /// Soft or hard.
+    pub soft: bool,
+}

@@ -1,0 +1,395 @@
+//! A request that the store could not answer at once: wait on a fill or start one, and answer
+//! from what comes.
+
+use super::visit::Visit;
+use super::{Spine, pass};
+use crate::body::{ResponseBody, Resume};
+use crate::error::UpstreamError;
+use crate::fill::{Answer, Fill, FillHead, FillTask, Place, Progress, Purpose, Reader, strong};
+use crate::lookup::{Lookup, Stale, forwardable_range, lookup};
+use crate::metrics::Event;
+use crate::purge::Stamp;
+use crate::respond::{self, Failure};
+use crate::store::{Selecting, Stored};
+use crate::upstream::{Ask, UpstreamBody};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use std::rc::Rc;
+use std::sync::Arc;
+use weir_rules::outcome::{Handling, Outcome};
+use weir_rules::range;
+
+/// Joins that may turn out to be for others before a request goes on alone.
+const JOINS: usize = 2;
+
+/// How far ahead of what has arrived a Range may begin for it to wait for a running fill.
+const AHEAD: u64 = 1 << 20;
+
+/// Answers a request from what `found` offers and what the upstream says.
+pub(super) async fn fetch(
+    spine: &Rc<Spine>,
+    visit: Visit,
+    found: Lookup,
+    outcome: &mut Outcome,
+) -> Result<Response<ResponseBody>, Failure> {
+    let mut found = found;
+    let mut joins = 0;
+    let mut alone = false;
+    loop {
+        if let Some(response) = at_once(spine, &visit, &found, outcome) {
+            return Ok(response);
+        }
+        // RFC 9111 §5.2.1.7
+        if visit.directives.only_if_cached {
+            return Err(Failure::NotCached);
+        }
+        outcome.handling = handling(&found);
+        if visit.method == Method::HEAD {
+            return pass::pass(spine, &visit, None, outcome).await;
+        }
+        let uncacheable = spine.state.decisions.is_hit_for_miss(visit.digest, spine.state.now());
+        if uncacheable {
+            spine.metrics.count(Event::HitForMiss);
+        }
+        if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
+            return pass::pass(spine, &visit, None, outcome).await;
+        }
+        let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
+            Some(place) => place,
+            None => {
+                found = look_again(spine, &visit);
+                continue;
+            }
+        };
+        let answer = until_answered(&visit, &mut reader).await;
+        if joined && !is_for_us(spine, &visit, &reader, &answer) {
+            joins += 1;
+            // Not to be shared, or too often for others: no more waiting in line.
+            alone = joins >= JOINS
+                || matches!(&answer, Ok(Answer::Response(head)) if head.terms.is_err());
+            found = look_again(spine, &visit);
+            continue;
+        }
+        outcome.collapsed = joined;
+        return answered(spine, &visit, &found, reader, answer, outcome);
+    }
+}
+
+/// What can be said without the upstream: a response that became fresh meanwhile, or a stale one
+/// that may be sent while it is refreshed.
+fn at_once(
+    spine: &Rc<Spine>,
+    visit: &Visit,
+    found: &Lookup,
+    outcome: &mut Outcome,
+) -> Option<Response<ResponseBody>> {
+    let stored = match found {
+        Lookup::Fresh { stored, early } => {
+            if *early {
+                refresh(spine, visit, stored);
+                spine.metrics.count(Event::EarlyRefresh);
+            }
+            stored
+        }
+        Lookup::Stale { stored, stale } if stale.while_revalidating && !stale.by_request => {
+            refresh(spine, visit, stored);
+            outcome.detail = Some("stale-while-revalidate");
+            stored
+        }
+        _ => return None,
+    };
+    outcome.handling = Handling::Hit;
+    let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
+    Some(response)
+}
+
+/// Starts a fill in the background, unless one is running.
+fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
+    let state = &spine.state;
+    let base = Some(Arc::clone(stored));
+    let stamp = state.purges.stamp();
+    let start = || Some(new_fill(visit, &stamp, None, base_selecting(stored)));
+    let running = |_: &Fill| true;
+    if let Place::Started(fill) =
+        state.inflight.join_or_start(visit.digest, &visit.headers, None, running, start)
+    {
+        tokio::spawn(task(spine, visit, fill, base, true, stamp).run());
+    }
+}
+
+fn base_selecting(stored: &Stored) -> Option<Selecting> {
+    stored.selecting.as_deref().cloned()
+}
+
+/// A place at a running fill (`true`) or at one started for this request; `None` when a fill
+/// ended between the lookup and now.
+fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(Reader, bool)> {
+    let (base, expects) = match found {
+        Lookup::Stale { stored, stale } => {
+            (stale.validates.then(|| Arc::clone(stored)), base_selecting(stored))
+        }
+        Lookup::Partial(stored) => (Some(Arc::clone(stored)), base_selecting(stored)),
+        Lookup::VaryMiss(selecting) => (None, Some(selecting.clone())),
+        Lookup::Fresh { .. } | Lookup::UriMiss => (None, None),
+    };
+    // A whole stored response is validated whole; what is missing is fetched by its range.
+    let whole = base.as_ref().is_some_and(|base| base.body.is_complete());
+    let range = (visit.facts.ranged && !whole).then(|| forwardable_range(&visit.headers)).flatten();
+    let base = base.filter(|base| range.is_none() || base.body.is_complete());
+    let state = &spine.state;
+    // Taken before anything is asked of the upstream (invariant I2).
+    let stamp = state.purges.stamp();
+    if alone {
+        let fill = new_fill(visit, &stamp, range, expects);
+        let reader = fill.join()?;
+        tokio::spawn(task(spine, visit, fill, base, false, stamp).run());
+        return Some((reader, false));
+    }
+    let acceptable = |fill: &Fill| {
+        visit.is_valid(state, fill.purpose.filled_at, &[]) && arrives_soon(visit, fill, range)
+    };
+    let start = || {
+        let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
+        unchanged.then(|| new_fill(visit, &stamp, range, expects.clone()))
+    };
+    let digest = visit.digest;
+    match state.inflight.join_or_start(digest, &visit.headers, range, acceptable, start) {
+        Place::Joined(reader) => Some((reader, true)),
+        Place::Stored => None,
+        Place::Started(fill) => {
+            let reader = fill.join()?;
+            tokio::spawn(task(spine, visit, fill, base, true, stamp).run());
+            Some((reader, false))
+        }
+    }
+}
+
+/// Whether a request for a range does well to wait for a fill of the whole.
+fn arrives_soon(visit: &Visit, fill: &Fill, range: Option<&HeaderValue>) -> bool {
+    if range.is_none() || fill.purpose.range.is_some() {
+        return true;
+    }
+    match range::requested(&visit.headers) {
+        range::Requested::Whole => true,
+        range::Requested::Bytes(specs) => specs.iter().all(|spec| match *spec {
+            range::Spec::FromTo(first, _) | range::Spec::From(first) => {
+                first <= fill.arrived().saturating_add(AHEAD)
+            }
+            range::Spec::Suffix(_) => false,
+        }),
+    }
+}
+
+fn new_fill(
+    visit: &Visit,
+    stamp: &Stamp,
+    range: Option<&HeaderValue>,
+    expects: Option<Selecting>,
+) -> Arc<Fill> {
+    let purpose = Purpose { filled_at: stamp.seq(), range: range.cloned(), expects };
+    Fill::new(purpose, visit.live.limits().fill_window)
+}
+
+fn task(
+    spine: &Spine,
+    visit: &Visit,
+    fill: Arc<Fill>,
+    base: Option<Arc<Stored>>,
+    listed: bool,
+    stamp: Stamp,
+) -> FillTask {
+    spine.metrics.count(Event::Fill);
+    FillTask {
+        state: Arc::clone(&spine.state),
+        site: Arc::clone(&visit.site),
+        worker: spine.worker,
+        digest: visit.digest,
+        key: visit.key.clone(),
+        method: Method::GET,
+        scheme: visit.scheme.as_str(),
+        host: visit.host.clone(),
+        target: visit.target.clone(),
+        client_host: visit.client_host(),
+        headers: visit.fields_for_fill(&spine.state),
+        client: visit.headers.clone(),
+        fill,
+        base,
+        listed,
+        _stamp: stamp,
+    }
+}
+
+fn look_again(spine: &Spine, visit: &Visit) -> Lookup {
+    let state = &spine.state;
+    lookup(&state.store, &state.purges, &visit.query(state.now()))
+}
+
+async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, UpstreamError> {
+    loop {
+        match reader.progress().await {
+            Progress::Interim(interim) => {
+                visit.connection.interim(interim.status, &interim.fields);
+            }
+            Progress::Answer(answer) => return answer,
+        }
+    }
+}
+
+/// Whether what a joined fill brought is also for this request: to be shared, selected by its
+/// fields, and not purged since its fetch began (invariant I1).
+fn is_for_us(
+    spine: &Spine,
+    visit: &Visit,
+    reader: &Reader,
+    answer: &Result<Answer, UpstreamError>,
+) -> bool {
+    let filled_at = reader.fill().purpose.filled_at;
+    match answer {
+        // A failure is everybody's; whoever comes later tries again.
+        Err(_) => true,
+        Ok(Answer::Validated { stored, shared }) => {
+            *shared
+                && stored.selected_by(&visit.headers)
+                && visit.is_valid(&spine.state, filled_at, &stored.tags)
+        }
+        Ok(Answer::Response(head)) => {
+            let selected = head.selecting.as_ref().is_none_or(|selecting| {
+                weir_rules::vary::selecting_values(&selecting.fields, &visit.headers)
+                    == selecting.values
+            });
+            head.terms.is_ok() && selected && visit.is_valid(&spine.state, filled_at, &head.tags)
+        }
+    }
+}
+
+fn answered(
+    spine: &Rc<Spine>,
+    visit: &Visit,
+    found: &Lookup,
+    reader: Reader,
+    answer: Result<Answer, UpstreamError>,
+    outcome: &mut Outcome,
+) -> Result<Response<ResponseBody>, Failure> {
+    let stale = match found {
+        Lookup::Stale { stored, stale } => Some((stored, *stale)),
+        _ => None,
+    };
+    match answer {
+        Err(error) => {
+            spine.metrics.upstream_error(&error);
+            match stale {
+                Some((stored, Stale { on_disconnect: true, .. })) if error.is_disconnect() => {
+                    outcome.detail = Some(error.word());
+                    Ok(spine.hit(stored, &visit.wish(), spine.state.now(), outcome))
+                }
+                _ => Err(Failure::Upstream(error)),
+            }
+        }
+        Ok(Answer::Validated { stored, shared }) => {
+            outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
+            outcome.stored = shared;
+            Ok(spine.hit(&stored, &visit.wish(), spine.state.now(), outcome))
+        }
+        Ok(Answer::Response(head)) => {
+            outcome.fwd_status = Some(head.status);
+            if let Some((stored, Stale { on_error: true, .. })) = stale
+                && is_origin_error(head.status)
+            {
+                outcome.detail = Some("stale-if-error");
+                return Ok(spine.hit(stored, &visit.wish(), spine.state.now(), outcome));
+            }
+            Ok(follow(spine, visit, &head, reader, outcome))
+        }
+    }
+}
+
+/// RFC 5861 §4: the statuses that stale-if-error is for.
+fn is_origin_error(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// Answers from a running fill.
+fn follow(
+    spine: &Rc<Spine>,
+    visit: &Visit,
+    head: &Arc<FillHead>,
+    reader: Reader,
+    outcome: &mut Outcome,
+) -> Response<ResponseBody> {
+    outcome.stored = head.storing;
+    let mut age = None;
+    match &head.terms {
+        Ok(terms) => {
+            let seconds = terms.freshness.age(spine.state.now());
+            outcome.ttl = Some(i64::from(terms.freshness.lifetime) - i64::from(seconds));
+            age = head.age.is_some().then(|| spine.values.age(seconds));
+        }
+        Err(reason) => {
+            outcome.detail = outcome.detail.or(Some(reason.word()));
+            age = head.age.clone().or(age);
+        }
+    }
+    // What fits into the window cannot be fallen out of.
+    let long =
+        head.end.is_some_and(|end| end - head.start > visit.live.limits().fill_window as u64);
+    let resume = long.then(|| resume(spine, visit, head)).flatten();
+    let mut response = respond::from_fill(head, reader, &visit.wish(), resume);
+    if let Some(age) = age {
+        response.headers_mut().insert(header::AGE, age);
+    }
+    response
+}
+
+/// How a client that falls out of a body's window goes on (invariant I7): by a Range request of
+/// its own under the same strong validator, for a body of known length that is not stored.
+fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> {
+    let end = head.end?;
+    let validator = strong(&head.fields).filter(|_| head.status == StatusCode::OK)?;
+    let (site, worker) = (Arc::clone(&visit.site), spine.worker);
+    let fields = visit.fields_for_fill(&spine.state);
+    let (target, client_host) = (visit.target.clone(), visit.client_host());
+    Some(Box::new(move |at| {
+        Box::pin(async move {
+            let mut headers = fields;
+            if let Ok(range) = HeaderValue::from_str(&format!("bytes={at}-")) {
+                headers.insert(header::RANGE, range);
+            }
+            headers.insert(header::IF_RANGE, validator.clone());
+            let ask = Ask {
+                method: Method::GET,
+                target,
+                headers,
+                client_host,
+                interim: None,
+                upgrade: None,
+            };
+            let fetched = site.upstream.fetch(worker, ask, UpstreamBody::Empty).await?;
+            let (status, fields) = (fetched.response.status(), fetched.response.headers());
+            let found = range::content_range(fields);
+            let fits = status == StatusCode::PARTIAL_CONTENT
+                && strong(fields).as_ref() == Some(&validator)
+                && found.and_then(|found| found.span) == range::Span::new(at, end);
+            match fits {
+                true => Ok(fetched.body),
+                false => Err(UpstreamError::BadHead("another representation than before".into())),
+            }
+        })
+    }))
+}
+
+/// Why a request goes to the upstream (RFC 9211 §2.2).
+fn handling(found: &Lookup) -> Handling {
+    match found {
+        Lookup::UriMiss => Handling::UriMiss,
+        Lookup::VaryMiss(_) => Handling::VaryMiss,
+        Lookup::Partial(_) => Handling::Partial,
+        Lookup::Stale { stale, .. } if stale.by_request => Handling::Request,
+        Lookup::Stale { .. } => Handling::Stale,
+        Lookup::Fresh { .. } => Handling::Hit,
+    }
+}

@@ -1,0 +1,240 @@
+//! One request on its way, as the steps after the first wait need it.
+
+use super::Start;
+use crate::forward::{self, Origin};
+use crate::lookup::Query;
+use crate::respond::Wish;
+use crate::server::{Connection, Intake};
+use crate::state::{Live, NodeState, Site};
+use crate::store::Digest;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http_body::Body;
+use std::rc::Rc;
+use std::sync::Arc;
+use weir_rules::cache_control::RequestDirectives;
+use weir_rules::invalidation::{Seq, Subject, Validity};
+use weir_rules::key::origin_query;
+use weir_rules::time::Time;
+
+/// A request on its way.
+pub(crate) struct Visit {
+    /// The client's connection.
+    pub(super) connection: Rc<Connection>,
+    /// The configuration it began under.
+    pub(super) live: Arc<Live>,
+    /// Its site.
+    pub(super) site: Arc<Site>,
+    /// Its method.
+    pub(super) method: Method,
+    /// Its fields, as the client sent them.
+    pub(super) headers: HeaderMap,
+    /// Path and query for the origin.
+    pub(super) target: PathAndQuery,
+    /// How the client reached us.
+    pub(super) scheme: Scheme,
+    /// The host, as keyed.
+    pub(super) host: Box<str>,
+    /// The key.
+    pub(super) key: Box<[u8]>,
+    /// Its digest.
+    pub(super) digest: Digest,
+    /// What its fields ask for.
+    pub(super) facts: Facts,
+    /// Its Cache-Control.
+    pub(super) directives: RequestDirectives,
+    /// Max-Forwards for the upstream.
+    pub(super) max_forwards: Option<u32>,
+}
+
+impl Visit {
+    pub(super) fn new<B>(connection: Rc<Connection>, request: Request<B>, start: Start) -> Self {
+        let (parts, _) = request.into_parts();
+        let target = parts.uri.path_and_query().cloned();
+        let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Self {
+            target: origin_target(target, &start.site),
+            connection,
+            live: start.live,
+            site: start.site,
+            method: parts.method,
+            headers: parts.headers,
+            scheme: start.scheme,
+            host: start.host,
+            key: start.key,
+            digest: start.digest,
+            facts: start.facts,
+            directives: start.directives,
+            max_forwards: start.max_forwards,
+        }
+    }
+
+    /// The fields for an upstream request for this client alone.
+    pub(super) fn fields_for_pass(&self, state: &NodeState) -> HeaderMap {
+        let mut headers = forward::for_pass(&self.headers, &self.origin(state));
+        if let Some(left) = self.max_forwards {
+            headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+        }
+        headers
+    }
+
+    /// The fields for an upstream request whose response may be stored.
+    pub(super) fn fields_for_fill(&self, state: &NodeState) -> HeaderMap {
+        forward::for_fill(&self.headers, &self.origin(state))
+    }
+
+    /// The client's Host as it wrote it.
+    pub(super) fn client_host(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.host).ok()
+    }
+
+    /// What decides the form of the answer.
+    pub(super) fn wish(&self) -> Wish<'_> {
+        self.facts.wish(&self.method, &self.headers)
+    }
+
+    /// What the store is asked.
+    pub(super) fn query(&self, now: Time) -> Query<'_> {
+        let honoured = self.site.config.client_cache_control && self.facts.cache_control;
+        Query {
+            digest: self.digest,
+            key: &self.key,
+            request: &self.headers,
+            now,
+            client: honoured.then_some(&self.directives),
+            when_unreachable: self.site.config.stale_when_unreachable,
+        }
+    }
+
+    /// Whether a response whose fetch began at `filled_at` and that carries `tags` is untouched
+    /// by any purge (invariant I1).
+    pub(super) fn is_valid(&self, state: &NodeState, filled_at: Seq, tags: &[Box<str>]) -> bool {
+        if state.purges.applied() == filled_at {
+            return true;
+        }
+        let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+        let text = crate::store::KeyText::of(&self.key);
+        let subject = Subject {
+            site: &self.site.id,
+            host: text.host,
+            path: text.path,
+            query: text.query,
+            tags: &tags,
+            filled_at,
+        };
+        state.purges.judge(&subject) == Validity::Valid
+    }
+
+    fn origin<'a>(&'a self, state: &'a NodeState) -> Origin<'a> {
+        let peer = self.connection.peer();
+        Origin {
+            peer,
+            trusted: forward::contains(&self.live.config.node.trusted_proxies, peer.ip()),
+            scheme: self.scheme.as_str(),
+            host: &self.host,
+            node: &state.name,
+            via: &state.via,
+        }
+    }
+}
+
+/// The target for the origin: byte for byte the client's, less the parameters that the site drops.
+fn origin_target(target: PathAndQuery, site: &Site) -> PathAndQuery {
+    let kept = origin_query(target.query(), &site.config.key.query);
+    if kept.as_deref() == target.query() {
+        return target;
+    }
+    let text = match kept {
+        Some(query) => format!("{}?{query}", target.path()),
+        None => target.path().to_owned(),
+    };
+    // What is left of a valid query is valid.
+    PathAndQuery::try_from(text).unwrap_or(target)
+}
+
+/// The scheme by which the client reached the site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS, here or at a trusted proxy.
+    Https,
+}
+
+impl Scheme {
+    /// As the connection says or, from a trusted proxy, as its X-Forwarded-Proto says.
+    pub(super) fn of(intake: &Intake<'_>, trusted: bool, headers: &HeaderMap) -> Self {
+        let forwarded = trusted.then(|| headers.get("x-forwarded-proto")).flatten();
+        match forwarded.map(HeaderValue::as_bytes).unwrap_or(intake.scheme.as_bytes()) {
+            b"https" => Self::Https,
+            _ => Self::Http,
+        }
+    }
+
+    /// `http` or `https`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What the fields of a request ask for, found in one pass over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// If-None-Match or If-Modified-Since.
+    pub(crate) conditional: bool,
+    /// If-Match or If-Unmodified-Since.
+    pub(crate) precondition: bool,
+    /// Range.
+    pub(crate) ranged: bool,
+    /// Cache-Control or Pragma.
+    pub(crate) cache_control: bool,
+    /// A body, even an empty one of unknown length.
+    pub(crate) body: bool,
+    /// Upgrade to something that may be passed on (never h2c).
+    pub(crate) upgrade: bool,
+}
+
+impl Facts {
+    /// Reads the fields of a request.
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        const LISTED: [HeaderName; 9] = [
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_MATCH,
+            header::IF_UNMODIFIED_SINCE,
+            header::RANGE,
+            header::CACHE_CONTROL,
+            header::PRAGMA,
+            header::UPGRADE,
+            header::TRANSFER_ENCODING,
+        ];
+        let mut facts = Self::default();
+        for (name, value) in request.headers() {
+            match LISTED.iter().position(|listed| listed == name) {
+                None if *name == header::CONTENT_LENGTH => facts.body |= value != "0",
+                None => {}
+                Some(0 | 1) => facts.conditional = true,
+                Some(2 | 3) => facts.precondition = true,
+                Some(4) => facts.ranged = true,
+                Some(5 | 6) => facts.cache_control = true,
+                Some(7) => facts.upgrade |= !value.as_bytes().eq_ignore_ascii_case(b"h2c"),
+                Some(_) => facts.body = true,
+            }
+        }
+        facts
+    }
+
+    /// Whether the request has a body that HTTP/2 did not announce in its fields.
+    pub(crate) fn with_body(mut self, body: &impl Body) -> Self {
+        self.body |= !body.is_end_stream();
+        self
+    }
+
+    /// What decides the form of the answer.
+    pub(crate) fn wish<'a>(&self, method: &'a Method, headers: &'a HeaderMap) -> Wish<'a> {
+        Wish { method, headers, conditional: self.conditional, ranged: self.ranged }
+    }
+}

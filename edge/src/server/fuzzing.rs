@@ -1,0 +1,66 @@
+//! What the fuzz targets call: the guard, on bytes that nobody vetted.
+
+use super::guard::{Bounds, Guard, Verdict};
+use super::host::Authority;
+use http::Request;
+
+/// Runs the guard over `input` in one piece and in pieces of `piece` bytes, and panics if what it
+/// clears or says differs, or if it clears what it was not given.
+pub fn guard(input: &[u8], piece: usize) {
+    let whole = run(input, input.len().max(1));
+    let pieces = run(input, piece.max(1));
+    assert_eq!(whole, pieces, "the verdict depends on how the bytes were split");
+    assert!(whole.0 <= input.len(), "more bytes cleared than given");
+}
+
+/// Reads `text` as an authority, and panics if its canonical form is not one, or has another.
+pub fn authority(text: &[u8]) {
+    let (Ok(text), Some(authority)) = (str::from_utf8(text), Authority::parse(text)) else {
+        return;
+    };
+    let canonical = authority.canonical(text, 80);
+    let again = Authority::parse(canonical.as_bytes());
+    let again = again.map(|authority| authority.canonical(&canonical, 80).into_owned());
+    assert_eq!(again.as_deref(), Some(&*canonical), "not canonical");
+}
+
+/// Understands a request for `target` with one Host field, whatever they are.
+pub fn intake(target: &[u8], host: &[u8]) {
+    let request = Request::builder().uri(target).header("host", host).body(());
+    let arrival = super::Arrival { connection: None, node: "fuzzed", body_bytes: 1024 };
+    if let Ok(request) = request
+        && let Ok(intake) = super::intake(&request, &arrival)
+    {
+        assert!(!intake.host.is_empty(), "a request without a host");
+        assert!(intake.path.starts_with('/') || intake.path == "*", "a path that is none");
+    }
+}
+
+/// Bytes cleared, heads cleared, and the first verdict that ended it.
+pub(super) type Run = (usize, u64, Option<Verdict>);
+
+/// Gives `input` to a guard in pieces, as the wire does. After a request that asks for an upgrade
+/// it goes on with HTTP/1.
+pub(super) fn run(input: &[u8], piece: usize) -> Run {
+    let mut guard = Guard::new(Bounds {
+        header_bytes: 512,
+        header_fields: 8,
+        target_bytes: 64,
+        body_bytes: 1024,
+    });
+    let mut cleared = 0;
+    let mut given = 0;
+    while given < input.len() {
+        given = (given + piece).min(input.len());
+        loop {
+            let (more, verdict) = guard.judge(&input[cleared..given]);
+            cleared += more;
+            match verdict {
+                Verdict::Sound => break,
+                Verdict::Held => guard.resume(),
+                refused => return (cleared, guard.heads(), Some(refused)),
+            }
+        }
+    }
+    (cleared, guard.heads(), None)
+}

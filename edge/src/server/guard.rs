@@ -1,0 +1,373 @@
+//! The wire guard: follows the framing of an HTTP/1 connection byte for byte, ahead of hyper, and
+//! refuses what RFC 9112 lets a server refuse.
+//!
+//! Pure: bytes in, a verdict out. Invariants: bytes are cleared for hyper only when everything up
+//! to them was judged; a head is cleared as a whole or not at all; the verdict on a sequence of
+//! bytes does not depend on how it was split into reads. Judging goes line by line: a line is
+//! judged when it is complete, or when it is certain to be too long.
+
+use super::head::{Framing, Head, field_line};
+use crate::error::ClientError;
+use http::StatusCode;
+use memchr::memchr;
+
+/// Bytes a request line has besides its target: the longest method judged, two spaces, version.
+const LINE_OVERHEAD: usize = super::head::METHOD_BYTES + " HTTP/1.1 \r\n".len();
+/// Longest chunk-size line: 16 hexadecimal digits, an extension, CRLF.
+const CHUNK_LINE_BYTES: usize = 256;
+/// Chunk extensions of one body, bytes.
+const CHUNK_EXTENSION_BYTES: usize = 4096;
+
+/// What a guard bounds; a copy of the limits in force when the connection began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of a head, or of trailers.
+    pub(crate) header_bytes: usize,
+    /// Fields in a head, or in trailers.
+    pub(crate) header_fields: usize,
+    /// Bytes of a request target.
+    pub(crate) target_bytes: usize,
+    /// Bytes of a body.
+    pub(crate) body_bytes: u64,
+}
+
+/// How far the guard got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing wrong so far; what was not cleared waits for more bytes.
+    Sound,
+    /// A request that asks for an upgrade is complete: whose the next bytes are is open until
+    /// [`Guard::resume`].
+    Held,
+    /// The head that begins after the cleared bytes is refused.
+    BadHead(ClientError),
+    /// The body of the last cleared head is refused from the end of the cleared bytes on.
+    BadBody(ClientError),
+}
+
+/// Where in the framing the next uncleared byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a head (at its beginning when `judged` and `searched` are 0).
+    Head,
+    /// In a body of known length.
+    Length(u64),
+    /// At a chunk-size line.
+    ChunkSize,
+    /// In a chunk's data.
+    ChunkData(u64),
+    /// At the CRLF after a chunk's data.
+    ChunkEnd,
+    /// In the trailer section.
+    Trailers,
+    /// After a request that asks for an upgrade.
+    Held,
+}
+
+/// The guard of one connection.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    bounds: Bounds,
+    place: Place,
+    head: Head,
+    /// Bytes of the head in hand that are judged: whole lines, not cleared yet.
+    judged: usize,
+    /// Bytes after them that hold no line end.
+    searched: usize,
+    /// Heads cleared so far.
+    heads: u64,
+    /// Body bytes of a chunked body so far.
+    body: u64,
+    extensions: usize,
+    trailer_bytes: usize,
+    trailer_fields: usize,
+}
+
+/// One step of judging.
+enum Step {
+    Cleared(usize),
+    Wait,
+    Refused(ClientError),
+}
+
+impl Guard {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            place: Place::Head,
+            head: Head::default(),
+            judged: 0,
+            searched: 0,
+            heads: 0,
+            body: 0,
+            extensions: 0,
+            trailer_bytes: 0,
+            trailer_fields: 0,
+        }
+    }
+
+    /// Judges `input`, which begins with the first byte not yet cleared. Returns how many bytes
+    /// of it are cleared now; the rest must be given again, with more after it.
+    pub(crate) fn judge(&mut self, input: &[u8]) -> (usize, Verdict) {
+        let mut cleared = 0;
+        while cleared < input.len() {
+            if self.place == Place::Held {
+                return (cleared, Verdict::Held);
+            }
+            match self.step(&input[cleared..]) {
+                Step::Cleared(bytes) => cleared += bytes,
+                Step::Wait => break,
+                Step::Refused(error) if self.place == Place::Head => {
+                    return (cleared, Verdict::BadHead(error));
+                }
+                Step::Refused(error) => return (cleared, Verdict::BadBody(error)),
+            }
+        }
+        (cleared, if self.place == Place::Held { Verdict::Held } else { Verdict::Sound })
+    }
+
+    /// The number of heads cleared.
+    pub(crate) fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether the next byte begins a request, given that none of `waiting` bytes are uncleared.
+    pub(crate) fn between_requests(&self) -> bool {
+        self.place == Place::Head && self.judged + self.searched == 0
+    }
+
+    /// Whether a head is expected or incomplete.
+    pub(crate) fn in_head(&self) -> bool {
+        self.place == Place::Head
+    }
+
+    /// Whether it waits for the answer to an upgrade.
+    pub(crate) fn held(&self) -> bool {
+        self.place == Place::Held
+    }
+
+    /// The upgrade was not granted: what follows is HTTP/1 again.
+    pub(crate) fn resume(&mut self) {
+        if self.place == Place::Held {
+            self.place = Place::Head;
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, input: &[u8]) -> Step {
+        match self.place {
+            Place::Head => self.head_lines(input),
+            Place::Length(left) => {
+                let taken = left.min(input.len() as u64);
+                self.place = Place::Length(left - taken);
+                if left == taken {
+                    self.end_of_request();
+                }
+                Step::Cleared(taken as usize)
+            }
+            Place::ChunkSize => self.chunk_size(input),
+            Place::ChunkData(left) => {
+                let taken = left.min(input.len() as u64);
+                self.place =
+                    if left == taken { Place::ChunkEnd } else { Place::ChunkData(left - taken) };
+                Step::Cleared(taken as usize)
+            }
+            Place::ChunkEnd => match input {
+                [b'\r', b'\n', ..] => {
+                    self.place = Place::ChunkSize;
+                    Step::Cleared(2)
+                }
+                [b'\r'] => Step::Wait,
+                _ => Step::Refused(bad("bad-chunk", "Chunk data must end with CRLF.")),
+            },
+            Place::Trailers => self.trailer_line(input),
+            Place::Held => Step::Wait,
+        }
+    }
+
+    fn head_lines(&mut self, input: &[u8]) -> Step {
+        let mut judged = self.judged;
+        loop {
+            let rest = &input[judged..];
+            if let Some(&first) = rest.first()
+                && !self.head.begun()
+                && let Err(error) = self.head.first_byte(first)
+            {
+                return Step::Refused(error);
+            }
+            let Some(end) = memchr(b'\n', &rest[self.searched..]).map(|at| at + self.searched)
+            else {
+                self.judged = judged;
+                self.searched = rest.len();
+                return self.part_of_line(rest);
+            };
+            self.searched = 0;
+            if judged + end >= self.bounds.header_bytes
+                || (!self.head.begun() && end >= self.request_line_bytes())
+            {
+                return Step::Refused(self.too_long());
+            }
+            let Some((b'\r', line)) = rest[..end].split_last() else {
+                return Step::Refused(bad("bare-lf", "Lines must end with CRLF, not with LF."));
+            };
+            judged += end + 1;
+            if line.is_empty() && self.head.begun() {
+                return match self.head.finish(&self.bounds) {
+                    Ok(framing) => {
+                        self.end_of_head(framing);
+                        Step::Cleared(judged)
+                    }
+                    Err(error) => Step::Refused(error),
+                };
+            }
+            if let Err(error) = self.head.line(line, &self.bounds) {
+                return Step::Refused(error);
+            }
+        }
+    }
+
+    /// What is certain of a line whose end is not there yet. Must agree with what is said of the
+    /// complete line.
+    fn part_of_line(&self, rest: &[u8]) -> Step {
+        let line_too_long = !self.head.begun() && rest.len() >= self.request_line_bytes();
+        if line_too_long || self.judged + rest.len() >= self.bounds.header_bytes {
+            return Step::Refused(self.too_long());
+        }
+        Step::Wait
+    }
+
+    fn request_line_bytes(&self) -> usize {
+        (self.bounds.target_bytes + LINE_OVERHEAD).min(self.bounds.header_bytes)
+    }
+
+    fn too_long(&self) -> ClientError {
+        if self.head.begun() {
+            ClientError::closing(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The request head is larger than limits.header_bytes.",
+            )
+        } else {
+            super::head::target_too_long()
+        }
+    }
+
+    fn end_of_head(&mut self, framing: Framing) {
+        self.judged = 0;
+        self.heads += 1;
+        match framing {
+            Framing::None | Framing::Length(0) => self.end_of_request(),
+            Framing::Length(bytes) => self.place = Place::Length(bytes),
+            Framing::Chunked => {
+                self.body = 0;
+                self.extensions = 0;
+                self.place = Place::ChunkSize;
+            }
+        }
+    }
+
+    fn end_of_request(&mut self) {
+        self.place = if self.head.upgrade() { Place::Held } else { Place::Head };
+        self.head = Head::default();
+    }
+
+    // RFC 9112 §7.1
+    fn chunk_size(&mut self, input: &[u8]) -> Step {
+        let window = &input[..input.len().min(CHUNK_LINE_BYTES)];
+        let Some(end) = memchr(b'\n', window) else {
+            return if window.len() == CHUNK_LINE_BYTES {
+                Step::Refused(bad("bad-chunk", "A chunk-size line may have 256 bytes."))
+            } else {
+                Step::Wait
+            };
+        };
+        let Some((b'\r', line)) = window[..end].split_last() else {
+            return Step::Refused(bad("bare-lf", "Chunk-size lines must end with CRLF."));
+        };
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let extension = &line[digits..];
+        let sound = (1..=16).contains(&digits)
+            && extension.first().is_none_or(|&first| first == b';')
+            && extension.iter().all(|&byte| super::head::is_value_byte(byte));
+        if !sound {
+            return Step::Refused(bad(
+                "bad-chunk",
+                "A chunk begins with 1 to 16 hexadecimal digits, then CRLF or `;`.",
+            ));
+        }
+        self.extensions += extension.len();
+        if self.extensions > CHUNK_EXTENSION_BYTES {
+            return Step::Refused(bad("bad-chunk", "The chunk extensions are too large."));
+        }
+        let size = line[..digits]
+            .iter()
+            .fold(0u64, |size, &digit| size << 4 | u64::from(hex_value(digit)));
+        self.body = self.body.saturating_add(size);
+        if self.body > self.bounds.body_bytes {
+            return Step::Refused(super::head::body_too_large());
+        }
+        self.place = if size == 0 {
+            self.trailer_bytes = 0;
+            self.trailer_fields = 0;
+            Place::Trailers
+        } else {
+            Place::ChunkData(size)
+        };
+        Step::Cleared(end + 1)
+    }
+
+    // RFC 9112 §7.1.2
+    fn trailer_line(&mut self, input: &[u8]) -> Step {
+        let room = self.bounds.header_bytes.saturating_sub(self.trailer_bytes);
+        let window = &input[..input.len().min(room)];
+        let Some(end) = memchr(b'\n', window) else {
+            return if window.len() == room {
+                Step::Refused(ClientError::closing(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "trailers-too-large",
+                    "The trailer section is larger than limits.header_bytes.",
+                ))
+            } else {
+                Step::Wait
+            };
+        };
+        let Some((b'\r', line)) = window[..end].split_last() else {
+            return Step::Refused(bad("bare-lf", "Trailer fields must end with CRLF."));
+        };
+        self.trailer_bytes += end + 1;
+        if line.is_empty() {
+            self.end_of_request();
+            return Step::Cleared(end + 1);
+        }
+        self.trailer_fields += 1;
+        if self.trailer_fields > self.bounds.header_fields {
+            return Step::Refused(super::head::too_many_fields());
+        }
+        match field_line(line) {
+            Ok((name, _)) if is_forbidden_in_trailers(name) => Step::Refused(bad(
+                "bad-trailer",
+                "Framing and routing fields are not allowed in trailers.",
+            )),
+            Ok(_) => Step::Cleared(end + 1),
+            Err(error) => Step::Refused(error),
+        }
+    }
+}
+
+/// RFC 9110 §6.5.1
+fn is_forbidden_in_trailers(name: &[u8]) -> bool {
+    [&b"content-length"[..], b"transfer-encoding", b"host", b"trailer", b"content-encoding"]
+        .iter()
+        .any(|field| name.eq_ignore_ascii_case(field))
+}
+
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+pub(super) fn bad(word: &'static str, message: &'static str) -> ClientError {
+    ClientError::closing(StatusCode::BAD_REQUEST, word, message)
+}

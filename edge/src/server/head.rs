@@ -1,0 +1,358 @@
+//! Judging the lines of one request head (RFC 9112 §2 to §6, RFC 9110 §5 and §7.2).
+
+use super::guard::{Bounds, bad};
+use super::host::Authority;
+use crate::error::ClientError;
+use http::StatusCode;
+use memchr::memchr;
+
+/// Longest method that is looked at; no registered one has more than 17 bytes.
+pub(super) const METHOD_BYTES: usize = 64;
+
+/// How the body after a head is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What is known of the head in hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head {
+    request_line: bool,
+    empty_line: bool,
+    http10: bool,
+    host: bool,
+    chunked: bool,
+    other_coding: bool,
+    expectation: bool,
+    upgrade: bool,
+    length: Option<u64>,
+    fields: usize,
+}
+
+impl Head {
+    /// Whether the request line is judged.
+    pub(super) fn begun(&self) -> bool {
+        self.request_line
+    }
+
+    /// Whether the client asks for another protocol after this request (RFC 9110 §7.8).
+    pub(super) fn upgrade(&self) -> bool {
+        self.upgrade && !self.http10
+    }
+
+    /// What the first byte of a request line alone says: clients that speak something else (a TLS
+    /// hello, say) are refused at once.
+    pub(super) fn first_byte(&self, byte: u8) -> Result<(), ClientError> {
+        if is_token_byte(byte) || (byte == b'\r' && !self.empty_line) {
+            Ok(())
+        } else {
+            Err(bad("bad-method", "A request begins with a method, a token."))
+        }
+    }
+
+    /// Judges one line, without its CRLF; not the empty line that ends the head.
+    pub(super) fn line(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), ClientError> {
+        if self.request_line {
+            return self.field(line, bounds);
+        }
+        if line.is_empty() && !self.empty_line {
+            // RFC 9112 §2.2: one CRLF before a request line is ignored.
+            self.empty_line = true;
+            return Ok(());
+        }
+        self.request_line = true;
+        self.request_line(line, bounds)
+    }
+
+    // RFC 9112 §3
+    fn request_line(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), ClientError> {
+        let method = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
+        if line.get(method) != Some(&b' ') {
+            return Err(bad("bad-method", "The method is a token, and one space follows it."));
+        }
+        if method > METHOD_BYTES {
+            return Err(ClientError::closing(
+                StatusCode::NOT_IMPLEMENTED,
+                "method-too-long",
+                "A method may have 64 bytes.",
+            ));
+        }
+        let rest = &line[method + 1..];
+        let Some(target) = memchr(b' ', rest) else {
+            return Err(bad("bad-request-line", "A request line is: method target version."));
+        };
+        if target > bounds.target_bytes {
+            return Err(target_too_long());
+        }
+        self.version(&rest[target + 1..])?;
+        check_target(&rest[..target])
+    }
+
+    // RFC 9112 §2.3
+    fn version(&mut self, version: &[u8]) -> Result<(), ClientError> {
+        match version {
+            b"HTTP/1.1" => Ok(()),
+            b"HTTP/1.0" => {
+                self.http10 = true;
+                Ok(())
+            }
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                Err(ClientError::closing(
+                    StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                    "bad-version",
+                    "The version must be HTTP/1.1 or HTTP/1.0 on this connection.",
+                ))
+            }
+            _ => Err(bad("bad-version", "The request line ends with HTTP/1.1 or HTTP/1.0.")),
+        }
+    }
+
+    fn field(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), ClientError> {
+        self.fields += 1;
+        if self.fields > bounds.header_fields {
+            return Err(too_many_fields());
+        }
+        let (name, value) = field_line(line)?;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
+                Ok(())
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
+                Ok(())
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
+            _ => Ok(()),
+        }
+    }
+
+    // RFC 9112 §3.2
+    fn host(&mut self, value: &[u8]) -> Result<(), ClientError> {
+        if self.host {
+            return Err(bad("several-hosts", "Host must be given once."));
+        }
+        self.host = true;
+        match Authority::parse(value) {
+            Some(_) => Ok(()),
+            None => {
+                Err(bad("bad-host", "Host must be a host name or address, and may have a port."))
+            }
+        }
+    }
+
+    // RFC 9112 §6.2, §6.3: a list of equal values could be taken, and is refused, for others
+    // read it differently.
+    fn content_length(&mut self, value: &[u8]) -> Result<(), ClientError> {
+        if self.length.is_some() {
+            return Err(bad("several-lengths", "Content-Length must be given once."));
+        }
+        let sound = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+        if !sound {
+            return Err(bad(
+                "bad-length",
+                "Content-Length is a decimal number of at most 19 digits.",
+            ));
+        }
+        // INVARIANT: 19 digits stay below 2^64.
+        let length = value.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        self.length = Some(length);
+        Ok(())
+    }
+
+    // RFC 9112 §6.1
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ClientError> {
+        for coding in value.split(|&byte| byte == b',') {
+            if self.chunked {
+                return Err(bad("bad-transfer-encoding", "chunked must come once, and last."));
+            }
+            match coding.trim_ascii() {
+                b"" => {
+                    return Err(bad("bad-transfer-encoding", "Transfer-Encoding names a coding."));
+                }
+                coding if coding.eq_ignore_ascii_case(b"chunked") => self.chunked = true,
+                _ => self.other_coding = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the head as a whole, at its empty line.
+    pub(super) fn finish(&self, bounds: &Bounds) -> Result<Framing, ClientError> {
+        if !self.host && !self.http10 {
+            return Err(bad("no-host", "HTTP/1.1 requests need a Host field."));
+        }
+        let coded = self.chunked || self.other_coding;
+        if coded && self.length.is_some() {
+            return Err(bad(
+                "two-framings",
+                "Content-Length and Transfer-Encoding must not come together.",
+            ));
+        }
+        if coded && self.http10 {
+            return Err(bad("bad-transfer-encoding", "HTTP/1.0 has no Transfer-Encoding."));
+        }
+        if self.other_coding {
+            return Err(ClientError::closing(
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer-encoding",
+                "The only transfer coding taken is chunked.",
+            ));
+        }
+        if self.length.is_some_and(|length| length > bounds.body_bytes) {
+            return Err(body_too_large());
+        }
+        // RFC 9110 §10.1.1; HTTP/1.0 expectations are ignored.
+        if self.expectation && !self.http10 {
+            return Err(ClientError::closing(
+                StatusCode::EXPECTATION_FAILED,
+                "expectation",
+                "The only expectation met is 100-continue.",
+            ));
+        }
+        Ok(match self.length {
+            Some(length) => Framing::Length(length),
+            None if self.chunked => Framing::Chunked,
+            None => Framing::None,
+        })
+    }
+}
+
+/// Splits a field line into its name and its value without surrounding whitespace
+/// (RFC 9112 §5).
+pub(super) fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), ClientError> {
+    let name = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
+    if name == 0 || line.get(name) != Some(&b':') {
+        return Err(bad_field_line(line, name));
+    }
+    let value = &line[name + 1..];
+    // Counting instead of leaving early lets this run many bytes at a time.
+    if value.iter().filter(|&&byte| !is_value_byte(byte)).count() > 0 {
+        return Err(bad("control-byte", "Field values hold no control bytes, no bare CR."));
+    }
+    Ok((&line[..name], trim_whitespace(value)))
+}
+
+#[cold]
+fn bad_field_line(line: &[u8], name: usize) -> ClientError {
+    match line.get(name) {
+        Some(b' ' | b'\t') if name == 0 => {
+            bad("obs-fold", "A field must not go on in another line.")
+        }
+        Some(b' ' | b'\t') => {
+            bad("space-before-colon", "No whitespace between a field's name and its colon.")
+        }
+        _ => bad("bad-field-name", "A field is `name: value`, the name a token."),
+    }
+}
+
+/// The request target: visible ASCII that `http::Uri` takes, no fragment (RFC 9112 §3.2).
+fn check_target(target: &[u8]) -> Result<(), ClientError> {
+    let sound = match target {
+        b"*" => true,
+        [b'/', ..] => {
+            let mut accepted = IN_PATH;
+            target.iter().all(|&byte| {
+                if byte == b'?' {
+                    accepted = IN_QUERY;
+                }
+                TARGET[usize::from(byte)] & accepted != 0
+            })
+        }
+        // The rare absolute and authority forms.
+        _ => {
+            target.iter().all(|&byte| TARGET[usize::from(byte)] != 0)
+                && http::Uri::try_from(target).is_ok()
+        }
+    };
+    if sound {
+        Ok(())
+    } else {
+        Err(bad("bad-target", "The target is visible ASCII without `#`, in one of the four forms."))
+    }
+}
+
+pub(super) fn target_too_long() -> ClientError {
+    ClientError::closing(
+        StatusCode::URI_TOO_LONG,
+        "target-too-long",
+        "The request target is longer than limits.target_bytes.",
+    )
+}
+
+pub(super) fn too_many_fields() -> ClientError {
+    ClientError::closing(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "too-many-fields",
+        "The request has more fields than limits.header_fields.",
+    )
+}
+
+pub(super) fn body_too_large() -> ClientError {
+    ClientError::closing(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body-too-large",
+        "The request body is larger than limits.body_bytes.",
+    )
+}
+
+/// Spaces and tabs only: the other ASCII whitespace is no whitespace in a field.
+fn trim_whitespace(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+#[inline]
+pub(super) fn is_value_byte(byte: u8) -> bool {
+    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
+}
+
+#[inline]
+fn is_token_byte(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
+}
+
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z'
+                | b'^'..=b'z' | b'|' | b'~'
+        );
+        byte += 1;
+    }
+    table
+};
+
+const IN_PATH: u8 = 1;
+const IN_QUERY: u8 = 2;
+
+/// What `http::Uri` takes, less raw bytes beyond ASCII and `#`.
+static TARGET: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        table[byte] = match byte as u8 {
+            b'#' | b'<' | b'>' => 0,
+            b'"' => IN_PATH,
+            b'`' => IN_QUERY,
+            _ => IN_PATH | IN_QUERY,
+        };
+        byte += 1;
+    }
+    table
+};

@@ -1,0 +1,272 @@
+//! From a request as hyper parsed it to what the spine works with: one host, path and query,
+//! however the client wrote them. Where errors of the request's meaning (not of its framing) are
+//! found, for HTTP/1 and HTTP/2 alike.
+
+use super::connection::Connection;
+use super::host::Authority;
+use crate::error::ClientError;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, MAX_FORWARDS};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use std::borrow::Cow;
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// Longest method passed on; none registered has more than 17 bytes.
+const METHOD_BYTES: usize = 64;
+
+/// What a request's connection and node say about it.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    /// The connection; `None` judges the request by itself, in the clear.
+    pub(crate) connection: Option<&'a Connection>,
+    /// This node's name, by which CDN-Loop knows it.
+    pub(crate) node: &'a str,
+    /// `limits.body_bytes`.
+    pub(crate) body_bytes: u64,
+}
+
+/// A request, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Intake<'a> {
+    /// `http` or `https`: how the client connected.
+    pub(crate) scheme: &'static str,
+    /// Lower case, without trailing dot and default port: for the key.
+    pub(crate) host: Cow<'a, str>,
+    /// Absolute path as sent; `*` only with [`LocalAnswer::Options`].
+    pub(crate) path: &'a str,
+    /// Query without `?`, as sent; `Some("")` for a bare `?`.
+    pub(crate) query: Option<&'a str>,
+    /// Max-Forwards to send upstream, one less than received (OPTIONS only).
+    pub(crate) max_forwards: Option<u32>,
+    /// Answered by the node itself, when set.
+    pub(crate) local: Option<LocalAnswer>,
+}
+
+impl Intake<'_> {
+    /// The host without its port: what sites are told apart by.
+    pub(crate) fn host_name(&self) -> &str {
+        match self.host.rfind(':') {
+            Some(at) if !self.host.ends_with(']') => &self.host[..at],
+            _ => &self.host,
+        }
+    }
+}
+
+/// Requests that the node itself answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocalAnswer {
+    /// OPTIONS for the node (`*`), or with Max-Forwards: 0: 204 with Allow.
+    Options,
+}
+
+/// Understands `request`. Allocates only when the host is not in its usual spelling.
+///
+/// Errors: 400 Host or target, 405 CONNECT and TRACE, 413 Content-Length, 421 misdirected,
+/// 501 over-long method, 508 loop.
+pub(crate) fn intake<'a, B>(
+    request: &'a Request<B>,
+    arrival: &Arrival<'_>,
+) -> Result<Intake<'a>, ClientError> {
+    check_method(request.method())?;
+    let secure = arrival.connection.is_some_and(Connection::tls);
+    let host = host(request, arrival, secure)?;
+    let uri = request.uri();
+    let mut path = uri.path();
+    let mut local = None;
+    let mut max_forwards = None;
+    let options = request.method() == Method::OPTIONS;
+    if options {
+        max_forwards = forwards_left(request.headers())?;
+        // RFC 9110 §9.3.7, §7.6.2
+        if path == "*" || max_forwards == Some(0) {
+            local = Some(LocalAnswer::Options);
+        }
+        // Absolute form without a path is the asterisk on its way (RFC 9112 §3.2.4).
+        if request.version() < Version::HTTP_2 && uri.authority().is_some() && is_bare(uri) {
+            path = "*";
+            local = Some(LocalAnswer::Options);
+        }
+    }
+    if !path.starts_with('/') && !(options && path == "*") {
+        return Err(bad_target("The target is a path that begins with `/`, or a URL."));
+    }
+    check_loop(request.headers(), arrival.node)?;
+    check_length(request.headers(), arrival.body_bytes)?;
+    let intake = Intake {
+        scheme: if secure { "https" } else { "http" },
+        host,
+        path,
+        query: uri.query(),
+        max_forwards: max_forwards.map(|left| left.saturating_sub(1)),
+        local,
+    };
+    if let Some(connection) = arrival.connection
+        && connection.misdirected(intake.host_name())
+    {
+        return Err(ClientError::refused(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "The connection was made for another host name; connect again for this one.",
+        ));
+    }
+    Ok(intake)
+}
+
+fn check_method(method: &Method) -> Result<(), ClientError> {
+    match *method {
+        // The connection closes: a client that asked for a tunnel may send anything next.
+        Method::CONNECT => Err(ClientError::closing(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "connect",
+            "CONNECT is not served here.",
+        )),
+        // RFC 9110 §9.3.8: it would show a client what others' proxies added.
+        Method::TRACE => Err(ClientError::refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "trace",
+            "TRACE is not served here.",
+        )),
+        _ if method.as_str().len() > METHOD_BYTES => Err(ClientError::refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "method-too-long",
+            "A method may have 64 bytes.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The one host the request is for (RFC 9110 §7.1, §7.2).
+fn host<'a, B>(
+    request: &'a Request<B>,
+    arrival: &Arrival<'_>,
+    secure: bool,
+) -> Result<Cow<'a, str>, ClientError> {
+    let default_port = if secure { 443 } else { 80 };
+    let mut fields = request.headers().get_all(HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (_, Some(_)) => return Err(bad_host("Host must be given once.")),
+        (None, None) => None,
+        (Some(value), None) => Some(canonical(value.as_bytes(), default_port)?),
+    };
+    let Some(authority) = request.uri().authority() else {
+        return match field {
+            Some(host) => Ok(host),
+            None if request.version() <= Version::HTTP_10 => Ok(own_host(arrival, default_port)),
+            None => Err(bad_host("The request names no host.")),
+        };
+    };
+    check_scheme(request, secure)?;
+    let named = canonical(authority.as_str().as_bytes(), default_port)?;
+    match field {
+        // A proxy may prefer the target (RFC 9112 §3.2.2); two hosts in one request are refused
+        // here, because the next server might prefer the other.
+        Some(field) if field != named => {
+            Err(bad_host("Host and the authority of the target differ."))
+        }
+        None if request.version() == Version::HTTP_11 => Err(bad_host("Host is missing.")),
+        _ => Ok(named),
+    }
+}
+
+fn canonical(text: &[u8], default_port: u16) -> Result<Cow<'_, str>, ClientError> {
+    match (str::from_utf8(text), Authority::parse(text)) {
+        (Ok(text), Some(authority)) => Ok(authority.canonical(text, default_port)),
+        _ => Err(bad_host("The host must be a name or an address, and may have a port.")),
+    }
+}
+
+/// What a client of HTTP/1.0 that names no host can only mean: the address it connected to.
+fn own_host(arrival: &Arrival<'_>, default_port: u16) -> Cow<'static, str> {
+    match arrival.connection.map(Connection::local) {
+        Some(local) if local.port() == default_port && local.is_ipv4() => {
+            Cow::Owned(local.ip().to_string())
+        }
+        Some(local) if local.port() == default_port => Cow::Owned(format!("[{}]", local.ip())),
+        Some(local) => Cow::Owned(local.to_string()),
+        None => Cow::Borrowed("localhost"),
+    }
+}
+
+/// The key's scheme is how the client connected. HTTP/2 clients may be gateways that write
+/// another; absolute targets of HTTP/1 have to be http or https.
+fn check_scheme<B>(request: &Request<B>, secure: bool) -> Result<(), ClientError> {
+    match request.uri().scheme_str() {
+        Some("http") if !secure || request.version() < Version::HTTP_2 => Ok(()),
+        Some("https") => Ok(()),
+        Some("http") => Err(bad_target("The scheme is http on a connection that is https.")),
+        _ => Err(bad_target("The target's scheme must be http or https.")),
+    }
+}
+
+/// `http://host` with nothing after it.
+fn is_bare(uri: &http::Uri) -> bool {
+    uri.path() == "/" && uri.query().is_none()
+}
+
+/// RFC 9110 §7.6.2
+fn forwards_left(headers: &HeaderMap) -> Result<Option<u32>, ClientError> {
+    let mut values = headers.get_all(MAX_FORWARDS).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(MAX_FORWARDS) {
+            true => Err(bad_forwards()),
+            false => Ok(None),
+        };
+    };
+    let digits = value.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(bad_forwards());
+    }
+    // More than fits is as good as the most that fits.
+    let left = digits
+        .iter()
+        .fold(0u32, |sum, digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
+    Ok(Some(left))
+}
+
+fn bad_forwards() -> ClientError {
+    ClientError::refused(
+        StatusCode::BAD_REQUEST,
+        "bad-max-forwards",
+        "Max-Forwards is one decimal number.",
+    )
+}
+
+/// RFC 8586 §2: our own name among the CDNs that have handled the request is a loop.
+fn check_loop(headers: &HeaderMap, node: &str) -> Result<(), ClientError> {
+    for value in headers.get_all(CDN_LOOP) {
+        let looped = value.as_bytes().split(|&byte| byte == b',').any(|member| {
+            let name = member.split(|&byte| byte == b';').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(node.as_bytes())
+        });
+        if looped {
+            return Err(ClientError::refused(
+                StatusCode::LOOP_DETECTED,
+                "loop",
+                "This node has handled the request before: its upstream leads back to it.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The guard did this for HTTP/1; HTTP/2 requests are judged here.
+fn check_length(headers: &HeaderMap, most: u64) -> Result<(), ClientError> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(()) };
+    let length = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    match length {
+        Some(length) if length <= most => Ok(()),
+        Some(_) => Err(super::head::body_too_large()),
+        None => Err(ClientError::closing(
+            StatusCode::BAD_REQUEST,
+            "bad-length",
+            "Content-Length is one decimal number.",
+        )),
+    }
+}
+
+fn bad_host(message: &'static str) -> ClientError {
+    ClientError::refused(StatusCode::BAD_REQUEST, "bad-host", message)
+}
+
+fn bad_target(message: &'static str) -> ClientError {
+    ClientError::refused(StatusCode::BAD_REQUEST, "bad-target", message)
+}

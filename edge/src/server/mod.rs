@@ -1,0 +1,293 @@
+//! Everything between the socket and the request spine: accepting, TLS, the wire guard, hyper,
+//! the sweeper and draining.
+//!
+//! Each worker is one thread with its own runtime; what belongs to a connection never leaves its
+//! worker and is not `Send`. Workers share a listening socket and, through [`Shared`], the number
+//! of connections and the limits. Nothing here answers a request: every request, also one that the
+//! guard refused, goes to the [`Handler`], so that there is one place where errors become HTTP.
+
+mod accept;
+mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
+mod guard;
+mod h2;
+mod head;
+mod held;
+mod host;
+mod intake;
+mod sent;
+mod serve;
+mod sweeper;
+mod tls;
+mod transport;
+mod upgrade;
+mod upload;
+mod wire;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use connection::{Connection, Protocol};
+pub(crate) use intake::{Arrival, Intake, LocalAnswer, intake};
+pub(crate) use upgrade::{Upgrade, Upgraded};
+pub(crate) use upload::Upload;
+
+use crate::config::{Limits, Tls};
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tls::Secrets;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use worker::{Shared, Worker};
+
+/// What answers requests. One per worker; it is called on that worker's thread, inside its runtime
+/// (so `tokio::task::spawn_local` works), and polled within the connection's own task for
+/// HTTP/1.1, in a task for each stream for HTTP/2.
+pub(crate) trait Handler: 'static {
+    /// The body of its responses. An error of it aborts the response visibly.
+    type Body: http_body::Body<Data: 'static, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + 'static;
+
+    /// One request. Must first ask [`Connection::defect`]: when there is one, `request` is a
+    /// stand-in for bytes that were refused, and the answer is that error's.
+    fn handle(
+        self: Rc<Self>,
+        connection: Rc<Connection>,
+        request: Request<hyper::body::Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + 'static;
+}
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where clients connect in the clear; port 0 lets the system choose.
+    pub(crate) listen: SocketAddr,
+    /// Worker threads, at least one.
+    pub(crate) workers: usize,
+    /// Bounds.
+    pub(crate) limits: Limits,
+    /// The TLS listener and its certificates.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// A running server. Dropping it stops it at once.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    listen: SocketAddr,
+    listen_tls: Option<SocketAddr>,
+    phase: watch::Sender<Phase>,
+    /// Ends when the last worker has ended.
+    workers_alive: mpsc::Receiver<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// What the workers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Draining,
+    Stopped,
+}
+
+/// The listening sockets.
+struct Listeners {
+    clear: std::net::TcpListener,
+    secure: Option<std::net::TcpListener>,
+}
+
+impl Listeners {
+    fn try_clone(&self) -> io::Result<Self> {
+        let secure = self.secure.as_ref().map(std::net::TcpListener::try_clone).transpose()?;
+        Ok(Self { clear: self.clear.try_clone()?, secure })
+    }
+}
+
+impl Server {
+    /// Binds, reads the certificates and starts the workers. `make_handler` is called once on
+    /// each worker's thread, inside its runtime, with the worker's number from 0.
+    ///
+    /// Errors say which address, file or thread.
+    pub(crate) fn start<H: Handler>(
+        settings: Settings,
+        make_handler: impl Fn(usize) -> Rc<H> + Send + Sync + Clone + 'static,
+    ) -> io::Result<Self> {
+        let secrets = settings.tls.as_ref().map(Secrets::load).transpose()?;
+        let listeners = Listeners {
+            clear: accept::bind(settings.listen)?,
+            secure: settings.tls.as_ref().map(|tls| accept::bind(tls.listen)).transpose()?,
+        };
+        let shared = Arc::new(Shared {
+            limits: ArcSwap::from_pointee(settings.limits),
+            secrets: secrets.map(ArcSwap::from_pointee),
+            tls: Mutex::new(settings.tls.clone()),
+            connections: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+        });
+        let (alive, workers_alive) = mpsc::channel(1);
+        let mut server = Self {
+            listen: listeners.clear.local_addr()?,
+            listen_tls: listeners.secure.as_ref().map(|socket| socket.local_addr()).transpose()?,
+            shared,
+            phase: watch::Sender::new(Phase::Serving),
+            workers_alive,
+            workers: Vec::new(),
+        };
+        for number in 0..settings.workers.max(1) {
+            let run = Run {
+                shared: Arc::clone(&server.shared),
+                listeners: listeners.try_clone()?,
+                watches_files: number == 0,
+                phase: server.phase.subscribe(),
+                alive: alive.clone(),
+            };
+            let make_handler = make_handler.clone();
+            let (started, start) = std::sync::mpsc::sync_channel(1);
+            let thread = std::thread::Builder::new()
+                .name(format!("weir-worker-{number}"))
+                .spawn(move || run.run(move || make_handler(number), &started))?;
+            server.workers.push(thread);
+            start.recv().map_err(|_| io::Error::other("a worker ended at its start"))??;
+        }
+        Ok(server)
+    }
+
+    /// Where clients connect in the clear.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where TLS clients connect.
+    pub(crate) fn listen_tls(&self) -> Option<SocketAddr> {
+        self.listen_tls
+    }
+
+    /// Connections open now.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections refused because of `limits.connections`, since the start.
+    pub(crate) fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Takes new limits, within half a second, and reads the certificates again; connections that
+    /// are open keep the bounds of heads and bodies, and the certificates, they began with. On an
+    /// error nothing changes. Listening addresses cannot change: a `tls` where there was none is
+    /// an error, none where there was one keeps the old one.
+    pub(crate) fn reload(&self, limits: Limits, tls: Option<&Tls>) -> io::Result<()> {
+        if let Some(tls) = tls {
+            let Some(secrets) = &self.shared.secrets else {
+                return Err(io::Error::other("tls: turning TLS on needs a restart"));
+            };
+            secrets.store(Arc::new(Secrets::load(tls)?));
+            *self.shared.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
+        }
+        self.shared.limits.store(Arc::new(limits));
+        Ok(())
+    }
+
+    /// Stops accepting, ends idle connections, lets requests under way finish for at most `bound`,
+    /// then ends everything, also what handlers spawned. Returns when all workers have ended.
+    pub(crate) async fn drain(mut self, bound: Duration) {
+        self.phase.send_replace(Phase::Draining);
+        let _ = tokio::time::timeout(bound, self.workers_alive.recv()).await;
+        self.phase.send_replace(Phase::Stopped);
+        while self.workers_alive.recv().await.is_some() {}
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Stopped);
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so already.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// What a worker's thread is started with.
+struct Run {
+    shared: Arc<Shared>,
+    listeners: Listeners,
+    watches_files: bool,
+    phase: watch::Receiver<Phase>,
+    alive: mpsc::Sender<()>,
+}
+
+impl Run {
+    fn run<H: Handler>(
+        self,
+        make_handler: impl FnOnce() -> Rc<H>,
+        started: &std::sync::mpsc::SyncSender<io::Result<()>>,
+    ) {
+        let _alive = self.alive;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        runtime.block_on(async move {
+            let listeners = self.listeners;
+            let clear = TcpListener::from_std(listeners.clear);
+            let secure = listeners.secure.map(TcpListener::from_std).transpose();
+            let (clear, secure) = match (clear, secure) {
+                (Ok(clear), Ok(secure)) => (clear, secure),
+                (Err(error), _) | (_, Err(error)) => return drop(started.send(Err(error))),
+            };
+            let worker = Rc::new(Worker::new(self.shared));
+            let handler = make_handler();
+            let _ = started.send(Ok(()));
+            let mut accepting = vec![tokio::task::spawn_local(accept::accept(
+                clear,
+                Rc::clone(&worker),
+                Rc::clone(&handler),
+                false,
+            ))];
+            accepting.extend(secure.map(|secure| {
+                tokio::task::spawn_local(accept::accept(secure, Rc::clone(&worker), handler, true))
+            }));
+            if self.watches_files {
+                tokio::task::spawn_local(tls::reload_from_time_to_time(Arc::clone(&worker.shared)));
+            }
+            tokio::task::spawn_local(sweeper::sweep(Rc::clone(&worker)));
+            follow(self.phase, &worker, accepting).await;
+        });
+        // Without waiting for what handlers still run on blocking threads.
+        runtime.shutdown_background();
+    }
+}
+
+/// Serves until stopped, or drained.
+async fn follow(
+    mut phase: watch::Receiver<Phase>,
+    worker: &Rc<Worker>,
+    accepting: Vec<tokio::task::JoinHandle<()>>,
+) {
+    let drained = phase.wait_for(|phase| *phase >= Phase::Draining).await.map(|phase| *phase);
+    for task in accepting {
+        task.abort();
+        // Cancelled; what counts is that its socket is closed now.
+        let _ = task.await;
+    }
+    if matches!(drained, Ok(Phase::Draining)) {
+        worker.drain();
+        tokio::select! {
+            () = worker.emptied() => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        }
+    }
+}

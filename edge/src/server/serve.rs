@@ -1,0 +1,175 @@
+//! Serving one connection from its first byte to its last.
+
+use super::connection::{Connection, Order, Protocol};
+use super::h2::StreamTasks;
+use super::sent::{Running, Sent};
+use super::wire::Io;
+use super::{Handler, upgrade};
+use crate::config::Limits;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioTimer;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Bytes that hyper reads ahead, and that it lets a response run ahead, on an HTTP/1 connection.
+const HTTP1_BUFFER: usize = 64 * 1024;
+/// Fields that hyper takes in a head when nothing is said.
+const HYPER_FIELDS: usize = 100;
+/// Response bytes an HTTP/2 stream may hold while its client is not ready for them.
+const H2_SEND_BUFFER: usize = 64 * 1024;
+/// What a client may send ahead on one stream, and on all streams of a connection.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Streams a client may open and reset at once before the connection ends (CVE-2023-44487).
+const H2_PENDING_RESETS: usize = 20;
+/// Streams we reset for a client's errors before the connection ends.
+const H2_LOCAL_RESETS: usize = 256;
+/// A dead HTTP/2 peer is found by pings, sent this often and answered within as long.
+const H2_PING: Duration = Duration::from_secs(20);
+
+/// Serves `connection` until it ends. `protocol` is known after TLS, and found out otherwise.
+pub(super) async fn serve<H: Handler>(
+    handler: Rc<H>,
+    connection: Rc<Connection>,
+    protocol: Option<Protocol>,
+) {
+    let _listed = connection.worker.enlist(&connection);
+    poll_fn(|cx| {
+        *connection.task.borrow_mut() = Some(cx.waker().clone());
+        Poll::Ready(())
+    })
+    .await;
+    if connection.worker.draining() {
+        connection.order(Order::Finish);
+    }
+    let protocol = match protocol {
+        Some(protocol) => Some(protocol),
+        None => preface(&connection).await,
+    };
+    match protocol {
+        Some(Protocol::Http1) => serve_http1(handler, &connection).await,
+        Some(Protocol::Http2) => serve_http2(handler, &connection).await,
+        None => {}
+    }
+    connection.task.borrow_mut().take();
+}
+
+/// Reads until it is certain whether the client speaks HTTP/2 with prior knowledge
+/// (RFC 9113 §3.3). `None` when it left, or has to.
+async fn preface(connection: &Connection) -> Option<Protocol> {
+    poll_fn(|cx| {
+        if connection.ordered() != Order::None {
+            return Poll::Ready(None);
+        }
+        let worker = &connection.worker;
+        let scratch = &mut worker.scratch.borrow_mut();
+        connection.wire.borrow_mut().poll_preface(cx, scratch, worker.now())
+    })
+    .await
+}
+
+async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
+    let limits = connection.worker.limits();
+    let service = {
+        let connection = Rc::clone(connection);
+        hyper::service::service_fn(move |request| {
+            let http10 = request.version() == Version::HTTP_10;
+            let running = Running::begin(Rc::clone(&connection), http10);
+            answer(Rc::clone(&handler), running, request)
+        })
+    };
+    let http = http1_builder(&limits).serve_connection(Io(Rc::clone(connection)), service);
+    let result = drive(connection, http, |http| http.graceful_shutdown()).await;
+    let granted = matches!(result, Some(Ok(()))) && connection.grant_upgrade();
+    if granted {
+        upgrade::until_dropped(connection).await;
+    } else if matches!(&result, Some(Err(error)) if error.is_user()) {
+        connection.cut_short();
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The guard bounds heads, so that these only have to let them through.
+    builder
+        .max_buf_size(HTTP1_BUFFER.max(limits.header_bytes + super::wire::STAND_IN.len()))
+        .header_read_timeout(None);
+    // Measured: asking for any number makes hyper initialise that many places for each request.
+    if limits.header_fields > HYPER_FIELDS {
+        builder.max_headers(limits.header_fields);
+    }
+    builder
+}
+
+async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
+    connection.protocol.set(Protocol::Http2);
+    connection.wire.borrow_mut().pass_untouched();
+    let limits = connection.worker.limits();
+    let service = {
+        let connection = Rc::clone(connection);
+        hyper::service::service_fn(move |request| {
+            let running = Running::begin(Rc::clone(&connection), false);
+            answer(Rc::clone(&handler), running, request)
+        })
+    };
+    let mut builder = http2::Builder::new(StreamTasks(Rc::clone(connection)));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(H2_PENDING_RESETS)
+        .max_local_error_reset_streams(H2_LOCAL_RESETS)
+        .keep_alive_interval(H2_PING)
+        .keep_alive_timeout(H2_PING);
+    let http = builder.serve_connection(Io(Rc::clone(connection)), service);
+    drive(connection, http, |http| http.graceful_shutdown()).await;
+    connection.streams.abort_all();
+}
+
+/// Polls hyper and follows orders; `None` when the order was to end now.
+async fn drive<C: Future>(
+    connection: &Connection,
+    http: C,
+    finish: impl Fn(Pin<&mut C>),
+) -> Option<C::Output> {
+    let mut http = pin!(http);
+    let mut finishing = false;
+    poll_fn(|cx| {
+        match connection.ordered() {
+            Order::None => {}
+            Order::Finish if finishing => {}
+            Order::Finish => {
+                finishing = true;
+                finish(http.as_mut());
+            }
+            Order::Abort => return Poll::Ready(None),
+        }
+        http.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// One request, from hyper to the handler and back.
+async fn answer<H: Handler>(
+    handler: Rc<H>,
+    running: Running,
+    request: Request<Incoming>,
+) -> Result<Response<Sent<H::Body>>, Infallible> {
+    let connection = Rc::clone(running.connection());
+    let mut response = handler.handle(Rc::clone(&connection), request).await;
+    if connection.closing() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    connection.answered(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    Ok(response.map(|body| Sent::new(body, running)))
+}

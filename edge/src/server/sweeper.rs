@@ -1,0 +1,72 @@
+//! One coarse timer a worker in place of timers for every request. It walks the worker's
+//! connections and finds those whose client is too slow, or that nobody uses.
+
+use super::connection::{Connection, Order, Protocol};
+use super::worker::Worker;
+use crate::config::Limits;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Ticks come at least this often: a timeout is late by at most two of them.
+const SLOWEST_TICK: Duration = Duration::from_millis(500);
+const FASTEST_TICK: Duration = Duration::from_millis(10);
+
+/// Runs for as long as the worker does.
+pub(super) async fn sweep(worker: Rc<Worker>) {
+    loop {
+        let tick = tick_of(&worker.limits());
+        tokio::time::sleep(tick).await;
+        worker.tick();
+        let limits = worker.limits();
+        // What happened since the last tick was noted with that tick's time: a whole tick is
+        // granted, so that nobody is cut too early.
+        let now = worker.now().saturating_sub(tick.as_millis() as u64);
+        worker.each(|connection| {
+            if let Some(order) = judge(connection, &limits, now) {
+                connection.order(order);
+            }
+        });
+    }
+}
+
+/// A quarter of the shortest timeout, within bounds.
+fn tick_of(limits: &Limits) -> Duration {
+    let shortest = limits.idle.min(limits.header_timeout).min(limits.slow_client);
+    (shortest / 4).clamp(FASTEST_TICK, SLOWEST_TICK)
+}
+
+/// What is due for a connection; `Order::None` only wakes it, so that its next read finds itself
+/// overdue. (That read decides: had the client sent something meanwhile, it is not too late.)
+fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
+    let late = |since: u64, bound: Duration| Duration::from_millis(now - since.min(now)) >= bound;
+    let mut wire = connection.wire.borrow_mut();
+    if wire.outgoing.blocked && late(wire.outgoing.progress, limits.slow_client) {
+        return Some(Order::Abort);
+    }
+    if connection.upgraded() {
+        return None;
+    }
+    if connection.running.get() > 0 {
+        if wire.awaits_body() && late(wire.incoming.progress, limits.slow_client) {
+            wire.set_overdue();
+            return Some(Order::None);
+        }
+        drop(wire);
+        connection.streams.abort_stalled(now, limits.slow_client);
+        return None;
+    }
+    let idle_since = connection.idle_since.get();
+    if let Some(since) = wire.head_since() {
+        if late(since.max(idle_since), limits.header_timeout) {
+            wire.set_overdue();
+            return Some(Order::None);
+        }
+        return None;
+    }
+    if !late(idle_since, limits.idle) {
+        return None;
+    }
+    // An HTTP/2 client is told first (GOAWAY), and cut when it takes no notice.
+    let told = connection.protocol() == Protocol::Http1 || connection.ordered() == Order::Finish;
+    Some(if told { Order::Abort } else { Order::Finish })
+}

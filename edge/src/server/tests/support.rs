@@ -1,0 +1,242 @@
+//! A server with a small handler, and clients that write bytes. Every wait has a bound, and is for
+//! something to be seen, not for time to pass.
+#![allow(clippy::unwrap_used)]
+
+use super::super::{Arrival, Connection, Handler, Server, Settings, intake};
+use crate::config::{Limits, Tls};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, Incoming};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// No wait of a test is longer.
+pub(super) const BOUND: Duration = Duration::from_secs(10);
+
+pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Answers in words. Paths with a meaning: `/echo`, `/hints`, `/held`, `/switch`, `/short`,
+/// `/endless`, `/unread`.
+pub(super) struct Words {
+    /// `/held` waits for a permit of it.
+    release: Arc<Semaphore>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Handler for Words {
+    type Body = Body;
+
+    async fn handle(
+        self: Rc<Self>,
+        connection: Rc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        if let Some(error) = connection.defect() {
+            return answer(error.status, error.word);
+        }
+        let arrival = Arrival { connection: Some(&connection), node: "words", body_bytes: 100_000 };
+        let (host, path) = match intake(&request, &arrival) {
+            Ok(intake) => (intake.host.clone().into_owned(), intake.path.to_owned()),
+            Err(error) => {
+                if error.closes {
+                    connection.close_after();
+                }
+                return answer(error.status, error.word);
+            }
+        };
+        self.seen.lock().unwrap().push(path.clone());
+        match path.as_str() {
+            "/echo" => match connection.upload(request.into_body()).collect().await {
+                Ok(body) => answer(StatusCode::OK, &format!("{} bytes", body.to_bytes().len())),
+                Err(error) => answer(error.status, error.word),
+            },
+            "/hints" => {
+                let mut links = HeaderMap::new();
+                links.insert("link", HeaderValue::from_static("</a.css>; rel=preload"));
+                let sent = connection.interim(StatusCode::EARLY_HINTS, &links);
+                answer(StatusCode::OK, if sent { "hinted" } else { "dropped" })
+            }
+            "/held" => {
+                self.release.acquire().await.unwrap().forget();
+                answer(StatusCode::OK, "released")
+            }
+            "/switch" => {
+                let upgrade = connection.upgrade();
+                tokio::task::spawn_local(async move {
+                    if let Some(mut both) = upgrade.await {
+                        let (mut from, mut to) = tokio::io::split(&mut both);
+                        let _ = tokio::io::copy(&mut from, &mut to).await;
+                    }
+                });
+                let mut response = answer(StatusCode::SWITCHING_PROTOCOLS, "");
+                response.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
+                response.headers_mut().insert("upgrade", HeaderValue::from_static("echo"));
+                response
+            }
+            "/short" => Response::new(pieces(2, true)),
+            "/endless" => Response::new(pieces(usize::MAX, false)),
+            _ => answer(StatusCode::OK, &format!("{host} {path}")),
+        }
+    }
+}
+
+fn answer(status: StatusCode, body: &str) -> Response<Body> {
+    let body = Full::new(Bytes::from(body.to_owned())).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+/// Pieces of 16 KiB, and then an error or the end.
+fn pieces(left: usize, fails: bool) -> Body {
+    Pieces { left, fails }.boxed_unsync()
+}
+
+struct Pieces {
+    left: usize,
+    fails: bool,
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024]))))
+            }
+            None => self.fails.then(|| Err(std::io::Error::other("broke off"))),
+        })
+    }
+}
+
+/// Limits of tests: short waits, small sizes.
+pub(super) fn limits() -> Limits {
+    Limits {
+        connections: 100,
+        header_bytes: 4096,
+        header_fields: 50,
+        target_bytes: 1024,
+        body_bytes: 100_000,
+        idle: BOUND,
+        header_timeout: BOUND,
+        slow_client: BOUND,
+        fill_window: 1 << 20,
+        origin_header_bytes: 1 << 16,
+        origin_connections: 8,
+        origin_idle_connections: 8,
+        origin_idle: BOUND,
+        origin_queue: 8,
+        variants: 8,
+        tags: 8,
+        patterns: 8,
+        decisions: 8,
+        hit_for_miss: BOUND,
+        h2_streams: 16,
+    }
+}
+
+/// A running server and what its handlers saw.
+pub(super) struct Running {
+    pub(super) server: Server,
+    pub(super) release: Arc<Semaphore>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+pub(super) fn start(limits: Limits) -> Running {
+    start_with(2, limits, None)
+}
+
+pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> Running {
+    let release = Arc::new(Semaphore::new(0));
+    let seen = Arc::default();
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let settings = Settings { listen, workers, limits, tls };
+    let (to_release, to_see) = (Arc::clone(&release), Arc::clone(&seen));
+    let make =
+        move |_| Rc::new(Words { release: Arc::clone(&to_release), seen: Arc::clone(&to_see) });
+    Running { server: Server::start(settings, make).unwrap(), release, seen }
+}
+
+impl Running {
+    pub(super) fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.server.listen()).unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        stream.set_write_timeout(Some(BOUND)).unwrap();
+        Client { stream, read: Vec::new() }
+    }
+
+    /// Everything a connection answers to `bytes`, up to its end.
+    pub(super) fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut client = self.connect();
+        client.send(bytes);
+        client.rest()
+    }
+
+    /// Paths of the requests that reached the handler.
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until the handler has seen `path`.
+    pub(super) fn until_seen(&self, path: &str) {
+        until(|| self.seen().iter().any(|seen| seen == path));
+    }
+}
+
+/// Waits until `holds`, giving way to the others meanwhile.
+pub(super) fn until(holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < BOUND, "did not come about in time");
+        std::thread::yield_now();
+    }
+}
+
+/// A client that speaks in bytes.
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Client {
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// What comes up to and with `end`.
+    pub(super) fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.read, end.as_bytes()) {
+                let rest = self.read.split_off(at + end.len());
+                let found = std::mem::replace(&mut self.read, rest);
+                return String::from_utf8(found).unwrap();
+            }
+            let mut piece = [0; 4096];
+            let count = self.stream.read(&mut piece).unwrap();
+            assert!(count > 0, "it ended before {end:?}: {}", self.read.escape_ascii());
+            self.read.extend_from_slice(&piece[..count]);
+        }
+    }
+
+    /// What comes up to the end of the connection; that it was not reset.
+    pub(super) fn rest(mut self) -> String {
+        let mut read = std::mem::take(&mut self.read);
+        if let Err(error) = self.stream.read_to_end(&mut read) {
+            panic!("{error} after {}", read.escape_ascii());
+        }
+        String::from_utf8(read).unwrap()
+    }
+}

@@ -1,0 +1,168 @@
+//! TLS: certificates by name, ALPN, reload, misdirected requests, and errors that name the file.
+#![allow(clippy::unwrap_used)]
+
+use super::support::{BOUND, Running, limits, start_with, until};
+use crate::config::{Certificate, Tls};
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A folder of its own, gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("weir-tls-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Writes a fresh self-signed certificate for `names`.
+    fn certificate(&self, file: &str, names: &[&str]) -> (Certificate, CertificateDer<'static>) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let chain = self.0.join(format!("{file}.pem"));
+        let key = self.0.join(format!("{file}.key"));
+        std::fs::write(&chain, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (Certificate { chain, key }, made.cert.der().clone())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tls(certificates: Vec<Certificate>) -> Tls {
+    Tls { listen: SocketAddr::from(([127, 0, 0, 1], 0)), certificates, reload: Duration::ZERO }
+}
+
+/// Asks for `/` with SNI `sni` and Host `host`, trusting only `trusted`.
+fn ask(
+    server: &Running,
+    trusted: &CertificateDer<'static>,
+    sni: &'static str,
+    host: &str,
+) -> Result<String, std::io::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::try_from(sni).unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let socket = TcpStream::connect(server.server.listen_tls().unwrap())?;
+    socket.set_read_timeout(Some(BOUND))?;
+    let mut stream = rustls::StreamOwned::new(session, socket);
+    write!(stream, "GET /a HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn the_certificate_is_chosen_by_name() {
+    let folder = Folder::new("sni");
+    let (first, first_der) = folder.certificate("first", &["first.test"]);
+    let (second, second_der) = folder.certificate("second", &["*.second.test", "second.test"]);
+    let server = start_with(1, limits(), Some(tls(vec![first, second])));
+    let answer = ask(&server, &first_der, "first.test", "first.test").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("first.test /a"), "{answer}");
+    for name in ["second.test", "www.second.test"] {
+        assert!(ask(&server, &second_der, name, name).unwrap().starts_with("HTTP/1.1 200"));
+    }
+    // A wildcard stands for one label.
+    assert!(ask(&server, &second_der, "a.b.second.test", "second.test").is_err());
+}
+
+#[test]
+fn a_request_for_a_host_that_no_certificate_covers_is_misdirected() {
+    let folder = Folder::new("misdirected");
+    let (one, der) = folder.certificate("one", &["one.test", "two.test"]);
+    let server = start_with(1, limits(), Some(tls(vec![one])));
+    let answer = |host| ask(&server, &der, "one.test", host).unwrap();
+    assert!(answer("ONE.test:443").starts_with("HTTP/1.1 200"));
+    assert!(answer("two.test").starts_with("HTTP/1.1 200"), "one connection, two of its names");
+    let elsewhere = answer("three.test");
+    assert!(elsewhere.starts_with("HTTP/1.1 421 "), "{elsewhere}");
+}
+
+#[test]
+fn certificates_are_read_again() {
+    let folder = Folder::new("reload");
+    let (files, old) = folder.certificate("site", &["site.test"]);
+    let mut settings = tls(vec![files]);
+    settings.reload = Duration::from_millis(20);
+    let server = start_with(1, limits(), Some(settings.clone()));
+    assert!(ask(&server, &old, "site.test", "site.test").is_ok());
+    // By themselves, and a file in the middle of being written does no harm.
+    std::fs::write(folder.0.join("site.pem"), "half a fi").unwrap();
+    assert!(server.server.reload(limits(), Some(&settings)).is_err());
+    assert!(ask(&server, &old, "site.test", "site.test").is_ok());
+    let (_, new) = folder.certificate("site", &["site.test"]);
+    until(|| ask(&server, &new, "site.test", "site.test").is_ok());
+}
+
+#[test]
+fn alpn_chooses_http_2() {
+    let folder = Folder::new("alpn");
+    let (files, der) = folder.certificate("site", &["site.test"]);
+    let server = start_with(1, limits(), Some(tls(vec![files])));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let address = server.server.listen_tls().unwrap();
+        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("site.test").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, socket).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(
+            hyper_util::rt::TokioExecutor::new(),
+            hyper_util::rt::TokioIo::new(stream),
+        )
+        .await
+        .unwrap();
+        tokio::spawn(connection);
+        let body = http_body_util::Empty::<bytes::Bytes>::new();
+        let request = http::Request::get("https://site.test/a").body(body).unwrap();
+        let answer = tokio::time::timeout(BOUND, sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.unwrap().status(), 200);
+    });
+}
+
+#[test]
+fn errors_name_the_file() {
+    let folder = Folder::new("errors");
+    let (one, _) = folder.certificate("one", &["one.test"]);
+    let (two, _) = folder.certificate("two", &["two.test"]);
+    let missing = folder.0.join("missing.pem");
+    let empty = folder.0.join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    let error_of = |chain: &Path, key: &Path| {
+        let files = Certificate { chain: chain.to_owned(), key: key.to_owned() };
+        let loaded = super::super::tls::Secrets::load(&tls(vec![files]));
+        loaded.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert!(error_of(&missing, &one.key).contains("missing.pem"));
+    assert!(error_of(&empty, &one.key).contains("empty.pem: it holds no certificate"));
+    assert!(error_of(&one.chain, &missing).contains("missing.pem"));
+    let mismatch = error_of(&one.chain, &two.key);
+    assert!(mismatch.contains("one.pem") && mismatch.contains("two.key"), "{mismatch}");
+}

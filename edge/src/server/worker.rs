@@ -1,0 +1,161 @@
+//! One worker: a thread, its runtime, its connections, its coarse clock.
+
+use super::connection::{Connection, Order};
+use super::tls::Secrets;
+use crate::config::{Limits, Tls};
+use arc_swap::ArcSwap;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Bytes of the read buffer that all connections of a worker share; no read takes more.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What the workers of a server share.
+pub(super) struct Shared {
+    pub(super) limits: ArcSwap<Limits>,
+    pub(super) secrets: Option<ArcSwap<Secrets>>,
+    /// Where those come from.
+    pub(super) tls: Mutex<Option<Tls>>,
+    /// Connections open now.
+    pub(super) connections: AtomicUsize,
+    /// Connections refused because of `limits.connections`, since the start.
+    pub(super) refused: AtomicU64,
+}
+
+impl Shared {
+    /// Counts a connection in; `None` at the limit.
+    pub(super) fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Permit(Arc::clone(self)))
+    }
+}
+
+/// The right to be one of `limits.connections`; dropping it gives it back.
+pub(super) struct Permit(Arc<Shared>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    /// The read buffer; borrowed only within one poll.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    limits: Cell<Limits>,
+    epoch: Instant,
+    now: Cell<u64>,
+    draining: Cell<bool>,
+    /// Refused connections that are being told so.
+    pub(super) farewells: Cell<usize>,
+    connections: RefCell<Slots>,
+    empty: tokio::sync::Notify,
+}
+
+#[derive(Default)]
+struct Slots {
+    slots: Vec<Option<Rc<Connection>>>,
+    free: Vec<usize>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            limits: Cell::new(**shared.limits.load()),
+            epoch: Instant::now(),
+            now: Cell::new(0),
+            draining: Cell::new(false),
+            farewells: Cell::new(0),
+            connections: RefCell::default(),
+            empty: tokio::sync::Notify::new(),
+            shared,
+        }
+    }
+
+    /// Milliseconds since the worker's start, as of the last tick.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// The limits in force, as of the last tick.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    /// Moves the clock on, and takes up changed limits.
+    pub(super) fn tick(&self) {
+        self.now.set(self.epoch.elapsed().as_millis() as u64);
+        self.limits.set(**self.shared.limits.load());
+    }
+
+    pub(super) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Lists a connection until the returned value is dropped.
+    pub(super) fn enlist(self: &Rc<Self>, connection: &Rc<Connection>) -> Listed {
+        let slots = &mut *self.connections.borrow_mut();
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            slots.slots.push(None);
+            slots.slots.len() - 1
+        });
+        slots.slots[slot] = Some(Rc::clone(connection));
+        Listed { worker: Rc::clone(self), slot }
+    }
+
+    /// Calls `visit` for each connection; it may give orders, but not end one there and then.
+    pub(super) fn each(&self, mut visit: impl FnMut(&Connection)) {
+        for connection in self.connections.borrow().slots.iter().flatten() {
+            visit(connection);
+        }
+    }
+
+    /// Has every connection finish, also those yet to be listed.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.each(|connection| connection.order(Order::Finish));
+    }
+
+    /// Waits until no connection is listed.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let emptied = self.empty.notified();
+            if self.connections.borrow().slots.iter().all(Option::is_none) {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+/// A connection's entry in its worker's list.
+pub(super) struct Listed {
+    worker: Rc<Worker>,
+    slot: usize,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let slots = &mut *self.worker.connections.borrow_mut();
+        let gone = slots.slots[self.slot].take();
+        slots.free.push(self.slot);
+        if slots.free.len() == slots.slots.len() {
+            *slots = Slots::default();
+            self.worker.empty.notify_one();
+        }
+        // Not while the list is borrowed: what a connection holds may look at it.
+        let _ = slots;
+        drop(gone);
+    }
+}

@@ -1,0 +1,257 @@
+//! What all workers of a node share: the store, the running fills, what was purged, and the
+//! configuration in force.
+
+use crate::config::{Config, Limits, Site as SiteConfig};
+use crate::decisions::Decisions;
+use crate::fill::Inflight;
+use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
+use crate::node::StartError;
+use crate::purge::Purges;
+use crate::store::{Digest, Store};
+use crate::upstream::Upstream;
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+use weir_rules::invalidation::Bounds;
+use weir_rules::time::Time;
+
+/// The shared half of a node.
+pub(crate) struct NodeState {
+    /// The node's name: a token, used in Cache-Status, Via and CDN-Loop.
+    pub(crate) name: Arc<str>,
+    /// `1.1 name`, as appended to Via.
+    pub(crate) via: HeaderValue,
+    /// The memory store.
+    pub(crate) store: Store,
+    /// Running fills.
+    pub(crate) inflight: Inflight,
+    /// What was purged.
+    pub(crate) purges: Purges,
+    /// Why URLs were not stored.
+    pub(crate) decisions: Decisions,
+    /// Bytes of bodies that are on their way into the store.
+    pub(crate) filling: Budget,
+    /// Sites and limits in force.
+    pub(crate) live: ArcSwap<Live>,
+    /// One a worker.
+    pub(crate) metrics: Vec<Arc<WorkerMetrics>>,
+    /// Where sites are counted.
+    pub(crate) slots: SiteSlots,
+    /// Largest body stored.
+    pub(crate) max_object: u64,
+    digest_keys: (u64, u64),
+}
+
+/// What a reload replaces.
+pub(crate) struct Live {
+    /// The whole configuration.
+    pub(crate) config: Config,
+    /// The sites, ready to be asked.
+    pub(crate) sites: Sites,
+}
+
+/// One site, ready to be asked.
+pub(crate) struct Site {
+    /// Its id.
+    pub(crate) id: Arc<str>,
+    /// Its configuration.
+    pub(crate) config: SiteConfig,
+    /// Its origins.
+    pub(crate) upstream: Upstream,
+    /// Where it is counted.
+    pub(crate) slot: SiteSlot,
+}
+
+/// Sites by host.
+pub(crate) struct Sites {
+    all: Vec<Arc<Site>>,
+    exact: HashMap<Box<str>, Arc<Site>>,
+    /// `.example.com` for `*.example.com`, longest first.
+    suffixes: Vec<(Box<str>, Arc<Site>)>,
+    any: Option<Arc<Site>>,
+}
+
+/// The part of `memory.size` that bodies may take while they are being filled, before the store
+/// counts them: an eighth, at least 16 MiB, at most half.
+fn fill_share(memory: u64) -> u64 {
+    (memory / 8).max(16 << 20).min(memory / 2)
+}
+
+impl NodeState {
+    /// A node with nothing stored.
+    pub(crate) fn new(config: Config) -> Result<Self, StartError> {
+        let share = fill_share(config.memory.size);
+        let memory = crate::config::Memory { size: config.memory.size - share, ..config.memory };
+        let name = &config.node.name;
+        let via = HeaderValue::from_str(&format!("1.1 {name}"))
+            .map_err(|_| StartError(format!("node.name {name:?} is not a token")))?;
+        let bounds = Bounds { patterns: config.limits.patterns, ..Bounds::default() };
+        let workers = config.node.workers.max(1);
+        let random = RandomState::new();
+        let slots = SiteSlots::default();
+        Ok(Self {
+            name: Arc::from(name.as_str()),
+            via,
+            store: Store::new(&memory, config.limits.variants.max(1)),
+            inflight: Inflight::new(),
+            purges: Purges::new(bounds),
+            decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
+            filling: Budget { used: AtomicU64::new(0), bound: share },
+            metrics: (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect(),
+            max_object: config.memory.max_object.min(memory.size / 2),
+            digest_keys: (random.hash_one(1), random.hash_one(2)),
+            live: ArcSwap::from_pointee(Live::new(config, workers, &slots)?),
+            slots,
+        })
+    }
+
+    /// The digest of a key in this process.
+    pub(crate) fn digest(&self, key: &[u8]) -> Digest {
+        let mut hasher = SipHasher13::new_with_keys(self.digest_keys.0, self.digest_keys.1);
+        hasher.write(key);
+        hasher.finish128().as_u128()
+    }
+
+    /// Now, as the rules take it.
+    pub(crate) fn now(&self) -> Time {
+        Time::from(SystemTime::now())
+    }
+}
+
+impl Live {
+    /// Makes a configuration ready; fails on what only shows here, such as an origin that is no
+    /// valid authority.
+    pub(crate) fn new(
+        config: Config,
+        workers: usize,
+        slots: &SiteSlots,
+    ) -> Result<Self, StartError> {
+        let sites = Sites::new(&config.sites, &config.limits, workers, slots)?;
+        Ok(Self { config, sites })
+    }
+
+    /// The limits in force.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+}
+
+impl Sites {
+    fn new(
+        configs: &[SiteConfig],
+        limits: &Limits,
+        workers: usize,
+        slots: &SiteSlots,
+    ) -> Result<Self, StartError> {
+        let mut sites =
+            Self { all: Vec::new(), exact: HashMap::new(), suffixes: Vec::new(), any: None };
+        for config in configs {
+            let upstream = Upstream::new(config, limits, workers)
+                .map_err(|why| StartError(format!("site {}: {why}", config.id)))?;
+            let site = Arc::new(Site {
+                id: Arc::from(config.id.as_str()),
+                config: config.clone(),
+                upstream,
+                slot: slots.slot(&config.id),
+            });
+            for host in &config.hosts {
+                match host.strip_prefix('*') {
+                    Some("") => sites.any = Some(Arc::clone(&site)),
+                    Some(suffix) => sites.suffixes.push((suffix.into(), Arc::clone(&site))),
+                    None => {
+                        sites.exact.insert(host.as_str().into(), Arc::clone(&site));
+                    }
+                }
+            }
+            sites.all.push(site);
+        }
+        sites.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        Ok(sites)
+    }
+
+    /// The site that a host (lower case; a port, where one is named, is not looked at) belongs to.
+    pub(crate) fn of(&self, host: &str) -> Option<&Arc<Site>> {
+        if self.exact.is_empty() && self.suffixes.is_empty() {
+            return self.any.as_ref();
+        }
+        let name = without_port(host);
+        self.exact
+            .get(name)
+            .or_else(|| {
+                let found = self.suffixes.iter().find(|(suffix, _)| name.ends_with(&**suffix));
+                found.map(|(_, site)| site)
+            })
+            .or(self.any.as_ref())
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(crate) fn all(&self) -> &[Arc<Site>] {
+        &self.all
+    }
+}
+
+/// `example.com:8080` without its port; an IPv6 literal keeps its brackets.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+/// A bounded number of bytes that many may take from.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicU64,
+    bound: u64,
+}
+
+impl Budget {
+    /// Takes `bytes`; `false`, and nothing taken, where that would pass the bound.
+    pub(crate) fn take(&self, bytes: u64) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.bound;
+        if !fits {
+            self.give_back(bytes);
+        }
+        fits
+    }
+
+    /// Gives back what was taken.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes taken.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_part_of_a_sites_name() {
+        assert_eq!(without_port("example.com:8080"), "example.com");
+        assert_eq!(without_port("example.com"), "example.com");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+    }
+
+    #[test]
+    fn a_budget_gives_no_more_than_it_has() {
+        let budget = Budget { used: AtomicU64::new(0), bound: 10 };
+        assert!(budget.take(6));
+        assert!(!budget.take(5));
+        assert!(budget.take(4));
+        budget.give_back(10);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,189 @@
+//! What the node keeps: stored responses by resource, in memory, bounded in bytes.
+//!
+//! One entry a resource (a key) holds all its variants, so that whatever concerns a URL concerns
+//! them together. An entry is never changed in place: a new one takes its place in one step.
+//! Freshness is no concern of the map (a stale response still serves validation, stale-if-error
+//! and stale-while-revalidate), so entries leave by size or by purge only.
+
+mod body;
+mod fields;
+mod stored;
+
+pub(crate) use body::{SLICE, Slice, StoredBody};
+pub(crate) use fields::PackedFields;
+pub(crate) use stored::{KeyText, Selecting, Stored};
+
+use crate::config::Memory;
+use http::HeaderMap;
+use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The digest of a key: SipHash-1-3 with a secret of the process, so that nobody can aim for a
+/// collision; the key itself is still compared on every hit.
+pub(crate) type Digest = u128;
+
+/// Stored responses of one resource, newest first.
+#[derive(Clone, Debug)]
+pub(crate) enum Resource {
+    /// The common case.
+    One(Arc<Stored>),
+    /// Several variants (RFC 9111 §4.1).
+    Many(Arc<[Arc<Stored>]>),
+}
+
+impl Resource {
+    fn new(mut variants: Vec<Arc<Stored>>) -> Option<Self> {
+        match variants.len() {
+            0 => None,
+            1 => variants.pop().map(Self::One),
+            _ => Some(Self::Many(variants.into())),
+        }
+    }
+
+    /// All variants, newest first.
+    pub(crate) fn variants(&self) -> &[Arc<Stored>] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn weight(&self) -> u32 {
+        let bytes: u64 = self.variants().iter().map(|stored| stored.weight()).sum();
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+/// The memory store.
+pub(crate) struct Store {
+    cache: Cache<Digest, Resource, BuildHasherDefault<DigestHasher>>,
+    evicted: Arc<AtomicU64>,
+    variants: usize,
+}
+
+impl Store {
+    /// An empty store of `memory.size` bytes that keeps at most `variants` variants a resource.
+    pub(crate) fn new(memory: &Memory, variants: usize) -> Self {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&evicted);
+        let cache = Cache::builder()
+            .max_capacity(memory.size)
+            .weigher(|_, resource: &Resource| resource.weight())
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build_with_hasher(BuildHasherDefault::default());
+        Self { cache, evicted, variants }
+    }
+
+    /// All stored responses of a resource. `key` guards against a colliding digest.
+    pub(crate) fn get(&self, digest: Digest, key: &[u8]) -> Option<Resource> {
+        self.cache.get(&digest).filter(|resource| is_of(resource, key))
+    }
+
+    /// Stores a response in place of the one it replaces, if any. Refused (`false`) where what
+    /// is stored began its fetch under a higher seq (invariant I2).
+    pub(crate) fn insert(&self, digest: Digest, stored: Arc<Stored>) -> bool {
+        let mut inserted = true;
+        self.cache.entry(digest).and_compute_with(|entry| {
+            let held =
+                entry.map(|entry| entry.into_value()).filter(|held| is_of(held, &stored.key));
+            let held = held.as_ref().map_or(&[][..], Resource::variants);
+            if held
+                .iter()
+                .any(|old| old.is_selected_like(&stored) && old.filled_at > stored.filled_at)
+            {
+                inserted = false;
+                return Op::Nop;
+            }
+            let kept = held.iter().filter(|old| !stored.replaces(old)).cloned();
+            let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
+            Resource::new(variants.collect()).map_or(Op::Remove, Op::Put)
+        });
+        inserted
+    }
+
+    /// Takes one stored response away, if it is still there.
+    pub(crate) fn remove(&self, digest: Digest, stored: &Arc<Stored>) {
+        self.retain(digest, |held| !Arc::ptr_eq(held, stored));
+    }
+
+    /// Keeps the variants of a resource that `keep` accepts; returns how many went.
+    pub(crate) fn retain(&self, digest: Digest, keep: impl Fn(&Arc<Stored>) -> bool) -> u64 {
+        let mut removed = 0;
+        self.cache.entry(digest).and_compute_with(|entry| {
+            let Some(held) = entry.map(|entry| entry.into_value()) else { return Op::Nop };
+            let kept: Vec<_> = held.variants().iter().filter(|held| keep(held)).cloned().collect();
+            removed = (held.variants().len() - kept.len()) as u64;
+            match removed {
+                0 => Op::Nop,
+                _ => Resource::new(kept).map_or(Op::Remove, Op::Put),
+            }
+        });
+        removed
+    }
+
+    /// Every resource, in no order; what is inserted meanwhile may be missed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Digest, Resource)> + '_ {
+        self.cache.iter().map(|(digest, resource)| (*digest, resource))
+    }
+
+    /// Lets the map evict and forget what it deferred; to be called about once a second, since an
+    /// idle map does nothing by itself.
+    pub(crate) fn tidy(&self) {
+        self.cache.run_pending_tasks();
+    }
+
+    /// Resources held, up to what the last tidying saw.
+    pub(crate) fn objects(&self) -> u64 {
+        self.cache.entry_count()
+    }
+
+    /// Bytes held, likewise.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.weighted_size()
+    }
+
+    /// Resources evicted for room since the start.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+}
+
+fn is_of(resource: &Resource, key: &[u8]) -> bool {
+    resource.variants().first().is_some_and(|stored| *stored.key == *key)
+}
+
+/// Selects the newest variant for a request (RFC 9111 §4.1).
+pub(crate) fn select<'a>(resource: &'a Resource, request: &HeaderMap) -> Option<&'a Arc<Stored>> {
+    resource.variants().iter().find(|stored| stored.selected_by(request))
+}
+
+/// The digest is a keyed hash already; hashing it again would be waste.
+#[derive(Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = self.0.rotate_left(31) ^ u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_u128(&mut self, digest: u128) {
+        // Truncation is meant: either half is as good as the whole.
+        self.0 = digest as u64;
+    }
+}

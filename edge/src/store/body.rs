@@ -1,0 +1,219 @@
+//! The bytes of a stored response: slices, so that a large body is never one allocation and a
+//! part of a representation is stored like a whole one (RFC 9111 §3.3).
+
+use bytes::Bytes;
+use weir_rules::range::Span;
+
+/// Most bytes of one slice of a stored body.
+pub(crate) const SLICE: usize = 256 * 1024;
+
+/// A run of bytes of a representation.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice {
+    /// Offset of the first byte.
+    pub(crate) start: u64,
+    /// The bytes; never empty.
+    pub(crate) bytes: Bytes,
+}
+
+impl Slice {
+    /// One past the last byte's offset.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// What is held of a representation. Slices are sorted and do not overlap.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredBody {
+    slices: Slices,
+    /// Length of the whole representation; `None` when a part came without it.
+    complete_length: Option<u64>,
+}
+
+/// Most bodies are one slice; they need no list.
+#[derive(Clone, Debug)]
+enum Slices {
+    None,
+    One(Slice),
+    Many(Box<[Slice]>),
+}
+
+impl StoredBody {
+    /// A body from its slices, which must be sorted and must not overlap.
+    pub(crate) fn new(mut slices: Vec<Slice>, complete_length: Option<u64>) -> Self {
+        debug_assert!(slices.windows(2).all(|pair| pair[0].end() <= pair[1].start));
+        let slices = match slices.len() {
+            0 => Slices::None,
+            1 => slices.pop().map_or(Slices::None, Slices::One),
+            _ => Slices::Many(slices.into_boxed_slice()),
+        };
+        Self { slices, complete_length }
+    }
+
+    /// All slices.
+    pub(crate) fn slices(&self) -> &[Slice] {
+        match &self.slices {
+            Slices::None => &[],
+            Slices::One(slice) => std::slice::from_ref(slice),
+            Slices::Many(slices) => slices,
+        }
+    }
+
+    /// The whole representation's length, if known.
+    pub(crate) fn complete_length(&self) -> Option<u64> {
+        self.complete_length
+    }
+
+    /// Whether every byte of the representation is held.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete_length
+            .is_some_and(|length| length == 0 || self.covers(Span { start: 0, end: length }))
+    }
+
+    /// Whether all bytes of a span are held.
+    pub(crate) fn covers(&self, span: Span) -> bool {
+        let mut at = span.start;
+        for slice in self.slices() {
+            if slice.start > at {
+                break;
+            }
+            at = at.max(slice.end());
+            if at >= span.end {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How many bytes are held without a gap from the first on.
+    pub(crate) fn prefix(&self) -> u64 {
+        let mut at = 0;
+        for slice in self.slices() {
+            if slice.start != at {
+                break;
+            }
+            at = slice.end();
+        }
+        at
+    }
+
+    /// Bytes held.
+    pub(crate) fn held(&self) -> u64 {
+        self.slices().iter().map(|slice| slice.bytes.len() as u64).sum()
+    }
+
+    /// The bytes from `at` up to the end of their slice or `end`, whichever comes first.
+    pub(crate) fn read(&self, at: u64, end: u64) -> Option<Bytes> {
+        let slices = self.slices();
+        let index = slices.partition_point(|slice| slice.end() <= at);
+        let slice = slices.get(index).filter(|slice| slice.start <= at && at < end)?;
+        let from = usize::try_from(at - slice.start).ok()?;
+        let to = usize::try_from(end.min(slice.end()) - slice.start).ok()?;
+        Some(slice.bytes.slice(from..to))
+    }
+
+    /// The only slice of a complete one-slice body: the common case, without arithmetic.
+    pub(crate) fn whole(&self) -> Option<&Bytes> {
+        match &self.slices {
+            Slices::One(slice) if slice.start == 0 => {
+                (self.complete_length == Some(slice.bytes.len() as u64)).then_some(&slice.bytes)
+            }
+            _ => None,
+        }
+    }
+
+    /// This body with the bytes of another of the same representation added. Both must be known
+    /// to be parts of equal bytes (one strong validator, RFC 9110 §15.3.7.3); where they overlap,
+    /// the newer stand.
+    pub(crate) fn combined(&self, newer: &StoredBody) -> StoredBody {
+        let mut slices: Vec<Slice> = newer.slices().to_vec();
+        for old in self.slices() {
+            let mut at = old.start;
+            for new in
+                newer.slices().iter().filter(|new| new.end() > old.start && new.start < old.end())
+            {
+                slices.extend(piece(old, at, new.start));
+                at = at.max(new.end());
+            }
+            slices.extend(piece(old, at, old.end()));
+        }
+        slices.sort_by_key(|slice| slice.start);
+        StoredBody::new(slices, newer.complete_length.or(self.complete_length))
+    }
+}
+
+/// The part of a slice from offset `start` up to `end`, if there is any.
+fn piece(slice: &Slice, start: u64, end: u64) -> Option<Slice> {
+    let end = end.min(slice.end());
+    if start >= end {
+        return None;
+    }
+    let from = usize::try_from(start - slice.start).ok()?;
+    let to = usize::try_from(end - slice.start).ok()?;
+    Some(Slice { start, bytes: slice.bytes.slice(from..to) })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn body(parts: &[(u64, &[u8])], length: Option<u64>) -> StoredBody {
+        let slices = parts
+            .iter()
+            .map(|(start, bytes)| Slice { start: *start, bytes: Bytes::copy_from_slice(bytes) })
+            .collect();
+        StoredBody::new(slices, length)
+    }
+
+    #[test]
+    fn a_whole_body_is_complete_and_readable_anywhere() {
+        let whole = body(&[(0, b"hello"), (5, b" world")], Some(11));
+        assert!(whole.is_complete());
+        assert_eq!(whole.read(3, 11).unwrap(), "lo");
+        assert_eq!(whole.read(5, 8).unwrap(), " wo");
+        assert_eq!(whole.read(11, 11), None);
+    }
+
+    #[test]
+    fn a_part_covers_only_its_own_bytes() {
+        let part = body(&[(4, b"456")], Some(10));
+        assert!(!part.is_complete());
+        assert!(part.covers(Span { start: 5, end: 7 }));
+        assert!(!part.covers(Span { start: 3, end: 5 }));
+        assert!(!part.covers(Span { start: 6, end: 8 }));
+        assert_eq!(part.prefix(), 0);
+    }
+
+    proptest! {
+        /// Held against a plain array of optional bytes.
+        #[test]
+        fn combining_parts_equals_writing_them_over_one_another(
+            parts in proptest::collection::vec((0u64..60, 1usize..20), 1..8)
+        ) {
+            let mut model = [None::<u8>; 100];
+            let mut combined: Option<StoredBody> = None;
+            for (number, (start, length)) in parts.iter().enumerate() {
+                let byte = u8::try_from(number).unwrap();
+                let one = body(&[(*start, &vec![byte; *length])], Some(100));
+                for cell in &mut model[usize::try_from(*start).unwrap()..][..*length] {
+                    *cell = Some(byte);
+                }
+                combined = Some(match combined {
+                    Some(held) => held.combined(&one),
+                    None => one,
+                });
+            }
+            let combined = combined.unwrap();
+            for (at, cell) in model.iter().enumerate() {
+                let at = at as u64;
+                let read = combined.read(at, at + 1).map(|bytes| bytes[0]);
+                prop_assert_eq!(read, *cell);
+                prop_assert_eq!(combined.covers(Span { start: at, end: at + 1 }), cell.is_some());
+            }
+            prop_assert_eq!(combined.held(), model.iter().flatten().count() as u64);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The fields of a stored response in one allocation.
+//!
+//! A `HeaderMap` costs over a hundred bytes a field before its values; a store of a million small
+//! responses would be mostly maps. Here a field is one byte of name code (or the name itself),
+//! its value's length and its value; the map is made when a response is sent.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Names that are stored as one byte. The order is part of the in-memory form only.
+static KNOWN: [HeaderName; 44] = [
+    header::ACCEPT_RANGES,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
+    header::ACCESS_CONTROL_MAX_AGE,
+    header::AGE,
+    header::ALLOW,
+    header::ALT_SVC,
+    header::CACHE_CONTROL,
+    header::CACHE_STATUS,
+    header::CDN_CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_SECURITY_POLICY,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::LINK,
+    header::LOCATION,
+    header::PRAGMA,
+    header::REFERRER_POLICY,
+    header::REFRESH,
+    header::RETRY_AFTER,
+    header::SERVER,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::VARY,
+    header::VIA,
+    header::WARNING,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::X_FRAME_OPTIONS,
+    header::X_XSS_PROTECTION,
+    HeaderName::from_static("surrogate-key"),
+    HeaderName::from_static("cache-tag"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("x-powered-by"),
+];
+
+/// Marks a field whose name follows in full.
+const SPELLED: u8 = u8::MAX;
+
+/// Response fields, packed. Order and repeats are kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedFields(Bytes);
+
+impl PackedFields {
+    /// Packs a map. A value over 65,535 bytes cannot be packed and is refused by name.
+    pub(crate) fn pack(headers: &HeaderMap) -> Result<Self, HeaderName> {
+        let size = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 5).sum();
+        let mut out = BytesMut::with_capacity(size);
+        for (name, value) in headers {
+            match code(name) {
+                Some(code) => out.put_u8(code),
+                None => {
+                    out.put_u8(SPELLED);
+                    let spelled = name.as_str().as_bytes();
+                    let length = u16::try_from(spelled.len()).map_err(|_| name.clone())?;
+                    out.put_u16(length);
+                    out.put_slice(spelled);
+                }
+            }
+            let length = u16::try_from(value.len()).map_err(|_| name.clone())?;
+            out.put_u16(length);
+            out.put_slice(value.as_bytes());
+        }
+        // Exactly as large as it is: the spare room of a buffer would be paid a million times.
+        Ok(Self(Bytes::from(out.to_vec().into_boxed_slice())))
+    }
+
+    /// Appends every field to `headers`, sharing the packed bytes.
+    pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
+        for (name, range) in self.entries() {
+            let value = HeaderValue::from_maybe_shared(self.0.slice(range));
+            if let (Some(name), Ok(value)) = (name.to_name(), value) {
+                headers.append(name, value);
+            }
+        }
+    }
+
+    /// The fields as a map of their own.
+    pub(crate) fn to_map(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.entries().count());
+        self.append_to(&mut headers);
+        headers
+    }
+
+    /// The first value of a field.
+    pub(crate) fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.entries().find(|(found, _)| found.is(name)).map(|(_, range)| &self.0[range])
+    }
+
+    /// Bytes held.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many lines there are.
+    pub(crate) fn lines(&self) -> usize {
+        self.entries().count()
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries { bytes: &self.0, at: 0 }
+    }
+}
+
+fn code(name: &HeaderName) -> Option<u8> {
+    KNOWN.iter().position(|known| known == name).and_then(|at| u8::try_from(at).ok())
+}
+
+/// A field's name as packed.
+enum Name<'a> {
+    Known(&'static HeaderName),
+    Spelled(&'a [u8]),
+}
+
+impl Name<'_> {
+    fn is(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::Known(known) => *known == name,
+            Self::Spelled(bytes) => *bytes == name.as_str().as_bytes(),
+        }
+    }
+
+    fn to_name(&self) -> Option<HeaderName> {
+        match self {
+            Self::Known(known) => Some((*known).clone()),
+            Self::Spelled(bytes) => HeaderName::from_bytes(bytes).ok(),
+        }
+    }
+}
+
+struct Entries<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Entries<'_> {
+    fn length(&mut self) -> Option<usize> {
+        let high = *self.bytes.get(self.at)?;
+        let low = *self.bytes.get(self.at + 1)?;
+        self.at += 2;
+        Some(usize::from(u16::from_be_bytes([high, low])))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (Name<'a>, std::ops::Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let code = *self.bytes.get(self.at)?;
+        self.at += 1;
+        let name = if code == SPELLED {
+            let length = self.length()?;
+            let start = self.at;
+            self.at += length;
+            Name::Spelled(self.bytes.get(start..self.at)?)
+        } else {
+            Name::Known(KNOWN.get(usize::from(code))?)
+        };
+        let length = self.length()?;
+        let start = self.at;
+        self.at += length;
+        Some((name, start..self.at))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_known_name_has_its_own_code() {
+        for (at, name) in KNOWN.iter().enumerate() {
+            assert_eq!(code(name), u8::try_from(at).ok(), "{name} is listed twice");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_out_again(
+            fields in proptest::collection::vec(("[a-z][a-z0-9-]{0,20}", "[ -~]{0,60}"), 0..20)
+        ) {
+            let mut map = HeaderMap::new();
+            for (name, value) in &fields {
+                map.append(
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                );
+            }
+            let packed = PackedFields::pack(&map).unwrap();
+            prop_assert_eq!(packed.to_map(), map.clone());
+            for name in map.keys() {
+                prop_assert_eq!(packed.first(name), map.get(name).map(HeaderValue::as_bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_too_long_to_pack_is_refused_by_name() {
+        let mut map = HeaderMap::new();
+        map.insert("x-big", HeaderValue::from_bytes(&vec![b'a'; 70_000]).unwrap());
+        assert_eq!(PackedFields::pack(&map).unwrap_err(), "x-big");
+    }
+}

@@ -1,0 +1,166 @@
+//! One stored response (RFC 9111 §3).
+
+use super::{PackedFields, StoredBody};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use weir_rules::freshness::Freshness;
+use weir_rules::invalidation::{Seq, Subject};
+use weir_rules::storability::{LifetimeSource, Terms};
+use weir_rules::vary;
+
+/// A stored response. Immutable but for its counters.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// The key it is stored under, in its readable form.
+    pub(crate) key: Box<[u8]>,
+    /// The site it belongs to.
+    pub(crate) site: Arc<str>,
+    /// Its status; a stored part of a representation keeps 206.
+    pub(crate) status: StatusCode,
+    /// Its fields as they are sent, less Age and this node's Cache-Status.
+    pub(crate) fields: PackedFields,
+    /// Its bytes.
+    pub(crate) body: StoredBody,
+    /// When it is fresh.
+    pub(crate) freshness: Freshness,
+    /// Where its lifetime came from.
+    pub(crate) lifetime_source: LifetimeSource,
+    /// Which requests select it; `None` without Vary.
+    pub(crate) selecting: Option<Box<Selecting>>,
+    /// Cache tags.
+    pub(crate) tags: Box<[Box<str>]>,
+    /// filled_at_seq (invariant I2).
+    pub(crate) filled_at: Seq,
+    /// The applied seq at which it was last found valid, so that a hit compares one integer.
+    pub(crate) valid_at: AtomicU64,
+    /// The seq of the last soft purge found to match it; 0 for none. Once it is known here the
+    /// index may forget that purge.
+    pub(crate) soft_at: AtomicU64,
+    /// Times it was served from the store.
+    pub(crate) hits: AtomicU32,
+    /// Whether a refresh ahead of its end was begun.
+    pub(crate) refreshing: AtomicBool,
+}
+
+/// The selecting fields of a stored response and their normalised values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selecting {
+    /// What Vary names.
+    pub(crate) fields: Box<[HeaderName]>,
+    /// The values of the request that it answered, normalised.
+    pub(crate) values: Vec<u8>,
+}
+
+/// What a stored response costs beside its key, fields and body: the entry itself, the map's
+/// entry and its bookkeeping, and what the allocator rounds up. Measured; see ARCHITECTURE.md.
+const OVERHEAD: u64 = 640;
+
+impl Stored {
+    /// Bytes it takes of `memory.size`.
+    pub(crate) fn weight(&self) -> u64 {
+        let selecting =
+            self.selecting.as_ref().map_or(0, |s| s.values.len() + s.fields.len() * 32 + 40);
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 32).sum();
+        let slices = self.body.slices().len() * 64;
+        OVERHEAD
+            + (self.key.len() + self.fields.len() + selecting + tags + slices) as u64
+            + self.body.held()
+    }
+
+    /// Whether a request selects it (RFC 9111 §4.1).
+    pub(crate) fn selected_by(&self, request: &HeaderMap) -> bool {
+        self.selecting.as_ref().is_none_or(|selecting| {
+            let language = self.fields.first(&header::CONTENT_LANGUAGE);
+            let language = language.and_then(|value| std::str::from_utf8(value).ok());
+            vary::selects(&selecting.fields, &selecting.values, language, request)
+        })
+    }
+
+    /// Whether the same requests select both.
+    pub(crate) fn is_selected_like(&self, other: &Stored) -> bool {
+        self.selecting == other.selecting
+    }
+
+    /// Whether storing this leaves no request that would still select `older`.
+    pub(crate) fn replaces(&self, older: &Stored) -> bool {
+        self.selecting.is_none() || self.is_selected_like(older)
+    }
+
+    /// What the invalidation index judges it by.
+    pub(crate) fn with_subject<T>(&self, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
+        let tags: Vec<&str> = self.tags.iter().map(|tag| &**tag).collect();
+        let parts = KeyText::of(&self.key);
+        judge(&Subject {
+            site: &self.site,
+            host: parts.host,
+            path: parts.path,
+            query: parts.query,
+            tags: &tags,
+            filled_at: self.filled_at,
+        })
+    }
+
+    /// The same response with other fields and freshness, under the same stamp. `None` where a
+    /// field is too long to be stored.
+    pub(crate) fn with_fields(&self, fields: &HeaderMap, terms: &Terms) -> Option<Self> {
+        Some(Self {
+            key: self.key.clone(),
+            site: Arc::clone(&self.site),
+            status: self.status,
+            fields: PackedFields::pack(fields).ok()?,
+            body: self.body.clone(),
+            freshness: terms.freshness,
+            lifetime_source: terms.lifetime_source,
+            selecting: self.selecting.clone(),
+            tags: self.tags.clone(),
+            filled_at: self.filled_at,
+            valid_at: AtomicU64::new(self.valid_at.load(Ordering::Relaxed)),
+            soft_at: AtomicU64::new(self.soft_at.load(Ordering::Relaxed)),
+            hits: AtomicU32::new(self.hits.load(Ordering::Relaxed)),
+            refreshing: AtomicBool::new(false),
+        })
+    }
+
+    /// Counts one answer from the store.
+    pub(crate) fn count_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The parts of a key's readable form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyText<'a> {
+    /// Host.
+    pub(crate) host: &'a str,
+    /// Path.
+    pub(crate) path: &'a str,
+    /// Query, as keyed.
+    pub(crate) query: Option<&'a str>,
+}
+
+impl<'a> KeyText<'a> {
+    /// Reads `scheme://host/path?query` and leaves the extras.
+    pub(crate) fn of(key: &'a [u8]) -> Self {
+        let text = std::str::from_utf8(key).unwrap_or_default();
+        let url = text.split('\n').next().unwrap_or_default();
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        match target.split_once('?') {
+            Some((path, query)) => Self { host, path, query: Some(query) },
+            None => Self { host, path: target, query: None },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_in_parts() {
+        let parts = KeyText::of(b"https://example.com/a/b?c=/d?e\nrelease=2");
+        assert_eq!(parts, KeyText { host: "example.com", path: "/a/b", query: Some("c=/d?e") });
+        assert_eq!(KeyText::of(b"http://h/").query, None);
+    }
+}

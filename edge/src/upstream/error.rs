@@ -1,0 +1,45 @@
+//! Whose fault a failed exchange with the origin was, read off the errors of the libraries.
+
+use crate::error::{ClientError, UpstreamError};
+use std::error::Error;
+
+/// What went wrong before the head of the answer was here.
+pub(super) fn request_error(error: &hyper_util::client::legacy::Error) -> UpstreamError {
+    if let Some(client) = find::<ClientError>(error) {
+        return UpstreamError::Client(client.clone());
+    }
+    if error.is_connect() {
+        let timed_out = find::<std::io::Error>(error)
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
+        return match timed_out {
+            true => UpstreamError::ConnectTimeout,
+            false => UpstreamError::Connect(innermost(error)),
+        };
+    }
+    UpstreamError::BadHead(innermost(error))
+}
+
+/// What went wrong amid the body.
+pub(crate) fn body_error(error: &hyper::Error) -> UpstreamError {
+    UpstreamError::BadBody(innermost(error))
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut layer = Some(error);
+    while let Some(error) = layer {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        layer = error.source();
+    }
+    None
+}
+
+/// The deepest cause says most; the layers above repeat that something failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut layer = error;
+    while let Some(deeper) = layer.source() {
+        layer = deeper;
+    }
+    layer.to_string()
+}

@@ -1,0 +1,195 @@
+//! Which fields travel: hop-by-hop (RFC 9110 §7.6.1), what is removed or set for the upstream,
+//! and what never leaves the last hop.
+
+mod poisonous;
+
+pub use poisonous::POISONOUS;
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+/// Most tags that one response may have, and the most bytes of one.
+const MAX_TAGS: usize = 1024;
+const MAX_TAG_LENGTH: usize = 1024;
+
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+
+/// Always for one hop only, named in Connection or not. HTTP2-Settings goes with them: weir never
+/// upgrades to h2c, and an upstream that does would take the connection out of its sight.
+const HOP_BY_HOP: [HeaderName; 11] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that Connection cannot name away: without them the message would mean something else to
+/// the next hop than it meant here (framing, who asks, what is stored and for whom).
+const END_TO_END: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "age",
+    "authorization",
+    "cache-control",
+    "cache-groups",
+    "cache-status",
+    "cache-tag",
+    "cdn-cache-control",
+    "cdn-loop",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "location",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "strict-transport-security",
+    "surrogate-control",
+    "surrogate-key",
+    "vary",
+    "via",
+    "www-authenticate",
+];
+
+/// Removes Connection, everything it names, and the fields that are always hop-by-hop
+/// (Keep-Alive, Proxy-Connection, Proxy-Authenticate, Proxy-Authorization,
+/// Proxy-Authentication-Info, TE, Trailer, Transfer-Encoding, Upgrade). Connection cannot name
+/// end-to-end framing or caching fields away (RFC 9110 §7.6.1): such names (Host, Content-Length,
+/// Content-Type, Cache-Control, Authorization, Cookie, …) are kept.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut named = Vec::new();
+    for line in headers.get_all(CONNECTION) {
+        for option in line.as_bytes().split(|&b| b == b',') {
+            let option = option.trim_ascii();
+            // By far the most common, and no fields.
+            if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
+            let Ok(name) = HeaderName::from_bytes(option) else { continue };
+            if END_TO_END.binary_search(&name.as_str()).is_err() {
+                named.push(name);
+            }
+        }
+    }
+    named
+}
+
+/// Removes [`POISONOUS`] fields.
+pub fn remove_poisonous(request: &mut HeaderMap) {
+    for name in POISONOUS {
+        request.remove(*name);
+    }
+}
+
+/// Cache tags of a response: `Surrogate-Key` (space separated), `Cache-Tag` (comma separated) and
+/// `Cache-Groups` (RFC 9875 structured list of strings). Without repeats, bounded: at most 1024 of
+/// at most 1024 bytes each, what is beyond is left out. A tag that is not UTF-8 cannot be named in
+/// a purge and is left out; an invalid `Cache-Groups` is ignored whole (RFC 9651 §4.2).
+pub fn tags(response: &HeaderMap) -> Vec<String> {
+    let mut tags = Tags::default();
+    for line in response.get_all(SURROGATE_KEY) {
+        for tag in line.as_bytes().split(|b| b.is_ascii_whitespace()) {
+            tags.add(tag);
+        }
+    }
+    for line in response.get_all(CACHE_TAG) {
+        for tag in line.as_bytes().split(|&b| b == b',') {
+            tags.add(tag);
+        }
+    }
+    for group in cache_groups(response) {
+        tags.add(group.as_bytes());
+    }
+    tags.ordered
+}
+
+/// Removes what is meant for caches only (`Surrogate-Key`, `Cache-Tag`, `Surrogate-Control`) from a
+/// response that leaves the last hop.
+pub fn remove_at_last_hop(response: &mut HeaderMap) {
+    for name in [SURROGATE_KEY, CACHE_TAG, SURROGATE_CONTROL] {
+        response.remove(name);
+    }
+}
+
+/// Tags in the order in which they were found.
+#[derive(Default)]
+struct Tags {
+    ordered: Vec<String>,
+    seen: std::collections::HashSet<String>,
+}
+
+impl Tags {
+    fn add(&mut self, tag: &[u8]) {
+        let tag = tag.trim_ascii();
+        if tag.is_empty() || tag.len() > MAX_TAG_LENGTH || self.ordered.len() == MAX_TAGS {
+            return;
+        }
+        let Ok(tag) = std::str::from_utf8(tag) else { return };
+        if self.seen.insert(tag.to_owned()) {
+            self.ordered.push(tag.to_owned());
+        }
+    }
+}
+
+/// RFC 9875 §2: a List of Strings, any of its members of another type making it invalid.
+fn cache_groups(response: &HeaderMap) -> Vec<String> {
+    let mut joined = Vec::new();
+    for line in response.get_all(CACHE_GROUPS) {
+        if !joined.is_empty() {
+            joined.push(b',');
+        }
+        joined.extend_from_slice(line.as_bytes());
+    }
+    let Ok(list) = sfv::Parser::new(&joined).parse::<sfv::List>() else { return Vec::new() };
+    let string = |entry: &sfv::ListEntry| match entry {
+        sfv::ListEntry::Item(item) => {
+            item.bare_item.as_string().map(|group| group.as_str().to_owned())
+        }
+        sfv::ListEntry::InnerList(_) => None,
+    };
+    list.iter().map(string).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

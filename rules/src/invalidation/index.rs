@@ -1,0 +1,205 @@
+//! The index: what each purge raised, and what may be forgotten.
+
+use super::marks::{Marks, MarksByText, raise};
+use super::scope::{Scope, Spelled, host_names};
+use super::target::url_as_compared;
+use super::{Purge, Seq, Subject, Target, Validity};
+use std::collections::HashMap;
+
+/// How much an [`Index`] may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Targets of all kinds, patterns among them; a prefix counts once for each new segment.
+    pub targets: usize,
+    /// Patterns: each is tried on each stored response that is checked after a purge.
+    pub patterns: usize,
+}
+
+impl Default for Bounds {
+    /// 100,000 targets and 256 patterns.
+    fn default() -> Self {
+        Self { targets: 100_000, patterns: 256 }
+    }
+}
+
+/// The last hard and soft seq for each target, bounded.
+///
+/// What does not fit any more is replaced by a floor: every response filled before it is invalid.
+#[derive(Debug, Default)]
+pub struct Index {
+    bounds: Bounds,
+    /// Responses filled below it are invalid, whatever they are.
+    floor: Seq,
+    /// Purges below it have been held against everything stored, and need not be kept.
+    checked: Seq,
+    everywhere: Scope,
+    sites: HashMap<Box<str>, Scope>,
+    hosts: MarksByText,
+    urls: MarksByText,
+    /// Entries and patterns, counted along.
+    targets: usize,
+    patterns: usize,
+}
+
+impl Index {
+    /// An empty index with these bounds.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Applies one purge, in O(1), or O(depth) for a prefix, amortised. Seqs may be applied again
+    /// (idempotent) but never out of order.
+    pub fn apply(&mut self, purge: &Purge) {
+        for target in &purge.targets {
+            let added = self.raise(target, purge);
+            self.targets += added;
+            if matches!(target, Target::Pattern(_)) {
+                self.patterns += added;
+            }
+            self.keep_within_bounds();
+        }
+    }
+
+    /// Judges one stored response: hard when any hard match is later than its fill, whatever soft
+    /// ones came after; else soft. O(depth + tags + patterns).
+    pub fn validity(&self, subject: &Subject<'_>) -> Validity {
+        let mut found = self.matching(subject);
+        if subject.filled_at < self.floor {
+            found.raise(Marks::of_floor(self.floor));
+        }
+        found.validity(subject.filled_at)
+    }
+
+    /// The last purge that took this response or one before it, and whether it was soft; whenever
+    /// the response was filled. Purges that were forgotten are not found.
+    pub fn last_match(&self, subject: &Subject<'_>) -> Option<(Seq, bool)> {
+        self.matching(subject).last_kind()
+    }
+
+    /// Everything stored and every pending write has been held against all purges below `mark`, and
+    /// marked or removed: forgets those purges. A lower mark than before is ignored.
+    pub fn forget_below(&mut self, mark: Seq) {
+        if mark > self.checked {
+            self.checked = mark;
+            self.retain(|marks| marks.last() >= mark);
+        }
+    }
+
+    /// Responses filled below this seq are invalid: where purges had to be forgotten unchecked. 0
+    /// when none had.
+    pub fn floor(&self) -> Seq {
+        self.floor
+    }
+
+    /// Makes everything filled below `seq` invalid, for good: where the log does not reach back far
+    /// enough. A lower floor than before is ignored.
+    pub fn raise_floor(&mut self, seq: Seq) {
+        if seq > self.floor {
+            self.floor = seq;
+            self.retain(|marks| marks.last() > seq);
+        }
+    }
+
+    /// Number of entries held: at most [`Bounds::targets`].
+    pub fn len(&self) -> usize {
+        self.targets
+    }
+
+    /// Whether no purge is held.
+    pub fn is_empty(&self) -> bool {
+        self.targets == 0
+    }
+
+    /// Number of patterns held: at most [`Bounds::patterns`].
+    pub fn patterns_len(&self) -> usize {
+        self.patterns
+    }
+
+    /// Returns how many entries that added.
+    fn raise(&mut self, target: &Target, purge: &Purge) -> usize {
+        match (target, &purge.site) {
+            (Target::Host(host), _) => {
+                raise(&mut self.hosts, &host.to_ascii_lowercase(), Marks::of(purge))
+            }
+            (Target::Url(url), _) => raise(&mut self.urls, &url_as_compared(url), Marks::of(purge)),
+            (_, None) => self.everywhere.raise(target, purge),
+            (_, Some(site)) => match self.sites.get_mut(&**site) {
+                Some(scope) => scope.raise(target, purge),
+                None => self.sites.entry(site.as_str().into()).or_default().raise(target, purge),
+            },
+        }
+    }
+
+    fn matching(&self, subject: &Subject<'_>) -> Marks {
+        let mut found = Marks::default();
+        if self.is_empty() {
+            return found;
+        }
+        let spelled = Spelled::new(subject);
+        self.everywhere.find(subject, &spelled, &mut found);
+        if let Some(scope) = self.sites.get(subject.site) {
+            scope.find(subject, &spelled, &mut found);
+        }
+        for host in host_names(subject.host) {
+            found.raise_found(self.hosts.get(host));
+        }
+        if !self.urls.is_empty() {
+            let url = format!("{}{}", subject.host, spelled.full);
+            found.raise_found(self.urls.get(&*url));
+        }
+        found
+    }
+
+    fn keep_within_bounds(&mut self) {
+        if self.patterns > self.bounds.patterns {
+            let mut seqs = Vec::with_capacity(self.patterns);
+            self.scopes().for_each(|scope| scope.pattern_seqs(&mut seqs));
+            let cut = self.cut(seqs);
+            for scope in std::iter::once(&mut self.everywhere).chain(self.sites.values_mut()) {
+                scope.retain_patterns(|marks| marks.last() > cut);
+            }
+            self.recount();
+        }
+        // More than once where a prefix of very many segments is the one that stays.
+        while self.targets > self.bounds.targets {
+            let mut seqs = Vec::with_capacity(self.targets);
+            self.scopes().for_each(|scope| scope.last_seqs(&mut seqs));
+            seqs.extend(self.hosts.values().chain(self.urls.values()).map(|marks| marks.last()));
+            let cut = self.cut(seqs);
+            self.retain(|marks| marks.last() > cut);
+        }
+    }
+
+    /// The seq up to which purges go: about half of them, so that the work is shared by as many
+    /// purges to come. Raises the floor where they were not all checked.
+    fn cut(&mut self, mut seqs: Vec<Seq>) -> Seq {
+        let middle = seqs.len() / 2;
+        let (_, median, _) = seqs.select_nth_unstable(middle);
+        let cut = *median;
+        if cut >= self.checked {
+            self.floor = self.floor.max(cut);
+        }
+        cut
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Marks) -> bool + Copy) {
+        self.everywhere.retain(keep);
+        self.sites.retain(|_, scope| {
+            scope.retain(keep);
+            scope.len() > 0
+        });
+        self.hosts.retain(|_, marks| keep(marks));
+        self.urls.retain(|_, marks| keep(marks));
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        let in_scopes = self.scopes().map(Scope::len).sum::<usize>();
+        self.targets = in_scopes + self.hosts.len() + self.urls.len();
+        self.patterns = self.scopes().map(Scope::patterns_len).sum();
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        std::iter::once(&self.everywhere).chain(self.sites.values())
+    }
+}

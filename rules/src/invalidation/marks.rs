@@ -1,0 +1,72 @@
+//! The last seqs of one target.
+
+use super::{Purge, Seq, Validity};
+use std::collections::HashMap;
+
+/// The last hard and the last soft seq; 0 for none. Both are kept: a later soft purge does not make
+/// an earlier hard one milder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    hard: Seq,
+    soft: Seq,
+}
+
+/// Marks by the text of a target.
+pub(super) type MarksByText = HashMap<Box<str>, Marks>;
+
+impl Marks {
+    pub(super) fn of(purge: &Purge) -> Self {
+        if purge.soft {
+            Self { hard: 0, soft: purge.seq }
+        } else {
+            Self { hard: purge.seq, soft: 0 }
+        }
+    }
+
+    /// What a floor does to everything below it.
+    pub(super) fn of_floor(floor: Seq) -> Self {
+        Self { hard: floor, soft: 0 }
+    }
+
+    /// Takes the later seq of each kind.
+    pub(super) fn raise(&mut self, other: Self) {
+        self.hard = self.hard.max(other.hard);
+        self.soft = self.soft.max(other.soft);
+    }
+
+    pub(super) fn raise_found(&mut self, other: Option<&Self>) {
+        if let Some(other) = other {
+            self.raise(*other);
+        }
+    }
+
+    /// The later of both; 0 for none.
+    pub(super) fn last(self) -> Seq {
+        self.hard.max(self.soft)
+    }
+
+    /// The later of both, and whether it is soft.
+    pub(super) fn last_kind(self) -> Option<(Seq, bool)> {
+        (self.last() > 0).then(|| (self.last(), self.soft > self.hard))
+    }
+
+    pub(super) fn validity(self, filled_at: Seq) -> Validity {
+        if self.hard > filled_at {
+            Validity::Hard(self.hard)
+        } else if self.soft > filled_at {
+            Validity::Soft(self.soft)
+        } else {
+            Validity::Valid
+        }
+    }
+}
+
+/// Raises the marks of `text`; returns how many entries that added (0 or 1).
+pub(super) fn raise(map: &mut MarksByText, text: &str, marks: Marks) -> usize {
+    if let Some(known) = map.get_mut(text) {
+        known.raise(marks);
+        return 0;
+    }
+    map.insert(text.into(), marks);
+    1
+}

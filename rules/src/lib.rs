@@ -1,0 +1,20 @@
+//! The rules of HTTP caching (RFC 9110, 9111, 9211, 9213, 5861, 8246, 9875) as plain functions.
+//!
+//! Nothing here opens a socket, spawns a task or reads a clock: `now` is an argument, and every
+//! answer is a value that says why. `weir-edge` moves the bytes and obeys.
+
+pub mod cache_control;
+pub mod fields;
+pub mod freshness;
+pub mod invalidation;
+pub mod key;
+pub mod outcome;
+pub mod range;
+pub mod reference;
+pub mod semantics;
+pub mod storability;
+pub mod targeted;
+pub mod time;
+pub mod validation;
+pub mod vary;
+pub mod versions;

@@ -1,0 +1,147 @@
+//! The client of control that the commands use.
+
+use reqwest::Url;
+use reqwest::redirect::Policy;
+use serde_json::Value;
+use std::time::Duration;
+
+/// To connect to control.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For an answer, beyond the wait that the call itself asks for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest answer that is read, bytes.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+/// Control as a command sees it.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    control: Url,
+    token: Option<String>,
+}
+
+/// An answer of control.
+pub(crate) struct Answer {
+    /// Its HTTP status.
+    pub(crate) status: u16,
+    /// Its body; `null` where that is no JSON.
+    pub(crate) body: Value,
+}
+
+impl Client {
+    /// A client of the control at `control`; `token` is sent with each call.
+    ///
+    /// # Errors
+    /// `control` is no URL that can be called, or the token no field value.
+    pub(crate) fn new(control: &str, token: Option<String>) -> Result<Self, String> {
+        let accepted = "accepted: a URL such as http://127.0.0.1:9090";
+        let url =
+            Url::parse(control).map_err(|e| format!("control {control:?}: {e}; {accepted}"))?;
+        match url.scheme() {
+            "http" if url.has_host() => {}
+            "https" => {
+                let why = "this version speaks to control in the clear only";
+                return Err(format!("control {control:?}: {why}; {accepted}"));
+            }
+            scheme => return Err(format!("control {control:?}: scheme {scheme}; {accepted}")),
+        }
+        if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err("WEIR_TOKEN: has characters that a token cannot have".into());
+        }
+        // Straight to control: no proxy from the environment, no redirect to elsewhere.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        Ok(Self { http, control: url, token })
+    }
+
+    /// GET with query parameters.
+    ///
+    /// # Errors
+    /// Control cannot be reached, or does not answer in time; in words.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, String> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.call(self.http.get(url), Duration::ZERO).await
+    }
+
+    /// POST of a JSON body; control may take `wait` to do what it says.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        wait: Duration,
+    ) -> Result<Answer, String> {
+        self.call(self.http.post(self.url(path)).json(body), wait).await
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.control.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}{path}"));
+        url.set_query(None);
+        url
+    }
+
+    async fn call(
+        &self,
+        mut request: reqwest::RequestBuilder,
+        wait: Duration,
+    ) -> Result<Answer, String> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let unreachable = |error: reqwest::Error| {
+            let control = &self.control;
+            let why = root_cause(&error);
+            format!("cannot reach control at {control}: {why}; is weir serve running there?")
+        };
+        let mut response =
+            request.timeout(wait + ANSWER_TIMEOUT).send().await.map_err(unreachable)?;
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + part.len() > LARGEST_ANSWER {
+                return Err(format!("the answer of control is over {LARGEST_ANSWER} bytes"));
+            }
+            body.extend_from_slice(&part);
+        }
+        let status = response.status().as_u16();
+        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    }
+}
+
+impl Answer {
+    /// Whether control did what it was asked.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The refusal in one line, with the field it is about.
+    pub(crate) fn refusal(&self) -> String {
+        let error = &self.body["error"];
+        let status = self.status;
+        match (error["message"].as_str(), error["field"].as_str()) {
+            (Some(message), Some(field)) => format!("{status}: {field}: {message}"),
+            (Some(message), None) => format!("{status}: {message}"),
+            _ => format!("{status}: not an answer of weir's control"),
+        }
+    }
+}
+
+/// The innermost cause: the outer ones repeat the URL.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

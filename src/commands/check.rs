@@ -1,0 +1,66 @@
+//! `weir check FILE`: every mistake of a configuration, before it is used.
+
+use super::{Exit, print};
+use crate::settings::Settings;
+use crate::text::columns;
+use clap::Args;
+use std::path::PathBuf;
+use weir_edge::config::Config;
+use weir_edge::config::units::format_size;
+
+/// Check a configuration and tell every mistake
+///
+/// The environment (WEIR_TABLE__KEY) counts as it would for weir serve.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration file
+    file: PathBuf,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Exit {
+        let settings = Settings { file: Some(self.file.clone()), ..Settings::default() };
+        match settings.load() {
+            Ok(config) => {
+                print(&format!("{}: ok\n{}", self.file.display(), columns(&would_serve(&config))));
+                Exit::Done
+            }
+            Err(mistakes) => {
+                for mistake in &mistakes.0 {
+                    eprintln!("{}: {mistake}", self.file.display());
+                }
+                Exit::Failed
+            }
+        }
+    }
+}
+
+/// What a node would do by this configuration.
+fn would_serve(config: &Config) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("listen", format!("http://{}", config.node.listen))];
+    if let Some(tls) = &config.tls {
+        let count = tls.certificates.len();
+        rows.push(("listen", format!("https://{} ({count} certificates)", tls.listen)));
+    }
+    rows.push(("admin", format!("http://{}", config.node.admin)));
+    rows.extend(config.sites.iter().map(|site| ("site", fronted(site))));
+    rows.push(("memory", format_size(config.memory.size)));
+    rows.push(("tokens", config.tokens.len().to_string()));
+    rows
+}
+
+/// A site in a line: id, hosts and origins.
+pub(super) fn fronted(site: &weir_edge::config::Site) -> String {
+    let origins: Vec<_> = site
+        .origins
+        .iter()
+        .map(|origin| {
+            format!("{}://{}", if origin.tls { "https" } else { "http" }, origin.authority)
+        })
+        .collect();
+    let hosts = match site.hosts.as_slice() {
+        [all] if all == "*" => "every host".to_owned(),
+        hosts => hosts.join(", "),
+    };
+    format!("{} ({}, {hosts})", origins.join(", "), site.id)
+}

@@ -1,0 +1,193 @@
+//! `weir explain`: why a URL is, or is not, a hit.
+
+use super::{ControlArgs, Exit, complain, print, print_json};
+use crate::text::{Paint, columns, harmless};
+use clap::Args;
+use serde_json::Value;
+
+/// Tell why a URL is, or is not, a hit
+///
+/// Changes nothing and fetches nothing.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A URL, or a path of the first site
+    url: String,
+    /// A request field that the client would send; repeatable
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+impl Explain {
+    pub(super) async fn run(self) -> Exit {
+        let client = match self.control.client() {
+            Ok(client) => client,
+            Err(exit) => return exit,
+        };
+        let mut query = vec![("url", self.url.as_str())];
+        query.extend(self.headers.iter().map(|header| ("header", header.as_str())));
+        let answer = match client.get("/v1/explain", &query).await {
+            Ok(answer) => answer,
+            Err(reason) => return complain(&reason, Exit::Failed),
+        };
+        if self.control.json {
+            print_json(&answer.body);
+        }
+        if !answer.is_success() {
+            return complain(&answer.refusal(), Exit::Failed);
+        }
+        if !self.control.json {
+            print(&told(&answer.body, Paint::for_stdout()));
+        }
+        Exit::Done
+    }
+}
+
+/// The explanation in words.
+fn told(body: &Value, paint: Paint) -> String {
+    let state = text(&body["state"]);
+    let state = match state.as_str() {
+        "fresh" => paint.good(&state),
+        "stale" | "partial" | "filling" => paint.warn(&state),
+        _ => paint.bad(&state),
+    };
+    let mut rows = vec![
+        ("state", state),
+        ("", text(&body["sentence"])),
+        ("node", text(&body["node"])),
+        ("site", text(&body["site"])),
+        ("key", key(&body["key"], paint)),
+    ];
+    if body["selected"].is_object() {
+        rows.extend(variant("stored", &body["selected"], paint));
+    }
+    for other in body["variants"].as_array().into_iter().flatten() {
+        rows.extend(variant("variant", other, paint));
+    }
+    if body["not_stored"].is_object() {
+        let decision = &body["not_stored"];
+        let status = decision["status"].as_u64().map_or(String::new(), |s| format!("{s}, "));
+        let ago = &decision["seconds_ago"];
+        let words = format!("{}: {}", text(&decision["word"]), text(&decision["sentence"]));
+        rows.push(("not stored", words));
+        rows.push(("", paint.faint(&format!("{status}{ago} s ago"))));
+    }
+    rows.push(match &body["last_purge"] {
+        Value::Null => ("last purge", "none that matches".to_owned()),
+        purge => {
+            let kind = if purge["soft"] == true { "soft" } else { "hard" };
+            ("last purge", format!("seq {}, {kind}", purge["seq"]))
+        }
+    });
+    columns(&rows)
+}
+
+/// The key's first line, and how it goes on, on lines of their own.
+fn key(key: &Value, paint: Paint) -> String {
+    let lines = key.as_str().unwrap_or("?").split('\n').map(harmless);
+    lines.collect::<Vec<_>>().join(&paint.faint(" | "))
+}
+
+/// One stored response: what it is, how fresh, and by what it was selected.
+fn variant<'a>(name: &'a str, stored: &Value, paint: Paint) -> Vec<(&'a str, String)> {
+    let bytes = match stored["complete_length"].as_u64() {
+        Some(length) => format!("{} of {length} bytes", stored["bytes"]),
+        None => format!("{} bytes", stored["bytes"]),
+    };
+    let ttl = stored["ttl"].as_i64().unwrap_or_default();
+    let left = match ttl {
+        1.. => paint.good(&format!("{ttl} s left")),
+        _ => paint.warn(&format!("stale for {} s", ttl.unsigned_abs())),
+    };
+    let served = match stored["hits"].as_u64().unwrap_or_default() {
+        1 => "served once".to_owned(),
+        hits => format!("served {hits} times"),
+    };
+    let mut rows = vec![
+        (name, format!("{}, {bytes}, {served}", stored["status"])),
+        (
+            "",
+            format!(
+                "age {} s of {} s ({}), {left}",
+                stored["age"],
+                stored["lifetime"],
+                text(&stored["lifetime_source"])
+            ),
+        ),
+    ];
+    let selecting: Vec<_> = stored["selecting"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|field| format!("{}: {}", text(&field[0]), text(&field[1])))
+        .collect();
+    if !selecting.is_empty() {
+        rows.push(("", format!("selected by {}", selecting.join(", "))));
+    }
+    let tags: Vec<_> = stored["tags"].as_array().into_iter().flatten().map(text).collect();
+    if !tags.is_empty() {
+        rows.push(("", format!("tags {}", tags.join(" "))));
+    }
+    for (field, shown) in [("etag", "ETag"), ("last_modified", "Last-Modified")] {
+        if stored[field].is_string() {
+            rows.push(("", format!("{shown} {}", text(&stored[field]))));
+        }
+    }
+    rows.push(("", paint.faint(&format!("filled at seq {}", stored["filled_at_seq"]))));
+    rows
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| "none".to_owned(), harmless)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_stored_response_is_told_in_aligned_words() {
+        let body = json!({
+            "node": "weir", "site": "default", "key": "http://h/a\naccept: x", "state": "fresh",
+            "sentence": "A hit.", "variants": [], "not_stored": null,
+            "last_purge": {"seq": 4, "soft": true},
+            "selected": {
+                "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 10,
+                "complete_length": 20, "age": 5, "lifetime": 60,
+                "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": "\"x\"",
+                "last_modified": null, "tags": ["a", "b"], "hits": 3, "filled_at_seq": 2,
+            },
+        });
+        let expected = [
+            "state       fresh",
+            "            A hit.",
+            "node        weir",
+            "site        default",
+            "key         http://h/a | accept: x",
+            "stored      200, 10 of 20 bytes, served 3 times",
+            "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
+            "            selected by accept-encoding: gzip",
+            "            tags a b",
+            "            ETag \"x\"",
+            "            filled at seq 2",
+            "last purge  seq 4, soft",
+        ];
+        assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_url_that_is_not_stored_is_told_with_the_reason() {
+        let body = json!({
+            "node": "weir", "site": null, "key": "http://h/a", "state": "not-stored",
+            "sentence": "A miss.", "variants": [], "selected": null, "last_purge": null,
+            "not_stored": {"word": "no-store", "sentence": "no-store of Cache-Control",
+                           "seconds_ago": 3, "status": 200},
+        });
+        let words = told(&body, Paint::plain());
+        assert!(words.contains("not stored  no-store: no-store of Cache-Control\n"), "{words}");
+        assert!(words.contains("            200, 3 s ago\n"), "{words}");
+        assert!(words.contains("site        none\n"), "{words}");
+    }
+}

@@ -1,0 +1,106 @@
+//! The commands, one file each.
+
+mod check;
+mod explain;
+mod healthcheck;
+mod purge;
+mod reload;
+mod serve;
+
+use crate::client::Client;
+use clap::{Args, Subcommand};
+use std::future::Future;
+use std::process::ExitCode;
+
+/// What `weir` can be told to do; each describes itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(serve::Serve),
+    Purge(purge::Purge),
+    Explain(explain::Explain),
+    Reload(reload::Reload),
+    Check(check::Check),
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn run(self) -> Exit {
+        match self {
+            Self::Serve(serve) => serve.run(),
+            Self::Check(check) => check.run(),
+            Self::Purge(purge) => block_on(purge.run()),
+            Self::Explain(explain) => block_on(explain.run()),
+            Self::Reload(reload) => block_on(reload.run()),
+            Self::Healthcheck(healthcheck) => block_on(healthcheck.run()),
+        }
+    }
+}
+
+/// How a command ended: its exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed.
+    Failed,
+    /// 2: told wrongly.
+    Usage,
+    /// 3: accepted, but not complete in time.
+    Incomplete,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => ExitCode::SUCCESS,
+            Exit::Failed => ExitCode::from(1),
+            Exit::Usage => ExitCode::from(2),
+            Exit::Incomplete => ExitCode::from(3),
+        }
+    }
+}
+
+/// Which control a client command speaks to.
+#[derive(Debug, Args)]
+pub(crate) struct ControlArgs {
+    /// Where control is; its token is taken from WEIR_TOKEN
+    #[arg(long, value_name = "URL", env = "WEIR_CONTROL", default_value = "http://127.0.0.1:9090")]
+    control: String,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ControlArgs {
+    /// Its client; told wrongly if there is none.
+    fn client(&self) -> Result<Client, Exit> {
+        let token = std::env::var("WEIR_TOKEN").ok().filter(|token| !token.is_empty());
+        Client::new(&self.control, token).map_err(|reason| complain(&reason, Exit::Usage))
+    }
+}
+
+/// Tells what went wrong on standard error.
+fn complain(reason: &str, exit: Exit) -> Exit {
+    eprintln!("weir: {reason}");
+    exit
+}
+
+/// Prints to standard output; a reader that went away is no failure of ours.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints an answer's body as JSON.
+fn print_json(body: &serde_json::Value) {
+    print(&format!("{body:#}\n"));
+}
+
+/// Runs a client command on this thread.
+fn block_on(command: impl Future<Output = Exit>) -> Exit {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => complain(&format!("cannot start: {error}"), Exit::Failed),
+    }
+}

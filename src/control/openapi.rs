@@ -1,0 +1,217 @@
+//! The OpenAPI document of [`super::rest::calls`]: each call must have an entry here.
+
+use super::purges::LONGEST_WAIT_MS;
+use super::rest::Call;
+use serde_json::{Map, Value, json};
+
+/// The document (OpenAPI 3.1).
+pub(super) fn document(calls: &[Call]) -> Value {
+    let mut paths = Map::new();
+    for call in calls {
+        let mut operation = operation(call.path, call.method);
+        if let Some(operation) = operation.as_object_mut().filter(|_| !call.open) {
+            operation.insert("security".into(), json!([{"token": []}, {}]));
+        }
+        let path = paths.entry(call.path).or_insert_with(|| json!({}));
+        path[call.method] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "weir control",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Purges and state of a weir node. With no token configured, only \
+                            programs on the node's own machine are answered.",
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": schemas(),
+        },
+    })
+}
+
+/// What one call takes and gives.
+fn operation(path: &str, method: &str) -> Value {
+    match (method, path) {
+        ("post", "/v1/purges") => json!({
+            "summary": "Purge",
+            "description": "Answered once the node applied it, and after at most wait_ms.",
+            "requestBody": body("PurgeRequest"),
+            "responses": responses(&[
+                ("200", "Applied by every node.", Some("Purge")),
+                ("202", "Accepted, not yet applied by every node.", Some("Purge")),
+                ("409", "The reference names another purge.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/purges") => json!({
+            "summary": "The history of purges",
+            "parameters": [
+                parameter("after", "query", false, "Only purges with a higher seq."),
+                parameter("limit", "query", false, "At most so many, up to 1000."),
+            ],
+            "responses": responses(&[("200", "In the order of their seq.", Some("Purges"))]),
+        }),
+        ("get", "/v1/purges/{id}") => json!({
+            "summary": "One purge",
+            "parameters": [parameter("id", "path", true, "The purge's id.")],
+            "responses": responses(&[
+                ("200", "The purge and what it named.", Some("RecordedPurge")),
+                ("404", "Not known, or no longer.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/nodes") => simple("The nodes", "Name, tier, region and state of each."),
+        ("get", "/v1/stats") => simple("Figures of control", "The log, the node, the uptime."),
+        ("get", "/v1/explain") => json!({
+            "summary": "Why a URL is, or is not, a hit",
+            "parameters": [
+                parameter("url", "query", true, "A URL, or a path of the first site."),
+                parameter("header", "query", false, "A request field, Name: value; repeatable."),
+            ],
+            "responses": responses(&[("200", "What the node knows of it.", None)]),
+        }),
+        ("post", "/v1/reload") => json!({
+            "summary": "Reload the configuration, all or nothing",
+            "responses": responses(&[("200", "Which keys need a restart.", None)]),
+        }),
+        ("get", "/metrics") => json!({
+            "summary": "Metrics",
+            "responses": {"200": {
+                "description": "Prometheus text.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            }},
+        }),
+        ("get", "/healthz") => simple("Whether the process lives", "It does."),
+        ("get", "/readyz") => simple("Whether the node takes requests", "It does; else 503."),
+        ("get", "/openapi.json") => simple("This document", "It."),
+        _ => json!({}),
+    }
+}
+
+fn simple(summary: &str, description: &str) -> Value {
+    json!({"summary": summary, "responses": responses(&[("200", description, None)])})
+}
+
+/// The given responses, and the refusals that every call can give.
+fn responses(given: &[(&str, &str, Option<&str>)]) -> Value {
+    let mut all = Map::new();
+    for (status, description, schema) in given {
+        let schema = schema.map_or_else(|| json!({"type": "object"}), reference);
+        let content = json!({"application/json": {"schema": schema}});
+        all.insert((*status).into(), json!({"description": description, "content": content}));
+    }
+    let error = json!({"application/json": {"schema": reference("Error")}});
+    all.insert("default".into(), json!({"description": "Refused.", "content": error}));
+    Value::Object(all)
+}
+
+fn body(schema: &str) -> Value {
+    let content = json!({"application/json": {"schema": reference(schema)}});
+    json!({"required": true, "content": content})
+}
+
+fn parameter(name: &str, place: &str, required: bool, description: &str) -> Value {
+    json!({
+        "name": name,
+        "in": place,
+        "required": required,
+        "description": description,
+        "schema": {"type": "string"},
+    })
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn schemas() -> Value {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let text = json!({"type": "string"});
+    let yes_or_no = json!({"type": "boolean", "default": false});
+    let maybe = |kind: &str| json!({"type": [kind, "null"]});
+    let named = json!({
+        "paths": texts, "urls": texts, "prefixes": texts, "tags": texts, "hosts": texts,
+        "all": yes_or_no, "site": maybe("string"), "soft": yes_or_no, "versions": yes_or_no,
+    });
+    let told = json!({
+        "id": text,
+        "seq": {"type": "integer"},
+        "status": {"enum": ["completed", "in_progress"]},
+        "reference": maybe("string"),
+        "created_at": {"type": "string", "format": "date-time"},
+        "elapsed_ms": {"type": "number"},
+        "nodes": {"type": "array", "items": {"type": "object", "properties": {
+            "name": text,
+            "tier": {"enum": ["edge", "parent"]},
+            "state": {"enum": ["applied", "pending", "offline"]},
+            "applied_ms": maybe("number"),
+            "matched": maybe("integer"),
+        }}},
+    });
+    let asked = json!({
+        "reference": maybe("string"),
+        "wait_ms": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_MS, "default": 2000},
+    });
+    let object = |parts: &[&Value]| {
+        let fields = parts.iter().filter_map(|part| part.as_object()).flatten();
+        let properties: Map<_, _> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
+        json!({"type": "object", "properties": properties})
+    };
+    let mut request = object(&[&named, &asked]);
+    request["additionalProperties"] = json!(false);
+    json!({
+        "PurgeRequest": request,
+        "Purge": object(&[&told]),
+        "RecordedPurge": object(&[&told, &named]),
+        "Purges": {"type": "object", "properties": {
+            "log_id": text,
+            "head": {"type": "integer"},
+            "purges": {"type": "array", "items": reference("RecordedPurge")},
+        }},
+        "Error": {"type": "object", "properties": {"error": {"type": "object", "properties": {
+            "code": text, "message": text, "field": maybe("string"),
+        }}}},
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::rest::calls;
+    use super::*;
+
+    #[test]
+    fn every_call_is_described() {
+        let calls = calls();
+        let document = document(&calls);
+        assert!(calls.len() >= 11);
+        for call in &calls {
+            let operation = &document["paths"][call.path][call.method];
+            assert!(operation["summary"].is_string(), "{} {}", call.method, call.path);
+            assert!(operation["responses"]["200"].is_object());
+            assert_eq!(operation.get("security").is_none(), call.open, "{}", call.path);
+        }
+        let described: usize = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|p| p.as_object().unwrap().len())
+            .sum();
+        assert_eq!(described, calls.len());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = document(&calls()).to_string();
+        let schemas = schemas();
+        let names: Vec<_> = text
+            .split("#/components/schemas/")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert!(names.len() > 10);
+        for name in names {
+            assert!(schemas[name].is_object(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The `weir` program: see `commands` for what it does and `control` for the API it serves.
+
+mod client;
+mod commands;
+mod control;
+mod logging;
+mod settings;
+mod text;
+mod timestamp;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A cache in front of your website, and one call that purges it.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 accepted but not complete in time"
+)]
+struct Weir {
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    Weir::parse().command.run().into()
+}

@@ -1,0 +1,75 @@
+//! Aligned words for a terminal, coloured only there.
+
+use std::io::IsTerminal;
+
+/// Whether and how words are coloured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// Colours where standard output is a terminal and `NO_COLOR` is not set.
+    pub(crate) fn for_stdout() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self(wanted && std::io::stdout().is_terminal())
+    }
+
+    /// No colours.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self(false)
+    }
+
+    /// What is well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// What needs a look.
+    pub(crate) fn warn(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    /// What is bad.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// What can be overread.
+    pub(crate) fn faint(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Names and values in two columns, one line each. What came over the network is made harmless:
+/// control characters would let it rewrite the terminal.
+pub(crate) fn columns(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// A text without control characters.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [("id", "a".to_owned()), ("status", "b".to_owned())];
+        assert_eq!(columns(&rows), "id      a\nstatus  b\n");
+    }
+
+    #[test]
+    fn colour_is_left_out_and_control_characters_replaced() {
+        assert_eq!(Paint(false).bad("x"), "x");
+        assert_eq!(Paint(true).bad("x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(harmless("a\x1b[31m\n"), "a\u{fffd}[31m\u{fffd}");
+    }
+}

@@ -1,0 +1,182 @@
+//! The commands of the program, run as users run them.
+
+mod program;
+
+use program::{TextFile, Weir, get, run, within_patience};
+use rustix::process::Signal;
+use serde_json::Value;
+use weir_origin_sim::{Origin, held, reply};
+
+/// Nothing listens there.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+#[test]
+fn check_says_ok_and_what_would_be_served() {
+    let config = TextFile::new("ok.toml", "[[site]]\norigins = [\"http://10.0.0.5:3000\"]\n");
+    let ran = run(&["check", config.path()], &[]);
+    assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
+    assert!(ran.out.contains(": ok\n"), "{}", ran.out);
+    assert!(ran.out.contains("site    http://10.0.0.5:3000 (default, every host)"), "{}", ran.out);
+}
+
+#[test]
+fn check_tells_every_mistake_of_file_and_environment() {
+    let config = TextFile::new("wrong.toml", "[memory]\nsize = \"x\"\n[nodes]\n");
+    let ran = run(&["check", config.path()], &[("WEIR_LOG__LEVEL", "loud")]);
+    assert_eq!(ran.status, Some(1));
+    for part in [
+        "line 2: memory.size = \"x\": not a size",
+        "line 3: nodes: unknown key; did you mean node?",
+        "site: missing",
+        "WEIR_LOG__LEVEL: log.level = \"loud\"",
+    ] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    assert_eq!(run(&["check", "/nowhere/at/all"], &[]).status, Some(1));
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [
+        &["purge"][..],
+        &["purge", "a"],
+        &["purge", "/a", "--wait", "2m"],
+        &["purge", "/a", "--control", "https://127.0.0.1:9090"],
+        &["serve"],
+        &["explain"],
+        &["warm"],
+        &[],
+    ] {
+        assert_eq!(run(arguments, &[]).status, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn serve_refuses_a_wrong_origin_or_a_taken_address() {
+    let ran = run(&["serve", "--origin", "http://a/b"], &[]);
+    assert_eq!(ran.status, Some(1));
+    assert!(
+        ran.err.contains("--origin: site[0].origins[0] = \"http://a/b\": a path"),
+        "{}",
+        ran.err
+    );
+    let weir = Weir::in_front_of(NOBODY);
+    let taken = weir.admin.to_string();
+    let ran =
+        run(&["serve", "--origin", NOBODY, "--listen", "127.0.0.1:0", "--admin", &taken], &[]);
+    assert_eq!(ran.status, Some(1));
+    assert!(ran.err.contains(&format!("node.admin = \"{taken}\"")), "{}", ran.err);
+}
+
+#[test]
+fn client_commands_fail_in_words_when_nobody_is_there() {
+    for command in [&["purge", "/a"][..], &["explain", "/a"], &["reload"], &["healthcheck"]] {
+        let ran = run(command, &[("WEIR_CONTROL", NOBODY)]);
+        assert_eq!(ran.status, Some(1), "{command:?}");
+        assert!(ran.err.contains("cannot reach control at http://127.0.0.1:9/"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn serve_says_where_it_is_and_is_healthy() {
+    let weir = Weir::in_front_of(NOBODY);
+    weir.until_line("none configured: control answers programs on this machine only");
+    assert_eq!(weir.run(&["healthcheck"]).status, Some(0));
+    let ran = weir.run(&["reload"]);
+    assert_eq!((ran.status, ran.out.as_str()), (Some(0), "reloaded\n"), "{}", ran.err);
+}
+
+#[test]
+fn purge_tells_what_came_of_it() {
+    let weir = Weir::in_front_of(NOBODY);
+    let ran = weir.run(&["purge", "/a", "http://example.com/b", "--tag", "t"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.err);
+    assert!(ran.out.contains("status  completed in "), "{}", ran.out);
+    assert!(ran.out.contains("nothing that is stored matched"), "{}", ran.out);
+    let ran = weir.run(&["purge", "--all", "--json"]);
+    let purge: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!((&purge["seq"], &purge["status"]), (&2.into(), &"completed".into()));
+    let ran = weir.run(&["purge", "/a", "--site", "nowhere"]);
+    assert_eq!(ran.status, Some(1));
+    assert!(ran.err.contains("400: site: \"nowhere\" is not accepted"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_follows_a_url_from_miss_to_hit_to_purge() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(60));
+    let weir = Weir::in_front_of(&origin.url());
+    let state = |weir: &Weir| {
+        let ran = weir.run(&["explain", "http://example.com/a", "--json"]);
+        let told: Value = serde_json::from_str(&ran.out).expect("JSON");
+        told["state"].as_str().expect("a state").to_owned()
+    };
+    assert_eq!(state(&weir), "not-stored");
+    assert_eq!(weir.get("/a").body, "hello");
+    assert_eq!(weir.get("/a").body, "hello");
+    assert_eq!((origin.fetches("/a"), state(&weir).as_str()), (1, "fresh"));
+    let words = weir.run(&["explain", "http://example.com/a", "-H", "Accept: text/html"]);
+    assert_eq!(words.status, Some(0), "{}", words.err);
+    assert!(words.out.starts_with("state       fresh\n"), "{}", words.out);
+    assert!(words.out.contains("of 60 s ("), "{}", words.out);
+    let purged = weir.run(&["purge", "/a"]);
+    assert!(purged.out.contains("1 stored response"), "{}", purged.out);
+    assert_ne!(state(&weir), "fresh");
+    assert_eq!(weir.get("/a").body, "hello");
+    assert_eq!(origin.fetches("/a"), 2);
+}
+
+#[test]
+fn a_hang_up_reloads_all_or_nothing() {
+    let config = TextFile::new("hup.toml", "[[site]]\norigins = [\"http://127.0.0.1:9\"]\n");
+    let weir = Weir::serve(&["--config", config.path()]);
+    weir.until_line("token");
+    config.write("[[site]]\norigins = []\n");
+    weir.signal(Signal::HUP);
+    let line = weir.until_line("not reloaded");
+    assert!(line.contains("site[0].origins"), "{line}");
+    config.write("[[site]]\norigins = [\"http://127.0.0.1:10\"]\n");
+    weir.signal(Signal::HUP);
+    weir.until_line("configuration reloaded");
+    assert_eq!(weir.run(&["healthcheck"]).status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_stop_lets_requests_under_way_finish() {
+    let origin = Origin::start().await;
+    origin.route("/slow", held("whole"));
+    let weir = Weir::in_front_of(&origin.url());
+    let listen = weir.listen;
+    let request = tokio::task::spawn_blocking(move || get(listen, "/slow"));
+    origin.until_requests("/slow", 1).await;
+    weir.signal(Signal::TERM);
+    weir.until_line("stopping");
+    origin.release("/slow");
+    assert_eq!(request.await.expect("an answer").body, "whole");
+    assert_eq!(weir.exit_status(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once() {
+    let origin = Origin::start().await;
+    origin.route("/slow", held("never"));
+    let weir = Weir::in_front_of(&origin.url());
+    let listen = weir.listen;
+    let request = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(listen).expect("it accepts");
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        // Ends when the node does, cleanly or by a reset.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    });
+    origin.until_requests("/slow", 1).await;
+    weir.signal(Signal::TERM);
+    weir.until_line("stopping");
+    weir.signal(Signal::INT);
+    weir.until_line("stopped at once");
+    assert_eq!(weir.exit_status(), Some(1));
+    let answer = within_patience(move || request.join().expect("the client ends"));
+    assert!(!answer.contains("never"), "{answer}");
+}

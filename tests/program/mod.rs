@@ -1,0 +1,247 @@
+//! The real `weir` program, run by tests: started on ports that the system chooses, read until it
+//! says where it listens, and stopped when dropped. Every wait is bounded by [`PATIENCE`].
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `weir serve`.
+pub(crate) struct Weir {
+    child: Option<Child>,
+    lines: Receiver<String>,
+    /// Where clients connect.
+    pub(crate) listen: SocketAddr,
+    /// Where control listens.
+    pub(crate) admin: SocketAddr,
+}
+
+impl Weir {
+    /// `weir serve --origin ORIGIN`.
+    pub(crate) fn in_front_of(origin: &str) -> Self {
+        Self::serve(&["--origin", origin])
+    }
+
+    /// `weir serve` with these arguments, on ports that the system chooses.
+    pub(crate) fn serve(arguments: &[&str]) -> Self {
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
+        let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut weir = Self { child: Some(child), lines, listen: unbound, admin: unbound };
+        weir.listen = weir.announced("listen");
+        weir.admin = weir.announced("admin");
+        weir
+    }
+
+    fn announced(&self, what: &str) -> SocketAddr {
+        let line = self.until_line(what);
+        let address = line.rsplit("http://").next().expect("a rest");
+        address.trim().parse().unwrap_or_else(|_| panic!("no address in {line:?}"))
+    }
+
+    /// The next line of its log that contains `part`.
+    pub(crate) fn until_line(&self, part: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no line with {part:?}; there were {seen:#?}"),
+            }
+        }
+    }
+
+    /// The URL of its control.
+    pub(crate) fn control(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).expect("it is there");
+    }
+
+    /// Its exit status, once it ends by itself.
+    pub(crate) fn exit_status(mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        within_patience(move || child.wait()).expect("it can be waited for").code()
+    }
+
+    /// Runs a client command against its control.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        run(arguments, &[("WEIR_CONTROL", &self.control())])
+    }
+
+    /// One call of its control, on a connection of its own, with exactly these fields beside
+    /// Content-Length and Connection.
+    pub(crate) fn call(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+        exchange(self.admin, line, fields, body)
+    }
+
+    /// A call as a program on this machine makes it.
+    pub(crate) fn json(&self, line: &str, body: &str) -> Answer {
+        self.call(line, &[("Host", "localhost"), ("Content-Type", "application/json")], body)
+    }
+
+    /// A request of a client without a body.
+    pub(crate) fn ask(&self, line: &str, fields: &[(&str, &str)]) -> Answer {
+        exchange(self.listen, line, fields, "")
+    }
+
+    /// GET of a client.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        get(self.listen, path)
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A command that ran to its end.
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs the program with these arguments and variables.
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = program();
+    command.args(arguments).envs(variables.iter().copied());
+    let output = within_patience(move || command.output()).expect("the program runs");
+    Ran {
+        status: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The program, with nothing of the surroundings that would configure it.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WEIR_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// An HTTP answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", self.body))
+    }
+}
+
+/// GET of a client of the node that listens at `listen`.
+pub(crate) fn get(listen: SocketAddr, path: &str) -> Answer {
+    exchange(listen, &format!("GET {path}"), &[("Host", "example.com")], "")
+}
+
+fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("it accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut request = format!("{line} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in fields {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads the head");
+    // It may refuse by the head alone and close; the answer is there all the same.
+    let _ = stream.write_all(body.as_bytes());
+    let mut answer = Vec::new();
+    let mut part = [0; 65_536];
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(_) if !answer.is_empty() => break,
+            Err(error) => panic!("no answer to {line}: {error}"),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no status in {head:?}")),
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
+/// A file of its own, removed when dropped.
+pub(crate) struct TextFile(PathBuf);
+
+impl TextFile {
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let name = format!("weir-{}-{name}", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        file.write(text);
+        file
+    }
+
+    pub(crate) fn write(&self, text: &str) {
+        std::fs::write(&self.0, text).expect("the file can be written");
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("a path in UTF-8")
+    }
+}
+
+impl Drop for TextFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What `work` returns, if it does in time.
+pub(crate) fn within_patience<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    std::thread::spawn(move || done.send(work()));
+    result.recv_timeout(PATIENCE).expect("done in time")
+}
+
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
