@@ -106,10 +106,10 @@ impl Decisions {
         self.cache.get(&digest)
     }
 
-    /// Whether requests for a resource are to go on alone.
-    pub(crate) fn is_hit_for_miss(&self, digest: Digest, now: Time) -> bool {
-        self.of(digest).is_some_and(|decision| {
-            decision.why.lasts() && now.millis_since(decision.at) < self.hit_for_miss
-        })
+    /// Why requests for a resource are to go on alone, if they are.
+    pub(crate) fn hit_for_miss(&self, digest: Digest, now: Time) -> Option<&'static str> {
+        let decision = self.of(digest)?;
+        let recent = now.millis_since(decision.at) < self.hit_for_miss;
+        (decision.why.lasts() && recent).then(|| decision.why.word())
     }
 }

@@ -1,10 +1,13 @@
 //! Fills: fetches that may be stored. A fill is its own task; clients wait on it and read from
 //! it, and none of them can end it by leaving while it still serves the store or another client.
 
+mod deliver;
+mod head;
 mod inflight;
 mod shared;
 mod task;
 
+pub(crate) use head::{CleanHead, clean_head, strong};
 pub(crate) use inflight::{Inflight, Place};
 pub(crate) use shared::{Answer, Fault, Fill, FillHead, Interim, Progress, Purpose, Reader};
-pub(crate) use task::{CleanHead, FillTask, clean_head, strong};
+pub(crate) use task::FillTask;

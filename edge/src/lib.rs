@@ -11,6 +11,7 @@ mod forward;
 mod lookup;
 mod metrics;
 pub mod node;
+mod parts;
 mod purge;
 mod request;
 mod respond;

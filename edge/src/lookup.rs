@@ -1,5 +1,6 @@
 //! Key -> variant -> what may be done with it now. No I/O, no await.
 
+use crate::parts::{self, Held};
 use crate::purge::Purges;
 use crate::store::{Digest, Selecting, Store, Stored, select};
 use http::{HeaderMap, HeaderValue};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use weir_rules::cache_control::RequestDirectives;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::Validity;
-use weir_rules::range::{self, Requested, Resolved};
+use weir_rules::range::{self, Requested};
 use weir_rules::time::Time;
 use weir_rules::validation;
 use weir_rules::vary;
@@ -157,20 +158,8 @@ fn client_takes_stale(query: &Query<'_>, stored: &Stored, state: State, soft: bo
 
 /// Whether the bytes that a request asks for are held (RFC 9111 §3.3).
 fn holds_what_is_asked(stored: &Stored, request: &HeaderMap) -> bool {
-    if stored.body.is_complete() {
-        return true;
-    }
-    let fields = stored.fields.to_map();
-    if !range::if_range_holds(request, &fields) {
-        return false;
-    }
-    let Some(length) = stored.body.complete_length() else { return false };
-    match range::resolve(&range::requested(request), length) {
-        Resolved::One(span) => stored.body.covers(span),
-        Resolved::Many(spans) => spans.iter().all(|span| stored.body.covers(*span)),
-        Resolved::Unsatisfiable => true,
-        Resolved::Whole => false,
-    }
+    stored.body.is_complete()
+        || parts::held(stored, request, &stored.fields.to_map()) != Held::Nothing
 }
 
 /// The Range of a request that may be forwarded as it is: one that the rules understand.

@@ -51,12 +51,6 @@ macro_rules! events {
 }
 
 events! {
-    ConnectionAccepted: "weir_connections_accepted_total",
-        "Client connections accepted.";
-    ConnectionClosed: "weir_connections_closed_total",
-        "Accepted client connections that have ended.";
-    ConnectionRefused: "weir_connections_refused_total",
-        "Client connections closed at once because limits.connections was reached.";
     Fill: "weir_fills_total",
         "Fetches begun that may be stored, background refreshes and validations included.";
     Collapsed: "weir_collapsed_requests_total",

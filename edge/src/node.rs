@@ -3,10 +3,10 @@
 use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::explain;
-use crate::metrics::exposition::{Gauges, render};
+use crate::metrics::exposition::{Gauges, MEDIA_TYPE, render};
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
-use crate::state::{Live, NodeState};
+use crate::state::{Live, NodeState, Site};
 use crate::sweep::Sweeper;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -14,7 +14,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use weir_rules::invalidation::{Purge, Seq};
+use weir_rules::invalidation::{Purge, Seq, Target};
+use weir_rules::key::keyed_query;
 
 /// Lines that may wait for the access log's writer.
 const LOG_QUEUE: usize = 8192;
@@ -96,27 +97,28 @@ impl Node {
             ("node.admin", old.node.admin != config.node.admin),
             ("node.workers", old.node.workers != config.node.workers),
             ("memory", old.memory != config.memory),
-            ("log", old.log != config.log),
+            ("log.access", old.log.access != config.log.access),
+            ("log.path", old.log.path != config.log.path),
             ("tls.listen", listens(old) != listens(&config)),
             ("limits.variants", old.limits.variants != config.limits.variants),
             ("limits.patterns", old.limits.patterns != config.limits.patterns),
             ("limits.decisions", old.limits.decisions != config.limits.decisions),
             ("limits.hit_for_miss", old.limits.hit_for_miss != config.limits.hit_for_miss),
         ];
-        let workers = self.state.metrics.len();
-        let live = Live::new(config, workers, &self.state.slots)?;
+        let live = Live::new(config, &self.state.metrics, &self.state.slots)?;
         self.server
             .reload(live.config.limits, live.config.tls.as_ref())
             .map_err(|error| StartError(error.to_string()))?;
-        self.state.live.store(Arc::new(live));
+        self.state.replace(live);
         Ok(fixed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect())
     }
 
     /// Applies one purge; when it returns, no request whose head arrives from now on is answered
     /// with what it matches (invariant I1). Frees the space in the background.
     pub fn apply(&self, purge: &Purge) {
-        self.state.purges.apply(purge);
-        self.sweeper.sweep(purge);
+        let purge = as_keyed(&self.state.live.load(), purge);
+        self.state.purges.apply(&purge);
+        self.sweeper.sweep(&purge);
     }
 
     /// The highest seq applied.
@@ -135,6 +137,9 @@ impl Node {
         explain::explain(&self.state, url, headers)
     }
 
+    /// The media type of [`Node::metrics`].
+    pub const METRICS_TYPE: &'static str = MEDIA_TYPE;
+
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {
         let live = self.state.live.load();
@@ -143,6 +148,10 @@ impl Node {
             region: &live.config.node.region,
             tier: "edge",
             uptime: self.started.elapsed(),
+            fills_running: self.state.inflight.len() as u64,
+            filling_bytes: self.state.filling.used(),
+            connections_open: self.server.connections() as u64,
+            connections_refused: self.server.refused(),
             store_bytes: self.state.store.bytes(),
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),
@@ -175,6 +184,41 @@ impl Node {
         let bound = self.state.live.load().config.node.drain;
         self.server.drain(bound).await;
     }
+}
+
+/// A purge whose queries are written as keys have them: what a site's rules sort or drop of a
+/// query is sorted or dropped of a target too.
+fn as_keyed(live: &Live, purge: &Purge) -> Purge {
+    let mut keyed = purge.clone();
+    for target in &purge.targets {
+        let (url, sites): (&str, Vec<_>) = match target {
+            Target::Url(url) => {
+                (url, host_of(url).and_then(|host| live.sites.of(host)).into_iter().collect())
+            }
+            Target::Path(path) => (path, live.sites.all().iter().collect()),
+            _ => continue,
+        };
+        let Some((before, query)) = url.split_once('?') else { continue };
+        let ours = |site: &&&Arc<Site>| purge.site.as_ref().is_none_or(|only| **only == *site.id);
+        for site in sites.iter().filter(ours) {
+            let query = keyed_query(Some(query), &site.config.key.query);
+            let text = query.map_or(before.to_owned(), |query| format!("{before}?{query}"));
+            let target = match target {
+                Target::Url(_) => Target::Url(text),
+                _ => Target::Path(text),
+            };
+            if !keyed.targets.contains(&target) {
+                keyed.targets.push(target);
+            }
+        }
+    }
+    keyed
+}
+
+/// The host of an absolute URL.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())])
 }
 
 fn listens(config: &Config) -> Option<SocketAddr> {

@@ -8,6 +8,7 @@ pub(crate) use values::Values;
 use crate::body::{FillBody, ResponseBody, Resume};
 use crate::error::{ClientError, UpstreamError};
 use crate::fill::{FillHead, Reader};
+use crate::parts::{self, Held};
 use crate::store::{Stored, StoredBody};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -41,24 +42,18 @@ pub(crate) fn from_stored(stored: &Arc<Stored>, wish: &Wish<'_>) -> Response<Res
         return not_modified(fields);
     }
     let length = stored.body.complete_length();
-    if wish.ranged
-        && *wish.method == Method::GET
-        && stored.status == StatusCode::OK
-        && let Some(length) = length
-        && range::if_range_holds(wish.headers, &fields)
-    {
-        match range::resolve(&range::requested(wish.headers), length) {
-            Resolved::Whole => {}
-            Resolved::Unsatisfiable => return unsatisfiable(fields, length),
-            Resolved::One(span) => {
-                let body = ResponseBody::Stored {
-                    stored: Arc::clone(stored),
-                    at: span.start,
-                    end: span.end,
-                };
-                return partial(fields, span, length, body);
+    if wish.ranged && *wish.method == Method::GET && stored.status == StatusCode::OK {
+        match (parts::held(stored, wish.headers, &fields), length) {
+            (Held::One(span), length) => {
+                let (stored, at, end) = (Arc::clone(stored), span.start, span.end);
+                return partial(fields, span, length, ResponseBody::Stored { stored, at, end });
             }
-            Resolved::Many(spans) => return multipart(fields, &stored.body, &spans, length),
+            (Held::Many(spans), Some(length)) => {
+                return multipart(fields, &stored.body, &spans, length);
+            }
+            (Held::Unsatisfiable, Some(length)) => return unsatisfiable(fields, length),
+            // The lookup hands out no part for what it does not hold.
+            (Held::Whole | Held::Nothing | Held::Many(_) | Held::Unsatisfiable, _) => {}
         }
     }
     let body = match (wish.method, stored.body.whole()) {
@@ -95,7 +90,7 @@ pub(crate) fn from_fill(
             Resolved::One(span) => {
                 reader.seek(span.start);
                 let body = FillBody::new(reader, span.start, Some(span.end), resume);
-                return partial(fields, span, length, ResponseBody::Fill(Box::new(body)));
+                return partial(fields, span, Some(length), ResponseBody::Fill(Box::new(body)));
             }
             // Parts out of order would have the client wait for what it wants last.
             Resolved::Whole | Resolved::Many(_) => {}
@@ -156,9 +151,10 @@ fn unsatisfiable(mut fields: HeaderMap, length: u64) -> Response<ResponseBody> {
 fn partial(
     mut fields: HeaderMap,
     span: Span,
-    length: u64,
+    length: Option<u64>,
     body: ResponseBody,
 ) -> Response<ResponseBody> {
+    let length = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
     let range = format!("bytes {}-{}/{length}", span.start, span.end - 1);
     set(&mut fields, header::CONTENT_RANGE, &range);
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(span.length()));

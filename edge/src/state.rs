@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 use weir_rules::invalidation::Bounds;
 use weir_rules::time::Time;
@@ -66,6 +66,16 @@ pub(crate) struct Site {
     pub(crate) upstream: Upstream,
     /// Where it is counted.
     pub(crate) slot: SiteSlot,
+    /// Set once a reload changed how keys are made.
+    replaced: AtomicBool,
+}
+
+impl Site {
+    /// Whether a reload changed how this site's keys are made: what is still being fetched under
+    /// the old keys must not be stored.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
+    }
 }
 
 /// Sites by host.
@@ -93,6 +103,7 @@ impl NodeState {
             .map_err(|_| StartError(format!("node.name {name:?} is not a token")))?;
         let bounds = Bounds { patterns: config.limits.patterns, ..Bounds::default() };
         let workers = config.node.workers.max(1);
+        let metrics: Vec<Arc<WorkerMetrics>> = (0..workers).map(|_| Arc::default()).collect();
         let random = RandomState::new();
         let slots = SiteSlots::default();
         Ok(Self {
@@ -103,12 +114,38 @@ impl NodeState {
             purges: Purges::new(bounds),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
             filling: Budget { used: AtomicU64::new(0), bound: share },
-            metrics: (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect(),
             max_object: config.memory.max_object.min(memory.size / 2),
             digest_keys: (random.hash_one(1), random.hash_one(2)),
-            live: ArcSwap::from_pointee(Live::new(config, workers, &slots)?),
+            live: ArcSwap::from_pointee(Live::new(config, &metrics, &slots)?),
+            metrics,
             slots,
         })
+    }
+
+    /// Takes a new configuration. A site whose key rules changed, or that is gone, loses what it
+    /// has stored: the same bytes of a key may name another resource now.
+    pub(crate) fn replace(&self, live: Live) {
+        let old = self.live.swap(Arc::new(live));
+        let live = self.live.load();
+        let changed = |site: &Site| {
+            let new = live.sites.all().iter().find(|new| new.id == site.id);
+            new.is_none_or(|new| new.config.key != site.config.key)
+        };
+        let dropped: Vec<&Arc<Site>> =
+            old.sites.all().iter().filter(|site| changed(site)).collect();
+        for site in &dropped {
+            site.replaced.store(true, Ordering::Release);
+        }
+        if dropped.is_empty() {
+            return;
+        }
+        for (digest, resource) in self.store.iter() {
+            let is_dropped = |id: &Arc<str>| dropped.iter().any(|site| site.id == *id);
+            if resource.variants().iter().any(|stored| is_dropped(&stored.site)) {
+                self.inflight.revoke(digest);
+                self.store.retain(digest, |stored| !is_dropped(&stored.site));
+            }
+        }
     }
 
     /// The digest of a key in this process.
@@ -129,10 +166,10 @@ impl Live {
     /// valid authority.
     pub(crate) fn new(
         config: Config,
-        workers: usize,
+        metrics: &[Arc<WorkerMetrics>],
         slots: &SiteSlots,
     ) -> Result<Self, StartError> {
-        let sites = Sites::new(&config.sites, &config.limits, workers, slots)?;
+        let sites = Sites::new(&config.sites, &config.limits, metrics, slots)?;
         Ok(Self { config, sites })
     }
 
@@ -146,19 +183,20 @@ impl Sites {
     fn new(
         configs: &[SiteConfig],
         limits: &Limits,
-        workers: usize,
+        metrics: &[Arc<WorkerMetrics>],
         slots: &SiteSlots,
     ) -> Result<Self, StartError> {
         let mut sites =
             Self { all: Vec::new(), exact: HashMap::new(), suffixes: Vec::new(), any: None };
         for config in configs {
-            let upstream = Upstream::new(config, limits, workers)
+            let upstream = Upstream::new(config, limits, metrics)
                 .map_err(|why| StartError(format!("site {}: {why}", config.id)))?;
             let site = Arc::new(Site {
                 id: Arc::from(config.id.as_str()),
                 config: config.clone(),
                 upstream,
                 slot: slots.slot(&config.id),
+                replaced: AtomicBool::new(false),
             });
             for host in &config.hosts {
                 match host.strip_prefix('*') {

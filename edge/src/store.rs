@@ -11,7 +11,7 @@ mod stored;
 
 pub(crate) use body::{SLICE, Slice, StoredBody};
 pub(crate) use fields::PackedFields;
-pub(crate) use stored::{KeyText, Selecting, Stored};
+pub(crate) use stored::{Answered, KeyText, Selecting, Stored};
 
 use crate::config::Memory;
 use http::HeaderMap;

@@ -9,6 +9,7 @@ pub(crate) use error::body_error;
 
 use crate::config::{self, HostHeader, Limits};
 use crate::error::UpstreamError;
+use crate::metrics::{Event, WorkerMetrics};
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
@@ -40,6 +41,8 @@ pub(crate) struct Upstream {
     queue: usize,
     /// One a worker: a connection lives on the runtime of the worker that opened it.
     clients: Vec<HttpClient>,
+    /// One a worker.
+    metrics: Vec<Arc<WorkerMetrics>>,
 }
 
 struct Origin {
@@ -85,6 +88,7 @@ pub(crate) struct FetchedBody {
     idle: Duration,
     /// Runs while the next frame is awaited.
     alarm: Option<Pin<Box<Sleep>>>,
+    metrics: Arc<WorkerMetrics>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -115,7 +119,10 @@ impl FetchedBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.alarm = None;
                     match frame.into_data() {
-                        Ok(data) => return Poll::Ready(Some(Ok(Piece::Data(data)))),
+                        Ok(data) => {
+                            self.metrics.upstream_bytes(data.len() as u64);
+                            return Poll::Ready(Some(Ok(Piece::Data(data))));
+                        }
                         Err(frame) => {
                             if let Ok(trailers) = frame.into_trailers() {
                                 return Poll::Ready(Some(Ok(Piece::Trailers(trailers))));
@@ -142,18 +149,18 @@ impl FetchedBody {
 }
 
 impl Upstream {
-    /// The origins of a site, with a client for each of `workers`.
+    /// The origins of a site, with a client for each worker that counts into `metrics`.
     pub(crate) fn new(
         site: &config::Site,
         limits: &Limits,
-        workers: usize,
+        metrics: &[Arc<WorkerMetrics>],
     ) -> Result<Self, String> {
         let origins = site
             .origins
             .iter()
             .map(|origin| Origin::new(origin, limits))
             .collect::<Result<_, _>>()?;
-        let clients = (0..workers).map(|_| client(&site.timeouts, limits)).collect();
+        let clients = metrics.iter().map(|_| client(&site.timeouts, limits)).collect();
         Ok(Self {
             origins,
             host_header: site.host_header,
@@ -162,6 +169,7 @@ impl Upstream {
             next: AtomicUsize::new(0),
             queue: limits.origin_queue,
             clients,
+            metrics: metrics.to_vec(),
         })
     }
 
@@ -205,7 +213,9 @@ impl Upstream {
         let place = self.place(origin).await?;
         let progress = body.progress();
         let request = origin.request(ask, body, self.host_header)?;
-        let client = &self.clients[worker % self.clients.len()];
+        let client = &self.clients[worker];
+        let metrics = Arc::clone(&self.metrics[worker]);
+        metrics.count(Event::UpstreamRequest);
         let mut response = pin!(client.request(request));
         let mut deadline = Instant::now() + self.timeouts.first_byte;
         let mut response = loop {
@@ -224,7 +234,8 @@ impl Upstream {
         };
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
-        let body = FetchedBody { incoming, idle: self.timeouts.idle, alarm: None, _place: place };
+        let body =
+            FetchedBody { incoming, idle: self.timeouts.idle, alarm: None, metrics, _place: place };
         Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded })
     }
 

@@ -53,6 +53,8 @@ pub(crate) enum Answer {
         stored: Arc<Stored>,
         /// Whether it is in the store, for everyone; else only for the request that asked.
         shared: bool,
+        /// The 304's Set-Cookie, for the request that asked alone.
+        cookies: Vec<HeaderValue>,
     },
 }
 
@@ -406,12 +408,6 @@ impl Reader {
             reader.at = at;
         }
         state.wake_writer();
-    }
-
-    /// Where it reads next.
-    pub(crate) fn at(&self) -> u64 {
-        let state = self.fill.lock();
-        state.readers.get(self.slot).and_then(Option::as_ref).map_or(0, |reader| reader.at)
     }
 
     /// The next bytes before `end`; `None` at the end of the body.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The media type of the exposition.
-pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is not counted by workers but read at the scrape.
 #[derive(Clone, Debug)]
@@ -20,6 +20,14 @@ pub(crate) struct Gauges<'a> {
     pub(crate) tier: &'a str,
     /// Since the node started.
     pub(crate) uptime: Duration,
+    /// Client connections open now.
+    pub(crate) connections_open: u64,
+    /// Client connections refused because of `limits.connections`, since the start.
+    pub(crate) connections_refused: u64,
+    /// Fills that others may join, running now.
+    pub(crate) fills_running: u64,
+    /// Bytes of bodies on their way into the store.
+    pub(crate) filling_bytes: u64,
     /// Bytes the memory store takes, overhead included.
     pub(crate) store_bytes: u64,
     /// Bytes it may take.
@@ -45,6 +53,8 @@ pub(crate) fn render(
     sites(&mut text, workers, slots, gauges.tier);
     latencies(&mut text, workers);
     events(&mut text, workers);
+    fills(&mut text, gauges);
+    connections(&mut text, gauges);
     upstream(&mut text, workers);
     store(&mut text, gauges);
     text.out
@@ -142,11 +152,23 @@ fn events(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
         text.metric(name, "counter", help);
         text.sample(name, &[], sum(at));
     }
-    // Two counters of many workers, read a moment apart: never below zero.
-    let accepted = sum(Event::ConnectionAccepted as usize);
-    let open = accepted.saturating_sub(sum(Event::ConnectionClosed as usize));
+}
+
+fn fills(text: &mut Text, gauges: &Gauges<'_>) {
+    text.metric("weir_fills_running", "gauge", "Fills running now that other requests may join.");
+    text.sample("weir_fills_running", &[], gauges.fills_running);
+    let help = "Bytes of bodies that are on their way into the store.";
+    text.metric("weir_filling_bytes", "gauge", help);
+    text.sample("weir_filling_bytes", &[], gauges.filling_bytes);
+}
+
+fn connections(text: &mut Text, gauges: &Gauges<'_>) {
     text.metric("weir_connections_open", "gauge", "Client connections open now.");
-    text.sample("weir_connections_open", &[], open);
+    text.sample("weir_connections_open", &[], gauges.connections_open);
+    let name = "weir_connections_refused_total";
+    let help = "Client connections refused because limits.connections was reached.";
+    text.metric(name, "counter", help);
+    text.sample(name, &[], gauges.connections_refused);
 }
 
 fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {

@@ -46,9 +46,11 @@ pub(super) async fn fetch(
         if visit.method == Method::HEAD {
             return pass::pass(spine, &visit, None, outcome).await;
         }
-        let uncacheable = spine.state.decisions.is_hit_for_miss(visit.digest, spine.state.now());
+        let known = spine.state.decisions.hit_for_miss(visit.digest, spine.state.now());
+        let uncacheable = known.is_some();
         if uncacheable {
             spine.metrics.count(Event::HitForMiss);
+            outcome.detail = known;
         }
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
             return pass::pass(spine, &visit, None, outcome).await;
@@ -246,7 +248,7 @@ fn is_for_us(
     match answer {
         // A failure is everybody's; whoever comes later tries again.
         Err(_) => true,
-        Ok(Answer::Validated { stored, shared }) => {
+        Ok(Answer::Validated { stored, shared, .. }) => {
             *shared
                 && stored.selected_by(&visit.headers)
                 && visit.is_valid(&spine.state, filled_at, &stored.tags)
@@ -284,10 +286,14 @@ fn answered(
                 _ => Err(Failure::Upstream(error)),
             }
         }
-        Ok(Answer::Validated { stored, shared }) => {
+        Ok(Answer::Validated { stored, shared, cookies }) => {
             outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
             outcome.stored = shared;
-            Ok(spine.hit(&stored, &visit.wish(), spine.state.now(), outcome))
+            let mut response = spine.hit(&stored, &visit.wish(), spine.state.now(), outcome);
+            for cookie in cookies.into_iter().filter(|_| !outcome.collapsed) {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
+            Ok(response)
         }
         Ok(Answer::Response(head)) => {
             outcome.fwd_status = Some(head.status);
@@ -325,6 +331,7 @@ fn follow(
     let mut age = None;
     match &head.terms {
         Ok(terms) => {
+            outcome.detail = None;
             let seconds = terms.freshness.age(spine.state.now());
             outcome.ttl = Some(i64::from(terms.freshness.lifetime) - i64::from(seconds));
             age = head.age.is_some().then(|| spine.values.age(seconds));
@@ -339,6 +346,14 @@ fn follow(
         head.end.is_some_and(|end| end - head.start > visit.live.limits().fill_window as u64);
     let resume = long.then(|| resume(spine, visit, head)).flatten();
     let mut response = respond::from_fill(head, reader, &visit.wish(), resume);
+    if outcome.collapsed
+        && let Ok(terms) = &head.terms
+    {
+        // RFC 9111 §5.2.2.7: `private="field"` is for the one who asked.
+        for name in &terms.omit {
+            response.headers_mut().remove(name);
+        }
+    }
     if let Some(age) = age {
         response.headers_mut().insert(header::AGE, age);
     }

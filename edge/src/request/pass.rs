@@ -54,7 +54,7 @@ pub(super) async fn pass(
     let response_time = spine.state.now();
     let Fetched { response, body, .. } = fetched;
     let (parts, ()) = response.into_parts();
-    let head = clean_head(&spine.state, parts.headers, body.exact_length(), response_time);
+    let head = clean_head(&spine.state, status, parts.headers, body.exact_length(), response_time);
     if validation::invalidates(&visit.method, status) {
         invalidate(spine, visit, &head.fields);
     }
@@ -63,7 +63,7 @@ pub(super) async fn pass(
     }
     if visit.method == Method::POST
         && let Some(stored) =
-            store_post(spine, visit, status, &head, stamp.seq(), request_time, response_time)
+            store_post(visit, status, &head, stamp.seq(), request_time, response_time)
     {
         outcome.stored = true;
         let (fill, terms) = stored;
@@ -277,7 +277,6 @@ fn exchange<'a>(
 /// A POST's response that says it is the representation of its own URL, with explicit freshness,
 /// is stored for later GETs (RFC 9110 §9.3.3).
 fn store_post(
-    spine: &Spine,
     visit: &Visit,
     status: StatusCode,
     head: &CleanHead,

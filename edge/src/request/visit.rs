@@ -220,7 +220,7 @@ impl Facts {
                 Some(2 | 3) => facts.precondition = true,
                 Some(4) => facts.ranged = true,
                 Some(5 | 6) => facts.cache_control = true,
-                Some(7) => facts.upgrade |= !value.as_bytes().eq_ignore_ascii_case(b"h2c"),
+                Some(7) => facts.upgrade = may_upgrade(request, value),
                 Some(_) => facts.body = true,
             }
         }
@@ -237,4 +237,16 @@ impl Facts {
     pub(crate) fn wish<'a>(&self, method: &'a Method, headers: &'a HeaderMap) -> Wish<'a> {
         Wish { method, headers, conditional: self.conditional, ranged: self.ranged }
     }
+}
+
+/// Whether an Upgrade is one to pass on: asked of this hop (RFC 9110 §7.8), over HTTP/1.1, and
+/// not to h2c, which would carry requests past the cache (RFC 9113 dropped it).
+fn may_upgrade<B>(request: &Request<B>, protocol: &HeaderValue) -> bool {
+    let named = request.headers().get_all(header::CONNECTION).iter().any(|value| {
+        let options = value.to_str().unwrap_or_default().split(',');
+        options.into_iter().any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+    });
+    let protocols = protocol.to_str().unwrap_or("h2c");
+    let clear = protocols.split(',').any(|name| name.trim().eq_ignore_ascii_case("h2c"));
+    named && !clear && request.version() == http::Version::HTTP_11
 }

@@ -2,6 +2,7 @@
 //! guard and sweeper of one worker share it. Everything here stays on that worker's thread.
 
 use super::h2::Streams;
+use super::host::KnownHost;
 use super::tls::Certificates;
 use super::upgrade::{State, Upgrade};
 use super::upload::Upload;
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     secured: Option<Secured>,
     pub(super) worker: Rc<Worker>,
     pub(super) protocol: Cell<Protocol>,
+    /// The last Host whose canonical form is its beginning, and how much of it that is.
+    pub(super) known_host: Cell<KnownHost<usize>>,
     /// HTTP/1: the ordinal of the request in hand, from 1.
     started: Cell<u64>,
     /// HTTP/1: whether the request in hand came as HTTP/1.0.
@@ -82,6 +85,7 @@ impl Connection {
             local,
             secured,
             protocol: Cell::new(Protocol::Http1),
+            known_host: Cell::default(),
             started: Cell::new(0),
             http10: Cell::new(false),
             running: Cell::new(0),

@@ -6,10 +6,10 @@
 //! bytes does not depend on how it was split into reads. Judging goes line by line: a line is
 //! judged when it is complete, or when it is certain to be too long.
 
-use super::head::{Framing, Head, field_line};
+use super::head::{Framing, Head, field_line, is_value_byte};
 use crate::error::ClientError;
 use http::StatusCode;
-use memchr::memchr;
+use memchr::memchr2;
 
 /// Bytes a request line has besides its target: the longest method judged, two spaces, version.
 const LINE_OVERHEAD: usize = super::head::METHOD_BYTES + " HTTP/1.1 \r\n".len();
@@ -195,24 +195,30 @@ impl Guard {
             {
                 return Step::Refused(error);
             }
-            let Some(end) = memchr(b'\n', &rest[self.searched..]).map(|at| at + self.searched)
-            else {
-                self.judged = judged;
-                self.searched = rest.len();
-                return self.part_of_line(rest);
+            let end = match line_end(rest, self.searched) {
+                Ok(end) => end,
+                Err(searched) => {
+                    self.judged = judged;
+                    self.searched = searched;
+                    // INVARIANT: says of a part what would be said of the complete line.
+                    return if self.too_long(judged, rest.len()) {
+                        Step::Refused(self.too_long_error())
+                    } else {
+                        Step::Wait
+                    };
+                }
             };
             self.searched = 0;
-            if judged + end >= self.bounds.header_bytes
-                || (!self.head.begun() && end >= self.request_line_bytes())
-            {
-                return Step::Refused(self.too_long());
+            if self.too_long(judged, end.certain_after) {
+                return Step::Refused(self.too_long_error());
             }
-            let Some((b'\r', line)) = rest[..end].split_last() else {
-                return Step::Refused(bad("bare-lf", "Lines must end with CRLF, not with LF."));
-            };
-            judged += end + 1;
+            if !end.crlf {
+                return Step::Refused(bad("bare-cr-lf", "CR and LF come together, at line ends."));
+            }
+            let line = &rest[..end.at];
+            judged += end.at + 2;
             if line.is_empty() && self.head.begun() {
-                return match self.head.finish(&self.bounds) {
+                return match self.head.finish(&input[..judged], &self.bounds) {
                     Ok(framing) => {
                         self.end_of_head(framing);
                         Step::Cleared(judged)
@@ -226,21 +232,18 @@ impl Guard {
         }
     }
 
-    /// What is certain of a line whose end is not there yet. Must agree with what is said of the
-    /// complete line.
-    fn part_of_line(&self, rest: &[u8]) -> Step {
-        let line_too_long = !self.head.begun() && rest.len() >= self.request_line_bytes();
-        if line_too_long || self.judged + rest.len() >= self.bounds.header_bytes {
-            return Step::Refused(self.too_long());
-        }
-        Step::Wait
+    /// Whether `line` bytes of a line, after `judged` bytes of the head, are too many.
+    #[inline]
+    fn too_long(&self, judged: usize, line: usize) -> bool {
+        judged + line >= self.bounds.header_bytes
+            || (!self.head.begun() && line >= self.request_line_bytes())
     }
 
     fn request_line_bytes(&self) -> usize {
         (self.bounds.target_bytes + LINE_OVERHEAD).min(self.bounds.header_bytes)
     }
 
-    fn too_long(&self) -> ClientError {
+    fn too_long_error(&self) -> ClientError {
         if self.head.begun() {
             ClientError::closing(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -268,27 +271,22 @@ impl Guard {
 
     fn end_of_request(&mut self) {
         self.place = if self.head.upgrade() { Place::Held } else { Place::Head };
-        self.head = Head::default();
+        self.head.next();
     }
 
     // RFC 9112 §7.1
     fn chunk_size(&mut self, input: &[u8]) -> Step {
-        let window = &input[..input.len().min(CHUNK_LINE_BYTES)];
-        let Some(end) = memchr(b'\n', window) else {
-            return if window.len() == CHUNK_LINE_BYTES {
-                Step::Refused(bad("bad-chunk", "A chunk-size line may have 256 bytes."))
-            } else {
-                Step::Wait
-            };
-        };
-        let Some((b'\r', line)) = window[..end].split_last() else {
-            return Step::Refused(bad("bare-lf", "Chunk-size lines must end with CRLF."));
+        let line = match body_line(input, CHUNK_LINE_BYTES) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Step::Wait,
+            Err(None) => return Step::Refused(bad("bad-chunk", "A chunk-size line is too long.")),
+            Err(Some(error)) => return Step::Refused(error),
         };
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let extension = &line[digits..];
         let sound = (1..=16).contains(&digits)
             && extension.first().is_none_or(|&first| first == b';')
-            && extension.iter().all(|&byte| super::head::is_value_byte(byte));
+            && extension.iter().all(|&byte| is_value_byte(byte));
         if !sound {
             return Step::Refused(bad(
                 "bad-chunk",
@@ -313,31 +311,28 @@ impl Guard {
         } else {
             Place::ChunkData(size)
         };
-        Step::Cleared(end + 1)
+        Step::Cleared(line.len() + 2)
     }
 
     // RFC 9112 §7.1.2
     fn trailer_line(&mut self, input: &[u8]) -> Step {
         let room = self.bounds.header_bytes.saturating_sub(self.trailer_bytes);
-        let window = &input[..input.len().min(room)];
-        let Some(end) = memchr(b'\n', window) else {
-            return if window.len() == room {
-                Step::Refused(ClientError::closing(
+        let line = match body_line(input, room) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Step::Wait,
+            Err(None) => {
+                return Step::Refused(ClientError::closing(
                     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                     "trailers-too-large",
                     "The trailer section is larger than limits.header_bytes.",
-                ))
-            } else {
-                Step::Wait
-            };
+                ));
+            }
+            Err(Some(error)) => return Step::Refused(error),
         };
-        let Some((b'\r', line)) = window[..end].split_last() else {
-            return Step::Refused(bad("bare-lf", "Trailer fields must end with CRLF."));
-        };
-        self.trailer_bytes += end + 1;
+        self.trailer_bytes += line.len() + 2;
         if line.is_empty() {
             self.end_of_request();
-            return Step::Cleared(end + 1);
+            return Step::Cleared(2);
         }
         self.trailer_fields += 1;
         if self.trailer_fields > self.bounds.header_fields {
@@ -348,9 +343,49 @@ impl Guard {
                 "bad-trailer",
                 "Framing and routing fields are not allowed in trailers.",
             )),
-            Ok(_) => Step::Cleared(end + 1),
+            Ok((_, value)) if !value.iter().all(|&byte| is_value_byte(byte)) => {
+                Step::Refused(super::head::control_byte())
+            }
+            Ok(_) => Step::Cleared(line.len() + 2),
             Err(error) => Step::Refused(error),
         }
+    }
+}
+
+/// The line at the beginning of `input`, once it is complete; `Err(None)` when it does not end
+/// within `most` bytes.
+fn body_line(input: &[u8], most: usize) -> Result<Option<&[u8]>, Option<ClientError>> {
+    match line_end(input, 0) {
+        Ok(end) if end.certain_after >= most => Err(None),
+        Ok(end) if end.crlf => Ok(Some(&input[..end.at])),
+        Ok(_) => Err(Some(bad("bare-cr-lf", "CR and LF come together, at line ends."))),
+        Err(_) if input.len() >= most => Err(None),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Where a line ends.
+struct LineEnd {
+    /// The index of its CR, or of whatever ends it wrongly.
+    at: usize,
+    /// How many bytes of it can be there without its end being certain.
+    certain_after: usize,
+    /// Whether it ends with CRLF.
+    crlf: bool,
+}
+
+/// Finds the end of the first line of `bytes`, of which `searched` bytes hold none; else says how
+/// many bytes hold none now.
+#[inline]
+fn line_end(bytes: &[u8], searched: usize) -> Result<LineEnd, usize> {
+    let Some(at) = memchr2(b'\r', b'\n', &bytes[searched..]).map(|at| at + searched) else {
+        return Err(bytes.len());
+    };
+    match (bytes[at], bytes.get(at + 1)) {
+        (b'\r', Some(b'\n')) => Ok(LineEnd { at, certain_after: at + 1, crlf: true }),
+        (b'\r', None) => Err(at),
+        (b'\r', Some(_)) => Ok(LineEnd { at, certain_after: at + 1, crlf: false }),
+        _ => Ok(LineEnd { at, certain_after: at, crlf: false }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Judging the lines of one request head (RFC 9112 §2 to §6, RFC 9110 §5 and §7.2).
 
 use super::guard::{Bounds, bad};
-use super::host::Authority;
+use super::host::{Authority, KnownHost};
 use crate::error::ClientError;
 use http::StatusCode;
 use memchr::memchr;
@@ -30,12 +30,19 @@ pub(super) struct Head {
     upgrade: bool,
     length: Option<u64>,
     fields: usize,
+    /// The Host of an earlier head of this connection, which was found valid: clients repeat it.
+    known_host: KnownHost<()>,
 }
 
 impl Head {
     /// Whether the request line is judged.
     pub(super) fn begun(&self) -> bool {
         self.request_line
+    }
+
+    /// Gets ready for the next head.
+    pub(super) fn next(&mut self) {
+        *self = Self { known_host: self.known_host, ..Self::default() };
     }
 
     /// Whether the client asks for another protocol after this request (RFC 9110 §7.8).
@@ -140,8 +147,14 @@ impl Head {
             return Err(bad("several-hosts", "Host must be given once."));
         }
         self.host = true;
+        if self.known_host.of(value).is_some() {
+            return Ok(());
+        }
         match Authority::parse(value) {
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.known_host.set(value, ());
+                Ok(())
+            }
             None => {
                 Err(bad("bad-host", "Host must be a host name or address, and may have a port."))
             }
@@ -184,8 +197,11 @@ impl Head {
         Ok(())
     }
 
-    /// Judges the head as a whole, at its empty line.
-    pub(super) fn finish(&self, bounds: &Bounds) -> Result<Framing, ClientError> {
+    /// Judges the head as a whole, at its empty line; `bytes` are all of it.
+    pub(super) fn finish(&self, bytes: &[u8], bounds: &Bounds) -> Result<Framing, ClientError> {
+        if has_control_byte(bytes) {
+            return Err(control_byte());
+        }
         if !self.host && !self.http10 {
             return Err(bad("no-host", "HTTP/1.1 requests need a Host field."));
         }
@@ -226,18 +242,38 @@ impl Head {
 }
 
 /// Splits a field line into its name and its value without surrounding whitespace
-/// (RFC 9112 §5).
+/// (RFC 9112 §5). The value's bytes are for the caller to judge.
 pub(super) fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), ClientError> {
     let name = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
     if name == 0 || line.get(name) != Some(&b':') {
         return Err(bad_field_line(line, name));
     }
-    let value = &line[name + 1..];
-    // Counting instead of leaving early lets this run many bytes at a time.
-    if value.iter().filter(|&&byte| !is_value_byte(byte)).count() > 0 {
-        return Err(bad("control-byte", "Field values hold no control bytes, no bare CR."));
+    Ok((&line[..name], trim_whitespace(&line[name + 1..])))
+}
+
+pub(super) fn control_byte() -> ClientError {
+    bad("control-byte", "Fields hold no control bytes but tabs.")
+}
+
+/// Whether there is a control byte that is no tab, CR or LF. Written without branches, in pieces
+/// of one size, so that it runs sixteen bytes at a time.
+fn has_control_byte(bytes: &[u8]) -> bool {
+    let mut found = [0u8; 16];
+    let mut note = |piece: &[u8; 16]| {
+        for (found, &byte) in found.iter_mut().zip(piece) {
+            let white = (byte == b'\t') | (byte == b'\r') | (byte == b'\n');
+            *found |= u8::from((byte < b' ') & !white) | u8::from(byte == 0x7f);
+        }
+    };
+    let (pieces, _) = bytes.as_chunks();
+    pieces.iter().for_each(&mut note);
+    // The last piece overlaps. INVARIANT: every head is longer than 16 bytes: its request line is
+    // `A / HTTP/1.1` at least, and two line ends follow.
+    match bytes.last_chunk() {
+        Some(last) => note(last),
+        None => return bytes.iter().any(|&byte| !is_value_byte(byte) && !b"\r\n".contains(&byte)),
     }
-    Ok((&line[..name], trim_whitespace(value)))
+    found != [0; 16]
 }
 
 #[cold]

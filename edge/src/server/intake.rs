@@ -90,7 +90,10 @@ pub(crate) fn intake<'a, B>(
         return Err(bad_target("The target is a path that begins with `/`, or a URL."));
     }
     check_loop(request.headers(), arrival.node)?;
-    check_length(request.headers(), arrival.body_bytes)?;
+    // The guard did this for HTTP/1.
+    if request.version() >= Version::HTTP_2 || arrival.connection.is_none() {
+        check_length(request.headers(), arrival.body_bytes)?;
+    }
     let intake = Intake {
         scheme: if secure { "https" } else { "http" },
         host,
@@ -100,6 +103,7 @@ pub(crate) fn intake<'a, B>(
         local,
     };
     if let Some(connection) = arrival.connection
+        && secure
         && connection.misdirected(intake.host_name())
     {
         return Err(ClientError::refused(
@@ -141,11 +145,14 @@ fn host<'a, B>(
     secure: bool,
 ) -> Result<Cow<'a, str>, ClientError> {
     let default_port = if secure { 443 } else { 80 };
-    let mut fields = request.headers().get_all(HOST).iter();
-    let field = match (fields.next(), fields.next()) {
-        (_, Some(_)) => return Err(bad_host("Host must be given once.")),
-        (None, None) => None,
-        (Some(value), None) => Some(canonical(value.as_bytes(), default_port)?),
+    let headers = request.headers();
+    let repeated = headers.len() > headers.keys_len();
+    if repeated && headers.get_all(HOST).iter().count() > 1 {
+        return Err(bad_host("Host must be given once."));
+    }
+    let field = match headers.get(HOST) {
+        Some(value) => Some(known_or_canonical(value.as_bytes(), arrival, default_port)?),
+        None => None,
     };
     let Some(authority) = request.uri().authority() else {
         return match field {
@@ -167,10 +174,30 @@ fn host<'a, B>(
     }
 }
 
+/// Like [`canonical`], and remembers the usual case for the connection's next request.
+fn known_or_canonical<'a>(
+    text: &'a [u8],
+    arrival: &Arrival<'_>,
+    default_port: u16,
+) -> Result<Cow<'a, str>, ClientError> {
+    let Some(connection) = arrival.connection else { return canonical(text, default_port) };
+    let known = connection.known_host.get().of(text);
+    if let Some(host) = known.and_then(|length| str::from_utf8(&text[..length]).ok()) {
+        return Ok(Cow::Borrowed(host));
+    }
+    let host = canonical(text, default_port)?;
+    if let Cow::Borrowed(beginning) = host {
+        let mut known = connection.known_host.get();
+        known.set(text, beginning.len());
+        connection.known_host.set(known);
+    }
+    Ok(host)
+}
+
 fn canonical(text: &[u8], default_port: u16) -> Result<Cow<'_, str>, ClientError> {
-    match (str::from_utf8(text), Authority::parse(text)) {
-        (Ok(text), Some(authority)) => Ok(authority.canonical(text, default_port)),
-        _ => Err(bad_host("The host must be a name or an address, and may have a port.")),
+    match Authority::parse(text) {
+        Some(authority) => Ok(authority.canonical(default_port)),
+        None => Err(bad_host("The host must be a name or an address, and may have a port.")),
     }
 }
 
@@ -248,7 +275,7 @@ fn check_loop(headers: &HeaderMap, node: &str) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// The guard did this for HTTP/1; HTTP/2 requests are judged here.
+/// RFC 9110 §8.6
 fn check_length(headers: &HeaderMap, most: u64) -> Result<(), ClientError> {
     let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(()) };
     let length = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());

@@ -1,12 +1,17 @@
-//! A response on its way out: tells the connection when it is finished or given up.
+//! A request being answered: the handler's future, then the response on its way out. Tells the
+//! connection when it is over, whichever way it ends.
 
 use super::connection::Connection;
 use super::h2::Stream;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use std::convert::Infallible;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Counts one request as running until it is dropped.
 pub(super) struct Running {
@@ -22,10 +27,6 @@ impl Running {
             (connection.protocol() == super::Protocol::Http2).then(|| connection.streams.begin());
         Self { connection, stream }
     }
-
-    pub(super) fn connection(&self) -> &Rc<Connection> {
-        &self.connection
-    }
 }
 
 impl Drop for Running {
@@ -35,17 +36,43 @@ impl Drop for Running {
 }
 
 pin_project! {
+    /// The handler's future. Written out, and not an `async fn`, so that the request moves once
+    /// less.
+    pub(super) struct Answer<F> {
+        #[pin]
+        future: F,
+        running: Option<Running>,
+    }
+}
+
+impl<F> Answer<F> {
+    pub(super) fn new(future: F, running: Running) -> Self {
+        Self { future, running: Some(running) }
+    }
+}
+
+impl<B, F: Future<Output = Response<B>>> Future for Answer<F> {
+    type Output = Result<Response<Sent<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.future.poll(cx));
+        let running = this.running.take().expect("a future is not polled after its end");
+        let connection = &running.connection;
+        if connection.closing() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        connection.answered(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+        Poll::Ready(Ok(response.map(|body| Sent { body, running })))
+    }
+}
+
+pin_project! {
     /// The handler's body, unchanged.
     pub(super) struct Sent<B> {
         #[pin]
         body: B,
         running: Running,
-    }
-}
-
-impl<B> Sent<B> {
-    pub(super) fn new(body: B, running: Running) -> Self {
-        Self { body, running }
     }
 }
 

@@ -2,16 +2,14 @@
 
 use super::connection::{Connection, Order, Protocol};
 use super::h2::StreamTasks;
-use super::sent::{Running, Sent};
+use super::sent::{Answer, Running};
 use super::wire::Io;
 use super::{Handler, upgrade};
 use crate::config::Limits;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -79,10 +77,10 @@ async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
     let limits = connection.worker.limits();
     let service = {
         let connection = Rc::clone(connection);
-        hyper::service::service_fn(move |request| {
+        hyper::service::service_fn(move |request: Request<Incoming>| {
             let http10 = request.version() == Version::HTTP_10;
             let running = Running::begin(Rc::clone(&connection), http10);
-            answer(Rc::clone(&handler), running, request)
+            Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
     let http = http1_builder(&limits).serve_connection(Io(Rc::clone(connection)), service);
@@ -97,6 +95,10 @@ async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // With half-closing hyper does not read while a request is being answered, and so finds its
+    // buffer free when it does: one allocation of 8 KiB a request less. A client that is gone is
+    // noticed by the sweeper, or when the answer is written.
+    builder.half_close(true);
     // The guard bounds heads, so that these only have to let them through.
     builder
         .max_buf_size(HTTP1_BUFFER.max(limits.header_bytes + super::wire::STAND_IN.len()))
@@ -114,9 +116,9 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
     let limits = connection.worker.limits();
     let service = {
         let connection = Rc::clone(connection);
-        hyper::service::service_fn(move |request| {
+        hyper::service::service_fn(move |request: Request<Incoming>| {
             let running = Running::begin(Rc::clone(&connection), false);
-            answer(Rc::clone(&handler), running, request)
+            Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
     let mut builder = http2::Builder::new(StreamTasks(Rc::clone(connection)));
@@ -157,19 +159,4 @@ async fn drive<C: Future>(
         http.as_mut().poll(cx).map(Some)
     })
     .await
-}
-
-/// One request, from hyper to the handler and back.
-async fn answer<H: Handler>(
-    handler: Rc<H>,
-    running: Running,
-    request: Request<Incoming>,
-) -> Result<Response<Sent<H::Body>>, Infallible> {
-    let connection = Rc::clone(running.connection());
-    let mut response = handler.handle(Rc::clone(&connection), request).await;
-    if connection.closing() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    connection.answered(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    Ok(response.map(|body| Sent::new(body, running)))
 }

@@ -47,6 +47,9 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
         return None;
     }
     if connection.running.get() > 0 {
+        if wire.transport.is_reset() {
+            return Some(Order::Abort);
+        }
         if wire.awaits_body() && late(wire.incoming.progress, limits.slow_client) {
             wire.set_overdue();
             return Some(Order::None);

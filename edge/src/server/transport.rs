@@ -93,6 +93,11 @@ impl Transport {
         }
     }
 
+    /// Whether the client reset the connection, which nobody who waits for something else sees.
+    pub(super) fn is_reset(&self) -> bool {
+        !matches!(self.tcp().take_error(), Ok(None))
+    }
+
     /// Ends both directions at once, and wakes whoever waits for either.
     pub(super) fn cut(&self) {
         let _ = socket2::SockRef::from(self.tcp()).shutdown(std::net::Shutdown::Both);

@@ -1,11 +1,12 @@
 //! One stored response (RFC 9111 §3).
 
 use super::{PackedFields, StoredBody};
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use weir_rules::freshness::Freshness;
 use weir_rules::invalidation::{Seq, Subject};
+use weir_rules::range::Span;
 use weir_rules::storability::{LifetimeSource, Terms};
 use weir_rules::vary;
 
@@ -22,6 +23,8 @@ pub(crate) struct Stored {
     pub(crate) fields: PackedFields,
     /// Its bytes.
     pub(crate) body: StoredBody,
+    /// The Range that a stored part last answered, and with which bytes; `None` of a whole one.
+    pub(crate) answered: Option<Box<Answered>>,
     /// When it is fresh.
     pub(crate) freshness: Freshness,
     /// Where its lifetime came from.
@@ -41,6 +44,15 @@ pub(crate) struct Stored {
     pub(crate) hits: AtomicU32,
     /// Whether a refresh ahead of its end was begun.
     pub(crate) refreshing: AtomicBool,
+}
+
+/// A Range as it was asked, and the bytes with which the origin answered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The field's value.
+    pub(crate) range: HeaderValue,
+    /// The bytes.
+    pub(crate) span: Span,
 }
 
 /// The selecting fields of a stored response and their normalised values.
@@ -110,6 +122,7 @@ impl Stored {
             status: self.status,
             fields: PackedFields::pack(fields).ok()?,
             body: self.body.clone(),
+            answered: self.answered.clone(),
             freshness: terms.freshness,
             lifetime_source: terms.lifetime_source,
             selecting: self.selecting.clone(),

@@ -12,6 +12,10 @@ const GAUGES: Gauges<'_> = Gauges {
     region: "r\"1\\\n",
     tier: "edge",
     uptime: Duration::from_secs(7),
+    fills_running: 11,
+    filling_bytes: 12,
+    connections_open: 6,
+    connections_refused: 8,
     store_bytes: 100,
     store_bytes_limit: 1000,
     store_objects: 3,
@@ -52,12 +56,11 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, SiteSlots) {
         let nobody = super::super::SiteSlot::NONE;
         let status = StatusCode::MISDIRECTED_REQUEST;
         worker.record(&Record { site: nobody, status, ..record(&slots, &refused, 1) });
-        worker.count(Event::ConnectionAccepted);
+        worker.count(Event::UpstreamRequest);
         worker.count(Event::Collapsed);
         worker.upstream_error(&UpstreamError::ConnectTimeout);
         worker.upstream_bytes(500);
     }
-    workers[0].count(Event::ConnectionClosed);
     (workers, slots)
 }
 
@@ -109,8 +112,11 @@ fn every_metric_is_announced_and_the_workers_are_added_up() {
         ("weir_upstream_errors_total{kind=\"client\"}", 0.0),
         ("weir_upstream_received_bytes_total", 1000.0),
         ("weir_collapsed_requests_total", 2.0),
-        ("weir_connections_accepted_total", 2.0),
-        ("weir_connections_open", 1.0),
+        ("weir_upstream_requests_total", 2.0),
+        ("weir_fills_running", 11.0),
+        ("weir_filling_bytes", 12.0),
+        ("weir_connections_open", 6.0),
+        ("weir_connections_refused_total", 8.0),
         ("weir_store_bytes", 100.0),
         ("weir_evictions_total", 2.0),
         ("weir_purge_applied_seq", 41.0),

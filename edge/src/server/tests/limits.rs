@@ -44,6 +44,28 @@ fn a_handler_that_takes_its_time_is_not_the_clients_fault() {
 }
 
 #[test]
+fn a_client_that_resets_the_connection_ends_its_request() {
+    let server = start(Limits { idle: 4 * SHORT, ..limits() });
+    let mut client = server.connect();
+    client.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
+    server.until_seen("/held");
+    socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    until(|| server.server.connections() == 0);
+}
+
+#[test]
+fn a_client_that_only_listens_on_gets_its_answer() {
+    let server = start(limits());
+    let mut client = server.connect();
+    client.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    server.until_seen("/held");
+    server.release.add_permits(1);
+    assert!(client.rest().ends_with("released"));
+}
+
+#[test]
 fn an_idle_connection_is_closed() {
     let server = start(Limits { idle: SHORT, ..limits() });
     assert_eq!(server.connect().rest(), "");

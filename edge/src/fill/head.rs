@@ -1,0 +1,176 @@
+//! The head of an upstream's answer: made ready for clients and store, and judged.
+
+use super::shared::FillHead;
+use super::task::{FillTask, Plan};
+use crate::forward;
+use crate::state::NodeState;
+use crate::store::Selecting;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use weir_rules::fields;
+use weir_rules::range;
+use weir_rules::storability::{Exchange, Reason, Storability, Terms, storability};
+use weir_rules::time::Time;
+use weir_rules::validation::{self, StrongValidator};
+use weir_rules::vary::{self, Vary};
+
+/// An upstream's response head, made ready for clients and store.
+#[derive(Clone)]
+pub(crate) struct CleanHead {
+    /// The fields, less hop-by-hop ones, Age and what is meant for caches only.
+    pub(crate) fields: HeaderMap,
+    /// Its Age field, if it sent one.
+    pub(crate) age: Option<HeaderValue>,
+    /// Cache tags.
+    pub(crate) tags: Box<[Box<str>]>,
+    /// The body's length by framing.
+    pub(crate) length: Option<u64>,
+    /// Content-Length as it was sent: with HEAD and 304 it speaks of a body that does not follow.
+    pub(crate) announced: Option<HeaderValue>,
+}
+
+/// Makes an upstream's response head ready for clients and store. `length` is the body's by its
+/// framing, which is the only length that counts.
+pub(crate) fn clean_head(
+    state: &NodeState,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    length: Option<u64>,
+    now: Time,
+) -> CleanHead {
+    let trailer = headers.get(header::TRAILER).cloned();
+    fields::remove_hop_by_hop(&mut headers);
+    // Announced anew: trailer fields pass, and clients are told which (RFC 9110 §6.6.2).
+    if let Some(trailer) = trailer {
+        headers.insert(header::TRAILER, trailer);
+    }
+    for name in forward::INTERNAL {
+        headers.remove(name);
+    }
+    let announced = headers.get(header::CONTENT_LENGTH).cloned();
+    match length {
+        // RFC 9110 §8.6: a 204 has no Content-Length.
+        Some(length) if status != StatusCode::NO_CONTENT => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        _ => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+    let age = headers.remove(header::AGE);
+    let tags = fields::tags(&headers).into_iter().map(String::into_boxed_str).collect();
+    fields::remove_at_last_hop(&mut headers);
+    // RFC 9110 §6.6.1: a recipient with a clock dates what came undated.
+    let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+    if date.and_then(Time::from_http_date).is_none()
+        && let Ok(date) = HeaderValue::from_str(&now.to_http_date())
+    {
+        headers.insert(header::DATE, date);
+    }
+    headers.append(header::VIA, state.via.clone());
+    CleanHead { fields: headers, age, tags, length, announced }
+}
+
+/// The strong validator of a response as If-Range takes it.
+pub(crate) fn strong(fields: &HeaderMap) -> Option<HeaderValue> {
+    let validator = match validation::strong_validator(fields)? {
+        StrongValidator::ETag(tag) => tag,
+        StrongValidator::LastModified(date) => date,
+    };
+    HeaderValue::from_str(&validator).ok()
+}
+
+impl FillTask {
+    /// What becomes of a response, given on which terms it may be stored.
+    pub(crate) fn head(
+        &self,
+        status: StatusCode,
+        cleaned: CleanHead,
+        terms: Result<Terms, Reason>,
+    ) -> FillHead {
+        let part =
+            (status == StatusCode::PARTIAL_CONTENT).then(|| range::content_range(&cleaned.fields));
+        let part = part.flatten().and_then(|found| Some((found.span?, found.complete_length)));
+        // Fewer bytes than Content-Range promises are still bytes from its first on; more are not
+        // to be placed (RFC 9110 §15.3.7).
+        let fits =
+            part.is_none_or(|(span, _)| cleaned.length.is_none_or(|held| held <= span.length()));
+        let terms = match terms {
+            Ok(_) if !fits => {
+                Err(Reason::PartialContent("its Content-Range does not fit its length"))
+            }
+            terms => terms,
+        };
+        let start = part.filter(|_| fits).map_or(0, |(span, _)| span.start);
+        let complete_length = match part {
+            Some((_, complete_length)) => complete_length,
+            None => cleaned.length,
+        };
+        let selecting = terms.as_ref().ok().and_then(|terms| self.selecting(&terms.vary));
+        let storing = terms.is_ok()
+            && !self.fill.is_revoked()
+            && cleaned.length.is_none_or(|length| length <= self.state.max_object);
+        FillHead {
+            status,
+            fields: cleaned.fields,
+            age: cleaned.age,
+            terms,
+            storing,
+            selecting,
+            tags: cleaned.tags,
+            start,
+            end: cleaned.length.map(|length| start + length),
+            complete_length,
+            filled_at: self.fill.purpose.filled_at,
+        }
+    }
+
+    pub(super) fn terms(
+        &self,
+        plan: &Plan,
+        status: StatusCode,
+        cleaned: &CleanHead,
+        request_time: Time,
+        response_time: Time,
+    ) -> Result<Terms, Reason> {
+        // What answers a Range says nothing about the resource unless it is its bytes: an error
+        // stored from it would be shown to those who asked for the whole.
+        let bytes = matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        if matches!(plan, Plan::Range | Plan::Complete(..)) && !bytes {
+            return Err(Reason::PartialContent("the answer to a Range is neither 200 nor 206"));
+        }
+        // RFC 5861 §4: an error does not take the place of what may be sent instead of it.
+        if status.is_server_error()
+            && let Some(base) = &self.base
+            && (base.freshness.stale_if_error > 0
+                || base.freshness.age(response_time) < base.freshness.lifetime)
+        {
+            return Err(Reason::Status(status));
+        }
+        let mut aged = cleaned.fields.clone();
+        if let Some(age) = &cleaned.age {
+            aged.insert(header::AGE, age.clone());
+        }
+        let exchange = Exchange {
+            method: &self.method,
+            scheme: self.scheme,
+            host: &self.host,
+            path: self.target.path(),
+            query: self.target.query(),
+            request: &self.client,
+            status,
+            response: &aged,
+            request_time,
+            response_time,
+        };
+        match storability(&exchange, &self.site.config.policy) {
+            Storability::Store(terms) => Ok(terms),
+            Storability::Skip(reason) => Err(reason),
+        }
+    }
+
+    pub(super) fn selecting(&self, vary: &Vary) -> Option<Selecting> {
+        let Vary::Fields(fields) = vary else { return None };
+        let values = vary::selecting_values(fields, &self.client);
+        Some(Selecting { fields: fields.clone(), values })
+    }
+}
