@@ -22,3 +22,5 @@ mod sweep;
 mod upstream;
 
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
+#[doc(hidden)]
+pub use server::fuzzing;

@@ -11,8 +11,7 @@ use crate::sweep::Sweeper;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::key::keyed_query;
@@ -24,12 +23,14 @@ const LOG_QUEUE: usize = 8192;
 /// [`Node::drain`] lets requests under way finish.
 pub struct Node {
     state: Arc<NodeState>,
-    server: Server,
+    /// Taken by the drain.
+    server: Mutex<Option<Server>>,
+    listen: SocketAddr,
+    listen_tls: Option<SocketAddr>,
     sweeper: Sweeper,
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
     started: Instant,
-    draining: AtomicBool,
 }
 
 /// Why a node could not start, or not take a new configuration. `Display` names key and value.
@@ -66,18 +67,26 @@ impl Node {
         };
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
-        let (started, draining) = (Instant::now(), AtomicBool::new(false));
-        Ok(Node { state, server, sweeper, purger, log, started, draining })
+        Ok(Node {
+            listen: server.listen(),
+            listen_tls: server.listen_tls(),
+            server: Mutex::new(Some(server)),
+            state,
+            sweeper,
+            purger,
+            log,
+            started: Instant::now(),
+        })
     }
 
     /// Where clients connect in the clear.
     pub fn listen(&self) -> SocketAddr {
-        self.server.listen()
+        self.listen
     }
 
     /// Where TLS clients connect, when configured.
     pub fn listen_tls(&self) -> Option<SocketAddr> {
-        self.server.listen_tls()
+        self.listen_tls
     }
 
     /// Has purges by method (`PURGE /path` on the node's listener) answered by `on_purge`. Until
@@ -106,9 +115,11 @@ impl Node {
             ("limits.hit_for_miss", old.limits.hit_for_miss != config.limits.hit_for_miss),
         ];
         let live = Live::new(config, &self.state.metrics, &self.state.slots)?;
-        self.server
-            .reload(live.config.limits, live.config.tls.as_ref())
-            .map_err(|error| StartError(error.to_string()))?;
+        if let Some(server) = &*self.server() {
+            server
+                .reload(live.config.limits, live.config.tls.as_ref())
+                .map_err(|error| StartError(error.to_string()))?;
+        }
         self.state.replace(live);
         Ok(fixed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect())
     }
@@ -143,6 +154,10 @@ impl Node {
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {
         let live = self.state.live.load();
+        let (open, refused) = match &*self.server() {
+            Some(server) => (server.connections() as u64, server.refused()),
+            None => (0, 0),
+        };
         let gauges = Gauges {
             node: &self.state.name,
             region: &live.config.node.region,
@@ -150,8 +165,8 @@ impl Node {
             uptime: self.started.elapsed(),
             fills_running: self.state.inflight.len() as u64,
             filling_bytes: self.state.filling.used(),
-            connections_open: self.server.connections() as u64,
-            connections_refused: self.server.refused(),
+            connections_open: open,
+            connections_refused: refused,
             store_bytes: self.state.store.bytes(),
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),
@@ -173,16 +188,23 @@ impl Node {
         self.log.reopen();
     }
 
-    /// Whether it accepts connections and is not draining.
+    /// Whether it accepts connections: not once it drains.
     pub fn ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
+        self.server().is_some()
     }
 
-    /// Stops accepting, lets requests under way finish for at most `node.drain`, then stops.
-    pub async fn drain(self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Stops accepting, lets requests under way finish for at most `node.drain`, then stops. Only
+    /// the first call drains.
+    pub async fn drain(&self) {
         let bound = self.state.live.load().config.node.drain;
-        self.server.drain(bound).await;
+        let server = self.server().take();
+        if let Some(server) = server {
+            server.drain(bound).await;
+        }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

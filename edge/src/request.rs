@@ -23,7 +23,7 @@ use crate::body::ResponseBody;
 use crate::forward;
 use crate::lookup::{Lookup, Query, lookup};
 use crate::metrics::WorkerMetrics;
-use crate::respond::{self, Failure, Values, Wish};
+use crate::respond::{self, Failure, Heads, Values, Wish};
 use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
@@ -50,6 +50,7 @@ pub(crate) struct Spine {
     state: Arc<NodeState>,
     worker: usize,
     values: Values,
+    heads: Heads,
     metrics: Arc<WorkerMetrics>,
     log: Arc<AccessLog>,
     purger: Arc<Purger>,
@@ -125,6 +126,7 @@ impl Spine {
     ) -> Self {
         Self {
             values: Values::new(Arc::clone(&state.name)),
+            heads: Heads::new(),
             metrics: Arc::clone(&state.metrics[worker]),
             state,
             worker,
@@ -237,7 +239,7 @@ impl Spine {
         let age = stored.freshness.age(now);
         outcome.ttl = Some(i64::from(stored.freshness.lifetime) - i64::from(age));
         stored.count_hit();
-        let mut response = respond::from_stored(stored, wish);
+        let mut response = respond::from_stored(stored, &self.heads, wish);
         response.headers_mut().insert(header::AGE, self.values.age(age));
         response
     }

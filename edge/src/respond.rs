@@ -1,8 +1,10 @@
 //! Responses to clients: heads from stored and from arriving responses, and the one place where
 //! errors become HTTP.
 
+mod heads;
 mod values;
 
+pub(crate) use heads::Heads;
 pub(crate) use values::Values;
 
 use crate::body::{FillBody, ResponseBody, Resume};
@@ -11,6 +13,7 @@ use crate::fill::{FillHead, Reader};
 use crate::parts::{self, Held};
 use crate::store::{Stored, StoredBody};
 use bytes::Bytes;
+use http::header::Entry;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -33,9 +36,12 @@ pub(crate) struct Wish<'a> {
 }
 
 /// An answer from a stored response: whole, 304, 206 or 416. Age is the caller's to add.
-pub(crate) fn from_stored(stored: &Arc<Stored>, wish: &Wish<'_>) -> Response<ResponseBody> {
-    let mut fields = HeaderMap::with_capacity(stored.fields.lines() + 4);
-    stored.fields.append_to(&mut fields);
+pub(crate) fn from_stored(
+    stored: &Arc<Stored>,
+    heads: &Heads,
+    wish: &Wish<'_>,
+) -> Response<ResponseBody> {
+    let fields = heads.fields(stored);
     if wish.conditional
         && validation::evaluate(wish.headers, stored.status, &fields) == Precondition::NotModified
     {
@@ -110,7 +116,16 @@ pub(crate) fn sign(
     if let Some(age) = age {
         headers.insert(header::AGE, age);
     }
-    headers.append(header::CACHE_STATUS, cache_status);
+    match headers.entry(header::CACHE_STATUS) {
+        // The place kept for it, or a list without members: the same to everyone.
+        Entry::Occupied(mut held) if held.get().is_empty() && held.iter().nth(1).is_none() => {
+            held.insert(cache_status);
+        }
+        Entry::Occupied(mut held) => held.append(cache_status),
+        Entry::Vacant(place) => {
+            place.insert(cache_status);
+        }
+    }
 }
 
 fn response(status: StatusCode, fields: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {

@@ -10,15 +10,11 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use weir_edge::config::Config;
 use weir_edge::node::Node;
-
-/// How long what still holds control may take to let go of it.
-const LAST_HOLDERS: Duration = Duration::from_secs(10);
 
 /// Run a node with control built in
 ///
@@ -105,33 +101,21 @@ async fn serve(config: Config, settings: Settings) -> Exit {
     }
     tracing::info!("stopping: requests under way may finish; a second signal stops at once");
     tokio::select! {
-        exit = drain(stop, admin, control) => exit,
+        exit = drain(stop, admin, &control) => exit,
         () = signals.stop() => complain("stopped at once", Exit::Failed),
     }
 }
 
-/// Ends control, whose calls are short, then the node, whose requests may take `node.drain`.
+/// Lets the node finish, while control goes on to tell that it is not ready; then ends control.
 async fn drain(
     stop: watch::Sender<bool>,
     admin: tokio::task::JoinHandle<()>,
-    mut control: Arc<Control>,
+    control: &Control,
 ) -> Exit {
+    control.node().drain().await;
     // Fails only when nobody listens any more, which is what is asked for.
     let _ = stop.send(true);
     let _ = admin.await;
-    // A reload or a purge by method may still hold control; neither waits now that it stops.
-    let end = Instant::now() + LAST_HOLDERS;
-    let control = loop {
-        match Arc::try_unwrap(control) {
-            Ok(control) => break control,
-            Err(_) if Instant::now() > end => {
-                return complain("stopped without draining: a call still ran", Exit::Failed);
-            }
-            Err(held) => control = held,
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
-    control.into_node().drain().await;
     Exit::Done
 }
 

@@ -71,8 +71,8 @@ impl Control {
     }
 
     /// The node, for its end.
-    pub(crate) fn into_node(self) -> Node {
-        self.node
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Reads the configuration anew and takes it into use, all or nothing. Returns the keys whose

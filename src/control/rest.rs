@@ -25,6 +25,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use weir_edge::config::Scope;
+use weir_edge::node::Node;
 
 /// Bytes of a body.
 pub(super) const LARGEST_BODY: usize = 1 << 20;
@@ -233,7 +234,7 @@ async fn metrics(State(control): State<Shared>, caller: Caller) -> Result<Respon
     ] {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
     }
-    let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let form = HeaderValue::from_static(Node::METRICS_TYPE);
     Ok(([(CONTENT_TYPE, form)], text).into_response())
 }
 

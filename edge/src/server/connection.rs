@@ -177,11 +177,6 @@ impl Connection {
         Upgrade::new(Rc::clone(self))
     }
 
-    /// Bytes received and sent so far, TLS not counted.
-    pub(crate) fn bytes(&self) -> (u64, u64) {
-        self.wire.borrow().bytes()
-    }
-
     /// A request goes to the handler.
     pub(super) fn begin(&self, http10: bool) {
         self.started.set(self.started.get() + 1);

@@ -70,7 +70,7 @@ pub(crate) fn intake<'a, B>(
     let secure = arrival.connection.is_some_and(Connection::tls);
     let host = host(request, arrival, secure)?;
     let uri = request.uri();
-    let mut path = uri.path();
+    let path = uri.path();
     let mut local = None;
     let mut max_forwards = None;
     let options = request.method() == Method::OPTIONS;
@@ -80,13 +80,9 @@ pub(crate) fn intake<'a, B>(
         if path == "*" || max_forwards == Some(0) {
             local = Some(LocalAnswer::Options);
         }
-        // Absolute form without a path is the asterisk on its way (RFC 9112 §3.2.4).
-        if request.version() < Version::HTTP_2 && uri.authority().is_some() && is_bare(uri) {
-            path = "*";
-            local = Some(LocalAnswer::Options);
-        }
     }
-    if !path.starts_with('/') && !(options && path == "*") {
+    let asterisk = options && path == "*";
+    if !asterisk && !path.starts_with('/') {
         return Err(bad_target("The target is a path that begins with `/`, or a URL."));
     }
     check_loop(request.headers(), arrival.node)?;
@@ -222,11 +218,6 @@ fn check_scheme<B>(request: &Request<B>, secure: bool) -> Result<(), ClientError
         Some("http") => Err(bad_target("The scheme is http on a connection that is https.")),
         _ => Err(bad_target("The target's scheme must be http or https.")),
     }
-}
-
-/// `http://host` with nothing after it.
-fn is_bare(uri: &http::Uri) -> bool {
-    uri.path() == "/" && uri.query().is_none()
 }
 
 /// RFC 9110 §7.6.2

@@ -30,8 +30,7 @@ mod worker;
 mod tests;
 
 pub(crate) use connection::{Connection, Protocol};
-pub(crate) use intake::{Arrival, Intake, LocalAnswer, intake};
-pub(crate) use upgrade::{Upgrade, Upgraded};
+pub(crate) use intake::{Arrival, Intake, intake};
 pub(crate) use upload::Upload;
 
 use crate::config::{Limits, Tls};

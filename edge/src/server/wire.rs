@@ -41,14 +41,12 @@ enum Intake {
 }
 
 /// One direction of the socket, for the sweeper.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Direction {
     /// The last attempt found the client not ready.
     pub(super) blocked: bool,
     /// Worker time (ms) of the last progress.
     pub(super) progress: u64,
-    /// Bytes so far.
-    bytes: u64,
 }
 
 /// Bytes and state of one connection; see the module.
@@ -73,7 +71,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(transport: Transport, guard: Guard, now: u64) -> Self {
-        let direction = Direction { progress: now, ..Direction::default() };
+        let direction = Direction { blocked: false, progress: now };
         Self {
             transport,
             guard,
@@ -119,7 +117,6 @@ impl Wire {
             };
             self.head_since.get_or_insert(now);
             self.incoming.progress = now;
-            self.incoming.bytes += read as u64;
             self.held.keep(&scratch[..read]);
         }
     }
@@ -129,10 +126,6 @@ impl Wire {
             Some((at, error)) if *at == ordinal => Some(error.clone()),
             _ => None,
         }
-    }
-
-    pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.incoming.bytes, self.outgoing.bytes)
     }
 
     /// The answer to an upgrade, if one was asked for, is known, and it is no. Says whether bytes
@@ -201,7 +194,6 @@ impl Wire {
             self.overdue = false;
             self.incoming.blocked = false;
             self.incoming.progress = now;
-            self.incoming.bytes += read as u64;
             if read == 0 {
                 self.ended = true;
                 return Poll::Ready(Ok(()));
@@ -297,7 +289,6 @@ impl Wire {
         match self.transport.try_write(&head) {
             Ok(0) | Err(_) => false,
             Ok(written) => {
-                self.outgoing.bytes += written as u64;
                 self.unsent.extend_from_slice(&head[written..]);
                 true
             }
@@ -326,9 +317,6 @@ impl Wire {
             Poll::Pending => Poll::Pending,
         };
         self.note_write(&result, now);
-        if let Poll::Ready(Ok(written)) = &result {
-            self.outgoing.bytes += *written as u64;
-        }
         result
     }
 
@@ -369,7 +357,7 @@ impl Wire {
         if !self.lingering {
             // The sweeper ends this after `slow_client`, also for a client that goes on sending.
             self.lingering = true;
-            self.outgoing = Direction { blocked: true, progress: now, ..self.outgoing };
+            self.outgoing = Direction { blocked: true, progress: now };
         }
         while !self.ended && self.lingered < LINGER_BYTES {
             let read = std::task::ready!(self.transport.poll_read(cx, scratch))?;

@@ -1,7 +1,8 @@
 //! The intake alone: what requests mean, whatever their spelling.
 #![allow(clippy::unwrap_used)]
 
-use super::super::{Arrival, LocalAnswer, intake};
+use super::super::intake::LocalAnswer;
+use super::super::{Arrival, intake};
 use http::{Method, Request, Version};
 
 const ARRIVAL: Arrival<'_> = Arrival { connection: None, node: "edge-1", body_bytes: 100 };
@@ -108,11 +109,10 @@ fn methods() {
     assert_eq!(word(&ask("TRACE", "/")), (405, "trace"));
     assert_eq!(word(&ask(&"A".repeat(65), "/")), (501, "method-too-long"));
     assert_eq!(intake(&ask("M-SEARCH", "/"), &ARRIVAL).unwrap().local, None);
-    for target in ["*", "http://a"] {
-        let request = ask("OPTIONS", target);
-        let understood = intake(&request, &ARRIVAL).unwrap();
-        assert_eq!((understood.path, understood.local), ("*", Some(LocalAnswer::Options)));
-    }
+    let request = ask("OPTIONS", "*");
+    let understood = intake(&request, &ARRIVAL).unwrap();
+    assert_eq!((understood.path, understood.local), ("*", Some(LocalAnswer::Options)));
+    assert_eq!(intake(&ask("OPTIONS", "/a"), &ARRIVAL).unwrap().local, None);
 }
 
 #[test]
