@@ -72,6 +72,8 @@ impl Why {
     fn lasts(&self) -> bool {
         match self {
             Self::Rule(Reason::Authorization | Reason::CookieWithoutFreshness) => false,
+            // An origin's bad moment; what it will say next is open, and one request may ask.
+            Self::Rule(Reason::Status(status)) if status.is_server_error() => false,
             Self::Rule(_) | Self::TooLarge(_) => true,
             Self::FieldTooLong | Self::NoRoom | Self::Failed(_) | Self::Overtaken => false,
         }

@@ -10,10 +10,13 @@ use weir_rules::vary;
 /// Power of two, so that the digest's low bits choose a shard.
 const SHARDS: usize = 64;
 
+/// Fills by resource.
+type Shard = HashMap<Digest, Vec<Arc<Fill>>>;
+
 /// All running fills that others may join.
 #[derive(Debug)]
 pub(crate) struct Inflight {
-    shards: Box<[Mutex<HashMap<Digest, Vec<Arc<Fill>>>>]>,
+    shards: Box<[Mutex<Shard>]>,
 }
 
 impl Inflight {
@@ -81,7 +84,7 @@ impl Inflight {
         self.shards.iter().map(|shard| lock(shard).values().map(Vec::len).sum::<usize>()).sum()
     }
 
-    fn shard(&self, digest: Digest) -> MutexGuard<'_, HashMap<Digest, Vec<Arc<Fill>>>> {
+    fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         // Truncation is meant: the digest is uniform.
         lock(&self.shards[digest as usize % SHARDS])
     }

@@ -63,7 +63,8 @@ pub(super) async fn fetch(
             }
         };
         let answer = until_answered(&visit, &mut reader).await;
-        if joined && !is_for_us(spine, &visit, &reader, &answer) {
+        let covered = covers_error(&found, &answer);
+        if joined && !covered && !is_for_us(spine, &visit, &reader, &answer) {
             joins += 1;
             // Not to be shared, or too often for others: no more waiting in line.
             alone = joins >= JOINS
@@ -234,6 +235,12 @@ async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, Up
             Progress::Answer(answer) => return answer,
         }
     }
+}
+
+/// Whether the answer is an error that the stale response at hand may stand in for.
+fn covers_error(found: &Lookup, answer: &Result<Answer, UpstreamError>) -> bool {
+    matches!(found, Lookup::Stale { stale: Stale { on_error: true, .. }, .. })
+        && matches!(answer, Ok(Answer::Response(head)) if is_origin_error(head.status))
 }
 
 /// Whether what a joined fill brought is also for this request: to be shared, selected by its

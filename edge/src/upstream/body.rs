@@ -107,7 +107,7 @@ impl Body for UpstreamBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Client(body) => body.hint.clone(),
+            Self::Client(body) => body.hint,
         }
     }
 }

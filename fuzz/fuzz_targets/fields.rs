@@ -1,0 +1,30 @@
+//! The fields that caching reads, each line of the input being `name: value`: nothing panics.
+#![no_main]
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use weir_rules::cache_control::{RequestDirectives, ResponseDirectives};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let mut headers = HeaderMap::new();
+    for line in input.split(|&byte| byte == b'\n') {
+        let mut parts = line.splitn(2, |&byte| byte == b':');
+        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let _ = ResponseDirectives::from_headers(&headers);
+    let _ = RequestDirectives::from_headers(&headers);
+    let _ = weir_rules::targeted::governing(&headers);
+    let _ = weir_rules::vary::Vary::from_headers(&headers);
+    let _ = weir_rules::fields::tags(&headers);
+    let _ = weir_rules::range::content_range(&headers);
+    let requested = weir_rules::range::requested(&headers);
+    for length in [0, 1, 1000, u64::MAX] {
+        let _ = weir_rules::range::resolve(&requested, length);
+    }
+    let _ = weir_rules::validation::evaluate(&headers, StatusCode::OK, &headers);
+    let _ = weir_rules::validation::strong_validator(&headers);
+    weir_rules::fields::remove_hop_by_hop(&mut headers);
+});
