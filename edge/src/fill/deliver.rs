@@ -67,9 +67,7 @@ impl FillTask {
             self.store(&head, at);
         }
         self.fill.finish(trailers);
-        if self.listed {
-            self.state.inflight.leave(self.digest, &self.fill);
-        }
+        self.state.inflight.leave(self.digest, &self.fill);
         // The connection can be used again only once the end of the message has been read.
         while let Some(Ok(_)) = body.next().await {}
     }
@@ -233,9 +231,7 @@ impl FillTask {
         };
         self.fill.begin(answer, &[], true);
         self.fill.finish(None);
-        if self.listed {
-            self.state.inflight.leave(self.digest, &self.fill);
-        }
+        self.state.inflight.leave(self.digest, &self.fill);
     }
 }
 

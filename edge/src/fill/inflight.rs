@@ -1,4 +1,5 @@
-//! The running fills, by resource: where a request finds one to wait for.
+//! The running fills, by resource: where a request finds one to wait for, and a local
+//! invalidation what it must mark.
 
 use super::shared::{Answer, Fill};
 use crate::store::Digest;
@@ -13,7 +14,7 @@ const SHARDS: usize = 64;
 /// Fills by resource.
 type Shard = HashMap<Digest, Vec<Arc<Fill>>>;
 
-/// All running fills that others may join.
+/// All running fills.
 #[derive(Debug)]
 pub(crate) struct Inflight {
     shards: Box<[Mutex<Shard>]>,
@@ -54,6 +55,11 @@ impl Inflight {
         };
         fills.push(Arc::clone(&fill));
         Place::Started(fill)
+    }
+
+    /// Lists a fill that nobody may join, so that a local invalidation reaches it too.
+    pub(crate) fn start_alone(&self, digest: Digest, fill: &Arc<Fill>) {
+        self.shard(digest).entry(digest).or_default().push(Arc::clone(fill));
     }
 
     /// Takes an ended fill off the list.
@@ -108,7 +114,10 @@ pub(crate) enum Place {
 /// Whether a fill's answer may turn out to be for this request. Before its head is known that is
 /// a hope, which the request checks again when the head is there.
 fn may_serve(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
-    if fill.is_revoked() || (fill.purpose.range.is_some() && fill.purpose.range.as_ref() != range) {
+    if fill.purpose.alone
+        || fill.is_revoked()
+        || (fill.purpose.range.is_some() && fill.purpose.range.as_ref() != range)
+    {
         return false;
     }
     match fill.answer() {

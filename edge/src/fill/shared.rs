@@ -30,6 +30,8 @@ pub(crate) struct Purpose {
     pub(crate) range: Option<HeaderValue>,
     /// The selecting values it is fetched for, where Vary is known from a stored response.
     pub(crate) expects: Option<Selecting>,
+    /// For one request only: nobody joins.
+    pub(crate) alone: bool,
 }
 
 /// A running fill.

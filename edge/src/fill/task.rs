@@ -46,8 +46,6 @@ pub(crate) struct FillTask {
     pub(crate) fill: Arc<Fill>,
     /// A stored response to validate or to complete.
     pub(crate) base: Option<Arc<Stored>>,
-    /// Whether the fill is on the list of running ones.
-    pub(crate) listed: bool,
     /// Its filled_at_seq, held so that the index forgets no purge that it must still be checked
     /// against.
     pub(crate) _stamp: Stamp,
@@ -212,9 +210,7 @@ impl FillTask {
     pub(super) fn failed(self, error: UpstreamError, status: Option<StatusCode>) {
         self.note(Why::Failed(error.clone()), status);
         // Off the list first: whoever comes next tries again at once.
-        if self.listed {
-            self.state.inflight.leave(self.digest, &self.fill);
-        }
+        self.state.inflight.leave(self.digest, &self.fill);
         self.fill.fail(error);
     }
 
@@ -227,9 +223,7 @@ impl FillTask {
 /// Should the task vanish (a panic, a stopping runtime), nobody may wait for it in vain.
 impl Drop for FillTask {
     fn drop(&mut self) {
-        if self.listed {
-            self.state.inflight.leave(self.digest, &self.fill);
-        }
+        self.state.inflight.leave(self.digest, &self.fill);
         self.fill.fail(UpstreamError::BadBody("the fetch was given up".into()));
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Gauges<'a> {
     pub(crate) connections_open: u64,
     /// Client connections refused because of `limits.connections`, since the start.
     pub(crate) connections_refused: u64,
-    /// Fills that others may join, running now.
+    /// Fills running now.
     pub(crate) fills_running: u64,
     /// Bytes of bodies on their way into the store.
     pub(crate) filling_bytes: u64,
@@ -155,7 +155,7 @@ fn events(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
 }
 
 fn fills(text: &mut Text, gauges: &Gauges<'_>) {
-    text.metric("weir_fills_running", "gauge", "Fills running now that other requests may join.");
+    text.metric("weir_fills_running", "gauge", "Fills running now.");
     text.sample("weir_fills_running", &[], gauges.fills_running);
     let help = "Bytes of bodies that are on their way into the store.";
     text.metric("weir_filling_bytes", "gauge", help);

@@ -110,12 +110,12 @@ fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
     let state = &spine.state;
     let base = Some(Arc::clone(stored));
     let stamp = state.purges.stamp();
-    let start = || Some(new_fill(visit, &stamp, None, base_selecting(stored)));
+    let start = || Some(new_fill(visit, &stamp, None, base_selecting(stored), false));
     let running = |_: &Fill| true;
     if let Place::Started(fill) =
         state.inflight.join_or_start(visit.digest, &visit.headers, None, running, start)
     {
-        tokio::spawn(task(spine, visit, fill, base, true, stamp).run());
+        tokio::spawn(task(spine, visit, fill, base, stamp).run());
     }
 }
 
@@ -142,9 +142,10 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     // Taken before anything is asked of the upstream (invariant I2).
     let stamp = state.purges.stamp();
     if alone {
-        let fill = new_fill(visit, &stamp, range, expects);
+        let fill = new_fill(visit, &stamp, range, expects, true);
         let reader = fill.join()?;
-        tokio::spawn(task(spine, visit, fill, base, false, stamp).run());
+        state.inflight.start_alone(visit.digest, &fill);
+        tokio::spawn(task(spine, visit, fill, base, stamp).run());
         return Some((reader, false));
     }
     let acceptable = |fill: &Fill| {
@@ -152,7 +153,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     };
     let start = || {
         let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
-        unchanged.then(|| new_fill(visit, &stamp, range, expects.clone()))
+        unchanged.then(|| new_fill(visit, &stamp, range, expects.clone(), false))
     };
     let digest = visit.digest;
     match state.inflight.join_or_start(digest, &visit.headers, range, acceptable, start) {
@@ -160,7 +161,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         Place::Stored => None,
         Place::Started(fill) => {
             let reader = fill.join()?;
-            tokio::spawn(task(spine, visit, fill, base, true, stamp).run());
+            tokio::spawn(task(spine, visit, fill, base, stamp).run());
             Some((reader, false))
         }
     }
@@ -187,8 +188,9 @@ fn new_fill(
     stamp: &Stamp,
     range: Option<&HeaderValue>,
     expects: Option<Selecting>,
+    alone: bool,
 ) -> Arc<Fill> {
-    let purpose = Purpose { filled_at: stamp.seq(), range: range.cloned(), expects };
+    let purpose = Purpose { filled_at: stamp.seq(), range: range.cloned(), expects, alone };
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 
@@ -197,7 +199,6 @@ fn task(
     visit: &Visit,
     fill: Arc<Fill>,
     base: Option<Arc<Stored>>,
-    listed: bool,
     stamp: Stamp,
 ) -> FillTask {
     spine.metrics.count(Event::Fill);
@@ -216,7 +217,6 @@ fn task(
         client: visit.headers.clone(),
         fill,
         base,
-        listed,
         _stamp: stamp,
     }
 }

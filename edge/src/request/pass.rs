@@ -67,6 +67,7 @@ pub(super) async fn pass(
     {
         outcome.stored = true;
         let (fill, terms) = stored;
+        spine.state.inflight.start_alone(visit.digest, &fill);
         let task = task(spine, visit, Arc::clone(&fill), stamp);
         let filled = Arc::new(task.head(status, head, Ok(terms)));
         let Some(reader) = fill.join() else { return Err(Failure::Internal("post-fill")) };
@@ -293,7 +294,7 @@ fn store_post(
     let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) else {
         return None;
     };
-    let purpose = Purpose { filled_at, range: None, expects: None };
+    let purpose = Purpose { filled_at, range: None, expects: None, alone: true };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     Some((fill, terms))
 }
@@ -314,7 +315,6 @@ fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, stamp: Stamp) -> FillTask
         client: visit.headers.clone(),
         fill,
         base: None,
-        listed: false,
         _stamp: stamp,
     }
 }
