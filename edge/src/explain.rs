@@ -1,7 +1,10 @@
 //! What the node knows of a URL, for `weir explain`: reads, changes nothing, fetches nothing.
 
+mod shape;
+
+pub use shape::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
+
 use crate::lookup::{Lookup, Query, lookup};
-use crate::node::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
 use crate::state::{NodeState, Site};
 use crate::store::{KeyText, Stored, select};
 use http::{HeaderMap, header};

@@ -3,9 +3,9 @@
 
 use crate::config::{Config, Limits, Site as SiteConfig};
 use crate::decisions::Decisions;
+use crate::error::StartError;
 use crate::fill::Inflight;
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
-use crate::node::StartError;
 use crate::purge::Purges;
 use crate::store::{Digest, Store};
 use crate::upstream::Upstream;

@@ -5,7 +5,7 @@ use super::task::{FillTask, Plan};
 use crate::forward;
 use crate::state::NodeState;
 use crate::store::Selecting;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use weir_rules::fields;
 use weir_rules::range;
 use weir_rules::storability::{Exchange, Reason, Storability, Terms, storability};
@@ -20,12 +20,31 @@ pub(crate) struct CleanHead {
     pub(crate) fields: HeaderMap,
     /// Its Age field, if it sent one.
     pub(crate) age: Option<HeaderValue>,
+    /// Its Surrogate-Control lines: they govern storing here, and go no further.
+    pub(crate) surrogate_control: Vec<HeaderValue>,
     /// Cache tags.
     pub(crate) tags: Box<[Box<str>]>,
     /// The body's length by framing.
     pub(crate) length: Option<u64>,
     /// Content-Length as it was sent: with HEAD and 304 it speaks of a body that does not follow.
     pub(crate) announced: Option<HeaderValue>,
+}
+
+static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+
+impl CleanHead {
+    /// `fields`, which are these or come of them, with what else the rules of storing must see:
+    /// Age and Surrogate-Control as the upstream sent them.
+    pub(crate) fn judged(&self, fields: &HeaderMap) -> HeaderMap {
+        let mut fields = fields.clone();
+        if let Some(age) = &self.age {
+            fields.insert(header::AGE, age.clone());
+        }
+        for line in &self.surrogate_control {
+            fields.append(&SURROGATE_CONTROL, line.clone());
+        }
+        fields
+    }
 }
 
 /// Makes an upstream's response head ready for clients and store. `length` is the body's by its
@@ -58,6 +77,7 @@ pub(crate) fn clean_head(
     }
     let age = headers.remove(header::AGE);
     let tags = fields::tags(&headers).into_iter().map(String::into_boxed_str).collect();
+    let surrogate_control = headers.get_all(&SURROGATE_CONTROL).iter().cloned().collect();
     fields::remove_at_last_hop(&mut headers);
     // RFC 9110 §6.6.1: a recipient with a clock dates what came undated.
     let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
@@ -67,7 +87,7 @@ pub(crate) fn clean_head(
         headers.insert(header::DATE, date);
     }
     headers.append(header::VIA, state.via.clone());
-    CleanHead { fields: headers, age, tags, length, announced }
+    CleanHead { fields: headers, age, surrogate_control, tags, length, announced }
 }
 
 /// The strong validator of a response as If-Range takes it.
@@ -146,10 +166,7 @@ impl FillTask {
         {
             return Err(Reason::Status(status));
         }
-        let mut aged = cleaned.fields.clone();
-        if let Some(age) = &cleaned.age {
-            aged.insert(header::AGE, age.clone());
-        }
+        let judged = cleaned.judged(&cleaned.fields);
         let exchange = Exchange {
             method: &self.method,
             scheme: self.scheme,
@@ -158,7 +175,7 @@ impl FillTask {
             query: self.target.query(),
             request: &self.client,
             status,
-            response: &aged,
+            response: &judged,
             request_time,
             response_time,
         };

@@ -241,8 +241,9 @@ fn update_by_head(
         HeadEffect::Invalidate => state.store.remove(visit.digest, stored),
         HeadEffect::Freshen => {
             let fields = validation::freshened(&fields, &head.fields);
+            let judged = head.judged(&fields);
             let exchange =
-                exchange(visit, &Method::GET, stored.status, &fields, request_time, response_time);
+                exchange(visit, &Method::GET, stored.status, &judged, request_time, response_time);
             if let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) {
                 // HEAD never raises the stamp (invariant I2).
                 if let Some(freshened) = stored.with_fields(&fields, &terms) {
@@ -289,8 +290,8 @@ fn store_post(
     if !head.fields.contains_key(header::CONTENT_LOCATION) {
         return None;
     }
-    let exchange =
-        exchange(visit, &Method::POST, status, &head.fields, request_time, response_time);
+    let judged = head.judged(&head.fields);
+    let exchange = exchange(visit, &Method::POST, status, &judged, request_time, response_time);
     let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) else {
         return None;
     };

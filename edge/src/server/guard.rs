@@ -6,10 +6,10 @@
 //! bytes does not depend on how it was split into reads. Judging goes line by line: a line is
 //! judged when it is complete, or when it is certain to be too long.
 
-use super::head::{Framing, Head, field_line, is_value_byte};
+use super::head::{Framing, Head, field_line};
+use super::line::{Line, line};
 use crate::error::ClientError;
 use http::StatusCode;
-use memchr::memchr2;
 
 /// Bytes a request line has besides its target: the longest method judged, two spaces, version.
 const LINE_OVERHEAD: usize = super::head::METHOD_BYTES + " HTTP/1.1 \r\n".len();
@@ -195,30 +195,23 @@ impl Guard {
             {
                 return Step::Refused(error);
             }
-            let end = match line_end(rest, self.searched) {
-                Ok(end) => end,
-                Err(searched) => {
+            let line = match line(rest, self.searched) {
+                Line::Whole(at) if !self.too_long(judged, at + 1) => &rest[..at],
+                Line::Bad { after, error } if !self.too_long(judged, after) => {
+                    return Step::Refused(error);
+                }
+                // INVARIANT: says of a part what would be said of the complete line.
+                Line::Open { searched } if !self.too_long(judged, rest.len()) => {
                     self.judged = judged;
                     self.searched = searched;
-                    // INVARIANT: says of a part what would be said of the complete line.
-                    return if self.too_long(judged, rest.len()) {
-                        Step::Refused(self.too_long_error())
-                    } else {
-                        Step::Wait
-                    };
+                    return Step::Wait;
                 }
+                _ => return Step::Refused(self.too_long_error()),
             };
             self.searched = 0;
-            if self.too_long(judged, end.certain_after) {
-                return Step::Refused(self.too_long_error());
-            }
-            if !end.crlf {
-                return Step::Refused(bad("bare-cr-lf", "CR and LF come together, at line ends."));
-            }
-            let line = &rest[..end.at];
-            judged += end.at + 2;
+            judged += line.len() + 2;
             if line.is_empty() && self.head.begun() {
-                return match self.head.finish(&input[..judged], &self.bounds) {
+                return match self.head.finish(&self.bounds) {
                     Ok(framing) => {
                         self.end_of_head(framing);
                         Step::Cleared(judged)
@@ -284,9 +277,8 @@ impl Guard {
         };
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let extension = &line[digits..];
-        let sound = (1..=16).contains(&digits)
-            && extension.first().is_none_or(|&first| first == b';')
-            && extension.iter().all(|&byte| is_value_byte(byte));
+        let sound =
+            (1..=16).contains(&digits) && extension.first().is_none_or(|&first| first == b';');
         if !sound {
             return Step::Refused(bad(
                 "bad-chunk",
@@ -343,9 +335,6 @@ impl Guard {
                 "bad-trailer",
                 "Framing and routing fields are not allowed in trailers.",
             )),
-            Ok((_, value)) if !value.iter().all(|&byte| is_value_byte(byte)) => {
-                Step::Refused(super::head::control_byte())
-            }
             Ok(_) => Step::Cleared(line.len() + 2),
             Err(error) => Step::Refused(error),
         }
@@ -355,37 +344,11 @@ impl Guard {
 /// The line at the beginning of `input`, once it is complete; `Err(None)` when it does not end
 /// within `most` bytes.
 fn body_line(input: &[u8], most: usize) -> Result<Option<&[u8]>, Option<ClientError>> {
-    match line_end(input, 0) {
-        Ok(end) if end.certain_after >= most => Err(None),
-        Ok(end) if end.crlf => Ok(Some(&input[..end.at])),
-        Ok(_) => Err(Some(bad("bare-cr-lf", "CR and LF come together, at line ends."))),
-        Err(_) if input.len() >= most => Err(None),
-        Err(_) => Ok(None),
-    }
-}
-
-/// Where a line ends.
-struct LineEnd {
-    /// The index of its CR, or of whatever ends it wrongly.
-    at: usize,
-    /// How many bytes of it can be there without its end being certain.
-    certain_after: usize,
-    /// Whether it ends with CRLF.
-    crlf: bool,
-}
-
-/// Finds the end of the first line of `bytes`, of which `searched` bytes hold none; else says how
-/// many bytes hold none now.
-#[inline]
-fn line_end(bytes: &[u8], searched: usize) -> Result<LineEnd, usize> {
-    let Some(at) = memchr2(b'\r', b'\n', &bytes[searched..]).map(|at| at + searched) else {
-        return Err(bytes.len());
-    };
-    match (bytes[at], bytes.get(at + 1)) {
-        (b'\r', Some(b'\n')) => Ok(LineEnd { at, certain_after: at + 1, crlf: true }),
-        (b'\r', None) => Err(at),
-        (b'\r', Some(_)) => Ok(LineEnd { at, certain_after: at + 1, crlf: false }),
-        _ => Ok(LineEnd { at, certain_after: at, crlf: false }),
+    match line(input, 0) {
+        Line::Whole(at) if at + 1 < most => Ok(Some(&input[..at])),
+        Line::Bad { after, error } if after < most => Err(Some(error)),
+        Line::Open { .. } if input.len() < most => Ok(None),
+        _ => Err(None),
     }
 }
 

@@ -4,7 +4,6 @@ use super::guard::{Bounds, bad};
 use super::host::{Authority, KnownHost};
 use crate::error::ClientError;
 use http::StatusCode;
-use memchr::memchr;
 
 /// Longest method that is looked at; no registered one has more than 17 bytes.
 pub(super) const METHOD_BYTES: usize = 64;
@@ -76,7 +75,7 @@ impl Head {
 
     // RFC 9112 §3
     fn request_line(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), ClientError> {
-        let method = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
+        let method = token_length(line);
         if line.get(method) != Some(&b' ') {
             return Err(bad("bad-method", "The method is a token, and one space follows it."));
         }
@@ -88,7 +87,7 @@ impl Head {
             ));
         }
         let rest = &line[method + 1..];
-        let Some(target) = memchr(b' ', rest) else {
+        let Some(target) = rest.iter().position(|&byte| byte == b' ') else {
             return Err(bad("bad-request-line", "A request line is: method target version."));
         };
         if target > bounds.target_bytes {
@@ -126,16 +125,19 @@ impl Head {
         }
         let (name, value) = field_line(line)?;
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(trim_whitespace(value)),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
+                let met = trim_whitespace(value).eq_ignore_ascii_case(b"100-continue");
+                self.expectation |= !met;
                 Ok(())
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade = true;
                 Ok(())
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                self.content_length(trim_whitespace(value))
+            }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
         }
@@ -186,7 +188,7 @@ impl Head {
             if self.chunked {
                 return Err(bad("bad-transfer-encoding", "chunked must come once, and last."));
             }
-            match coding.trim_ascii() {
+            match trim_whitespace(coding) {
                 b"" => {
                     return Err(bad("bad-transfer-encoding", "Transfer-Encoding names a coding."));
                 }
@@ -197,11 +199,8 @@ impl Head {
         Ok(())
     }
 
-    /// Judges the head as a whole, at its empty line; `bytes` are all of it.
-    pub(super) fn finish(&self, bytes: &[u8], bounds: &Bounds) -> Result<Framing, ClientError> {
-        if has_control_byte(bytes) {
-            return Err(control_byte());
-        }
+    /// Judges the head as a whole, at its empty line.
+    pub(super) fn finish(&self, bounds: &Bounds) -> Result<Framing, ClientError> {
         if !self.host && !self.http10 {
             return Err(bad("no-host", "HTTP/1.1 requests need a Host field."));
         }
@@ -241,39 +240,14 @@ impl Head {
     }
 }
 
-/// Splits a field line into its name and its value without surrounding whitespace
-/// (RFC 9112 §5). The value's bytes are for the caller to judge.
+/// Splits a field line into its name and its value, whitespace around it included
+/// (RFC 9112 §5); `line` holds no control bytes but tabs.
 pub(super) fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), ClientError> {
-    let name = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
+    let name = token_length(line);
     if name == 0 || line.get(name) != Some(&b':') {
         return Err(bad_field_line(line, name));
     }
-    Ok((&line[..name], trim_whitespace(&line[name + 1..])))
-}
-
-pub(super) fn control_byte() -> ClientError {
-    bad("control-byte", "Fields hold no control bytes but tabs.")
-}
-
-/// Whether there is a control byte that is no tab, CR or LF. Written without branches, in pieces
-/// of one size, so that it runs sixteen bytes at a time.
-fn has_control_byte(bytes: &[u8]) -> bool {
-    let mut found = [0u8; 16];
-    let mut note = |piece: &[u8; 16]| {
-        for (found, &byte) in found.iter_mut().zip(piece) {
-            let white = (byte == b'\t') | (byte == b'\r') | (byte == b'\n');
-            *found |= u8::from((byte < b' ') & !white) | u8::from(byte == 0x7f);
-        }
-    };
-    let (pieces, _) = bytes.as_chunks();
-    pieces.iter().for_each(&mut note);
-    // The last piece overlaps. INVARIANT: every head is longer than 16 bytes: its request line is
-    // `A / HTTP/1.1` at least, and two line ends follow.
-    match bytes.last_chunk() {
-        Some(last) => note(last),
-        None => return bytes.iter().any(|&byte| !is_value_byte(byte) && !b"\r\n".contains(&byte)),
-    }
-    found != [0; 16]
+    Ok((&line[..name], &line[name + 1..]))
 }
 
 #[cold]
@@ -350,9 +324,10 @@ fn trim_whitespace(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// How many bytes at the beginning are those of a token (RFC 9110 §5.6.2).
 #[inline]
-pub(super) fn is_value_byte(byte: u8) -> bool {
-    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
+fn token_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len())
 }
 
 #[inline]

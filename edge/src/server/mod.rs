@@ -16,6 +16,7 @@ mod head;
 mod held;
 mod host;
 mod intake;
+mod line;
 mod sent;
 mod serve;
 mod sweeper;

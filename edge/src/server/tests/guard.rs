@@ -53,7 +53,7 @@ const REFUSED: &[(&[u8], u16, &str)] = &[
     (b"GET / HTTP/0.9\r\n", 505, "bad-version"),
     (b"PRI * HTTP/2.0\r\n", 505, "bad-version"),
     (b"GET /#a HTTP/1.1\r\n", 400, "bad-target"),
-    (b"GET /\x01 HTTP/1.1\r\n", 400, "bad-target"),
+    (b"GET /\x01 HTTP/1.1\r\n", 400, "control-byte"),
     (b"GET /caf\xc3\xa9 HTTP/1.1\r\n", 400, "bad-target"),
     (b"GET /<a> HTTP/1.1\r\n", 400, "bad-target"),
     (b"GET a/b HTTP/1.1\r\n", 400, "bad-target"),
@@ -207,6 +207,17 @@ fn what_is_too_long_is_refused_before_it_ends() {
     assert_eq!(refused(&endless_trailers).map(|(status, _)| status), Some(431));
     let many_extensions = [CHUNKED, format!("0;{}\r\n", "a".repeat(200)).as_bytes()].concat();
     assert_eq!(refused(&many_extensions), None);
+}
+
+#[test]
+fn every_control_byte_is_found_wherever_it_is() {
+    for byte in (0..0x20).chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte)) {
+        for before in 0..20 {
+            let field = [&[b'a'; 20][..before], &[byte], b"bbb\xff"].concat();
+            let input = [b"GET / HTTP/1.1\r\nX:", &field[..], b"\r\nHost: a\r\n\r\n"].concat();
+            assert_eq!(refused(&input), Some((400, "control-byte")), "{}", input.escape_ascii());
+        }
+    }
 }
 
 #[test]
