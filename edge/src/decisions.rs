@@ -71,7 +71,9 @@ impl Why {
     /// wait for one another. What the client's own fields caused says nothing about others.
     fn lasts(&self) -> bool {
         match self {
-            Self::Rule(Reason::Authorization | Reason::CookieWithoutFreshness) => false,
+            Self::Rule(
+                Reason::Authorization | Reason::CookieWithoutFreshness | Reason::PartialContent(_),
+            ) => false,
             // An origin's bad moment; what it will say next is open, and one request may ask.
             Self::Rule(Reason::Status(status)) if status.is_server_error() => false,
             Self::Rule(_) | Self::TooLarge(_) => true,

@@ -9,7 +9,6 @@ use crate::state::{NodeState, Site};
 use crate::store::{KeyText, Stored, select};
 use http::{HeaderMap, header};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::{Subject, Validity};
 use weir_rules::key::{KeyParts, write_key};
@@ -22,12 +21,31 @@ pub(crate) fn explain(
     headers: &HeaderMap,
 ) -> Result<Explanation, String> {
     let live = state.live.load();
-    let asked = Asked::parse(url, live.sites.all())?;
+    let mut asked = Asked::parse(url, live.sites.all())?;
+    if asked.of_any_host
+        && let Some((scheme, host)) = stored_host(state, &asked)
+    {
+        (asked.scheme, asked.host) = (scheme, host);
+    }
     let Some(site) = live.sites.of(&asked.host) else {
         return Ok(unknown_host(state, &asked));
     };
     let key = asked.key(site, headers);
     Ok(explain_key(state, site, &key, headers))
+}
+
+/// Where a site takes every host, a path alone means the host under which it is stored: the one
+/// with the most answers, if several.
+fn stored_host(state: &NodeState, asked: &Asked) -> Option<(String, String)> {
+    let under = |stored: &Arc<Stored>| {
+        let text = KeyText::of(&stored.key);
+        (text.path == asked.path && text.query == asked.query.as_deref()).then(|| {
+            let scheme = if stored.key.starts_with(b"https:") { "https" } else { "http" };
+            (stored.served.times(), scheme.to_owned(), text.host.to_owned())
+        })
+    };
+    let found = state.store.iter().filter_map(|(_, resource)| under(resource.variants().first()?));
+    found.max().map(|(_, scheme, host)| (scheme, host))
 }
 
 /// Clients that wait on, or read from, the fills that run for a URL without selecting fields.
@@ -121,7 +139,9 @@ fn now_met(
                 _ if stored.freshness.validate_always => "stored under no-cache".to_owned(),
                 _ => format!("stale for {} s", -ttl(stored, now)),
             };
-            let then = match (stale.while_revalidating, stale.validates) {
+            let tagged = stored.fields.first(&header::ETAG).is_some();
+            let validates = tagged || stored.fields.first(&header::LAST_MODIFIED).is_some();
+            let then = match (stale.while_revalidating, stale.validates && validates) {
                 (true, _) => "a request is answered from it while it is refreshed",
                 (false, true) => "a request has it validated first",
                 (false, false) => "a request has it fetched anew",
@@ -165,7 +185,7 @@ fn variant(stored: &Stored, now: Time) -> ExplainedVariant {
         etag: text(&header::ETAG),
         last_modified: text(&header::LAST_MODIFIED),
         tags: stored.tags.iter().map(ToString::to_string).collect(),
-        hits: stored.hits.load(Ordering::Relaxed).into(),
+        hits: stored.served.times().into(),
         filled_at_seq: stored.filled_at,
     }
 }
@@ -201,6 +221,8 @@ struct Asked {
     host: String,
     path: String,
     query: Option<String>,
+    /// A path alone, at a site that takes every host.
+    of_any_host: bool,
 }
 
 impl Asked {
@@ -220,10 +242,9 @@ impl Asked {
     fn parse(url: &str, sites: &[Arc<Site>]) -> Result<Self, String> {
         let accepted = "accepted: an absolute http or https URL, or a path that begins with /";
         let first = sites.first().and_then(|site| site.config.hosts.first());
-        let base = match first {
-            Some(host) if !host.starts_with('*') => format!("http://{host}"),
-            _ => "http://localhost".to_owned(),
-        };
+        let named = first.filter(|host| !host.starts_with('*'));
+        let base = named.map_or("http://localhost".to_owned(), |host| format!("http://{host}"));
+        let of_any_host = named.is_none() && url.starts_with('/');
         let whole = if url.starts_with('/') { format!("{base}{url}") } else { url.to_owned() };
         let uri: http::Uri =
             whole.parse().map_err(|error| format!("{url:?}: {error}; {accepted}"))?;
@@ -238,6 +259,7 @@ impl Asked {
             _ => host,
         };
         let path = uri.path().to_owned();
-        Ok(Self { scheme, host, path, query: uri.query().map(str::to_owned) })
+        let query = uri.query().map(str::to_owned);
+        Ok(Self { scheme, host, path, query, of_any_host })
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
         header::RANGE,
         header::CACHE_CONTROL,
         header::PRAGMA,
+        header::MAX_FORWARDS,
     ] {
         headers.remove(name);
     }

@@ -92,8 +92,9 @@ fn upstream_error_index(error: &UpstreamError) -> usize {
 }
 
 /// How requests are told apart: `hit`, `hit-stale` (served from store past its freshness),
+/// `stale-on-error` (likewise, because the origin failed),
 /// otherwise the word of [`Handling`].
-const RESULTS: [&str; 12] = [
+const RESULTS: [&str; 13] = [
     "hit",
     "hit-stale",
     "bypass",
@@ -106,6 +107,7 @@ const RESULTS: [&str; 12] = [
     "partial",
     "refused",
     "undecided",
+    "stale-on-error",
 ];
 
 fn result_index(outcome: &Outcome) -> usize {
@@ -118,6 +120,8 @@ fn result_index(outcome: &Outcome) -> usize {
         Handling::VaryMiss => 5,
         Handling::Miss => 6,
         Handling::Request => 7,
+        // A stale response that stands in for an origin in trouble says which.
+        Handling::Stale if outcome.detail.is_some() && outcome.ttl.is_some_and(|ttl| ttl < 0) => 12,
         Handling::Stale => 8,
         Handling::Partial => 9,
         Handling::Refused => 10,

@@ -105,14 +105,20 @@ impl Purges {
         Stamp { seq, stamps: Arc::clone(&self.stamps) }
     }
 
-    /// Everything stored was judged at `checked` or later: a crowded index forgets the purges
-    /// below it that no running fetch must still be checked against.
-    pub(crate) fn checked(&self, checked: Seq) {
+    /// The seq below which a walk over the store that begins now will have judged everything: the
+    /// applied one or, where that is lower, the oldest stamp of what is being fetched, which may
+    /// be stored behind the walk's back.
+    pub(crate) fn mark(&self) -> Seq {
         let stamps = self.stamps.lock();
-        let oldest = stamps.first_key_value().map_or(checked, |(seq, _)| checked.min(*seq));
+        let applied = self.applied();
+        stamps.first_key_value().map_or(applied, |(seq, _)| applied.min(*seq))
+    }
+
+    /// Everything stored was judged against the purges below `mark`: a crowded index forgets them.
+    pub(crate) fn checked(&self, mark: Seq) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         if index.len() > CROWDED {
-            index.forget_below(oldest);
+            index.forget_below(mark);
         }
     }
 

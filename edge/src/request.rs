@@ -33,7 +33,6 @@ use record::Known;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use visit::{Facts, Scheme, Visit};
 use weir_rules::cache_control::RequestDirectives;
@@ -238,7 +237,7 @@ impl Spine {
         }
         let age = stored.freshness.age(now);
         outcome.ttl = Some(i64::from(stored.freshness.lifetime) - i64::from(age));
-        stored.count_hit();
+        stored.served.count();
         let mut response = respond::from_stored(stored, &self.heads, wish);
         response.headers_mut().insert(header::AGE, self.values.age(age));
         response
@@ -275,8 +274,7 @@ impl Spine {
 /// Whether a popular response in the last tenth of its lifetime is to be refreshed by this
 /// request: once a stored response.
 fn is_due(stored: &Stored) -> bool {
-    stored.hits.load(Ordering::Relaxed) >= POPULAR
-        && !stored.refreshing.swap(true, Ordering::Relaxed)
+    stored.served.times() >= POPULAR && stored.served.begin_refresh()
 }
 
 /// Why a request is never answered from the store; [`Handling::Undecided`] where it may be.

@@ -7,7 +7,7 @@ use crate::error::StartError;
 use crate::fill::Inflight;
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::purge::Purges;
-use crate::store::{Digest, Store};
+use crate::store::{Digest, KeyText, Store, Stored};
 use crate::upstream::Upstream;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -66,13 +66,13 @@ pub(crate) struct Site {
     pub(crate) upstream: Upstream,
     /// Where it is counted.
     pub(crate) slot: SiteSlot,
-    /// Set once a reload changed how keys are made.
+    /// Set once a reload changed how keys are made, or which site has which hosts.
     replaced: AtomicBool,
 }
 
 impl Site {
-    /// Whether a reload changed how this site's keys are made: what is still being fetched under
-    /// the old keys must not be stored.
+    /// Whether a reload changed how this site's keys are made, or moved hosts: what is still being
+    /// fetched as before must not be stored.
     pub(crate) fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::Acquire)
     }
@@ -123,7 +123,8 @@ impl NodeState {
     }
 
     /// Takes a new configuration. A site whose key rules changed, or that is gone, loses what it
-    /// has stored: the same bytes of a key may name another resource now.
+    /// has stored, and a host that moved to another site what is stored for it: the same bytes of
+    /// a key may name another resource now.
     pub(crate) fn replace(&self, live: Live) {
         let old = self.live.swap(Arc::new(live));
         let live = self.live.load();
@@ -131,19 +132,24 @@ impl NodeState {
             let new = live.sites.all().iter().find(|new| new.id == site.id);
             new.is_none_or(|new| new.config.key != site.config.key)
         };
+        let moved = !old.sites.hosts().eq(live.sites.hosts());
         let dropped: Vec<&Arc<Site>> =
             old.sites.all().iter().filter(|site| changed(site)).collect();
-        for site in &dropped {
-            site.replaced.store(true, Ordering::Release);
-        }
-        if dropped.is_empty() {
+        if dropped.is_empty() && !moved {
             return;
         }
+        for site in old.sites.all().iter().filter(|site| moved || changed(site)) {
+            site.replaced.store(true, Ordering::Release);
+        }
+        self.inflight.revoke_all();
+        let stays = |stored: &Stored| {
+            let owner = live.sites.of(KeyText::of(&stored.key).host);
+            !dropped.iter().any(|site| site.id == stored.site)
+                && owner.is_some_and(|owner| owner.id == stored.site)
+        };
         for (digest, resource) in self.store.iter() {
-            let is_dropped = |id: &Arc<str>| dropped.iter().any(|site| site.id == *id);
-            if resource.variants().iter().any(|stored| is_dropped(&stored.site)) {
-                self.inflight.revoke(digest);
-                self.store.retain(digest, |stored| !is_dropped(&stored.site));
+            if !resource.variants().iter().all(|stored| stays(stored)) {
+                self.store.retain(digest, |stored| stays(stored));
             }
         }
     }
@@ -226,6 +232,11 @@ impl Sites {
                 found.map(|(_, site)| site)
             })
             .or(self.any.as_ref())
+    }
+
+    /// Which site has which hosts.
+    fn hosts(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.all.iter().map(|site| (&*site.id, &*site.config.hosts))
     }
 
     /// All of them, in the order of the configuration.

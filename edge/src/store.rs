@@ -7,11 +7,16 @@
 
 mod body;
 mod fields;
+mod served;
 mod stored;
+mod tags;
+mod weight;
 
 pub(crate) use body::{SLICE, Slice, StoredBody};
 pub(crate) use fields::PackedFields;
+pub(crate) use served::Served;
 pub(crate) use stored::{Answered, KeyText, Selecting, Stored};
+pub(crate) use tags::Tags;
 
 use crate::config::Memory;
 use http::HeaderMap;

@@ -103,9 +103,9 @@ fn run(shared: &Shared, node: &Weak<NodeState>) {
     while let Some(purges) = shared.next() {
         let Some(node) = node.upgrade() else { return };
         if !purges.is_empty() {
-            let checked = node.purges.applied();
+            let mark = node.purges.mark();
             shared.note(walk(&node, &purges));
-            node.purges.checked(checked);
+            node.purges.checked(mark);
         }
         node.store.tidy();
     }

@@ -115,11 +115,22 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     named
 }
 
-/// Removes [`POISONOUS`] fields.
+/// Removes [`POISONOUS`] fields, also where they are written with underscores: CGI and what came
+/// of it (WSGI, Rack, PHP) make one variable of `X-Forwarded-Host` and `X_Forwarded_Host`.
 pub fn remove_poisonous(request: &mut HeaderMap) {
     for name in POISONOUS {
         request.remove(*name);
     }
+    let disguised: Vec<HeaderName> =
+        request.keys().filter(|name| is_disguised(name)).cloned().collect();
+    for name in disguised {
+        request.remove(name);
+    }
+}
+
+fn is_disguised(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.contains('_') && POISONOUS.contains(&&*name.replace('_', "-"))
 }
 
 /// Cache tags of a response: `Surrogate-Key` (space separated), `Cache-Tag` (comma separated) and

@@ -70,7 +70,9 @@ fn told(body: &Value, paint: Paint) -> String {
         let status = decision["status"].as_u64().map_or(String::new(), |s| format!("{s}, "));
         let ago = &decision["seconds_ago"];
         let words = format!("{}: {}", text(&decision["word"]), text(&decision["sentence"]));
-        rows.push(("not stored", words));
+        // With a stored response at hand it tells of the fetch after it.
+        let stored = body["selected"].is_object();
+        rows.push((if stored { "last fetch" } else { "not stored" }, words));
         rows.push(("", paint.faint(&format!("{status}{ago} s ago"))));
     }
     rows.push(match &body["last_purge"] {

@@ -6,7 +6,7 @@ use super::task::{FillTask, Plan};
 use crate::decisions::Why;
 use crate::error::UpstreamError;
 use crate::state::NodeState;
-use crate::store::{Answered, PackedFields, Selecting, Slice, Stored, StoredBody};
+use crate::store::{Answered, PackedFields, Selecting, Served, Slice, Stored, StoredBody};
 use crate::upstream::{FetchedBody, Piece};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -157,21 +157,22 @@ impl FillTask {
             freshness: terms.freshness,
             lifetime_source: terms.lifetime_source,
             selecting: selecting.map(Box::new),
-            tags,
+            tags: tags.into(),
             filled_at,
             valid_at: AtomicU64::new(filled_at),
             soft_at: AtomicU64::new(0),
-            hits: 0.into(),
-            refreshing: false.into(),
+            served: Served::default(),
         });
-        let overtaken = self.fill.is_revoked()
-            || self.site.is_replaced()
-            || matches!(self.state.purges.validity(&stored), Validity::Hard(_));
-        if overtaken {
+        let revoked = || self.fill.is_revoked() || self.site.is_replaced();
+        let purged = || matches!(self.state.purges.validity(&stored), Validity::Hard(_));
+        if revoked() || purged() || !self.state.store.insert(self.digest, Arc::clone(&stored)) {
             self.note(Why::Overtaken, Some(status));
             return None;
         }
-        if !self.state.store.insert(self.digest, Arc::clone(&stored)) {
+        // Whoever revokes marks first and then empties the store: what came in between is seen
+        // here, if it was too late to be seen there.
+        if revoked() {
+            self.state.store.remove(self.digest, &stored);
             self.note(Why::Overtaken, Some(status));
             return None;
         }
@@ -195,7 +196,7 @@ impl FillTask {
         let filled_at = self.fill.purpose.filled_at;
         let judged = base
             .with_subject(|subject| self.state.purges.judge(&Subject { filled_at, ..*subject }));
-        let tags = if cleaned.tags.is_empty() { base.tags.clone() } else { cleaned.tags };
+        let tags = if cleaned.tags.is_empty() { Box::from(&base.tags) } else { cleaned.tags };
         let shared = match terms {
             Ok(terms) if !matches!(judged, Validity::Hard(_)) => {
                 let selecting = self.selecting(&terms.vary);

@@ -65,7 +65,7 @@ pub(crate) fn clean_head(
     for name in forward::INTERNAL {
         headers.remove(name);
     }
-    let announced = headers.get(header::CONTENT_LENGTH).cloned();
+    let announced = only_length(&headers);
     match length {
         // RFC 9110 §8.6: a 204 has no Content-Length.
         Some(length) if status != StatusCode::NO_CONTENT => {
@@ -88,6 +88,13 @@ pub(crate) fn clean_head(
     }
     headers.append(header::VIA, state.via.clone());
     CleanHead { fields: headers, age, surrogate_control, tags, length, announced }
+}
+
+/// Content-Length, unless it is given as several lengths: then nobody knows.
+fn only_length(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = lengths.next()?;
+    lengths.all(|length| length == first).then(|| first.clone())
 }
 
 /// The strong validator of a response as If-Range takes it.

@@ -1,9 +1,9 @@
 //! The running fills, by resource: where a request finds one to wait for, and a local
 //! invalidation what it must mark.
 
-use super::shared::{Answer, Fill};
+use super::shared::{Answer, Fill, Purpose};
 use crate::store::Digest;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_rules::vary;
@@ -80,6 +80,13 @@ impl Inflight {
         }
     }
 
+    /// The same for all that runs.
+    pub(crate) fn revoke_all(&self) {
+        for shard in &self.shards {
+            lock(shard).values().flatten().for_each(|fill| fill.revoke());
+        }
+    }
+
     /// The fills that run for a resource now.
     pub(crate) fn of(&self, digest: Digest) -> Vec<Arc<Fill>> {
         self.shard(digest).get(&digest).cloned().unwrap_or_default()
@@ -111,12 +118,19 @@ pub(crate) enum Place {
     Stored,
 }
 
+/// Whether a request for a range asks what a fill asks: under another If-Range the origin might
+/// answer with the whole where it answers the fill with a part (RFC 9110 §13.1.5).
+fn asks_for_the_same(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
+    let Purpose { range: asked, if_range, .. } = &fill.purpose;
+    asked.as_ref() == range && if_range.as_ref() == request.get(header::IF_RANGE)
+}
+
 /// Whether a fill's answer may turn out to be for this request. Before its head is known that is
 /// a hope, which the request checks again when the head is there.
 fn may_serve(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
     if fill.purpose.alone
         || fill.is_revoked()
-        || (fill.purpose.range.is_some() && fill.purpose.range.as_ref() != range)
+        || (fill.purpose.range.is_some() && !asks_for_the_same(fill, request, range))
     {
         return false;
     }

@@ -28,6 +28,8 @@ pub(crate) struct Purpose {
     pub(crate) filled_at: Seq,
     /// The Range that is being fetched; only equal requests may join.
     pub(crate) range: Option<HeaderValue>,
+    /// The If-Range under which it is fetched; likewise.
+    pub(crate) if_range: Option<HeaderValue>,
     /// The selecting values it is fetched for, where Vary is known from a stored response.
     pub(crate) expects: Option<Selecting>,
     /// For one request only: nobody joins.
@@ -171,7 +173,11 @@ impl Fill {
         if failed || !state.retain {
             return None;
         }
-        let reader = ReaderState { at: 0, waker: None };
+        let at = match &state.answer {
+            Some(Ok(Answer::Response(head))) => head.start,
+            _ => 0,
+        };
+        let reader = ReaderState { at, waker: None };
         let slot = match state.free.pop() {
             Some(free) => {
                 state.readers[free] = Some(reader);
@@ -259,8 +265,9 @@ impl Fill {
         state.trim(self.window);
     }
 
-    /// Waits until there is room in the window. `false` when nobody reads any more and nothing is
-    /// retained, so that going on would serve nobody.
+    /// Waits until the writer is less than a quarter of the window ahead of the fastest reader.
+    /// `false` when nobody reads any more and nothing is retained, so that going on would serve
+    /// nobody.
     pub(crate) async fn room(&self) -> bool {
         poll_fn(|context| {
             let mut state = self.lock();
@@ -270,7 +277,9 @@ impl Fill {
             let Some(fastest) = state.readers.iter().flatten().map(|reader| reader.at).max() else {
                 return Poll::Ready(false);
             };
-            if state.end.saturating_sub(fastest) < self.window {
+            // The rest of the window lies behind the fastest reader, for those a little slower: were
+            // it all ahead, whoever is a byte behind would fall out.
+            if state.end.saturating_sub(fastest) < self.window / 4 {
                 return Poll::Ready(true);
             }
             state.writer = Some(context.waker().clone());
@@ -482,3 +491,6 @@ impl Drop for Reader {
         state.wake_writer();
     }
 }
+
+#[cfg(test)]
+mod tests;

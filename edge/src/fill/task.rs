@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::fields;
+use weir_rules::invalidation::Validity;
 use weir_rules::range;
 use weir_rules::time::Time;
 use weir_rules::validation;
@@ -85,15 +86,37 @@ impl FillTask {
         if self.fill.purpose.range.is_some() {
             return Plan::Range;
         }
-        let Some(base) = &self.base else { return Plan::Plain };
+        let Some(base) = self.base.as_ref().filter(|base| self.may_ask_about(base)) else {
+            return Plan::Plain;
+        };
         if base.body.is_complete() {
-            return Plan::Validate(Arc::clone(base));
+            // Without a validator there is nothing to ask about (RFC 9111 §4.3.1).
+            return match validation::conditional_fields(&base.fields.to_map()).is_empty() {
+                true => Plan::Plain,
+                false => Plan::Validate(Arc::clone(base)),
+            };
         }
         let prefix = base.body.prefix();
         let gapless = prefix == base.body.held() && prefix > 0;
-        match gapless {
+        // A weak validator says that the rest cannot be joined to it (RFC 9111 §3.4). Where there
+        // is none the rest is asked for all the same: an origin without validators mostly answers
+        // with the whole, which is what is wanted.
+        let fields = base.fields.to_map();
+        let joins = strong(&fields).is_some() || validation::conditional_fields(&fields).is_empty();
+        match gapless && joins {
             true => Plan::Complete(Arc::clone(base), prefix),
             false => Plan::Plain,
+        }
+    }
+
+    /// Whether no purge has come between the lookup that found `base` and this fetch's stamp: such
+    /// a one would not be seen again, as what is validated takes the stamp. What was hard-purged is
+    /// no candidate for validation, after a soft purge only what has a strong validator is.
+    fn may_ask_about(&self, base: &Stored) -> bool {
+        match self.state.purges.validity(base) {
+            Validity::Valid => true,
+            Validity::Soft(_) => base.body.is_complete() && strong(&base.fields.to_map()).is_some(),
+            Validity::Hard(_) => false,
         }
     }
 
@@ -138,8 +161,8 @@ impl FillTask {
                 if let Some(range) = self.fill.purpose.range.clone() {
                     headers.insert(header::RANGE, range);
                 }
-                if let Some(condition) = self.client.get(header::IF_RANGE) {
-                    headers.insert(header::IF_RANGE, condition.clone());
+                if let Some(condition) = self.fill.purpose.if_range.clone() {
+                    headers.insert(header::IF_RANGE, condition);
                 }
             }
         }

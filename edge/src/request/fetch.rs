@@ -149,7 +149,13 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         return Some((reader, false));
     }
     let acceptable = |fill: &Fill| {
-        visit.is_valid(state, fill.purpose.filled_at, &[]) && arrives_soon(visit, fill, range)
+        // Its tags are known with its head: until then it may turn out not to be for this request.
+        let answer = fill.answer();
+        let tags = match &answer {
+            Some(Ok(Answer::Response(head))) => &*head.tags,
+            _ => &[],
+        };
+        visit.is_valid(state, fill.purpose.filled_at, tags) && arrives_soon(visit, fill, range)
     };
     let start = || {
         let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
@@ -190,7 +196,9 @@ fn new_fill(
     expects: Option<Selecting>,
     alone: bool,
 ) -> Arc<Fill> {
-    let purpose = Purpose { filled_at: stamp.seq(), range: range.cloned(), expects, alone };
+    let if_range = range.and_then(|_| visit.headers.get(header::IF_RANGE).cloned());
+    let range = range.cloned();
+    let purpose = Purpose { filled_at: stamp.seq(), range, if_range, expects, alone };
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::copy_bidirectional;
 use tokio::sync::mpsc;
-use weir_rules::invalidation::Seq;
+use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::key::{KeyParts, write_key};
 use weir_rules::outcome::Outcome;
 use weir_rules::reference;
@@ -232,6 +232,10 @@ fn update_by_head(
     let state = &spine.state;
     let Some(resource) = state.store.get(visit.digest, &visit.key) else { return };
     let Some(stored) = crate::store::select(&resource, &visit.headers) else { return };
+    // What was hard-purged may be on its way out: put back, it could outlive the purge.
+    if matches!(state.purges.validity(stored), Validity::Hard(_)) {
+        return;
+    }
     let fields = stored.fields.to_map();
     let mut update = head.fields.clone();
     restore_length(&mut update, head.announced.clone());
@@ -295,7 +299,7 @@ fn store_post(
     let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) else {
         return None;
     };
-    let purpose = Purpose { filled_at, range: None, expects: None, alone: true };
+    let purpose = Purpose { filled_at, alone: true, ..Purpose::default() };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     Some((fill, terms))
 }

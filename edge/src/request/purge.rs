@@ -59,6 +59,10 @@ impl Purger {
     }
 }
 
+/// Fields by which a browser says that a page asks. Its user's machine may well be one that may
+/// purge; the page is not.
+const OF_PAGES: [&str; 2] = ["origin", "sec-fetch-site"];
+
 /// Fields by which a proxy says that it asks for somebody else.
 const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
@@ -73,6 +77,9 @@ pub(super) fn ask(
     peer: SocketAddr,
     trusted: bool,
 ) -> Result<PurgeAsk, Failure> {
+    if OF_PAGES.iter().any(|name| headers.contains_key(*name)) {
+        return Err(Failure::PurgeRefused);
+    }
     let forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
     let sender = match (forwarded, trusted) {
         (false, _) => peer.ip(),

@@ -11,7 +11,6 @@
 use crate::store::Stored;
 use http::{HeaderMap, HeaderValue, header};
 use std::cell::RefCell;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 /// Heads kept. Power of two; responses whose addresses are congruent share a place.
@@ -40,7 +39,7 @@ impl Heads {
     /// The fields of a stored response, with a place for Age and, if it is the only one, for
     /// this node's Cache-Status: an empty value that stands for none (see [`super::sign`]).
     pub(super) fn fields(&self, stored: &Arc<Stored>) -> HeaderMap {
-        let popular = stored.hits.load(Ordering::Relaxed) > POPULAR;
+        let popular = stored.served.times() > POPULAR;
         if !popular || stored.fields.len() > MOST_BYTES {
             return made(stored);
         }
@@ -71,4 +70,68 @@ fn made(stored: &Stored) -> HeaderMap {
 fn place_of(stored: &Arc<Stored>) -> usize {
     let address = Arc::as_ptr(stored).addr() as u64;
     (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % PLACES
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{PackedFields, Served, StoredBody};
+    use http::StatusCode;
+    use std::sync::atomic::AtomicU64;
+    use weir_rules::freshness::Freshness;
+    use weir_rules::storability::LifetimeSource;
+    use weir_rules::time::Time;
+
+    fn stored(etag: &'static str) -> Arc<Stored> {
+        let fields = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static(etag))]);
+        Arc::new(Stored {
+            key: Box::default(),
+            site: Arc::from("default"),
+            status: StatusCode::OK,
+            fields: PackedFields::pack(&fields).unwrap(),
+            body: StoredBody::new(Vec::new(), Some(0)),
+            answered: None,
+            freshness: Freshness {
+                born: Time::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap(),
+                lifetime: 60,
+                stale_while_revalidate: 0,
+                stale_if_error: 0,
+                validate_always: false,
+                validate_when_stale: false,
+                immutable: false,
+            },
+            lifetime_source: LifetimeSource::Heuristic,
+            selecting: None,
+            tags: crate::store::Tags::default(),
+            filled_at: 0,
+            valid_at: AtomicU64::new(0),
+            soft_at: AtomicU64::new(0),
+            served: Served::already(POPULAR + 1),
+        })
+    }
+
+    #[test]
+    fn a_ready_made_head_is_that_of_its_response() {
+        let heads = Heads::new();
+        // More than there are places for, so that some take turns at one.
+        let all: Vec<_> = (0..2 * PLACES)
+            .map(|number| stored(if number % 2 == 0 { "\"even\"" } else { "\"odd\"" }))
+            .collect();
+        for _ in 0..2 {
+            for one in &all {
+                assert_eq!(heads.fields(one), made(one));
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_does_not_keep_its_response() {
+        let heads = Heads::new();
+        let one = stored("\"a\"");
+        heads.fields(&one);
+        let gone = Arc::downgrade(&one);
+        drop(one);
+        assert!(gone.upgrade().is_none());
+    }
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 const SLOWEST_TICK: Duration = Duration::from_millis(500);
 const FASTEST_TICK: Duration = Duration::from_millis(10);
 
+/// A client to which nothing has gone for so long waits.
+const WAITING: Duration = Duration::from_millis(200);
+
 /// Runs for as long as the worker does.
 pub(super) async fn sweep(worker: Rc<Worker>) {
     loop {
@@ -47,7 +50,10 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
         return None;
     }
     if connection.running.get() > 0 {
-        if wire.transport.is_reset() {
+        // A client that closes its side while it waits has given up, as proxies take it; one that
+        // is taking an answer may be one that has nothing more to ask.
+        let waits = late(wire.outgoing.progress.max(wire.incoming.progress), WAITING);
+        if wire.transport.is_reset() || (waits && wire.transport.is_closed_by_client()) {
             return Some(Order::Abort);
         }
         if wire.awaits_body() && late(wire.incoming.progress, limits.slow_client) {

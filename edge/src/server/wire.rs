@@ -23,6 +23,8 @@ pub(super) const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnecti
 const HELD_BYTES: usize = 16 * 1024;
 /// Bytes thrown away while a closing connection waits for its client to have read the answer.
 const LINGER_BYTES: u64 = 256 * 1024;
+/// Buffers of together no more than this are written as one.
+const JOINED_BYTES: usize = 4096;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -376,6 +378,21 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the request body's framing is wrong, or it stalled")
 }
 
+/// The bytes of several small buffers, a head and a short body, in one. Measured: the kernel takes
+/// one buffer in less time than two, copying included.
+fn joined<'a>(bufs: &[IoSlice<'_>], into: &'a mut [u8]) -> Option<&'a [u8]> {
+    let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if bufs.len() < 2 || bytes > JOINED_BYTES {
+        return None;
+    }
+    let mut at = 0;
+    for buf in bufs {
+        into[at..at + buf.len()].copy_from_slice(buf);
+        at += buf.len();
+    }
+    Some(&into[..at])
+}
+
 /// hyper's view of a connection.
 pub(super) struct Io(pub(super) Rc<Connection>);
 
@@ -412,8 +429,13 @@ impl hyper::rt::Write for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let now = self.0.worker.now();
-        self.0.wire.borrow_mut().poll_write(cx, bufs, now)
+        let worker = &self.0.worker;
+        let now = worker.now();
+        let wire = &mut *self.0.wire.borrow_mut();
+        match joined(bufs, &mut worker.scratch.borrow_mut()) {
+            Some(joined) => wire.poll_write(cx, &[IoSlice::new(joined)], now),
+            None => wire.poll_write(cx, bufs, now),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,6 +2,7 @@
 //! part of a representation is stored like a whole one (RFC 9111 §3.3).
 
 use bytes::Bytes;
+use std::num::NonZeroU64;
 use weir_rules::range::Span;
 
 /// Most bytes of one slice of a stored body.
@@ -27,14 +28,13 @@ impl Slice {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredBody {
     slices: Slices,
-    /// Length of the whole representation; `None` when a part came without it.
-    complete_length: Option<u64>,
+    /// Length of the whole representation, plus one; `None` when a part came without it.
+    complete_length: Option<NonZeroU64>,
 }
 
-/// Most bodies are one slice; they need no list.
+/// Most bodies are one slice; they need no list. (An empty list takes no memory.)
 #[derive(Clone, Debug)]
 enum Slices {
-    None,
     One(Slice),
     Many(Box<[Slice]>),
 }
@@ -44,17 +44,17 @@ impl StoredBody {
     pub(crate) fn new(mut slices: Vec<Slice>, complete_length: Option<u64>) -> Self {
         debug_assert!(slices.windows(2).all(|pair| pair[0].end() <= pair[1].start));
         let slices = match slices.len() {
-            0 => Slices::None,
-            1 => slices.pop().map_or(Slices::None, Slices::One),
+            1 => slices.pop().map_or_else(|| Slices::Many(Box::default()), Slices::One),
             _ => Slices::Many(slices.into_boxed_slice()),
         };
+        let complete_length =
+            complete_length.and_then(|length| NonZeroU64::MIN.checked_add(length));
         Self { slices, complete_length }
     }
 
     /// All slices.
     pub(crate) fn slices(&self) -> &[Slice] {
         match &self.slices {
-            Slices::None => &[],
             Slices::One(slice) => std::slice::from_ref(slice),
             Slices::Many(slices) => slices,
         }
@@ -62,12 +62,12 @@ impl StoredBody {
 
     /// The whole representation's length, if known.
     pub(crate) fn complete_length(&self) -> Option<u64> {
-        self.complete_length
+        self.complete_length.map(|length| length.get() - 1)
     }
 
     /// Whether every byte of the representation is held.
     pub(crate) fn is_complete(&self) -> bool {
-        self.complete_length
+        self.complete_length()
             .is_some_and(|length| length == 0 || self.covers(Span { start: 0, end: length }))
     }
 
@@ -117,7 +117,7 @@ impl StoredBody {
     pub(crate) fn whole(&self) -> Option<&Bytes> {
         match &self.slices {
             Slices::One(slice) if slice.start == 0 => {
-                (self.complete_length == Some(slice.bytes.len() as u64)).then_some(&slice.bytes)
+                (self.complete_length() == Some(slice.bytes.len() as u64)).then_some(&slice.bytes)
             }
             _ => None,
         }
@@ -139,11 +139,12 @@ impl StoredBody {
             slices.extend(piece(old, at, old.end()));
         }
         slices.sort_by_key(|slice| slice.start);
-        StoredBody::new(slices, newer.complete_length.or(self.complete_length))
+        StoredBody::new(slices, newer.complete_length().or(self.complete_length()))
     }
 }
 
-/// The part of a slice from offset `start` up to `end`, if there is any.
+/// The part of a slice from offset `start` up to `end`, if there is any; less than the whole is
+/// copied: a few bytes must not keep all of a buffer that nobody counts any more.
 fn piece(slice: &Slice, start: u64, end: u64) -> Option<Slice> {
     let end = end.min(slice.end());
     if start >= end {
@@ -151,7 +152,11 @@ fn piece(slice: &Slice, start: u64, end: u64) -> Option<Slice> {
     }
     let from = usize::try_from(start - slice.start).ok()?;
     let to = usize::try_from(end - slice.start).ok()?;
-    Some(Slice { start, bytes: slice.bytes.slice(from..to) })
+    let bytes = match to - from == slice.bytes.len() {
+        true => slice.bytes.clone(),
+        false => Bytes::copy_from_slice(&slice.bytes[from..to]),
+    };
+    Some(Slice { start, bytes })
 }
 
 #[cfg(test)]
@@ -185,6 +190,17 @@ mod tests {
         assert!(!part.covers(Span { start: 3, end: 5 }));
         assert!(!part.covers(Span { start: 6, end: 8 }));
         assert_eq!(part.prefix(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_a_slice_does_not_keep_the_rest() {
+        let large = Bytes::from(vec![0; SLICE]);
+        let held = Slice { start: 0, bytes: large.clone() };
+        let held = StoredBody::new(vec![held], Some(2 * SLICE as u64));
+        let combined = held.combined(&body(&[(1, &[0; SLICE])], Some(2 * SLICE as u64)));
+        drop(held);
+        assert_eq!(combined.held(), SLICE as u64 + 1);
+        assert!(large.is_unique(), "one byte keeps {SLICE}");
     }
 
     proptest! {

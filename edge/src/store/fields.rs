@@ -4,7 +4,7 @@
 //! responses would be mostly maps. Here a field is one byte of name code (or the name itself),
 //! its value's length and its value; the map is made when a response is sent.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Names that are stored as one byte. The order is part of the in-memory form only.
@@ -60,13 +60,13 @@ const SPELLED: u8 = u8::MAX;
 
 /// Response fields, packed. Order and repeats are kept.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PackedFields(Bytes);
+pub(crate) struct PackedFields(Box<[u8]>);
 
 impl PackedFields {
     /// Packs a map. A value over 65,535 bytes cannot be packed and is refused by name.
     pub(crate) fn pack(headers: &HeaderMap) -> Result<Self, HeaderName> {
         let size = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 5).sum();
-        let mut out = BytesMut::with_capacity(size);
+        let mut out = Vec::with_capacity(size);
         for (name, value) in headers {
             match code(name) {
                 Some(code) => out.put_u8(code),
@@ -82,14 +82,17 @@ impl PackedFields {
             out.put_u16(length);
             out.put_slice(value.as_bytes());
         }
-        // Exactly as large as it is: the spare room of a buffer would be paid a million times.
-        Ok(Self(Bytes::from(out.to_vec().into_boxed_slice())))
+        // A copy exactly as large as it is: an allocator asked to shrink a block may keep it, and
+        // the spare room would be paid a million times.
+        Ok(Self(Box::from(&*out)))
     }
 
-    /// Appends every field to `headers`, sharing the packed bytes.
+    /// Appends every field to `headers`. The values share one copy of the packed bytes, not those
+    /// themselves: to be shared they would need 40 bytes more for each stored response.
     pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
+        let copy = Bytes::copy_from_slice(&self.0);
         for (name, range) in self.entries() {
-            let value = HeaderValue::from_maybe_shared(self.0.slice(range));
+            let value = HeaderValue::from_maybe_shared(copy.slice(range));
             if let (Some(name), Ok(value)) = (name.to_name(), value) {
                 headers.append(name, value);
             }

@@ -1,9 +1,10 @@
 //! One stored response (RFC 9111 §3).
 
-use super::{PackedFields, StoredBody};
+use super::weight::{RESPONSE, SLICE, allocated};
+use super::{PackedFields, Served, StoredBody, Tags};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use weir_rules::freshness::Freshness;
 use weir_rules::invalidation::{Seq, Subject};
 use weir_rules::range::Span;
@@ -32,7 +33,7 @@ pub(crate) struct Stored {
     /// Which requests select it; `None` without Vary.
     pub(crate) selecting: Option<Box<Selecting>>,
     /// Cache tags.
-    pub(crate) tags: Box<[Box<str>]>,
+    pub(crate) tags: Tags,
     /// filled_at_seq (invariant I2).
     pub(crate) filled_at: Seq,
     /// The applied seq at which it was last found valid, so that a hit compares one integer.
@@ -40,10 +41,8 @@ pub(crate) struct Stored {
     /// The seq of the last soft purge found to match it; 0 for none. Once it is known here the
     /// index may forget that purge.
     pub(crate) soft_at: AtomicU64,
-    /// Times it was served from the store.
-    pub(crate) hits: AtomicU32,
-    /// Whether a refresh ahead of its end was begun.
-    pub(crate) refreshing: AtomicBool,
+    /// How often it was sent, and whether it is being refreshed ahead of its end.
+    pub(crate) served: Served,
 }
 
 /// A Range as it was asked, and the bytes with which the origin answered it.
@@ -64,20 +63,23 @@ pub(crate) struct Selecting {
     pub(crate) values: Vec<u8>,
 }
 
-/// What a stored response costs beside its key, fields and body: the entry itself, the map's
-/// entry and its bookkeeping, and what the allocator rounds up. Measured; see ARCHITECTURE.md.
-const OVERHEAD: u64 = 640;
-
 impl Stored {
     /// Bytes it takes of `memory.size`.
     pub(crate) fn weight(&self) -> u64 {
-        let selecting =
-            self.selecting.as_ref().map_or(0, |s| s.values.len() + s.fields.len() * 32 + 40);
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + 32).sum();
-        let slices = self.body.slices().len() * 64;
-        OVERHEAD
-            + (self.key.len() + self.fields.len() + selecting + tags + slices) as u64
-            + self.body.held()
+        let selecting = self.selecting.as_ref().map_or(0, |selecting| {
+            allocated(size_of::<Selecting>())
+                + allocated(selecting.values.len())
+                + allocated(selecting.fields.len() * size_of::<HeaderName>())
+        });
+        let listed = allocated(self.tags.len() * size_of::<Box<str>>());
+        let tags = self.tags.iter().map(|tag| allocated(tag.len())).sum::<u64>() + listed;
+        let answered = self.answered.as_ref().map_or(0, |answered| {
+            allocated(size_of::<Answered>()) + allocated(answered.range.len())
+        });
+        let slices = self.body.slices().iter();
+        let body = slices.map(|slice| SLICE + allocated(slice.bytes.len())).sum::<u64>();
+        let named = allocated(self.key.len()) + allocated(self.fields.len());
+        RESPONSE + named + selecting + tags + answered + body
     }
 
     /// Whether a request selects it (RFC 9111 §4.1).
@@ -130,14 +132,8 @@ impl Stored {
             filled_at: self.filled_at,
             valid_at: AtomicU64::new(self.valid_at.load(Ordering::Relaxed)),
             soft_at: AtomicU64::new(self.soft_at.load(Ordering::Relaxed)),
-            hits: AtomicU32::new(self.hits.load(Ordering::Relaxed)),
-            refreshing: AtomicBool::new(false),
+            served: Served::already(self.served.times()),
         })
-    }
-
-    /// Counts one answer from the store.
-    pub(crate) fn count_hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -155,8 +151,9 @@ pub(crate) struct KeyText<'a> {
 impl<'a> KeyText<'a> {
     /// Reads `scheme://host/path?query` and leaves the extras.
     pub(crate) fn of(key: &'a [u8]) -> Self {
-        let text = std::str::from_utf8(key).unwrap_or_default();
-        let url = text.split('\n').next().unwrap_or_default();
+        // The extras are whatever bytes the client sent; the URL before them is text.
+        let url = key.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let url = std::str::from_utf8(url).unwrap_or_default();
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         match target.split_once('?') {
@@ -175,5 +172,6 @@ mod tests {
         let parts = KeyText::of(b"https://example.com/a/b?c=/d?e\nrelease=2");
         assert_eq!(parts, KeyText { host: "example.com", path: "/a/b", query: Some("c=/d?e") });
         assert_eq!(KeyText::of(b"http://h/").query, None);
+        assert_eq!(KeyText::of(b"http://h/a\nx-lang: \xff").path, "/a");
     }
 }

@@ -70,6 +70,17 @@ fn the_lists_are_in_order_and_lower_case() {
 }
 
 #[test]
+fn poisonous_fields_do_not_pass_with_underscores() {
+    let mut request = headers(&[
+        ("x_forwarded_host", "evil"),
+        ("x-original_url", "/evil"),
+        ("x_request_id", "1"),
+    ]);
+    remove_poisonous(&mut request);
+    assert_eq!(names(&request), ["x_request_id"]);
+}
+
+#[test]
 fn poisonous_fields_do_not_reach_the_upstream() {
     let mut request = headers(&[
         ("host", "a"),

@@ -1,0 +1,112 @@
+//! `weir-bars`: what a node must bear at full size, measured on the real programs.
+//!
+//! Each bar starts `weir serve` and `weir-origin-sim` as processes of their own, plays the clients
+//! itself, and prints a line for each thing it checks, with the figure. The exit status is 0 when
+//! every check passed.
+
+mod check;
+mod client;
+mod crawl;
+mod large;
+mod links;
+mod memory;
+mod origin;
+mod program;
+mod stampede;
+
+use check::Checks;
+use clap::{Parser, Subcommand};
+use program::Programs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures a node at full size: a whole site, a stampede, bodies larger than memory, and memory.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The weir program; by default the one beside this program
+    #[arg(long, global = true, value_name = "FILE", env = "WEIR_BIN")]
+    weir: Option<PathBuf>,
+    /// The weir-origin-sim program; by default the one beside this program
+    #[arg(long, global = true, value_name = "FILE", env = "WEIR_ORIGIN_SIM_BIN")]
+    origin_sim: Option<PathBuf>,
+    /// The part of the full size to run at, above 0 and at most 1; CI runs small
+    #[arg(long, global = true, value_name = "PART", default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    #[command(subcommand)]
+    bar: Bar,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bar {
+    /// A crawl of a static site through weir, twice: every byte as the origin sends it
+    Crawl(crawl::Crawl),
+    /// 10,000 clients for one cold URL, also when the first leaves or the origin dies midway
+    Stampede,
+    /// 2 GiB through a node with 64 MiB of memory, fast and slow readers together
+    Large,
+    /// What 200,000 stored responses of 1 KB cost
+    Memory,
+    /// memory.size filled to the brim with small and with larger responses
+    Brim,
+    /// All of them
+    All(crawl::Crawl),
+}
+
+fn main() -> ExitCode {
+    let Arguments { weir, origin_sim, scale, bar } = Arguments::parse();
+    let programs = match Programs::find(weir, origin_sim) {
+        Ok(programs) => programs,
+        Err(message) => {
+            eprintln!("weir-bars: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("weir-bars: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut checks = Checks::default();
+    match runtime.block_on(run(&bar, &programs, scale, &mut checks)) {
+        Ok(()) if checks.all_passed() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) -> Result<(), Error> {
+    match bar {
+        Bar::Crawl(crawl) => crawl.run(programs, scale, checks).await,
+        Bar::Stampede => stampede::run(programs, scale, checks).await,
+        Bar::Large => large::run(programs, scale, checks).await,
+        Bar::Memory => memory::cost(programs, scale, checks).await,
+        Bar::Brim => memory::brim(programs, scale, checks).await,
+        Bar::All(crawl) => {
+            stampede::run(programs, scale, checks).await?;
+            large::run(programs, scale, checks).await?;
+            memory::cost(programs, scale, checks).await?;
+            memory::brim(programs, scale, checks).await?;
+            crawl.run(programs, scale, checks).await
+        }
+    }
+}
+
+/// Why a bar could not be measured at all.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn scale(text: &str) -> Result<f64, String> {
+    let scale: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if scale > 0.0 && scale <= 1.0 { Ok(scale) } else { Err("not above 0 and at most 1".into()) }
+}
+
+/// `full` at `scale`, at least `least`.
+fn scaled(full: u64, scale: f64, least: u64) -> u64 {
+    ((full as f64 * scale) as u64).max(least)
+}

@@ -1,0 +1,154 @@
+//! The programs under measurement, as processes of their own.
+
+use crate::Error;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    weir: PathBuf,
+    pub(crate) origin_sim: PathBuf,
+}
+
+impl Programs {
+    /// Finds what was not named beside this program.
+    pub(crate) fn find(weir: Option<PathBuf>, origin_sim: Option<PathBuf>) -> Result<Self, String> {
+        let here = std::env::current_exe().map_err(|error| error.to_string())?;
+        let beside = |name: &str| here.with_file_name(name);
+        let programs = Self {
+            weir: weir.unwrap_or_else(|| beside("weir")),
+            origin_sim: origin_sim.unwrap_or_else(|| beside("weir-origin-sim")),
+        };
+        for (program, option) in
+            [(&programs.weir, "--weir"), (&programs.origin_sim, "--origin-sim")]
+        {
+            if !program.is_file() {
+                return Err(format!("{}: no such program; build it, or give {option}", {
+                    program.display()
+                }));
+            }
+        }
+        Ok(programs)
+    }
+}
+
+/// A running `weir serve`; it is killed when this is dropped.
+pub(crate) struct Weir {
+    child: Child,
+    /// Where clients connect.
+    pub(crate) listen: SocketAddr,
+    /// Where control listens.
+    pub(crate) admin: SocketAddr,
+}
+
+impl Weir {
+    /// A node with the defaults that users get, but for `memory.size`, in front of `origin`.
+    pub(crate) fn start(
+        programs: &Programs,
+        origin: SocketAddr,
+        memory: &str,
+    ) -> Result<Self, Error> {
+        let mut command = Command::new(&programs.weir);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("WEIR_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(["serve", "--origin", &format!("http://{origin}")])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env("WEIR_MEMORY__SIZE", memory)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = child.stderr.take().ok_or("standard error is not piped")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let listen = announced(&mut lines, "listen")?;
+        let admin = announced(&mut lines, "admin")?;
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("weir: {line}");
+            }
+        });
+        Ok(Self { child, listen, admin })
+    }
+
+    /// Bytes of memory it has now.
+    pub(crate) fn rss(&self) -> Result<u64, Error> {
+        memory(&self.child, "VmRSS")
+    }
+
+    /// The most memory it ever had.
+    pub(crate) fn most_rss(&self) -> Result<u64, Error> {
+        memory(&self.child, "VmHWM")
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// The address in the line of a start that begins with `word`.
+fn announced(
+    lines: &mut impl Iterator<Item = std::io::Result<String>>,
+    word: &str,
+) -> Result<SocketAddr, Error> {
+    for line in lines {
+        let line = line?;
+        match line.split_once("http://") {
+            Some((before, address)) if before.contains(word) => {
+                return Ok(address.trim().parse()?);
+            }
+            _ => eprintln!("weir: {line}"),
+        }
+    }
+    Err(format!("weir ended before it said where it is ({word})").into())
+}
+
+/// A field of `/proc/PID/status`, in bytes.
+fn memory(child: &Child, field: &str) -> Result<u64, Error> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+    let line = status.lines().find(|line| line.starts_with(field));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)).ok_or("no such field")?;
+    Ok(kib.parse::<u64>()? * 1024)
+}
+
+/// A process that ends with this value.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts `program` with its output thrown away.
+    pub(crate) fn start(program: &Path, arguments: &[&str]) -> Result<Self, Error> {
+        let mut command = Command::new(program);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Self(quiet.args(arguments).spawn()?))
+    }
+
+    /// Kills it where it stands.
+    pub(crate) fn kill(mut self) {
+        end(&mut self.0);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        end(&mut self.0);
+    }
+}
+
+fn end(child: &mut Child) {
+    // Fails only when it has ended already.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// An address that nothing listens on now; for a program that has to come back to it.
+pub(crate) fn free_address() -> Result<SocketAddr, Error> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

@@ -1,0 +1,54 @@
+//! What things cost in memory, so that `memory.size` bounds the memory of the process and not a
+//! number that only resembles it. Measured: `weir-bars memory` and `weir-bars brim` in benches
+//! hold it against the process's RSS.
+
+/// What a stored response costs beside its key, fields, body and rarities: itself (192 bytes with
+/// its counts), the map's entry (about 270: key, value, entry, queue node, their shares of the
+/// table and of the frequency sketch), and a fortieth of all for what an allocator cannot fill.
+pub(super) const RESPONSE: u64 = 512;
+
+/// What a slice costs beside its bytes: its place in a list, and the count of those who share it.
+pub(super) const SLICE: u64 = 64;
+
+/// What an allocation of so many bytes takes: allocators hold blocks of a few sizes, here four to
+/// each doubling, as mimalloc does.
+pub(super) fn allocated(bytes: usize) -> u64 {
+    let bytes = bytes as u64;
+    match bytes {
+        0 => 0,
+        1..=8 => 8,
+        9..=64 => bytes.next_multiple_of(16),
+        _ => bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Stored;
+    use super::allocated;
+
+    #[test]
+    fn an_allocation_is_counted_by_its_block() {
+        let cases = [
+            (0, 0),
+            (1, 8),
+            (9, 16),
+            (40, 48),
+            (65, 80),
+            (200, 224),
+            (1024, 1024),
+            (1025, 1280),
+            (1281, 1536),
+        ];
+        for (bytes, block) in cases {
+            assert_eq!(allocated(bytes), block, "{bytes}");
+        }
+        assert_eq!(allocated(256 * 1024), 256 * 1024);
+    }
+
+    #[test]
+    fn a_stored_response_stays_within_its_block() {
+        // With the two counts of an `Arc`; RESPONSE counts on it.
+        assert!(size_of::<Stored>() + 16 <= 192, "{}", size_of::<Stored>());
+    }
+}

@@ -1,0 +1,154 @@
+//! Origins that misbehave: clients get an honest error or a visible abort, and nothing wrong is
+//! stored.
+
+mod support;
+use std::time::Duration;
+use support::*;
+
+/// Asks twice: the first request meets `bad`, the second a good origin, and must not see anything
+/// of the first.
+async fn first_of_two(what: &str, bad: Reply, edge: EdgeBuilder) -> Answer {
+    let origin = Origin::start().await;
+    origin.route("/a", bad.max_age(60).then(reply("well").max_age(60)));
+    let edge = edge.origin(&origin).start();
+    let answer = edge.get("/a").await;
+    assert_eq!(edge.get("/a").await.line(), "200 well", "{what}");
+    assert_eq!(edge.get("/a").await.handled(), "hit", "{what}");
+    answer
+}
+
+#[tokio::test]
+async fn heads_that_cannot_be_believed_are_a_502() {
+    let part = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\n\
+                Content-Length: 2\r\nCache-Control: max-age=60\r\n\r\nab";
+    for (what, bad) in [
+        ("two lengths", reply("hello").two_lengths(5, 6)),
+        ("HTTP/0.9", reply("").raw("<html>hello</html>")),
+        ("garbage", reply("").raw(vec![0xff; 300])),
+        ("an endless head", reply("").endless_head()),
+        ("a huge head", reply("hello").huge_head(1 << 20)),
+        ("reset", reply("").reset_before_head()),
+        ("an early end", reply("").raw("HTTP/1.1 200 OK\r\nContent-Le")),
+        ("nothing", reply("").raw("")),
+        (
+            "a length that is no number",
+            reply("").raw("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+        ),
+        ("a negative length", reply("").raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n")),
+        ("a line that is no field", reply("").raw("HTTP/1.1 200 OK\r\nno field\r\n\r\n")),
+        ("a status of two digits", reply("").raw("HTTP/1.1 20 OK\r\n\r\n")),
+        ("a part nobody asked for", reply("").raw(part)),
+        ("a 304 nobody asked for", reply("").status(304)),
+    ] {
+        let answer = first_of_two(what, bad, edge()).await;
+        assert_eq!(answer.status, 502, "{what}");
+        assert_eq!(answer.handled(), "fwd=uri-miss; detail=origin-bad-head", "{what}");
+        assert_eq!(answer.field("cache-control"), Some("no-store"), "{what}");
+        assert!(answer.whole, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_break_off_end_the_answer_visibly() {
+    for (what, bad) in [
+        ("truncated", reply("hello").truncate_after(3)),
+        ("truncated chunks", reply("hello").chunked().truncate_after(3)),
+        ("reset", reply("hello").reset_after(3)),
+        ("longer announced than sent", reply("hello").content_length(100)),
+        (
+            "a broken chunk",
+            reply("").raw(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: max-age=60\r\n\r\n\
+                 5\r\nhello\r\nzz\r\n",
+            ),
+        ),
+    ] {
+        let answer = first_of_two(what, bad, edge()).await;
+        assert!(!answer.whole || answer.status == 502, "{what}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_goes_on_after_its_length_ends_there() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello, smuggled").content_length(5).max_age(60));
+    origin.route("/b", reply("b").max_age(60));
+    let edge = edge().origin(&origin).start();
+    for handled in ["fwd=uri-miss; fwd-status=200; stored", "hit"] {
+        let answer = edge.get("/a").await;
+        assert_eq!((answer.line().as_str(), answer.handled().as_str()), ("200 hello", handled));
+    }
+    // What came too much is not the next answer on that connection.
+    assert_eq!(edge.get("/b").await.line(), "200 b");
+}
+
+#[tokio::test]
+async fn waiting_has_an_end() {
+    let timeouts = "timeouts = { first_byte = \"200ms\", idle = \"200ms\" }";
+    for (what, bad) in [
+        ("no answer", reply("").no_answer()),
+        ("a head byte by byte", reply("x").slow_head(Duration::from_millis(50))),
+    ] {
+        let answer = first_of_two(what, bad, edge().site(timeouts)).await;
+        assert_eq!(answer.status, 504, "{what}");
+        assert_eq!(answer.handled(), "fwd=uri-miss; detail=origin-first-byte-timeout");
+    }
+    let stalled =
+        first_of_two("stalled", reply("hello").held_after(2), edge().site(timeouts)).await;
+    assert!(!stalled.whole);
+    assert_eq!(stalled.text(), "he");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_there_is_a_502() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    let _refusing = out_of_reach(&origin).await;
+    for method in ["GET", "POST", "HEAD"] {
+        let answer = edge.ask(method, "/a", &[]).await;
+        assert_eq!(answer.status, 502);
+        assert!(answer.handled().ends_with("detail=origin-connect"), "{answer:?}");
+        assert!(!answer.text().contains("127.0.0.1"), "strangers learn nothing of the inside");
+    }
+}
+
+#[tokio::test]
+async fn a_content_range_that_does_not_fit_is_not_stored() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    let part = |range: &str, length: &str| {
+        let text = format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\nContent-Length: {length}\r\n\
+             Cache-Control: max-age=60\r\nETag: \"v1\"\r\n\r\nabcdef"
+        );
+        reply("").raw(text)
+    };
+    for (number, (range, length)) in [
+        ("bytes 0-1/10", "6"),
+        ("bytes 5-2/10", "6"),
+        ("bytes 0-5/3", "6"),
+        ("pages 0-5/9", "6"),
+        ("", "6"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let target = format!("/{number}");
+        origin.route(&target, part(range, length).then(reply("0123456789").max_age(60)));
+        edge.get_with(&target, &[("Range", "bytes=0-5")]).await;
+        assert_eq!(edge.explain(&target).state, "not-stored", "{range}");
+        assert_eq!(edge.get(&target).await.line(), "200 0123456789", "{range}");
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_node_itself_are_never_stored() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("").reset_before_head());
+    let site = "negative_ttl = \"60s\"";
+    let edge = edge().origin(&origin).site(site).start();
+    for _ in 0..2 {
+        assert_eq!(edge.get("/a").await.status, 502);
+    }
+    assert_eq!(origin.fetches("/a"), 2);
+}

@@ -1,0 +1,143 @@
+//! What methods other than GET and HEAD do (RFC 9110 §9, RFC 9111 §4.4).
+
+mod support;
+use support::*;
+
+async fn is_stored(edge: &Edge, target: &str) -> bool {
+    edge.explain(target).state == "fresh"
+}
+
+#[tokio::test]
+async fn unsafe_methods_pass_and_invalidate_their_target() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    for (method, status, invalidates) in [
+        ("POST", 200, true),
+        ("PUT", 204, true),
+        ("DELETE", 200, true),
+        ("PATCH", 303, true),
+        ("QUUX", 200, true),
+        ("POST", 404, false),
+        ("POST", 500, false),
+        ("OPTIONS", 200, false),
+    ] {
+        let target = format!("/{method}-{status}");
+        origin.route(&target, reply("page").max_age(60).then(reply("").status(status)));
+        edge.get(&target).await;
+        let answer = edge.ask(method, &target, &[]).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.handled(), format!("fwd=method; fwd-status={status}"));
+        assert_eq!(origin.requests(&target)[1].method, method);
+        assert_eq!(!is_stored(&edge, &target).await, invalidates, "{method} {status}");
+    }
+}
+
+#[tokio::test]
+async fn location_and_content_location_of_the_same_host_are_invalidated_too() {
+    let origin = Origin::start().await;
+    origin.route("/page*", reply("page").max_age(60));
+    let edge = edge().origin(&origin).start();
+    for (field, value, invalidates) in [
+        ("Location", "/page1".to_owned(), true),
+        ("Content-Location", "/page2?x=1".to_owned(), true),
+        ("Location", format!("http://{HOST}/page3"), true),
+        ("Location", "page4".to_owned(), true),
+        ("Location", "http://other.example/page5".to_owned(), false),
+    ] {
+        let at = value.rfind("page").expect("a page");
+        let target = format!("/{}", &value[at..]);
+        edge.get(&target).await;
+        origin.route("/form", reply("").status(201).header(field, value.clone()));
+        edge.send("POST", "/form", &[], "body").await;
+        assert_eq!(!is_stored(&edge, &target).await, invalidates, "{field}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_fill_that_runs_during_an_unsafe_method_is_not_stored() {
+    let origin = Origin::start().await;
+    let get = held("old").max_age(60).then(reply("")).then(reply("new").max_age(60));
+    origin.route("/a", get);
+    let edge = edge().origin(&origin).start();
+    let early = edge.get_many("/a", 3);
+    edge.until_waiting("/a", 3).await;
+    origin.until_requests("/a", 1).await;
+    assert_eq!(edge.send("POST", "/a", &[], "change").await.status, 200);
+    // Who asks from now on must see the change.
+    assert_eq!(edge.get("/a").await.line(), "200 new");
+    origin.release("/a");
+    early.all("200 old").await;
+    assert_eq!(edge.get("/a").await.line(), "200 new");
+    assert_eq!(edge.get("/a").await.handled(), "hit");
+}
+
+#[tokio::test]
+async fn a_post_that_returns_its_own_page_is_stored_for_later_gets() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    let page = || reply("page");
+    for (target, answered, stored) in [
+        ("/own", page().max_age(60).header("Content-Location", "/own"), true),
+        ("/other", page().max_age(60).header("Content-Location", "/elsewhere"), false),
+        ("/none", page().max_age(60), false),
+        ("/silent", page().header("Content-Location", "/silent"), false),
+    ] {
+        origin.route(target, answered);
+        assert_eq!(edge.send("POST", target, &[], "body").await.line(), "200 page");
+        assert_eq!(is_stored(&edge, target).await, stored, "{target}");
+    }
+    assert_eq!(edge.get("/own").await.handled(), "hit");
+}
+
+#[tokio::test]
+async fn posts_are_never_answered_from_the_store() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("page").max_age(60).header("Content-Location", "/a"));
+    let edge = edge().origin(&origin).start();
+    for _ in 0..2 {
+        edge.send("POST", "/a", &[], "body").await;
+    }
+    assert_eq!(origin.fetches("/a"), 2);
+}
+
+#[tokio::test]
+async fn options_goes_as_far_as_max_forwards_lets_it() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("theirs"));
+    let edge = edge().origin(&origin).start();
+    let own = edge.ask("OPTIONS", "/a", &[("Max-Forwards", "0")]).await;
+    assert_eq!(own.status, 204);
+    assert!(own.field("allow").is_some_and(|allow| allow.contains("GET")), "{own:?}");
+    assert_eq!(edge.ask("OPTIONS", "*", &[]).await.status, 204);
+    assert_eq!(origin.fetches("/a"), 0);
+    assert_eq!(edge.ask("OPTIONS", "/a", &[("Max-Forwards", "2")]).await.text(), "theirs");
+    assert_eq!(origin.requests("/a")[0].header("Max-Forwards"), Some("1"));
+}
+
+#[tokio::test]
+async fn connect_and_trace_are_refused() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    for method in ["TRACE", "CONNECT"] {
+        let target = if method == "CONNECT" { "example.com:80" } else { "/a" };
+        let fields = if method == "CONNECT" { vec![("Host", "example.com:80")] } else { vec![] };
+        let answer = edge.ask(method, target, &fields).await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert!(answer.field("allow").is_some());
+    }
+    assert_eq!(origin.fetches("*"), 0);
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_bypasses_the_store() {
+    let origin = Origin::start().await;
+    let by_body = answer_with(|request| reply(request.body.clone()).max_age(60));
+    origin.route("/a", by_body);
+    let edge = edge().origin(&origin).start();
+    let odd = edge.send("GET", "/a", &[], "poison").await;
+    assert_eq!(odd.line(), "200 poison");
+    assert_eq!(odd.handled(), "fwd=bypass; fwd-status=200");
+    assert_eq!(edge.get("/a").await.line(), "200 ");
+    assert_eq!(edge.send("GET", "/a", &[], "again").await.line(), "200 again");
+    assert_eq!(edge.get("/a").await.handled(), "hit");
+}

@@ -1,0 +1,69 @@
+//! A new configuration while requests run.
+
+mod support;
+use support::*;
+
+#[tokio::test]
+async fn sites_and_origins_change_at_once_and_what_is_stored_stays() {
+    let (old, new) = (Origin::start().await, Origin::start().await);
+    old.default_route(reply("old").max_age(60));
+    new.default_route(reply("new").max_age(60));
+    let edge = edge().origin(&old).start();
+    edge.get("/stored").await;
+    let next = support::edge().origin(&new).config();
+    let restart = edge.node.reload(next).expect("a configuration");
+    assert!(restart.is_empty(), "{restart:?}");
+    assert_eq!(edge.get("/other").await.line(), "200 new");
+    assert_eq!(edge.get("/stored").await.line(), "200 old");
+}
+
+#[tokio::test]
+async fn a_running_fill_goes_on_under_its_old_configuration() {
+    let (old, new) = (Origin::start().await, Origin::start().await);
+    old.route("/a", held("old").max_age(60));
+    let edge = edge().origin(&old).start();
+    let crowd = edge.get_many("/a", 3);
+    edge.until_waiting("/a", 3).await;
+    edge.node.reload(support::edge().origin(&new).config()).expect("a configuration");
+    old.release("/a");
+    crowd.all("200 old").await;
+}
+
+#[tokio::test]
+async fn rules_of_the_site_change() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello"));
+    let edge = edge().origin(&origin).start();
+    edge.get("/a").await;
+    assert_ne!(edge.get("/a").await.handled(), "hit");
+    let next = support::edge().origin(&origin).site("default_ttl = \"60s\"").config();
+    edge.node.reload(next).expect("a configuration");
+    edge.get("/b").await;
+    assert_eq!(edge.get("/b").await.handled(), "hit");
+}
+
+#[tokio::test]
+async fn limits_change_for_connections_to_come() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello"));
+    let edge = edge().origin(&origin).start();
+    let body = "x".repeat(2000);
+    assert_eq!(edge.send("POST", "/a", &[], &body).await.status, 200);
+    let next = support::edge().origin(&origin).tables("[limits]\nbody_bytes = \"1KiB\"").config();
+    edge.node.reload(next).expect("a configuration");
+    // Workers take limits up at their next tick.
+    let end = std::time::Instant::now() + PATIENCE;
+    while edge.send("POST", "/a", &[], &body).await.status != 413 {
+        assert!(std::time::Instant::now() < end, "the old limit stayed");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_and_stays() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello").max_age(60));
+    let edge = edge().origin(&origin).start();
+    let next = support::edge().origin(&origin).tables("[memory]\nsize = \"16MiB\"").config();
+    assert_eq!(edge.node.reload(next).expect("a configuration"), ["memory"]);
+    assert_eq!(edge.get("/a").await.status, 200);
+}

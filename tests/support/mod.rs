@@ -1,0 +1,235 @@
+//! What scenarios are made of: a real node in this process in front of a scripted origin, a
+//! client that shows what is on the wire, and waits for states. Every wait is bounded by
+//! [`PATIENCE`]; nothing sleeps in the hope that something has happened.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
+
+mod answer;
+mod client;
+mod crowd;
+
+pub(crate) use answer::{Answer, Head};
+pub(crate) use client::Client;
+pub(crate) use crowd::Crowd;
+pub(crate) use weir_edge::node::Explanation;
+pub(crate) use weir_origin_sim::{Origin, Reply, answer_with, held, pattern, reply, sequence};
+pub(crate) use weir_rules::invalidation::{Purge, Target};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use weir_edge::config::Config;
+use weir_edge::node::Node;
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The host that clients ask for unless they say otherwise.
+pub(crate) const HOST: &str = "example.com";
+
+/// A response that was stale before it arrived, so that no test has to wait for its end.
+pub(crate) fn stale(body: &str) -> Reply {
+    stale_with(body, "max-age=10")
+}
+
+/// The same, under further directives.
+pub(crate) fn stale_with(body: &str, cache_control: &str) -> Reply {
+    reply(body.to_owned()).header("Cache-Control", cache_control).header("Age", "20")
+}
+
+/// How a node starts.
+#[derive(Default)]
+pub(crate) struct EdgeBuilder {
+    origins: Vec<String>,
+    site: String,
+    tables: String,
+}
+
+/// A node named `edge` with one site, `site`, for every host.
+pub(crate) fn edge() -> EdgeBuilder {
+    EdgeBuilder::default()
+}
+
+impl EdgeBuilder {
+    /// Fronts `origin`.
+    pub(crate) fn origin(self, origin: &Origin) -> Self {
+        self.origin_url(&origin.url())
+    }
+
+    /// Fronts what listens, or does not, at `url`.
+    pub(crate) fn origin_url(mut self, url: &str) -> Self {
+        self.origins.push(url.to_owned());
+        self
+    }
+
+    /// Further keys of the site, as TOML.
+    pub(crate) fn site(mut self, toml: &str) -> Self {
+        self.site.push_str(toml);
+        self.site.push('\n');
+        self
+    }
+
+    /// Other tables, as TOML.
+    pub(crate) fn tables(mut self, toml: &str) -> Self {
+        self.tables.push_str(toml);
+        self.tables.push('\n');
+        self
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let Self { origins, site, tables } = self;
+        let text = format!(
+            "[node]\nname = \"edge\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+             workers = 2\n{tables}\n[[site]]\nid = \"site\"\norigins = {origins:?}\n{site}"
+        );
+        Config::from_toml(&text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))
+    }
+
+    pub(crate) fn start(self) -> Edge {
+        let node = Node::start(self.config()).expect("the node starts");
+        Edge { node: Arc::new(node), seq: AtomicU64::new(0) }
+    }
+}
+
+/// A running node.
+pub(crate) struct Edge {
+    pub(crate) node: Arc<Node>,
+    seq: AtomicU64,
+}
+
+impl Edge {
+    /// GET.
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, &[]).await
+    }
+
+    /// GET with further fields.
+    pub(crate) async fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
+        self.ask("GET", target, fields).await
+    }
+
+    /// A request without a body, on a connection of its own.
+    pub(crate) async fn ask(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(method, target, fields, "").await
+    }
+
+    /// A request, on a connection of its own.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut client = self.connect().await;
+        client.request(method, target, fields, body).await;
+        client.answer(method).await
+    }
+
+    /// What these bytes, on a connection of their own, are answered with.
+    pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let mut client = self.connect().await;
+        client.send(bytes).await;
+        client.answer("GET").await
+    }
+
+    /// A connection.
+    pub(crate) async fn connect(&self) -> Client {
+        Client::connect(self.node.listen()).await
+    }
+
+    /// A connection that takes few bytes until it is read from.
+    pub(crate) async fn connect_slow(&self) -> Client {
+        Client::connect_slow(self.node.listen()).await
+    }
+
+    /// `count` clients that GET at once, each on a connection of its own.
+    pub(crate) fn get_many(&self, target: &str, count: usize) -> Crowd {
+        self.get_many_with(target, &[], count)
+    }
+
+    /// The same with further fields.
+    pub(crate) fn get_many_with(
+        &self,
+        target: &str,
+        fields: &[(&str, &str)],
+        count: usize,
+    ) -> Crowd {
+        Crowd::of(self.node.listen(), target, fields, count)
+    }
+
+    /// Waits until exactly `count` clients wait on, or read from, running fills of `target`.
+    pub(crate) async fn until_waiting(&self, target: &str, count: usize) {
+        let url = format!("http://{HOST}{target}");
+        let waiting = || self.node.waiting(&url);
+        self.until(&format!("{count} waiting for {target}"), || waiting() == count).await;
+    }
+
+    /// Waits until `reached`.
+    pub(crate) async fn until(&self, what: &str, reached: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !reached() {
+            assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// What the node knows of a target.
+    pub(crate) fn explain(&self, target: &str) -> Explanation {
+        let url = format!("http://{HOST}{target}");
+        self.node.explain(&url, &Default::default()).expect("a URL")
+    }
+
+    /// Waits until the node would answer `target` from a fresh stored response with this ETag.
+    pub(crate) async fn until_fresh(&self, target: &str, etag: &str) {
+        let is_fresh = || {
+            let found = self.explain(target);
+            let selected = found.selected.and_then(|selected| selected.etag);
+            found.state == "fresh" && selected.as_deref() == Some(etag)
+        };
+        self.until(&format!("{target} to be fresh as {etag}"), is_fresh).await;
+    }
+
+    /// Purges hard.
+    pub(crate) fn purge(&self, target: Target) -> u64 {
+        self.apply(Purge {
+            seq: 0,
+            targets: vec![target],
+            site: None,
+            soft: false,
+            versions: false,
+        })
+    }
+
+    /// Purges softly.
+    pub(crate) fn soft_purge(&self, target: Target) -> u64 {
+        self.apply(Purge { seq: 0, targets: vec![target], site: None, soft: true, versions: false })
+    }
+
+    /// Applies a purge under the next seq, which it returns.
+    pub(crate) fn apply(&self, purge: Purge) -> u64 {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        self.node.apply(&Purge { seq, ..purge });
+        seq
+    }
+
+    /// How many stored responses a purge took, once that is known.
+    pub(crate) async fn matched(&self, seq: u64) -> u64 {
+        self.until("the sweep", || self.node.matched(seq).is_some()).await;
+        self.node.matched(seq).expect("just seen")
+    }
+}
+
+pub(crate) fn path(path: &str) -> Target {
+    Target::parse_path(path).expect("a path")
+}
+
+/// Stops an origin. As long as the returned socket lives, nobody else gets its port, so that
+/// connections to it are refused.
+pub(crate) async fn out_of_reach(origin: &Origin) -> tokio::net::TcpSocket {
+    origin.stop().await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(origin.addr()).expect("the port is free");
+    socket
+}
