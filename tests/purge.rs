@@ -160,6 +160,24 @@ async fn a_fill_that_began_before_a_purge_is_for_nobody_after_it() {
 }
 
 #[tokio::test]
+async fn a_crowd_after_a_purge_by_tag_causes_one_fetch() {
+    let origin = Origin::start().await;
+    let tagged = |reply: Reply| reply.max_age(60).header("Surrogate-Key", "page");
+    origin.route("/a", tagged(reply("old").held_after(1)).then(tagged(held("new"))));
+    let edge = edge().origin(&origin).start();
+    let mut before = edge.connect().await;
+    before.request("GET", "/a", &[], "").await;
+    before.head().await;
+    edge.purge(Target::parse_tag("page").expect("a tag"));
+    let after = edge.get_many("/a", 5);
+    edge.until_waiting("/a", 6).await;
+    origin.until_requests("/a", 2).await;
+    origin.release("/a");
+    after.all("200 new").await;
+    assert_eq!(origin.fetches("/a"), 2);
+}
+
+#[tokio::test]
 async fn a_fill_that_began_before_a_hard_purge_is_not_stored() {
     let origin = Origin::start().await;
     origin.route("/a", held("old").max_age(60).then(reply("new").max_age(60)));

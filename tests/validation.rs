@@ -191,3 +191,21 @@ async fn head_freshens_or_invalidates_what_is_stored() {
     assert_eq!(other.line(), "200 other");
     assert_eq!(other.handled(), "fwd=uri-miss; fwd-status=200; stored");
 }
+
+#[tokio::test]
+async fn a_304_that_is_silent_about_surrogate_control_leaves_it_in_force() {
+    let origin = Origin::start().await;
+    let page = reply("hello").etag("\"v1\"").header("Cache-Control", "no-store");
+    let first = page.clone().header("Surrogate-Control", "max-age=0");
+    let silent = reply("").status(304).etag("\"v1\"").header("Cache-Control", "no-store");
+    origin.route("/a", sequence([first, silent]));
+    let edge = edge().origin(&origin).start();
+    for handled in ["fwd=uri-miss; fwd-status=200; stored", "fwd=stale; fwd-status=304; stored"] {
+        let answer = edge.get("/a").await;
+        assert_eq!((answer.line().as_str(), answer.handled().as_str()), ("200 hello", handled));
+        assert_eq!(answer.values("surrogate-control").len(), 0);
+    }
+    let validated = edge.get("/a").await;
+    assert_eq!(validated.handled(), "fwd=stale; fwd-status=304; stored");
+    assert_eq!(validated.values("surrogate-control").len(), 0);
+}

@@ -7,7 +7,7 @@ mod inflight;
 mod shared;
 mod task;
 
-pub(crate) use head::{CleanHead, clean_head, strong};
+pub(crate) use head::{CleanHead, SURROGATE_CONTROL, clean_head, strong};
 pub(crate) use inflight::{Inflight, Place};
 pub(crate) use shared::{Answer, Fault, Fill, FillHead, Interim, Progress, Purpose, Reader};
 pub(crate) use task::FillTask;

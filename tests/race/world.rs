@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Large,
     /// Now and then no-store.
     Sometimes,
-    /// The origin fails now and then, in every way.
+    /// Stale when it arrives, and the origin fails now and then, in every way.
     Faulty,
     /// Last-Modified never changes: the origin answers 304 to whatever it is asked about.
     Lying,
@@ -129,7 +129,7 @@ impl Resource {
         let cache_control = match self.kind {
             Kind::Stale | Kind::Lying => "max-age=10",
             Kind::Refreshed => "max-age=10, stale-while-revalidate=600",
-            Kind::Faulty => "max-age=600, stale-if-error=600",
+            Kind::Faulty => "max-age=10, stale-if-error=600",
             Kind::Sometimes if version % 4 == 3 => "no-store",
             _ => "max-age=600",
         };
@@ -139,7 +139,7 @@ impl Resource {
             .header("Cache-Control", cache_control)
             .header("Surrogate-Key", tags)
             .conditional(true);
-        if matches!(self.kind, Kind::Stale | Kind::Refreshed | Kind::Lying) {
+        if matches!(self.kind, Kind::Stale | Kind::Refreshed | Kind::Lying | Kind::Faulty) {
             reply = reply.header("Age", "20");
         }
         match self.kind {

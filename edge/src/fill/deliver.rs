@@ -1,6 +1,6 @@
 //! The body of an upstream's answer: to the readers and, where it may be, into the store.
 
-use super::head::{clean_head, strong};
+use super::head::{clean_head, govern, strong};
 use super::shared::{Answer, FillHead};
 use super::task::{FillTask, Plan};
 use crate::decisions::Why;
@@ -78,6 +78,7 @@ impl FillTask {
         for name in &terms.omit {
             fields.remove(name);
         }
+        govern(&mut fields, &head.surrogate_control);
         // Trailer fields are not stored (RFC 9111 §3).
         fields.remove(header::TRAILER);
         let complete_length = match head.status {
@@ -190,6 +191,7 @@ impl FillTask {
     ) {
         let mut cleaned = clean_head(&self.state, base.status, update.clone(), None, response_time);
         cleaned.fields = validation::freshened(&base.fields.to_map(), &cleaned.fields);
+        govern(&mut cleaned.fields, &cleaned.surrogate_control);
         let plan = Plan::Validate(Arc::clone(base));
         let terms = self.terms(&plan, base.status, &cleaned, request_time, response_time);
         // Checked with the old tags, under the new stamp, before the new tags are taken.

@@ -30,7 +30,7 @@ pub(crate) struct CleanHead {
     pub(crate) announced: Option<HeaderValue>,
 }
 
-static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+pub(crate) static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
 impl CleanHead {
     /// `fields`, which are these or come of them, with what else the rules of storing must see:
@@ -40,10 +40,19 @@ impl CleanHead {
         if let Some(age) = &self.age {
             fields.insert(header::AGE, age.clone());
         }
-        for line in &self.surrogate_control {
-            fields.append(&SURROGATE_CONTROL, line.clone());
-        }
+        govern(&mut fields, &self.surrogate_control);
         fields
+    }
+}
+
+/// Puts Surrogate-Control, where the upstream sent one, in the place of any that is there. It is
+/// stored, for a 304 may be silent about it, and never sent on.
+pub(super) fn govern(fields: &mut HeaderMap, surrogate_control: &[HeaderValue]) {
+    if !surrogate_control.is_empty() {
+        fields.remove(&SURROGATE_CONTROL);
+    }
+    for line in surrogate_control {
+        fields.append(&SURROGATE_CONTROL, line.clone());
     }
 }
 
@@ -144,6 +153,7 @@ impl FillTask {
             storing,
             selecting,
             tags: cleaned.tags,
+            surrogate_control: cleaned.surrogate_control,
             start,
             end: cleaned.length.map(|length| start + length),
             complete_length,

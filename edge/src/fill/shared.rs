@@ -79,6 +79,8 @@ pub(crate) struct FillHead {
     pub(crate) selecting: Option<Selecting>,
     /// Cache tags.
     pub(crate) tags: Box<[Box<str>]>,
+    /// Surrogate-Control lines, which are stored and not sent.
+    pub(crate) surrogate_control: Vec<HeaderValue>,
     /// Offset of its first byte in the representation; not 0 for a 206.
     pub(crate) start: u64,
     /// One past its last byte's offset, where the upstream said.

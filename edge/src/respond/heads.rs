@@ -8,6 +8,7 @@
 //! changes its fields. It is known by its address, and the `Weak` keeps that address from being
 //! given to another; the body it does not keep.
 
+use crate::fill::SURROGATE_CONTROL;
 use crate::store::Stored;
 use http::{HeaderMap, HeaderValue, header};
 use std::cell::RefCell;
@@ -61,6 +62,8 @@ impl Heads {
 fn made(stored: &Stored) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(stored.fields.lines() + 4);
     stored.fields.append_to(&mut fields);
+    // Kept for the next validation; it speaks to caches like this one alone.
+    fields.remove(&SURROGATE_CONTROL);
     fields.insert(header::AGE, HeaderValue::from_static("0"));
     fields.entry(header::CACHE_STATUS).or_insert(HeaderValue::from_static(""));
     fields
