@@ -95,15 +95,29 @@ impl Store {
     /// Stores a response in place of the one it replaces, if any. Refused (`false`) where what
     /// is stored began its fetch under a higher seq (invariant I2).
     pub(crate) fn insert(&self, digest: Digest, stored: Arc<Stored>) -> bool {
+        self.insert_if(digest, stored, |_| true)
+    }
+
+    /// The same for an update of `base`, which must still be stored: what was taken away meanwhile,
+    /// by a purge or an unsafe request, must not come back by it.
+    pub(crate) fn update(&self, digest: Digest, base: &Arc<Stored>, stored: Arc<Stored>) -> bool {
+        self.insert_if(digest, stored, |held| held.iter().any(|held| Arc::ptr_eq(held, base)))
+    }
+
+    fn insert_if(
+        &self,
+        digest: Digest,
+        stored: Arc<Stored>,
+        accept: impl Fn(&[Arc<Stored>]) -> bool,
+    ) -> bool {
         let mut inserted = true;
         self.cache.entry(digest).and_compute_with(|entry| {
             let held =
                 entry.map(|entry| entry.into_value()).filter(|held| is_of(held, &stored.key));
             let held = held.as_ref().map_or(&[][..], Resource::variants);
-            if held
-                .iter()
-                .any(|old| old.is_selected_like(&stored) && old.filled_at > stored.filled_at)
-            {
+            let later =
+                |old: &Stored| old.is_selected_like(&stored) && old.filled_at > stored.filled_at;
+            if !accept(held) || held.iter().any(|old| later(old)) {
                 inserted = false;
                 return Op::Nop;
             }

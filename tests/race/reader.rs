@@ -3,7 +3,7 @@
 use super::check::{Asked, Seen, check};
 use super::random::Random;
 use super::world::{Kind, Resource, World};
-use crate::support::Client;
+use crate::support::{Client, Head};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,10 +130,8 @@ impl Reader {
         };
         let floor = resource.floor();
         asked.send(&mut client, resource).await;
-        if client.is_closed().await {
-            return self.cut(resource);
-        }
-        let answer = client.answer(asked.method).await;
+        let Some(head) = final_head(&mut client).await else { return self.cut(resource) };
+        let answer = client.rest(asked.method, head).await;
         let closes = answer.field("connection").is_some_and(|option| option == "close");
         if answer.whole && !closes {
             self.client = Some(client);
@@ -161,11 +159,12 @@ impl Reader {
         let asked = self.choose(resource);
         let mut client = Client::connect(self.node.listen()).await;
         asked.send(&mut client, resource).await;
-        if self.random.once_in(2) && !client.is_closed().await {
-            let head = client.head().await;
-            if asked.method == "GET" && head.number("content-length") > Some(300) {
-                client.up_to(self.random.below(300) as usize).await;
-            }
+        if self.random.once_in(2)
+            && let Some(head) = final_head(&mut client).await
+            && asked.method == "GET"
+            && head.number("content-length") > Some(300)
+        {
+            client.up_to(self.random.below(300) as usize).await;
         }
         self.tally.count("left");
         Ok(())
@@ -177,13 +176,7 @@ impl Reader {
         let mut slow = Client::connect_slow(self.node.listen()).await;
         let floor = resource.floor();
         asked.send(&mut slow, resource).await;
-        if slow.is_closed().await {
-            return self.cut(resource);
-        }
-        let mut head = slow.head().await;
-        while head.status < 200 {
-            head = slow.head().await;
-        }
+        let Some(head) = final_head(&mut slow).await else { return self.cut(resource) };
         for _ in 0..8 {
             let asked = self.choose(resource);
             Box::pin(self.read(resource, asked)).await?;
@@ -195,7 +188,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Closed without a byte: the body broke off before the head was sent.
+    /// Closed before the head was sent: the body broke off so early.
     fn cut(&mut self, resource: &Resource) -> Result<(), String> {
         if resource.kind != Kind::Faulty {
             return Err(format!("{:?} {}: no answer", resource.kind, resource.target));
@@ -212,6 +205,17 @@ impl Reader {
             self.tally.count(sort);
         }
     }
+}
+
+/// The head of an answer, interim ones left out; `None` where the connection ends before.
+async fn final_head(client: &mut Client) -> Option<Head> {
+    while !client.is_closed().await {
+        let head = client.head().await;
+        if head.status >= 200 {
+            return Some(head);
+        }
+    }
+    None
 }
 
 /// A Range: inside, over the end, beyond it, a suffix, or several.

@@ -12,13 +12,15 @@ use tokio::task::JoinSet;
 
 /// Responses stored at full size.
 const RESPONSES: u64 = 200_000;
+/// The least that makes what the store grows by at its beginning count for little.
+const LEAST: u64 = 100_000;
 /// Bytes of RSS that one may cost, 1,024 bytes of body included.
 const MOST_EACH: u64 = 1_800;
 /// `memory.size` to fill, in MiB, at full size.
 const BRIM: u64 = 512;
 /// What the process may have beside `memory.size`.
 const BESIDE: u64 = 64 << 20;
-/// Bodies of the mixed kind: sizes that no allocator has blocks for. The first digit of a URL's
+/// Bodies of the mixed kind: sizes that no allocator has blocks for. The last digit of a
 /// number decides.
 const MIXED_BODIES: [u64; 10] =
     [0, 700, 1_100, 1_700, 2_700, 5_300, 11_000, 23_000, 47_000, 130_000];
@@ -35,7 +37,7 @@ pub(crate) async fn cost(
     scale: f64,
     checks: &mut Checks,
 ) -> Result<(), Error> {
-    let count = scaled(RESPONSES, scale, 5_000);
+    let count = scaled(RESPONSES, scale, LEAST);
     println!("memory: {count} responses of 1 KB");
     let origin = OriginSim::scripted(programs, &script()).await?;
     let weir = Weir::start(programs, origin.at, "4GiB")?;
@@ -93,9 +95,14 @@ fn script() -> serde_json::Value {
     };
     let mut routes = json!({"/1k/*": route(1_024), "/64k/*": route(65_536)});
     for (digit, bytes) in MIXED_BODIES.iter().enumerate() {
-        routes[format!("/mixed/page/{digit}*")] = route(*bytes);
+        routes[format!("/mixed/page/{digit}/*")] = route(*bytes);
     }
     json!({"routes": routes})
+}
+
+/// The target of a number, by whose last digit routes can tell them apart.
+fn target(beginning: &str, number: u64) -> String {
+    format!("{beginning}/{}/{number}", number % 10)
 }
 
 /// Asks for `count` URLs, each once, on several connections.
@@ -106,7 +113,7 @@ async fn warm(to: SocketAddr, beginning: &str, count: u64) -> Result<(), Error> 
         set.spawn(async move {
             let mut client = Client::connect(to).await?;
             for number in (lane..count).step_by(CONNECTIONS as usize) {
-                let answer = client.get(&format!("{beginning}/{number}")).await?;
+                let answer = client.get(&target(&beginning, number)).await?;
                 if answer.status != 200 {
                     return Err::<(), Error>(format!("status {}", answer.status).into());
                 }
@@ -126,7 +133,7 @@ async fn hits(to: SocketAddr, beginning: &str, count: u64) -> Result<(u64, u64),
     let mut client = Client::connect(to).await?;
     let (mut hits, mut asked) = (0, 0);
     for number in (0..count).step_by(100) {
-        let answer = client.get(&format!("{beginning}/{number}")).await?;
+        let answer = client.get(&target(beginning, number)).await?;
         hits += u64::from(answer.is_hit());
         asked += 1;
     }

@@ -127,6 +127,7 @@ impl FillTask {
             selecting,
             tags: head.tags.clone(),
             filled_at,
+            base: None,
         });
     }
 
@@ -143,7 +144,7 @@ impl FillTask {
     }
 
     fn insert(&self, made: Made<'_>) -> Option<Arc<Stored>> {
-        let Made { status, fields, body, answered, terms, selecting, tags, filled_at } = made;
+        let Made { status, fields, body, answered, terms, selecting, tags, filled_at, base } = made;
         let Ok(fields) = PackedFields::pack(&fields) else {
             self.note(Why::FieldTooLong, Some(status));
             return None;
@@ -166,14 +167,19 @@ impl FillTask {
         });
         let revoked = || self.fill.is_revoked() || self.site.is_replaced();
         let purged = || matches!(self.state.purges.validity(&stored), Validity::Hard(_));
-        if revoked() || purged() || !self.state.store.insert(self.digest, Arc::clone(&stored)) {
+        let store = &self.state.store;
+        let insert = || match base {
+            Some(base) => store.update(self.digest, base, Arc::clone(&stored)),
+            None => store.insert(self.digest, Arc::clone(&stored)),
+        };
+        if revoked() || purged() || !insert() {
             self.note(Why::Overtaken, Some(status));
             return None;
         }
         // Whoever revokes marks first and then empties the store: what came in between is seen
         // here, if it was too late to be seen there.
         if revoked() {
-            self.state.store.remove(self.digest, &stored);
+            store.remove(self.digest, &stored);
             self.note(Why::Overtaken, Some(status));
             return None;
         }
@@ -213,6 +219,7 @@ impl FillTask {
                     selecting,
                     tags,
                     filled_at,
+                    base: Some(base),
                 })
             }
             Ok(_) => {
@@ -248,6 +255,8 @@ struct Made<'a> {
     selecting: Option<Selecting>,
     tags: Box<[Box<str>]>,
     filled_at: Seq,
+    /// The stored response of which it is an update.
+    base: Option<&'a Arc<Stored>>,
 }
 
 /// The bytes of one body counted against the node's budget; given back when it is dropped.

@@ -188,10 +188,13 @@ fn invalidate(spine: &Spine, visit: &Visit, response: &HeaderMap) {
     }
 }
 
-/// Takes a resource away, and what runs for it now out of everybody's reach.
+/// Takes a resource away, and what runs for it now out of everybody's reach. Marked before, so
+/// that a fill stores nothing behind this; and after, for a fill that began in between and
+/// validates what was still there.
 fn forget(spine: &Spine, digest: Digest) {
     spine.state.inflight.revoke(digest);
     spine.state.store.retain(digest, |_| false);
+    spine.state.inflight.revoke(digest);
     spine.state.decisions.forget(digest);
 }
 
@@ -251,7 +254,7 @@ fn update_by_head(
             if let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) {
                 // HEAD never raises the stamp (invariant I2).
                 if let Some(freshened) = stored.with_fields(&fields, &terms) {
-                    state.store.insert(visit.digest, Arc::new(freshened));
+                    state.store.update(visit.digest, stored, Arc::new(freshened));
                 }
             }
         }
