@@ -254,3 +254,16 @@ async fn purges_and_requests_at_once_never_show_what_was_taken() {
         readers.answers().await;
     }
 }
+
+#[tokio::test]
+async fn a_response_with_more_tags_than_are_kept_is_not_stored() {
+    let origin = Origin::start().await;
+    let tags = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+    origin.route("/fits", reply("hello").max_age(60).header("Surrogate-Key", tags(1024)));
+    origin.route("/more", reply("hello").max_age(60).header("Surrogate-Key", tags(1025)));
+    let edge = edge().origin(&origin).start();
+    edge.get("/fits").await;
+    assert_eq!(edge.get("/fits").await.handled(), "hit");
+    let refused = edge.get("/more").await;
+    assert_eq!(refused.handled(), "fwd=uri-miss; fwd-status=200; detail=too-many-tags");
+}

@@ -206,7 +206,7 @@ pub struct Limits {
     pub origin_queue: usize,
     /// Variants kept of one resource.
     pub variants: usize,
-    /// Tags kept of one response.
+    /// Cache tags of one response; one with more is not stored.
     pub tags: usize,
     /// Purge patterns kept (those with a `*` inside).
     pub patterns: usize,

@@ -18,7 +18,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let _ = RequestDirectives::from_headers(&headers);
     let _ = weir_rules::targeted::governing(&headers);
     let _ = weir_rules::vary::Vary::from_headers(&headers);
-    let _ = weir_rules::fields::tags(&headers);
+    let _ = weir_rules::fields::tags(&headers, 1024);
     let _ = weir_rules::range::content_range(&headers);
     let requested = weir_rules::range::requested(&headers);
     for length in [0, 1, 1000, u64::MAX] {

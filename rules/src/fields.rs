@@ -9,9 +9,9 @@ use http::header::{
     CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
+use std::collections::HashSet;
 
-/// Most tags that one response may have, and the most bytes of one.
-const MAX_TAGS: usize = 1024;
+/// Bytes of a tag; a purge by a longer one is refused.
 const MAX_TAG_LENGTH: usize = 1024;
 
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
@@ -134,26 +134,34 @@ fn is_disguised(name: &HeaderName) -> bool {
 }
 
 /// Cache tags of a response: `Surrogate-Key` (space separated), `Cache-Tag` (comma separated) and
-/// `Cache-Groups` (RFC 9875 structured list of strings). Without repeats, bounded: at most 1024 of
-/// at most 1024 bytes each, what is beyond is left out. A tag that is not UTF-8 cannot be named in
-/// a purge and is left out; an invalid `Cache-Groups` is ignored whole (RFC 9651 §4.2).
-pub fn tags(response: &HeaderMap) -> Vec<String> {
-    let mut tags = Tags::default();
+/// `Cache-Groups` (RFC 9875 structured list of strings), without repeats. A tag that is not UTF-8
+/// cannot be named in a purge and is left out; an invalid `Cache-Groups` is ignored whole
+/// (RFC 9651 §4.2).
+///
+/// # Errors
+/// More than `most` tags, or one of more than 1024 bytes: a purge by a tag that was left out would
+/// miss the response, so it must not be stored.
+pub fn tags(response: &HeaderMap, most: usize) -> Result<Vec<String>, TooManyTags> {
+    let mut tags = Tags { most, ordered: Vec::new(), seen: HashSet::new() };
     for line in response.get_all(SURROGATE_KEY) {
         for tag in line.as_bytes().split(|b| b.is_ascii_whitespace()) {
-            tags.add(tag);
+            tags.add(tag)?;
         }
     }
     for line in response.get_all(CACHE_TAG) {
         for tag in line.as_bytes().split(|&b| b == b',') {
-            tags.add(tag);
+            tags.add(tag)?;
         }
     }
     for group in cache_groups(response) {
-        tags.add(group.as_bytes());
+        tags.add(group.as_bytes())?;
     }
-    tags.ordered
+    Ok(tags.ordered)
 }
+
+/// A response has more tags, or a longer one, than can be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyTags;
 
 /// Removes what is meant for caches only (`Surrogate-Key`, `Cache-Tag`, `Surrogate-Control`) from a
 /// response that leaves the last hop.
@@ -164,22 +172,25 @@ pub fn remove_at_last_hop(response: &mut HeaderMap) {
 }
 
 /// Tags in the order in which they were found.
-#[derive(Default)]
 struct Tags {
+    most: usize,
     ordered: Vec<String>,
-    seen: std::collections::HashSet<String>,
+    seen: HashSet<String>,
 }
 
 impl Tags {
-    fn add(&mut self, tag: &[u8]) {
+    fn add(&mut self, tag: &[u8]) -> Result<(), TooManyTags> {
         let tag = tag.trim_ascii();
-        if tag.is_empty() || tag.len() > MAX_TAG_LENGTH || self.ordered.len() == MAX_TAGS {
-            return;
+        let Ok(tag) = std::str::from_utf8(tag) else { return Ok(()) };
+        if tag.is_empty() || self.seen.contains(tag) {
+            return Ok(());
         }
-        let Ok(tag) = std::str::from_utf8(tag) else { return };
-        if self.seen.insert(tag.to_owned()) {
-            self.ordered.push(tag.to_owned());
+        if tag.len() > MAX_TAG_LENGTH || self.ordered.len() == self.most {
+            return Err(TooManyTags);
         }
+        self.seen.insert(tag.to_owned());
+        self.ordered.push(tag.to_owned());
+        Ok(())
     }
 }
 

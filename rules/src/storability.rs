@@ -151,6 +151,9 @@ pub enum Reason {
     NoCache(Source),
     /// http-cache-semantics refuses and no listed reason overrules it.
     SecondOpinion,
+    /// More cache tags, or longer ones, than are kept: a purge by one left out would miss it. The
+    /// bound on their number.
+    TooManyTags(usize),
 }
 
 /// Decides whether and on which terms to store a response.

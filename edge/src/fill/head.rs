@@ -24,6 +24,8 @@ pub(crate) struct CleanHead {
     pub(crate) surrogate_control: Vec<HeaderValue>,
     /// Cache tags.
     pub(crate) tags: Box<[Box<str>]>,
+    /// The bound on their number, where there are more than are kept.
+    pub(crate) too_many_tags: Option<usize>,
     /// The body's length by framing.
     pub(crate) length: Option<u64>,
     /// Content-Length as it was sent: with HEAD and 304 it speaks of a body that does not follow.
@@ -85,7 +87,10 @@ pub(crate) fn clean_head(
         }
     }
     let age = headers.remove(header::AGE);
-    let tags = fields::tags(&headers).into_iter().map(String::into_boxed_str).collect();
+    let most = state.live.load().limits().tags;
+    let tags = fields::tags(&headers, most);
+    let too_many_tags = tags.is_err().then_some(most);
+    let tags = tags.unwrap_or_default().into_iter().map(String::into_boxed_str).collect();
     let surrogate_control = headers.get_all(&SURROGATE_CONTROL).iter().cloned().collect();
     fields::remove_at_last_hop(&mut headers);
     // RFC 9110 §6.6.1: a recipient with a clock dates what came undated.
@@ -96,7 +101,7 @@ pub(crate) fn clean_head(
         headers.insert(header::DATE, date);
     }
     headers.append(header::VIA, state.via.clone());
-    CleanHead { fields: headers, age, surrogate_control, tags, length, announced }
+    CleanHead { fields: headers, age, surrogate_control, tags, too_many_tags, length, announced }
 }
 
 /// Content-Length, unless it is given as several lengths: then nobody knows.
@@ -169,6 +174,9 @@ impl FillTask {
         request_time: Time,
         response_time: Time,
     ) -> Result<Terms, Reason> {
+        if let Some(most) = cleaned.too_many_tags {
+            return Err(Reason::TooManyTags(most));
+        }
         // What answers a Range says nothing about the resource unless it is its bytes: an error
         // stored from it would be shown to those who asked for the whole.
         let bytes = matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);

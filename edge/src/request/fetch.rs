@@ -102,7 +102,15 @@ fn at_once(
     };
     outcome.handling = Handling::Hit;
     let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
+    if matches!(found, Lookup::Stale { .. }) {
+        tell_stale(outcome);
+    }
     Some(response)
+}
+
+/// What was soft-purged is stale, whatever its lifetime: its ttl says so (RFC 9211 §2.4).
+fn tell_stale(outcome: &mut Outcome) {
+    outcome.ttl = outcome.ttl.map(|ttl| ttl.min(-1));
 }
 
 /// Starts a fill in the background, unless one is running.
@@ -296,7 +304,9 @@ fn answered(
             match stale {
                 Some((stored, Stale { on_disconnect: true, .. })) if error.is_disconnect() => {
                     outcome.detail = Some(error.word());
-                    Ok(spine.hit(stored, &visit.wish(), spine.state.now(), outcome))
+                    let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
+                    tell_stale(outcome);
+                    Ok(response)
                 }
                 _ => Err(Failure::Upstream(error)),
             }
@@ -316,7 +326,9 @@ fn answered(
                 && is_origin_error(head.status)
             {
                 outcome.detail = Some("stale-if-error");
-                return Ok(spine.hit(stored, &visit.wish(), spine.state.now(), outcome));
+                let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
+                tell_stale(outcome);
+                return Ok(response);
             }
             Ok(follow(spine, visit, &head, reader, outcome))
         }

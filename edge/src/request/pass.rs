@@ -294,7 +294,7 @@ fn store_post(
     response_time: Time,
 ) -> Option<(Arc<Fill>, Terms)> {
     // Nothing that is asked of every POST: only one that names its own URL.
-    if !head.fields.contains_key(header::CONTENT_LOCATION) {
+    if !head.fields.contains_key(header::CONTENT_LOCATION) || head.too_many_tags.is_some() {
         return None;
     }
     let judged = head.judged(&head.fields);

@@ -120,7 +120,8 @@ fn refused(reason: &Reason) -> Option<Overruled> {
         | Reason::Authorization
         | Reason::NotUnderstood(_)
         | Reason::PartialContent(_)
-        | Reason::SecondOpinion => None,
+        | Reason::SecondOpinion
+        | Reason::TooManyTags(_) => None,
     }
 }
 

@@ -21,6 +21,7 @@ impl Reason {
             Self::AlreadyStale => "already-stale",
             Self::NoCache(_) => "no-cache",
             Self::SecondOpinion => "second-opinion",
+            Self::TooManyTags(_) => "too-many-tags",
         }
     }
 
@@ -66,6 +67,10 @@ impl Reason {
                 "{} says no-cache and there is no validator (ETag, Last-Modified).",
                 source.field()
             ),
+            Self::TooManyTags(most) => format!(
+                "The response has more than {most} cache tags (limits.tags), or one longer than \
+                 1024 bytes; a purge by a tag that was left out would miss it."
+            ),
             Self::SecondOpinion => "The library http-cache-semantics does not allow storing it, \
                 and no listed exception applies."
                 .to_owned(),
@@ -99,6 +104,7 @@ mod tests {
             Reason::AlreadyStale,
             Reason::NoCache(Source::CacheControl),
             Reason::SecondOpinion,
+            Reason::TooManyTags(1024),
         ]
     }
 
