@@ -57,8 +57,9 @@ fn members(lines: &[String]) -> Vec<String> {
             };
             member.push(character);
         }
-        // What is inside an open string is not white space around a member.
-        members.push(if quoted { format!("{member}\0") } else { member.trim().to_owned() });
+        // What is inside an open string is not white space around a member; what precedes it is.
+        let kept = if quoted { member.trim_start() } else { member.trim() };
+        members.push(format!("{kept}{}", if quoted { "\0" } else { "" }));
     }
     members
 }
