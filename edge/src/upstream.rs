@@ -3,9 +3,11 @@
 
 mod body;
 mod error;
+mod trouble;
 
 pub(crate) use body::{ClientBody, UpstreamBody};
 pub(crate) use error::body_error;
+use trouble::Trouble;
 
 use crate::config::{self, HostHeader, Limits};
 use crate::error::UpstreamError;
@@ -43,6 +45,7 @@ pub(crate) struct Upstream {
     clients: Vec<HttpClient>,
     /// One a worker.
     metrics: Vec<Arc<WorkerMetrics>>,
+    trouble: Arc<Trouble>,
 }
 
 struct Origin {
@@ -89,7 +92,15 @@ pub(crate) struct FetchedBody {
     /// Runs while the next frame is awaited.
     alarm: Option<Pin<Box<Sleep>>>,
     metrics: Arc<WorkerMetrics>,
+    asked: Asked,
     _place: OwnedSemaphorePermit,
+}
+
+/// Whom an answer is from, for the log.
+struct Asked {
+    trouble: Arc<Trouble>,
+    origin: Authority,
+    target: PathAndQuery,
 }
 
 /// A piece of a body.
@@ -108,6 +119,22 @@ impl FetchedBody {
 
     /// The next piece; `None` at the end that the framing promised.
     pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
+        let piece = self.poll_piece(context);
+        if let Poll::Ready(Some(Err(error))) = &piece {
+            self.tell(error);
+        }
+        piece
+    }
+
+    /// Has the node's log tell what is wrong with this answer.
+    pub(crate) fn tell(&self, error: &UpstreamError) {
+        self.asked.trouble.tell(&self.asked.origin, &self.asked.target, error);
+    }
+
+    fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Piece, UpstreamError>>> {
@@ -170,6 +197,7 @@ impl Upstream {
             queue: limits.origin_queue,
             clients,
             metrics: metrics.to_vec(),
+            trouble: Trouble::new(&site.id),
         })
     }
 
@@ -198,7 +226,11 @@ impl Upstream {
                 {
                     attempt += 1;
                 }
-                other => return other,
+                Err(error) => {
+                    self.trouble.tell(&origin.authority, &ask.target, &error);
+                    return Err(error);
+                }
+                fetched => return fetched,
             }
         }
     }
@@ -234,8 +266,19 @@ impl Upstream {
         };
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
-        let body =
-            FetchedBody { incoming, idle: self.timeouts.idle, alarm: None, metrics, _place: place };
+        let asked = Asked {
+            trouble: Arc::clone(&self.trouble),
+            origin: origin.authority.clone(),
+            target: ask.target.clone(),
+        };
+        let body = FetchedBody {
+            incoming,
+            idle: self.timeouts.idle,
+            alarm: None,
+            metrics,
+            asked,
+            _place: place,
+        };
         Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded })
     }
 

@@ -7,7 +7,7 @@ use crate::error::UpstreamError;
 use crate::purge::Stamp;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Slice, Stored};
-use crate::upstream::{Ask, Fetched, InterimSink, UpstreamBody};
+use crate::upstream::{Ask, Fetched, FetchedBody, InterimSink, UpstreamBody};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::sync::Arc;
@@ -194,16 +194,21 @@ impl FillTask {
                 return self.validated(&base, response.headers(), request_time, response_time);
             }
             (StatusCode::NOT_MODIFIED, _) => {
-                let why = "304 Not Modified to a request without a condition";
-                return self.failed(UpstreamError::BadHead(why.into()), Some(status));
+                return self.unasked(
+                    "304 Not Modified to a request without a condition",
+                    status,
+                    &body,
+                );
             }
             (StatusCode::PARTIAL_CONTENT, _) if !asked_for_part => {
-                let why = "206 Partial Content to a request without a Range";
-                return self.failed(UpstreamError::BadHead(why.into()), Some(status));
+                return self.unasked(
+                    "206 Partial Content to a request without a Range",
+                    status,
+                    &body,
+                );
             }
             (StatusCode::SWITCHING_PROTOCOLS, _) => {
-                let why = "101 Switching Protocols to a request without Upgrade";
-                return self.failed(UpstreamError::BadHead(why.into()), Some(status));
+                return self.unasked("101 Switching Protocols without Upgrade", status, &body);
             }
             _ => {}
         }
@@ -224,6 +229,13 @@ impl FillTask {
         let terms = self.terms(&plan, status, &cleaned, request_time, response_time);
         let head = self.head(status, cleaned, terms);
         self.deliver(Arc::new(head), &[], body).await;
+    }
+
+    /// An answer to something that was not asked.
+    fn unasked(self, why: &str, status: StatusCode, body: &FetchedBody) {
+        let error = UpstreamError::BadHead(why.to_owned());
+        body.tell(&error);
+        self.failed(error, Some(status));
     }
 
     pub(super) fn note(&self, why: Why, status: Option<StatusCode>) {

@@ -1,0 +1,65 @@
+//! What the node's own log says of an origin in trouble: a line a second at most for each site,
+//! with the number of failures that it stands for, so that a failing origin does not fill a disk.
+
+use crate::error::UpstreamError;
+use http::uri::{Authority, PathAndQuery};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// A site's failures, as far as they are to be told.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    site: String,
+    began: Instant,
+    /// The second after `began` in which a line was last written, from 1; 0 for never.
+    told: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl Trouble {
+    /// None yet.
+    pub(super) fn new(site: &str) -> Arc<Self> {
+        Arc::new(Self {
+            site: site.to_owned(),
+            began: Instant::now(),
+            told: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+        })
+    }
+
+    /// A request to an origin failed. What the client itself broke off is no trouble of it.
+    pub(super) fn tell(&self, origin: &Authority, target: &PathAndQuery, error: &UpstreamError) {
+        if !error.is_disconnect() {
+            return;
+        }
+        if let Some(others) = self.others(self.began.elapsed().as_secs() + 1) {
+            let (site, path) = (&self.site, target.path());
+            tracing::warn!(%site, %origin, path, others, "{error}");
+        }
+    }
+
+    /// How many failures before this one went untold, where this one is to be told.
+    fn others(&self, second: u64) -> Option<u64> {
+        if self.told.swap(second, Ordering::Relaxed) == second {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.untold.swap(0, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_one_line_which_counts_those_before() {
+        let trouble = Trouble::new("shop");
+        assert_eq!(trouble.others(1), Some(0));
+        assert_eq!(trouble.others(1), None);
+        assert_eq!(trouble.others(1), None);
+        assert_eq!(trouble.others(5), Some(2));
+        assert_eq!(trouble.others(6), Some(0));
+    }
+}
