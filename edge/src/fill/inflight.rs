@@ -138,12 +138,7 @@ fn may_serve(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> b
         None => fill.purpose.expects.as_ref().is_none_or(|expects| {
             vary::selecting_values(&expects.fields, request) == expects.values
         }),
-        Some(Ok(Answer::Response(head))) => {
-            head.terms.is_ok()
-                && head.selecting.as_ref().is_none_or(|selecting| {
-                    vary::selecting_values(&selecting.fields, request) == selecting.values
-                })
-        }
+        Some(Ok(Answer::Response(head))) => head.terms.is_ok() && head.selected_by(request),
         Some(Ok(Answer::Validated { .. }) | Err(_)) => false,
     }
 }

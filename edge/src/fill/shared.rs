@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use weir_rules::invalidation::Seq;
 use weir_rules::storability::{Reason, Terms};
+use weir_rules::vary;
 
 /// What a fill was started for, as far as others need it to decide whether to join.
 #[derive(Debug, Default)]
@@ -89,6 +90,15 @@ pub(crate) struct FillHead {
     pub(crate) complete_length: Option<u64>,
     /// filled_at_seq: that of the fetch or, of what is combined, the lowest (invariant I2).
     pub(crate) filled_at: Seq,
+}
+
+impl FillHead {
+    /// Whether a request selects this response (RFC 9111 §4.1).
+    pub(crate) fn selected_by(&self, request: &HeaderMap) -> bool {
+        self.selecting.as_ref().is_none_or(|selecting| {
+            vary::selecting_values(&selecting.fields, request) == selecting.values
+        })
+    }
 }
 
 /// An interim response (1xx) on its way to the clients.

@@ -85,32 +85,37 @@ fn at_once(
     found: &Lookup,
     outcome: &mut Outcome,
 ) -> Option<Response<ResponseBody>> {
-    let stored = match found {
+    match found {
         Lookup::Fresh { stored, early } => {
             if *early {
                 refresh(spine, visit, stored);
                 spine.metrics.count(Event::EarlyRefresh);
             }
-            stored
+            outcome.handling = Handling::Hit;
+            Some(spine.hit(stored, &visit.wish(), spine.state.now(), outcome))
         }
         Lookup::Stale { stored, stale } if stale.while_revalidating && !stale.by_request => {
             refresh(spine, visit, stored);
-            outcome.detail = Some("stale-while-revalidate");
-            stored
+            outcome.handling = Handling::Hit;
+            Some(stale_hit(spine, visit, stored, "stale-while-revalidate", outcome))
         }
-        _ => return None,
-    };
-    outcome.handling = Handling::Hit;
-    let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
-    if matches!(found, Lookup::Stale { .. }) {
-        tell_stale(outcome);
+        _ => None,
     }
-    Some(response)
 }
 
-/// What was soft-purged is stale, whatever its lifetime: its ttl says so (RFC 9211 §2.4).
-fn tell_stale(outcome: &mut Outcome) {
+/// Answers from a stale response, and says why it may be sent. What was soft-purged is stale
+/// whatever its lifetime, and its ttl says so (RFC 9211 §2.4).
+fn stale_hit(
+    spine: &Spine,
+    visit: &Visit,
+    stored: &Arc<Stored>,
+    why: &'static str,
+    outcome: &mut Outcome,
+) -> Response<ResponseBody> {
+    let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
+    outcome.detail = Some(why);
     outcome.ttl = outcome.ttl.map(|ttl| ttl.min(-1));
+    response
 }
 
 /// Starts a fill in the background, unless one is running.
@@ -277,11 +282,9 @@ fn is_for_us(
                 && visit.is_valid(&spine.state, filled_at, &stored.tags)
         }
         Ok(Answer::Response(head)) => {
-            let selected = head.selecting.as_ref().is_none_or(|selecting| {
-                weir_rules::vary::selecting_values(&selecting.fields, &visit.headers)
-                    == selecting.values
-            });
-            head.terms.is_ok() && selected && visit.is_valid(&spine.state, filled_at, &head.tags)
+            head.terms.is_ok()
+                && head.selected_by(&visit.headers)
+                && visit.is_valid(&spine.state, filled_at, &head.tags)
         }
     }
 }
@@ -303,10 +306,7 @@ fn answered(
             spine.metrics.upstream_error(&error);
             match stale {
                 Some((stored, Stale { on_disconnect: true, .. })) if error.is_disconnect() => {
-                    outcome.detail = Some(error.word());
-                    let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
-                    tell_stale(outcome);
-                    Ok(response)
+                    Ok(stale_hit(spine, visit, stored, error.word(), outcome))
                 }
                 _ => Err(Failure::Upstream(error)),
             }
@@ -325,10 +325,7 @@ fn answered(
             if let Some((stored, Stale { on_error: true, .. })) = stale
                 && is_origin_error(head.status)
             {
-                outcome.detail = Some("stale-if-error");
-                let response = spine.hit(stored, &visit.wish(), spine.state.now(), outcome);
-                tell_stale(outcome);
-                return Ok(response);
+                return Ok(stale_hit(spine, visit, stored, "stale-if-error", outcome));
             }
             Ok(follow(spine, visit, &head, reader, outcome))
         }
