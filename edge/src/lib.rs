@@ -7,6 +7,7 @@ mod decisions;
 pub mod error;
 mod explain;
 mod fill;
+pub mod follow;
 mod forward;
 mod lookup;
 mod metrics;

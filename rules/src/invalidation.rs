@@ -15,11 +15,14 @@ mod trie;
 pub use index::{Bounds, Index};
 pub use target::{MAX_TAG_BYTES, MAX_TARGET_BYTES};
 
+use serde::{Deserialize, Serialize};
+
 /// A seq of the invalidation log. 0 is "before the first".
 pub type Seq = u64;
 
 /// What one purge takes. Paths are compared percent-normalised (RFC 3986 §6.2.2) on both sides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "text", rename_all = "snake_case")]
 pub enum Target {
     /// An absolute path; without `?` it takes every query, with one that query only.
     Path(String),
@@ -41,7 +44,7 @@ pub enum Target {
 }
 
 /// One purge as the log has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purge {
     /// Its number.
     pub seq: Seq,

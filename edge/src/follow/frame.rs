@@ -1,0 +1,187 @@
+//! What a node and control say to each other: one JSON object a line, each way, over a connection
+//! that began as an HTTP upgrade to [`PROTOCOL`] at [`PATH`].
+//!
+//! The node begins with [`FromNode::Hello`], control answers [`FromControl::Welcome`], then the
+//! entries after [`Welcome::after`], in order and without gaps, as they come to be.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use weir_rules::invalidation::Seq;
+use weir_rules::log::{Entry, Release, Standing, Welcome};
+
+/// The token of the Upgrade field.
+pub const PROTOCOL: &str = "weir-log/1";
+
+/// Where control takes nodes, with GET.
+pub const PATH: &str = "/v1/follow";
+
+/// Longest line, bytes: more than the largest purge that control takes.
+pub const LONGEST_LINE: usize = 8 << 20;
+
+/// A line of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "frame", rename_all = "snake_case")]
+pub enum FromNode {
+    /// The first line.
+    Hello(Hello),
+    /// Everything up to this seq holds on this node from now on.
+    Applied {
+        /// In the log's numbers.
+        seq: Seq,
+    },
+    /// How many stored responses purges took.
+    Matched {
+        /// Seqs in the log's numbers, and counts.
+        counts: Vec<(Seq, u64)>,
+    },
+    /// Still here; said in answer to each heartbeat.
+    Alive(Stats),
+    /// The answer to [`FromControl::Ask`] of this number.
+    Answer {
+        /// The number.
+        ask: u64,
+        /// What it led to; an error in words.
+        result: Result<Value, String>,
+    },
+    /// A purge by method, which the node's access list lets through.
+    Purge {
+        /// The node's number for it.
+        call: u64,
+        /// The absolute URL.
+        url: String,
+        /// The site it belongs to.
+        site: String,
+        /// Stale from now on, instead of never served again.
+        soft: bool,
+    },
+    /// The node drains, serves nothing any more and is not expected back.
+    Leave,
+}
+
+/// Who a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its name, unique in the topology.
+    pub name: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// Its region.
+    pub region: String,
+    /// Where clients connect, for people.
+    pub listen: String,
+    /// Random for each process: tells a reconnect from a second node of one name.
+    pub instance: String,
+    /// The version of the program.
+    pub version: String,
+    /// Where it stands in the log.
+    pub standing: Standing,
+}
+
+/// A node's tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Clients talk to it.
+    #[default]
+    Edge,
+    /// Edges talk to it.
+    Parent,
+}
+
+impl Tier {
+    /// `edge` or `parent`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Parent => "parent",
+        }
+    }
+}
+
+/// What a node tells of itself with each heartbeat; counters since its start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Requests answered.
+    pub requests: u64,
+    /// Of them, from the store.
+    pub hits: u64,
+    /// Responses stored now.
+    pub stored: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+}
+
+/// A line of control.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "frame", rename_all = "snake_case")]
+pub enum FromControl {
+    /// The answer to [`FromNode::Hello`].
+    Welcome(Welcomed),
+    /// The node is not let in; the connection ends.
+    Refused {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The next entry.
+    Entry(Entry),
+    /// Said a few times a lease, so that the node knows that it misses nothing.
+    Heartbeat {
+        /// The last seq of the log.
+        head: Seq,
+    },
+    /// Something to do or to tell.
+    Ask {
+        /// Control's number for it.
+        ask: u64,
+        /// What.
+        what: Question,
+    },
+    /// The answer to [`FromNode::Purge`] of this number.
+    Purged {
+        /// The number.
+        call: u64,
+        /// As HTTP has it.
+        status: u16,
+        /// JSON.
+        body: Value,
+    },
+}
+
+/// Control's welcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcomed {
+    /// The place in the log.
+    #[serde(flatten)]
+    pub place: Welcome,
+    /// The releases in force at `place.after`.
+    pub releases: Vec<Release>,
+    /// What nodes of this log show each other, so that the fields about seqs are believed.
+    pub tier_key: String,
+}
+
+/// What control asks of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "question", rename_all = "snake_case")]
+pub enum Question {
+    /// What it knows of a URL, as a client sending these fields would meet it.
+    Explain {
+        /// Absolute, or a path.
+        url: String,
+        /// Name and value.
+        headers: Vec<(String, String)>,
+    },
+    /// The most popular URLs that a purge took from its store, most popular first.
+    Popular {
+        /// The purge, in the log's numbers.
+        seq: Seq,
+        /// At most so many.
+        most: usize,
+    },
+    /// Fetch these URLs into the store.
+    Warm {
+        /// Absolute URLs.
+        urls: Vec<String>,
+        /// Requests a second at most.
+        rate: u32,
+    },
+}
