@@ -71,6 +71,35 @@ impl Client {
         self.call(self.http.get(url), Duration::ZERO).await
     }
 
+    /// GET of a path given by its segments, each of which may hold anything.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn get_at(&self, segments: &[&str]) -> Result<Answer, String> {
+        self.call(self.http.get(self.at(segments)), Duration::ZERO).await
+    }
+
+    /// DELETE of a path given by its segments.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn delete(&self, segments: &[&str]) -> Result<Answer, String> {
+        self.call(self.http.delete(self.at(segments)), Duration::ZERO).await
+    }
+
+    /// PUT of a JSON body to a path given by its segments; control may take `wait`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn put(
+        &self,
+        segments: &[&str],
+        body: &Value,
+        wait: Duration,
+    ) -> Result<Answer, String> {
+        self.call(self.http.put(self.at(segments)).json(body), wait).await
+    }
+
     /// POST of a JSON body; control may take `wait` to do what it says.
     ///
     /// # Errors
@@ -89,6 +118,16 @@ impl Client {
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}{path}"));
         url.set_query(None);
+        url
+    }
+
+    /// Each segment is escaped by itself, so that none can lead elsewhere.
+    fn at(&self, segments: &[&str]) -> Url {
+        let mut url = self.url("");
+        // Only URLs that cannot be a base have no segments, and control's has a host.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
         url
     }
 

@@ -51,6 +51,54 @@ pub(crate) fn columns(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
+/// Which side of its column a word is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table under a head; each cell is its plain text and, where it is coloured, that too, because
+/// colours have no width.
+pub(crate) fn table(
+    head: &[&str],
+    rows: &[Vec<(String, Option<String>)>],
+    align: impl Fn(usize) -> Align,
+) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let widest = cells.map(|(plain, _)| plain.chars().count()).max().unwrap_or_default();
+        widest.max(head[column].chars().count())
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = (&str, &str)>| {
+        let mut line = String::new();
+        for (column, (plain, shown)) in cells.enumerate() {
+            let gap = " ".repeat(widths[column].saturating_sub(plain.chars().count()));
+            if column > 0 {
+                line.push_str("  ");
+            }
+            match align(column) {
+                Align::Left => line.extend([shown, gap.as_str()]),
+                Align::Right => line.extend([gap.as_str(), shown]),
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    };
+    let mut table = line(&mut head.iter().map(|word| (*word, *word)));
+    for row in rows {
+        let cells = row
+            .iter()
+            .map(|(plain, shown)| (plain.as_str(), shown.as_deref().unwrap_or(plain.as_str())));
+        table.push_str(&line(&mut cells.take(widths.len())));
+    }
+    table
+}
+
 /// A text without control characters.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

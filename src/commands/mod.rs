@@ -3,7 +3,10 @@
 mod check;
 mod explain;
 mod healthcheck;
+mod nodes;
 mod purge;
+mod purges;
+mod release;
 mod reload;
 mod serve;
 
@@ -17,7 +20,10 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Serve(serve::Serve),
     Purge(purge::Purge),
+    Release(release::Release),
     Explain(explain::Explain),
+    Nodes(nodes::Nodes),
+    Purges(purges::Purges),
     Reload(reload::Reload),
     Check(check::Check),
     Healthcheck(healthcheck::Healthcheck),
@@ -31,6 +37,9 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Purge(purge) => block_on(purge.run()),
             Self::Explain(explain) => block_on(explain.run()),
+            Self::Nodes(nodes) => block_on(nodes.run()),
+            Self::Purges(purges) => block_on(purges.run()),
+            Self::Release(release) => block_on(release.run()),
             Self::Reload(reload) => block_on(reload.run()),
             Self::Healthcheck(healthcheck) => block_on(healthcheck.run()),
         }

@@ -1,11 +1,13 @@
 //! `weir purge`: what is stored goes, everywhere, at once.
 
 use super::{ControlArgs, Exit, complain, print, print_json};
+use crate::client::Client;
 use crate::control::LONGEST_WAIT_MS;
-use crate::text::{Paint, columns, harmless};
+use crate::text::{Paint, harmless};
 use clap::Args;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 use weir_edge::config::units::parse_duration;
 
 /// Purge paths, URLs, tags, hosts or everything
@@ -39,6 +41,9 @@ pub(crate) struct Purge {
     /// Take all versions of the paths too (/app.js takes /app.3f9a1c.js)
     #[arg(long)]
     versions: bool,
+    /// Then fetch the most popular of it anew
+    #[arg(long)]
+    warm: bool,
     /// How long to wait until it is complete, at most 60s
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = wait)]
     wait: Duration,
@@ -56,7 +61,10 @@ impl Purge {
             Ok(client) => client,
             Err(exit) => return exit,
         };
-        let answer = match client.post("/v1/purges", &body, self.wait).await {
+        // With words to print, nodes are told of as they come; JSON is one answer.
+        let first = if self.control.json { self.wait } else { self.wait.min(FIRST_LOOK) };
+        let asked = json_wait(body, first);
+        let answer = match client.post("/v1/purges", &asked, first).await {
             Ok(answer) => answer,
             Err(reason) => return complain(&reason, Exit::Failed),
         };
@@ -66,12 +74,12 @@ impl Purge {
         if !answer.is_success() {
             return complain(&answer.refusal(), Exit::Failed);
         }
-        if !self.control.json {
-            print(&told(&answer.body, Paint::for_stdout()));
+        if self.control.json {
+            return exit(&answer.body);
         }
-        match answer.body["status"].as_str() {
-            Some("completed") => Exit::Done,
-            _ => Exit::Incomplete,
+        match follow(&client, answer.body, self.wait, Paint::for_stdout()).await {
+            Ok(exit) => exit,
+            Err(reason) => complain(&reason, Exit::Failed),
         }
     }
 
@@ -98,7 +106,7 @@ impl Purge {
             "site": self.site,
             "soft": self.soft,
             "versions": self.versions,
-            "wait_ms": u64::try_from(self.wait.as_millis()).unwrap_or(LONGEST_WAIT_MS),
+            "warm": self.warm,
         }))
     }
 }
@@ -109,38 +117,113 @@ fn wait(text: &str) -> Result<Duration, String> {
     if duration > most { Err("longer than 60s".into()) } else { Ok(duration) }
 }
 
-/// The answer in words: the purge, then each node.
-fn told(body: &Value, paint: Paint) -> String {
-    let text = |value: &Value| harmless(value.as_str().unwrap_or("?"));
-    let millis = |value: &Value| {
-        value.as_f64().map_or_else(|| "not yet".to_owned(), |millis| format!("{millis} ms"))
+/// How long control waits before it tells for the first time.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// Longest pause between two looks at a purge under way.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+fn json_wait(mut body: Value, wait: Duration) -> Value {
+    body["wait_ms"] = u64::try_from(wait.as_millis()).unwrap_or(LONGEST_WAIT_MS).into();
+    body
+}
+
+fn exit(body: &Value) -> Exit {
+    match body["status"].as_str() {
+        Some("completed") => Exit::Done,
+        _ => Exit::Incomplete,
+    }
+}
+
+/// Prints a line for each node when it has applied the purge, until all have or `wait` is over.
+async fn follow(
+    client: &Client,
+    mut body: Value,
+    wait: Duration,
+    paint: Paint,
+) -> Result<Exit, String> {
+    let end = Instant::now() + wait;
+    let id = body["id"].as_str().unwrap_or_default().to_owned();
+    print(&line("purge", &harmless(&id)));
+    let mut told = HashSet::new();
+    let mut pause = Duration::from_millis(20);
+    loop {
+        for node in nodes(&body) {
+            let name = text(&node["name"]);
+            if node["state"] == "applied" && told.insert(name) {
+                print(&line("node", &arrival(node, paint)));
+            }
+        }
+        if exit(&body) == Exit::Done || Instant::now() >= end {
+            print(&summary(&body, paint));
+            return Ok(exit(&body));
+        }
+        tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let answer = client.get_at(&["v1", "purges", &id]).await?;
+        if !answer.is_success() {
+            return Err(answer.refusal());
+        }
+        body = answer.body;
+    }
+}
+
+fn nodes(body: &Value) -> &[Value] {
+    body["nodes"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    harmless(value.as_str().unwrap_or("?"))
+}
+
+fn millis(value: &Value) -> Option<String> {
+    value.as_f64().map(|millis| format!("{millis} ms"))
+}
+
+/// A line, in the columns of all the others, which are not known yet.
+fn line(name: &str, value: &str) -> String {
+    format!("{name:6}  {value}\n")
+}
+
+/// One node, and how far it has come.
+fn arrival(node: &Value, paint: Paint) -> String {
+    let matched = match node["matched"].as_u64() {
+        Some(1) => "1 stored response".to_owned(),
+        Some(matched) => format!("{matched} stored responses"),
+        None => "not counted yet".to_owned(),
     };
+    let (name, tier, state) = (text(&node["name"]), text(&node["tier"]), text(&node["state"]));
+    match (state.as_str(), millis(&node["applied_ms"])) {
+        ("applied", Some(after)) => format!("{name} ({tier})  applied in {after}, {matched}"),
+        // It was told while control was away, so nobody took the time.
+        ("applied", None) => format!("{name} ({tier})  applied, {matched}"),
+        (state, _) => format!("{name} ({tier})  {}", paint.warn(state)),
+    }
+}
+
+/// What came of it: the status, and the nodes that have not applied it.
+fn summary(body: &Value, paint: Paint) -> String {
     let status = text(&body["status"]);
-    let status = match status.as_str() {
+    let elapsed = millis(&body["elapsed_ms"]).map_or_else(String::new, |ms| format!(" in {ms}"));
+    let words = match status.as_str() {
         "completed" => paint.good("completed"),
         other => paint.warn(other),
     };
-    let mut rows = vec![
-        ("purge", text(&body["id"])),
-        ("status", format!("{status} in {}", millis(&body["elapsed_ms"]))),
-    ];
-    let nodes = body["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for node in nodes {
-        let matched = match node["matched"].as_u64() {
-            Some(1) => "1 stored response".to_owned(),
-            Some(matched) => format!("{matched} stored responses"),
-            None => "not counted yet".to_owned(),
-        };
-        let (name, tier, state) = (text(&node["name"]), text(&node["tier"]), text(&node["state"]));
-        let applied = millis(&node["applied_ms"]);
-        rows.push(("node", format!("{name} ({tier})  {state} in {applied}, {matched}")));
-    }
-    let mut told = columns(&rows);
-    if !nodes.is_empty() && nodes.iter().all(|node| node["matched"] == 0) {
-        told.push_str(&paint.warn("nothing that is stored matched"));
+    let open = nodes(body).iter().filter(|node| node["state"] != "applied");
+    let mut told: String = open.map(|node| line("node", &arrival(node, paint))).collect();
+    told.push_str(&line("status", &format!("{words}{elapsed}")));
+    if let Some(note) = body["note"].as_str() {
+        told.push_str(&paint.warn(&harmless(note)));
         told.push('\n');
     }
     told
+}
+
+/// The answer in words: the purge, then each node.
+pub(super) fn told(body: &Value, paint: Paint) -> String {
+    let arrived = nodes(body).iter().filter(|node| node["state"] == "applied");
+    let arrived: String = arrived.map(|node| line("node", &arrival(node, paint))).collect();
+    line("purge", &text(&body["id"])) + &arrived + &summary(body, paint)
 }
 
 #[cfg(test)]
@@ -167,15 +250,17 @@ mod tests {
         let expected = json!({
             "paths": ["/a"], "urls": ["http://h/b"], "prefixes": ["/p"], "tags": ["t", "u"],
             "hosts": ["h"], "all": false, "site": "s", "soft": true, "versions": true,
-            "wait_ms": 5000,
+            "warm": false,
         });
         assert_eq!(body, expected);
-        assert_eq!(parse("--all --wait 1m").unwrap().body().unwrap()["wait_ms"], 60_000);
+        let longest = parse("--all --warm --wait 1m").unwrap();
+        assert_eq!(json_wait(longest.body().unwrap(), longest.wait)["wait_ms"], 60_000);
+        assert_eq!(longest.body().unwrap()["warm"], true);
     }
 
     #[test]
     fn wrong_arguments_are_refused() {
-        for line in ["", "--soft", "--site s", "/a --wait 61s", "/a --wait 5", "/a --warm"] {
+        for line in ["", "--soft", "--site s", "/a --wait 61s", "/a --wait 5"] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("a").unwrap().body().unwrap_err().contains("\"a\" is neither"));
@@ -185,13 +270,26 @@ mod tests {
     fn an_answer_is_told_in_aligned_words() {
         let body = json!({
             "id": "a-1", "status": "completed", "elapsed_ms": 0.2,
+            "note": "nothing that is stored matched",
             "nodes": [{"name": "weir", "tier": "edge", "state": "applied", "applied_ms": 0.1,
                        "matched": 0}],
         });
-        let words = told(&body, Paint::plain());
-        let expected = "purge   a-1\nstatus  completed in 0.2 ms\n\
-                        node    weir (edge)  applied in 0.1 ms, 0 stored responses\n\
-                        nothing that is stored matched\n";
-        assert_eq!(words, expected);
+        let expected = "purge   a-1\nnode    weir (edge)  applied in 0.1 ms, 0 stored responses\n\
+                        status  completed in 0.2 ms\nnothing that is stored matched\n";
+        assert_eq!(told(&body, Paint::plain()), expected);
+    }
+
+    #[test]
+    fn nodes_that_have_not_applied_it_are_named() {
+        let body = json!({
+            "id": "a-2", "status": "in_progress", "elapsed_ms": 2000.5,
+            "nodes": [{"name": "eu-1", "tier": "edge", "state": "applied", "applied_ms": null,
+                       "matched": null},
+                      {"name": "us-1", "tier": "edge", "state": "offline"}],
+        });
+        let expected = "purge   a-2\nnode    eu-1 (edge)  applied, not counted yet\n\
+                        node    us-1 (edge)  offline\nstatus  in_progress in 2000.5 ms\n";
+        assert_eq!(told(&body, Paint::plain()), expected);
+        assert_eq!(exit(&body), Exit::Incomplete);
     }
 }

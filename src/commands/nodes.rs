@@ -1,0 +1,114 @@
+//! `weir nodes`: which nodes are expected, and how far each has come.
+
+use super::{ControlArgs, Exit, complain, print, print_json};
+use crate::text::{Align, Paint, harmless, table};
+use clap::Args;
+use serde_json::Value;
+
+/// List the nodes that purges wait for, and how far each has come
+#[derive(Debug, Args)]
+pub(crate) struct Nodes {
+    /// Do not expect this node any more: purges wait for it no longer, and what it has stored is
+    /// not trusted when it comes back
+    #[arg(long, value_name = "NAME")]
+    forget: Option<String>,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+impl Nodes {
+    pub(super) async fn run(self) -> Exit {
+        let client = match self.control.client() {
+            Ok(client) => client,
+            Err(exit) => return exit,
+        };
+        let answer = match &self.forget {
+            Some(name) => client.delete(&["v1", "nodes", name]).await,
+            None => client.get("/v1/nodes", &[]).await,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(reason) => return complain(&reason, Exit::Failed),
+        };
+        if self.control.json && !answer.body.is_null() {
+            print_json(&answer.body);
+        }
+        if !answer.is_success() {
+            return complain(&answer.refusal(), Exit::Failed);
+        }
+        if !self.control.json {
+            match &self.forget {
+                Some(name) => print(&format!("{} is not expected any more\n", harmless(name))),
+                None => print(&told(&answer.body, Paint::for_stdout())),
+            }
+        }
+        Exit::Done
+    }
+}
+
+/// A line for each node.
+fn told(body: &Value, paint: Paint) -> String {
+    let nodes = body["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if nodes.is_empty() {
+        return "no node is expected: none has joined yet\n".to_owned();
+    }
+    let head = ["NODE", "TIER", "REGION", "STATE", "APPLIED", "BEHIND", "REQUESTS", "HITS"];
+    let rows: Vec<_> = nodes.iter().map(|node| row(node, paint)).collect();
+    let right = [4, 5, 6, 7];
+    table(&head, &rows, |column| if right.contains(&column) { Align::Right } else { Align::Left })
+}
+
+fn row(node: &Value, paint: Paint) -> Vec<(String, Option<String>)> {
+    let text = |name: &str| harmless(node[name].as_str().unwrap_or("?"));
+    let number = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let plain = |text: String| (text, None);
+    let painted = |text: String, coloured: String| (text, Some(coloured));
+    let state = text("state");
+    let colour = match state.as_str() {
+        "connected" => paint.good(&state),
+        "offline" => paint.bad(&state),
+        _ => paint.warn(&state),
+    };
+    let stats = &node["stats"];
+    let hits = match (stats["hits"].as_u64(), stats["requests"].as_u64()) {
+        (Some(hits), Some(requests)) if requests > 0 => {
+            // Per thousand first, so that 99.96 % does not read as all.
+            let share = hits.saturating_mul(1000) / requests;
+            format!("{}.{} %", share / 10, share % 10)
+        }
+        _ => "-".to_owned(),
+    };
+    vec![
+        plain(text("name")),
+        plain(text("tier")),
+        plain(text("region")),
+        painted(state, colour),
+        plain(number(&node["applied_seq"])),
+        plain(number(&node["lag"])),
+        plain(number(&stats["requests"])),
+        plain(hits),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nodes_are_told_in_a_table() {
+        let body = json!({"nodes": [
+            {"name": "eu-1", "tier": "edge", "region": "eu", "state": "connected",
+             "applied_seq": 12, "lag": 0, "stats": {"requests": 2000, "hits": 1999}},
+            {"name": "parent-eu", "tier": "parent", "region": "eu", "state": "offline",
+             "applied_seq": 9, "lag": 3, "stats": null},
+        ]});
+        let expected = [
+            "NODE       TIER    REGION  STATE      APPLIED  BEHIND  REQUESTS    HITS",
+            "eu-1       edge    eu      connected       12       0      2000  99.9 %",
+            "parent-eu  parent  eu      offline          9       3         -       -",
+        ];
+        assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
+        assert!(told(&json!({"nodes": []}), Paint::plain()).contains("no node is expected"));
+    }
+}

@@ -1,0 +1,167 @@
+//! `weir purges`: what was purged, and how far each purge has come.
+
+use super::{ControlArgs, Exit, complain, print, print_json};
+use crate::text::{Align, Paint, columns, harmless, table};
+use clap::Args;
+use serde_json::Value;
+
+/// List past purges, or tell of one
+#[derive(Debug, Args)]
+pub(crate) struct Purges {
+    /// One purge, by its id
+    id: Option<String>,
+    /// Only purges after this seq, oldest first; without it the latest are listed
+    #[arg(long, value_name = "SEQ", conflicts_with = "id")]
+    after: Option<u64>,
+    /// How many at most, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "id",
+          value_parser = clap::value_parser!(u64).range(1..=1000))]
+    limit: u64,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+impl Purges {
+    pub(super) async fn run(self) -> Exit {
+        let client = match self.control.client() {
+            Ok(client) => client,
+            Err(exit) => return exit,
+        };
+        let answer = match &self.id {
+            Some(id) => client.get_at(&["v1", "purges", id]).await,
+            None => match self.after(&client).await {
+                Ok(after) => {
+                    let (after, limit) = (after.to_string(), self.limit.to_string());
+                    client.get("/v1/purges", &[("after", &after), ("limit", &limit)]).await
+                }
+                Err(reason) => return complain(&reason, Exit::Failed),
+            },
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(reason) => return complain(&reason, Exit::Failed),
+        };
+        if self.control.json {
+            print_json(&answer.body);
+        }
+        if !answer.is_success() {
+            return complain(&answer.refusal(), Exit::Failed);
+        }
+        if !self.control.json {
+            let paint = Paint::for_stdout();
+            print(&match self.id {
+                Some(_) => one(&answer.body, paint),
+                None => told(&answer.body, paint),
+            });
+        }
+        Exit::Done
+    }
+
+    /// Where the listing begins: as told, or so that it ends with the last purge.
+    async fn after(&self, client: &crate::client::Client) -> Result<u64, String> {
+        if let Some(after) = self.after {
+            return Ok(after);
+        }
+        // The smallest listing tells the head.
+        let answer = client.get("/v1/purges", &[("limit", "1")]).await?;
+        if !answer.is_success() {
+            return Err(answer.refusal());
+        }
+        Ok(answer.body["head"].as_u64().unwrap_or_default().saturating_sub(self.limit))
+    }
+}
+
+/// A line for each purge.
+fn told(body: &Value, paint: Paint) -> String {
+    let purges = body["purges"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if purges.is_empty() {
+        return "no purge is listed\n".to_owned();
+    }
+    let head = ["SEQ", "AT", "STATUS", "NODES", "MATCHED", "WHAT"];
+    let rows: Vec<_> = purges.iter().map(|purge| row(purge, paint)).collect();
+    table(&head, &rows, |column| match column {
+        0 | 3 | 4 => Align::Right,
+        _ => Align::Left,
+    })
+}
+
+fn row(purge: &Value, paint: Paint) -> Vec<(String, Option<String>)> {
+    let text = |value: &Value| harmless(value.as_str().unwrap_or("?"));
+    let status = text(&purge["status"]);
+    let coloured = match status.as_str() {
+        "completed" => paint.good(&status),
+        _ => paint.warn(&status),
+    };
+    let nodes = purge["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let applied = nodes.iter().filter(|node| node["state"] == "applied").count();
+    let known: Option<u64> = nodes.iter().map(|node| node["matched"].as_u64()).sum();
+    vec![
+        (purge["seq"].to_string(), None),
+        (text(&purge["created_at"]), None),
+        (status, Some(coloured)),
+        (format!("{applied}/{}", nodes.len()), None),
+        (known.map_or_else(|| "-".to_owned(), |matched| matched.to_string()), None),
+        (what(purge), None),
+    ]
+}
+
+/// What a purge named, shortened.
+fn what(purge: &Value) -> String {
+    const SHOWN: usize = 3;
+    let mut named = Vec::new();
+    for (field, prefix) in
+        [("paths", ""), ("urls", ""), ("prefixes", "prefix "), ("tags", "tag "), ("hosts", "host ")]
+    {
+        let texts = purge[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+        named.extend(texts.map(|text| format!("{prefix}{}", harmless(text))));
+    }
+    if purge["all"] == true {
+        named.push("everything".to_owned());
+    }
+    let more = named.len().saturating_sub(SHOWN);
+    named.truncate(SHOWN);
+    let mut words = named.join(", ");
+    if more > 0 {
+        words.push_str(&format!(" and {more} more"));
+    }
+    for (field, word) in [("soft", "soft"), ("versions", "all versions"), ("warm", "warm")] {
+        if purge[field] == true {
+            words.push_str(&format!(" ({word})"));
+        }
+    }
+    if let Some(site) = purge["site"].as_str() {
+        words.push_str(&format!(" of {}", harmless(site)));
+    }
+    words
+}
+
+/// One purge, in full.
+fn one(purge: &Value, paint: Paint) -> String {
+    let mut told = columns(&[("what", what(purge))]);
+    told.push_str(&super::purge::told(purge, paint));
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn purges_are_told_in_a_table() {
+        let body = json!({"head": 8, "purges": [
+            {"seq": 7, "created_at": "2026-01-02T03:04:05Z", "status": "completed",
+             "paths": ["/a", "/b"], "tags": ["t", "u"], "soft": true, "site": "shop",
+             "nodes": [{"state": "applied", "matched": 2}, {"state": "applied", "matched": 1}]},
+            {"seq": 8, "created_at": "2026-01-02T03:04:06Z", "status": "in_progress", "all": true,
+             "nodes": [{"state": "applied", "matched": 2}, {"state": "offline", "matched": null}]},
+        ]});
+        let expected = [
+            "SEQ  AT                    STATUS       NODES  MATCHED  WHAT",
+            "  7  2026-01-02T03:04:05Z  completed      2/2        3  /a, /b, tag t and 1 more (soft) of shop",
+            "  8  2026-01-02T03:04:06Z  in_progress    1/2        -  everything",
+        ];
+        assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
+        assert_eq!(told(&json!({"purges": []}), Paint::plain()), "no purge is listed\n");
+    }
+}

@@ -1,0 +1,69 @@
+//! `weir release`: which release of a site is shown, and switching it.
+
+use super::{ControlArgs, Exit, complain, print, print_json};
+use crate::text::{Paint, columns, harmless};
+use clap::Args;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Show or switch a site's release
+///
+/// A switch is one entry of the log: it holds on every node that has applied it, and the release
+/// before stays stored, so that switching back finds it.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// The site's id
+    site: String,
+    /// The release to show from now on
+    #[arg(conflicts_with = "none")]
+    name: Option<String>,
+    /// Show none
+    #[arg(long)]
+    none: bool,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+/// A switch waits for its nodes as a purge does.
+const WAIT: Duration = Duration::from_secs(5);
+
+impl Release {
+    pub(super) async fn run(self) -> Exit {
+        let client = match self.control.client() {
+            Ok(client) => client,
+            Err(exit) => return exit,
+        };
+        let at = ["v1", "sites", self.site.as_str(), "release"];
+        let switches = self.none || self.name.is_some();
+        let answer = match switches {
+            true => client.put(&at, &json!({"name": self.name}), WAIT).await,
+            false => client.get_at(&at).await,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(reason) => return complain(&reason, Exit::Failed),
+        };
+        if self.control.json {
+            print_json(&answer.body);
+        }
+        if !answer.is_success() {
+            return complain(&answer.refusal(), Exit::Failed);
+        }
+        if !self.control.json {
+            print(&told(&answer.body, Paint::for_stdout()));
+        }
+        match answer.body["status"].as_str() {
+            Some("completed") | None => Exit::Done,
+            Some(_) => Exit::Incomplete,
+        }
+    }
+}
+
+fn told(body: &Value, paint: Paint) -> String {
+    let name = body["name"].as_str().map_or_else(|| paint.faint("none"), harmless);
+    let mut told = columns(&[("release", name)]);
+    if body["status"].is_string() {
+        told.push_str(&super::purge::told(body, paint));
+    }
+    told
+}
