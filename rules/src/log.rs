@@ -4,10 +4,12 @@
 //! A node counts in numbers of its own, which only grow: those of the log it follows, shifted by
 //! a base. When it comes to follow another log, or the same one after a gap, the base is raised
 //! above every number in use, so that nothing stored or under way from before can seem newer than
-//! a purge of the new log.
+//! a purge of the new log. That works because no number in use is above what the node has applied:
+//! whatever it is told by others is cut down to that ([`crate::tier::received`]).
 
 use crate::invalidation::{Purge, Seq};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// The random name of a log's life. Seqs of two lives cannot be compared.
@@ -67,6 +69,20 @@ pub struct Standing {
     pub applied: Seq,
     /// That entry's mark; 0 where `applied` is 0.
     pub mark: Mark,
+    /// After a restart with a store that outlived it, and until the node is back at `applied`: the
+    /// checked mark, up to which everything stored has been held against the log. The entries
+    /// after it are wanted again. `applied` and its mark are kept too, and durable before the node
+    /// acknowledges: the checked mark alone would not tell of a log that was restored to below
+    /// what was acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Seq>,
+}
+
+impl Standing {
+    /// The seq after which entries are wanted.
+    fn wanted_after(&self) -> Seq {
+        self.checked.map_or(self.applied, |checked| checked.min(self.applied))
+    }
 }
 
 /// What control knows of its log when a node connects.
@@ -88,6 +104,8 @@ pub enum Resume {
     /// All it has: the entries after this seq follow.
     After(Seq),
     /// Nothing: the entries after this seq follow, and whatever was fetched before is not trusted.
+    /// The node gets a new membership: another process that ran under its name, and comes back
+    /// later, must not pass for it, since purges were completed without that one.
     Empty(Seq),
     /// Nothing, and the log itself is not what it was: it was restored from a backup, for the node
     /// has applied what the log does not hold. Control must give it a new id first.
@@ -118,7 +136,9 @@ pub fn resume(
         Some(mark) if mark != standing.mark => Resume::Restored,
         // Forgotten meanwhile: purges were called completed without it.
         _ if standing.member.is_none() || standing.member.as_deref() != member => empty,
-        Some(_) if standing.applied >= reach.forgotten => Resume::After(standing.applied),
+        Some(_) if standing.wanted_after() >= reach.forgotten => {
+            Resume::After(standing.wanted_after())
+        }
         _ => empty,
     }
 }
@@ -140,12 +160,24 @@ pub struct Welcome {
     pub head: Seq,
 }
 
+/// Marks that a node remembers, of the entries it took last: enough to compare its history with
+/// that of a node some thousand entries behind.
+const TRAIL: usize = 4096;
+
 /// A node's place in the log that it follows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
     standing: Standing,
+    /// The last seq that this process has applied; below `standing.applied` while what a restart
+    /// left is held against the log again.
+    at: Seq,
     /// The node's own number of the log's seq 0.
     base: Seq,
+    /// The seq that must be applied before the node has caught up with what was promised in its
+    /// name.
+    due: Seq,
+    /// The marks of the last entries up to `at`.
+    trail: VecDeque<Mark>,
 }
 
 /// An entry did not come where it should have.
@@ -158,10 +190,11 @@ pub struct Gap {
 }
 
 impl Position {
-    /// A place that was kept over a restart: `standing.applied` is the checked mark, below which
-    /// everything stored has been held against the log.
+    /// A place that was kept over a restart, together with a store: `standing.checked` is the
+    /// checked mark. Nothing stored may be seen before [`Position::caught_up`].
     pub fn restored(standing: Standing, base: Seq) -> Self {
-        Self { standing, base }
+        let at = standing.wanted_after();
+        Self { standing, at, base, due: Seq::MAX, trail: VecDeque::new() }
     }
 
     /// What to tell control.
@@ -169,32 +202,74 @@ impl Position {
         &self.standing
     }
 
+    /// The log that the node follows; `None` before its first.
+    pub fn log(&self) -> Option<&LogId> {
+        self.standing.log.as_ref()
+    }
+
+    /// The last seq that this process has applied, in the log's numbers.
+    pub fn at(&self) -> Seq {
+        self.at
+    }
+
     /// The node's own number of the log's seq 0.
     pub fn base(&self) -> Seq {
         self.base
     }
 
-    /// The node's own number of what it applied last.
+    /// The node's own number of what it applied last. No other number in use is above it.
     pub fn applied(&self) -> Seq {
-        self.base + self.standing.applied
+        self.base + self.at
+    }
+
+    /// The log's number for one of the node's own; `None` for one from before this log.
+    pub fn in_log(&self, own: Seq) -> Option<Seq> {
+        own.checked_sub(self.base)
+    }
+
+    /// The mark of an entry that the node took, while it remembers it.
+    pub fn mark_of(&self, seq: Seq) -> Option<Mark> {
+        if seq == 0 {
+            return Some(0);
+        }
+        let back = usize::try_from(self.at.checked_sub(seq)?).ok()?;
+        let place = self.trail.len().checked_sub(back + 1)?;
+        self.trail.get(place).copied()
+    }
+
+    /// Whether the node has applied all that it may have acknowledged before a restart, or that
+    /// was completed without it. Until then nothing that outlived a restart may be seen, and no
+    /// parent be asked: one that is as far behind would answer with what was purged.
+    pub fn caught_up(&self) -> bool {
+        self.at >= self.due
     }
 
     /// Takes control's answer. Where it may not keep what it has, returns the floor, in the node's
     /// own numbers: whatever was fetched at a lower number is not trusted from now on. The floor
     /// must be raised, and [`Position::applied`] published, before anything else is done.
+    ///
+    /// That holds on the first welcome too: purges up to the head were completed without the node.
     pub fn welcomed(&mut self, welcome: &Welcome) -> Option<Seq> {
-        let before = self.applied();
-        let first = self.standing.log.is_none();
         self.standing.log = Some(welcome.log.clone());
         self.standing.member = Some(welcome.member.clone());
         if welcome.keep {
+            // All else that this process acknowledged, it has applied.
+            self.due = self.due.min(self.standing.applied);
+            if self.trail.is_empty() && welcome.after == self.at && self.at > 0 {
+                self.trail.push_back(welcome.mark);
+            }
             return None;
         }
-        // What was fetched before any log was followed is held against all that this one still
-        // has, so it needs no new base.
-        self.base = if first { 0 } else { before + 1 };
+        self.base += self.at.max(self.standing.applied) + 1;
+        self.at = welcome.after;
+        self.due = welcome.head;
         self.standing.applied = welcome.after;
         self.standing.mark = welcome.mark;
+        self.standing.checked = None;
+        self.trail.clear();
+        if self.at > 0 {
+            self.trail.push_back(welcome.mark);
+        }
         Some(self.applied())
     }
 
@@ -204,15 +279,25 @@ impl Position {
     /// # Errors
     /// Entries are missing before it.
     pub fn take(&mut self, seq: Seq, mark: Mark) -> Result<Option<Seq>, Gap> {
-        let due = self.standing.applied + 1;
+        let due = self.at + 1;
         if seq < due {
             return Ok(None);
         }
         if seq > due {
             return Err(Gap { due, came: seq });
         }
-        self.standing.applied = seq;
-        self.standing.mark = mark;
+        self.at = seq;
+        if self.trail.len() == TRAIL {
+            self.trail.pop_front();
+        }
+        self.trail.push_back(mark);
+        if seq < self.standing.applied {
+            self.standing.checked = Some(seq);
+        } else {
+            self.standing.checked = None;
+            self.standing.applied = seq;
+            self.standing.mark = mark;
+        }
         Ok(Some(self.applied()))
     }
 }

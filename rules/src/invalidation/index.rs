@@ -91,6 +91,12 @@ impl Index {
         self.floor
     }
 
+    /// What was filled below this seq cannot be judged here: purges that took it may be forgotten.
+    /// 0 when none is.
+    pub fn reach(&self) -> Seq {
+        self.floor.max(self.checked)
+    }
+
     /// Makes everything filled below `seq` invalid, for good: where the log does not reach back far
     /// enough. A lower floor than before is ignored.
     pub fn raise_floor(&mut self, seq: Seq) {
