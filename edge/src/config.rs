@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use weir_rules::key::KeyRules;
+use weir_rules::release::ReleaseRules;
 use weir_rules::storability::SitePolicy;
 
 /// Everything one process runs by. Immutable; a reload makes a new one.
@@ -138,6 +139,8 @@ pub struct Site {
     pub stale_when_unreachable: u32,
     /// Whether a client's `no-cache`, `no-store`, `max-age` reach past the cache.
     pub client_cache_control: bool,
+    /// Its releases, if it has any.
+    pub release: Option<ReleaseRules>,
 }
 
 /// One origin.

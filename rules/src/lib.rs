@@ -12,6 +12,7 @@ pub mod log;
 pub mod outcome;
 pub mod range;
 pub mod reference;
+pub mod release;
 pub mod semantics;
 pub mod storability;
 pub mod targeted;

@@ -3,6 +3,7 @@
 
 mod host;
 mod limits;
+mod release;
 mod site;
 mod tls;
 mod token;

@@ -1,6 +1,7 @@
 //! `[[site]]`: a website, its hosts, origins and rules.
 
 use super::host::{HOST_FORM, ORIGIN_FORM, origin, site_host};
+use super::release::release;
 use super::{ID_FORM, id};
 use crate::config::file::{Kind, Value};
 use crate::config::mistakes::Mistake;
@@ -51,8 +52,9 @@ fn site(mut s: Section<'_>, ids: &mut HashSet<String>, taken: &mut HashSet<Strin
         policy,
         stale_when_unreachable,
         client_cache_control: s.boolean("client_cache_control", false),
+        release: release(&mut s),
     };
-    s.finish(&["balance", "health", "compress", "release"]);
+    s.finish(&["balance", "health", "compress"]);
     site
 }
 

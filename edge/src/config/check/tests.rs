@@ -4,6 +4,7 @@ use super::*;
 use crate::config::file;
 use proptest::prelude::*;
 use weir_rules::key::{QueryKeep, TRACKING};
+use weir_rules::release::PathTemplate;
 
 /// The shortest file that is right.
 const LEAST: &str = "[[site]]\norigins = [\"http://127.0.0.1:3000\"]\n";
@@ -151,7 +152,7 @@ fn unknown_keys_name_the_nearest_and_keys_of_later_versions_say_so() {
         ("[node]\ntier = \"edge\"", &["node.tier: this version"]),
         ("[parent]", &["parent: unknown key; the nearest is parents, which this version"]),
     ]);
-    for key in ["balance", "health", "compress", "release"] {
+    for key in ["balance", "health", "compress"] {
         let told = mistakes(&format!("{LEAST}{key} = \"x\""));
         assert!(told.contains(&format!("site[0].{key}: this version")), "{told}");
     }
@@ -419,5 +420,28 @@ proptest! {
     #[test]
     fn no_text_panics(text in ".{0,200}") {
         let _ = Config::from_toml(&text);
+    }
+}
+
+#[test]
+fn a_sites_releases_are_read_and_must_reach_the_origin() {
+    let site = "[[site]]\norigins = [\"http://a\"]\n";
+    let config = |release: &str| Config::from_toml(&format!("{site}[site.release]\n{release}"));
+    let read = config("initial = \"v1\"\npath = \"/r/{release}\"\nfield = \"X-Release\"").unwrap();
+    let rules = read.sites[0].release.clone().unwrap();
+    assert_eq!(rules.initial.as_deref(), Some("v1"));
+    assert_eq!(rules.path, Some(PathTemplate::parse("/r/{release}").unwrap()));
+    assert_eq!(rules.field.unwrap(), "x-release");
+    assert_eq!(Config::from_toml(site).unwrap().sites[0].release, None);
+    for (release, part) in [
+        ("initial = \"v1\"", "the origin would not know"),
+        ("path = \"/r\"", "has no {release}"),
+        ("path = \"/{release}\"\ninitial = \"../a\"", "initial"),
+        ("field = \"cookie\"", "begin it with X-"),
+        ("field = \"x-forwarded-host\"", "begin it with X-"),
+        ("pth = \"/{release}\"", "did you mean path?"),
+    ] {
+        let mistakes = config(release).unwrap_err().to_string();
+        assert!(mistakes.contains(part), "{release}: {mistakes}");
     }
 }
