@@ -53,6 +53,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
+            .tls_backend_preconfigured(weir_edge::trust())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))?;

@@ -5,19 +5,33 @@ use std::path::{Path, PathBuf};
 use weir_edge::config::Config;
 use weir_edge::config::check::check;
 use weir_edge::config::file::FileConfig;
-use weir_edge::config::mistakes::Mistakes;
+use weir_edge::config::mistakes::{Mistake, Mistakes, Place};
 
 /// Longest configuration file that is read, bytes.
 const LONGEST_FILE: u64 = 4 << 20;
 
+/// What a process is in its topology.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// A node, with control built in or elsewhere.
+    #[default]
+    Node,
+    /// Control alone.
+    Control,
+    /// Either: a file that is only checked.
+    Any,
+}
+
 /// The sources of the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    /// What the process is.
+    pub(crate) part: Part,
     /// The file, if any.
     pub(crate) file: Option<PathBuf>,
     /// `--origin`.
     pub(crate) origin: Option<String>,
-    /// `--listen`.
+    /// `--listen`: of the node's clients, or of control where it is alone.
     pub(crate) listen: Option<String>,
     /// `--admin`.
     pub(crate) admin: Option<String>,
@@ -38,7 +52,8 @@ impl Settings {
         };
         file.override_with(std::env::vars_os().filter_map(unicode));
         if let Some(listen) = &self.listen {
-            file.set("--listen", "node", "listen", listen);
+            let table = if self.part == Part::Control { "control" } else { "node" };
+            file.set("--listen", table, "listen", listen);
         }
         if let Some(admin) = &self.admin {
             file.set("--admin", "node", "admin", admin);
@@ -46,7 +61,38 @@ impl Settings {
         if let Some(origin) = &self.origin {
             file.front("--origin", origin)?;
         }
-        check(&file)
+        let config = check(&file)?;
+        let missing = self.part.misses(&config);
+        if missing.0.is_empty() { Ok(config) } else { Err(missing) }
+    }
+}
+
+impl Part {
+    /// What this part needs beyond what every configuration must have, and what it cannot have.
+    fn misses(self, config: &Config) -> Mistakes {
+        let mistake = |path: &str, message: &str| Mistake {
+            path: path.to_owned(),
+            place: Place::Nowhere,
+            value: None,
+            message: message.to_owned(),
+        };
+        let mut mistakes = Mistakes::default();
+        match self {
+            Self::Node if config.sites.is_empty() => {
+                let accepted = "at least one [[site]] with its origins, or --origin URL";
+                mistakes.0.push(mistake("site", &format!("missing; accepted: {accepted}")));
+            }
+            Self::Control if config.control.url.is_some() => {
+                let why = "weir control is control itself; accepted: a configuration without it";
+                mistakes.0.push(mistake("control.url", why));
+            }
+            Self::Control if config.control.data.is_none() => {
+                let accepted = "a directory, in which weir control keeps the invalidation log";
+                mistakes.0.push(mistake("control.data", &format!("missing; accepted: {accepted}")));
+            }
+            _ => {}
+        }
+        mistakes
     }
 }
 
@@ -57,4 +103,35 @@ fn read(path: &Path) -> Result<String, Mistakes> {
     let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
     Ok(text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_says_what_it_misses() {
+        let site = "[[site]]\norigins = [\"http://a\"]\n";
+        let data = "[control]\ndata = \"/var/lib/weir\"\n";
+        let url = "[control]\nurl = \"http://control:9090\"\n";
+        for (part, text, missing) in [
+            (Part::Node, site.to_owned(), None),
+            (Part::Node, format!("{site}{data}"), None),
+            (Part::Node, format!("{site}{url}"), None),
+            (Part::Node, data.to_owned(), Some("site: missing")),
+            (Part::Control, data.to_owned(), None),
+            (Part::Control, format!("{site}{data}"), None),
+            (Part::Control, site.to_owned(), Some("control.data: missing")),
+            (Part::Control, format!("{site}{url}"), Some("control.url: weir control is")),
+            (Part::Any, data.to_owned(), None),
+        ] {
+            let config = Config::from_toml(&text).unwrap();
+            let told = part.misses(&config).to_string();
+            match missing {
+                None => assert_eq!(told, "", "{part:?}: {text}"),
+                Some(words) => assert!(told.starts_with(words), "{part:?}: {text}: {told}"),
+            }
+        }
+    }
 }

@@ -67,6 +67,16 @@ fn refusals_have_one_form_and_name_what_is_wrong() {
         ("GET /v1/purges?befor=1", "", 400, "invalid", Some("befor")),
         ("GET /v1/explain", "", 400, "invalid", Some("url")),
         ("GET /v1/explain?url=/&header=x", "", 400, "invalid", Some("header")),
+        ("GET /v1/explain?url=a", "", 400, "invalid", Some("url")),
+        ("GET /v1/explain?url=/&node=nobody", "", 404, "not_found", None),
+        ("GET /v1/nodes/nobody", "", 404, "not_found", None),
+        ("DELETE /v1/nodes/nobody", "", 404, "not_found", None),
+        ("GET /v1/follow", "", 426, "upgrade_required", None),
+        ("GET /v1/events?x=1", "", 400, "invalid", Some("x")),
+        ("GET /v1/sites/nowhere/release", "", 404, "not_found", None),
+        ("PUT /v1/sites/default/release", "{}", 400, "invalid", Some("name")),
+        ("PUT /v1/sites/default/release", r#"{"name": ".."}"#, 400, "invalid", Some("name")),
+        ("PUT /v1/sites/nowhere/release", r#"{"name": "v"}"#, 404, "not_found", None),
         ("GET /v1/purge", "", 404, "not_found", None),
         ("DELETE /v1/purges", "", 405, "method_not_allowed", None),
     ] {
@@ -79,6 +89,7 @@ fn refusals_have_one_form_and_name_what_is_wrong() {
     let unknown = weir.json("POST /v1/purges", r#"{"pahts": ["/a"]}"#).json();
     let message = unknown["error"]["message"].as_str().expect("a message");
     assert!(message.contains("did you mean paths?"), "{message}");
+    assert_eq!(weir.json("GET /v1/stats", "").json()["log"]["head"], 0, "nothing was appended");
     let method = weir.json("DELETE /v1/purges", "");
     assert!(method.head.contains("allow: ") && method.head.contains("post"), "{}", method.head);
 }
@@ -157,13 +168,16 @@ fn state_is_told() {
     let listen = weir.listen.to_string();
     assert_eq!(
         (&nodes["nodes"][0]["state"], &nodes["nodes"][0]["listen"]),
-        (&json!("ready"), &json!(listen))
+        (&json!("connected"), &json!(listen))
     );
     weir.json("POST /v1/purges", r#"{"all": true}"#);
     assert_eq!(weir.json("GET /v1/stats", "").json()["applied_seq"], 1);
     let metrics = weir.json("GET /metrics", "");
     assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"), "{}", metrics.head);
     assert!(metrics.body.contains("weir_control_log_head 1\n"), "{}", metrics.body);
+    for line in ["weir_control_nodes{state=\"connected\"} 1", "weir_control_log_incomplete 0"] {
+        assert!(metrics.body.lines().any(|exposed| exposed == line), "{}", metrics.body);
+    }
     let document = weir.json("GET /openapi.json", "").json();
     assert!(document["paths"]["/v1/purges"]["post"]["summary"].is_string());
 }
@@ -188,6 +202,24 @@ fn a_reload_is_all_or_nothing() {
     let reloaded = weir.json("POST /v1/reload", "");
     assert_eq!(reloaded.status, 200, "{}", reloaded.body);
     assert_eq!((purge("one"), purge("two")), (400, 200));
+}
+
+#[test]
+fn a_release_is_switched_through_the_log() {
+    let weir = Weir::in_front_of(NO_ORIGIN);
+    let line = "GET /v1/sites/default/release";
+    let current = || weir.json(line, "").json();
+    assert_eq!(current(), json!({"site": "default", "name": null}));
+    let put = |body: &str| weir.json("PUT /v1/sites/default/release", body);
+    let switched = put(r#"{"name": "v2"}"#);
+    assert_eq!(switched.status, 200, "{}", switched.body);
+    let switched = switched.json();
+    assert_eq!((&switched["seq"], &switched["name"]), (&json!(1), &json!("v2")));
+    assert_eq!(switched["nodes"][0]["state"], "applied");
+    assert_eq!(current()["name"], "v2");
+    assert_eq!(put(r#"{"name": null, "wait_ms": 1000}"#).status, 200);
+    assert_eq!(current()["name"], json!(null));
+    assert_eq!(weir.json("POST /v1/purges", r#"{"all": true}"#).json()["seq"], 3);
 }
 
 #[test]

@@ -109,7 +109,8 @@ async fn explain_follows_a_url_from_miss_to_hit_to_purge() {
     let state = |weir: &Weir| {
         let ran = weir.run(&["explain", "http://example.com/a", "--json"]);
         let told: Value = serde_json::from_str(&ran.out).expect("JSON");
-        told["state"].as_str().expect("a state").to_owned()
+        let explanation = &told["nodes"][0]["explanation"];
+        explanation["state"].as_str().expect("a state").to_owned()
     };
     assert_eq!(state(&weir), "not-stored");
     assert_eq!(weir.get("/a").body, "hello");

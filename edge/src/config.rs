@@ -9,6 +9,8 @@ pub mod network;
 mod section;
 pub mod units;
 
+pub use crate::follow::frame::Tier;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,13 +23,15 @@ use weir_rules::storability::SitePolicy;
 pub struct Config {
     /// `[node]`
     pub node: Node,
-    /// `[control]`, of the built-in control service.
+    /// `[control]`, of the service itself and of the nodes that follow it.
     pub control: Control,
     /// `[[token]]`
     pub tokens: Vec<Token>,
     /// `[memory]`
     pub memory: Memory,
-    /// `[[site]]`, at least one.
+    /// `[parents]`
+    pub parents: Parents,
+    /// `[[site]]`; at least one, but for control alone.
     pub sites: Vec<Site>,
     /// `[limits]`
     pub limits: Limits,
@@ -42,6 +46,8 @@ pub struct Config {
 pub struct Node {
     /// Its name, a token of RFC 9110; in Cache-Status, Via and CDN-Loop.
     pub name: String,
+    /// Whether clients or other nodes talk to it.
+    pub tier: Tier,
     /// Its region.
     pub region: String,
     /// Where clients connect.
@@ -56,13 +62,61 @@ pub struct Node {
     pub workers: usize,
 }
 
-/// The built-in control service.
+/// Control: the service itself, and what a node needs to follow it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
+    /// Where the node finds control; `None` has it built in.
+    pub url: Option<Origin>,
+    /// What the node shows control.
+    pub token: Option<Secret>,
+    /// Where control listens when it runs alone.
+    pub listen: SocketAddr,
+    /// The directory where control keeps the log; `None` keeps it in memory.
+    pub data: Option<PathBuf>,
+    /// How long node and control believe in each other without a sign of life.
+    pub lease: Duration,
+    /// What a node does that control has not been heard of for `lease`.
+    pub on_partition: OnPartition,
+    /// After how long an absent node is not expected back.
+    pub forget_after: Duration,
     /// Peers from which `PURGE` on the node's listener is taken.
     pub purge_acl: Vec<Network>,
-    /// How many purges stay listed.
+    /// How many entries the log keeps.
     pub retention: usize,
+    /// Purge calls that one caller may make in a second.
+    pub rate: u32,
+}
+
+/// What a node does that control has not been heard of for the lease (invariant I5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPartition {
+    /// Goes on by freshness lifetimes, and says so.
+    #[default]
+    Serve,
+    /// Validates every stored response before it is sent; sends none stale.
+    Validate,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` from being shown.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// A network in CIDR form.
@@ -106,6 +160,41 @@ pub enum Scope {
     Node,
 }
 
+/// A node's parents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parents {
+    /// Whom an edge asks instead of the origins; none asks these.
+    pub urls: Vec<Parent>,
+    /// Over which of them keys are spread.
+    pub scope: ParentScope,
+    /// Points of each parent on the ring of consistent hashing.
+    pub virtual_nodes: u32,
+    /// Whether the origins are asked where no parent answers.
+    pub origin_fallback: bool,
+    /// How long a parent waits for what a node that asks has applied before.
+    pub catch_up: Duration,
+    /// Waits on a parent.
+    pub timeouts: Timeouts,
+}
+
+/// One parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Where it listens.
+    pub url: Origin,
+    /// Its region.
+    pub region: String,
+}
+
+/// Over which parents keys are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentScope {
+    /// Those of the node's own region; the others where none of them answers.
+    Region,
+    /// All.
+    Global,
+}
+
 /// The memory store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -124,12 +213,16 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Where it really lives; at least one.
     pub origins: Vec<Origin>,
+    /// Which of them is asked first.
+    pub balance: Balance,
+    /// How it is found out which of them are in health.
+    pub health: Health,
     /// Which Host the origin is asked with.
     pub host_header: HostHeader,
     /// Waits on the origin.
     pub timeouts: Timeouts,
-    /// Further tries of an idempotent request before its first byte went out, 0 to 5.
-    pub retries: u32,
+    /// Further tries of a request before the first byte of an answer went out.
+    pub retries: Retries,
     /// How keys are made.
     pub key: KeyRules,
     /// What bears on storing.
@@ -154,6 +247,92 @@ pub struct Origin {
     pub port: u16,
     /// Authority as in the URL, for Host.
     pub authority: String,
+    /// Its share, where the balance looks at weights; 1 to 1000.
+    pub weight: u32,
+    /// What it is spoken to in.
+    pub protocol: Protocol,
+}
+
+/// What a member of a pool is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: by ALPN over TLS, with prior knowledge in the clear.
+    H2,
+}
+
+/// Which member of a pool is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Each in turn as often as its weight says, spread evenly.
+    WeightedRoundRobin,
+    /// The one with the fewest running requests for its weight.
+    LeastConnections,
+    /// The same one for each address of a client.
+    IpHash,
+    /// The same one for each key; few keys move when a member comes or goes.
+    ConsistentHash,
+}
+
+/// How it is found out which members of a pool are in health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Active probes; `None` sends none.
+    pub probe: Option<Probe>,
+    /// What ejects a member by what its requests came to.
+    pub ejection: Ejection,
+}
+
+/// Active probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Path and query asked for.
+    pub path: String,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// What an answer may take.
+    pub timeout: Duration,
+    /// Good probes in a row that bring a member back.
+    pub healthy: u32,
+    /// Bad probes in a row that take a member out.
+    pub unhealthy: u32,
+    /// The status of a good answer; `None` is any 2xx or 3xx.
+    pub status: Option<u16>,
+    /// Host asked for; `None` is the origin's own.
+    pub host: Option<String>,
+}
+
+/// What ejects a member of a pool, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failed requests in a row; 0 is never.
+    pub failures: u32,
+    /// Failed requests among a hundred of `window`, the circuit breaker; 0 is never.
+    pub error_percent: u32,
+    /// Requests in `window` below which no share is judged.
+    pub requests: u32,
+    /// The time that the share is taken over.
+    pub window: Duration,
+    /// How long the first ejection lasts; each that follows on its heels twice as long.
+    pub eject: Duration,
+    /// The longest that one lasts.
+    pub eject_max: Duration,
+}
+
+/// Further tries of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// At most so many for one request, 0 to 5.
+    pub most: u32,
+    /// So many for a hundred requests of the site.
+    pub percent: u32,
+    /// And so many a second whatever the number of requests.
+    pub per_second: u32,
 }
 
 /// Which Host the origin is asked with.
@@ -174,6 +353,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Between two reads of the body.
     pub idle: Duration,
+    /// For the whole exchange, further tries and the body included; zero is no bound.
+    pub total: Duration,
 }
 
 /// Bounds on everything that grows.
@@ -213,6 +394,8 @@ pub struct Limits {
     pub tags: usize,
     /// Purge patterns kept (those with a `*` inside).
     pub patterns: usize,
+    /// Time of a processor, a second, that looking for what was purged may take in the long run.
+    pub sweep: Duration,
     /// Reasons remembered for URLs that were not stored, for hit-for-miss and `explain`.
     pub decisions: usize,
     /// How long an uncacheable URL is remembered as such.

@@ -48,12 +48,18 @@ pub enum UpstreamError {
     FirstByteTimeout,
     /// The body stalled. The client's response is aborted (504 if no head went out).
     IdleTimeout,
+    /// The whole exchange took too long. Abort (504 if no head went out).
+    TotalTimeout,
     /// The head cannot be believed: not HTTP/1, two lengths, too large, … 502.
     BadHead(String),
     /// The body broke off or its framing is wrong. Abort (502 if no head went out).
     BadBody(String),
     /// Too many requests wait for this origin. 503.
     Busy,
+    /// No parent is of use, and the origin is not to be asked. 504.
+    NoParent,
+    /// A parent has met the request before. 508.
+    Loop,
     /// The client's body broke off or grew too large, so the upstream request was aborted: not
     /// the upstream's fault after all.
     Client(ClientError),
@@ -64,9 +70,12 @@ impl UpstreamError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Connect(_) | Self::BadHead(_) | Self::BadBody(_) => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::ConnectTimeout
+            | Self::FirstByteTimeout
+            | Self::IdleTimeout
+            | Self::TotalTimeout
+            | Self::NoParent => StatusCode::GATEWAY_TIMEOUT,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Client(error) => error.status,
         }
@@ -79,17 +88,38 @@ impl UpstreamError {
             Self::ConnectTimeout => "origin-connect-timeout",
             Self::FirstByteTimeout => "origin-first-byte-timeout",
             Self::IdleTimeout => "origin-idle-timeout",
+            Self::TotalTimeout => "origin-total-timeout",
             Self::BadHead(_) => "origin-bad-head",
             Self::BadBody(_) => "origin-bad-body",
             Self::Busy => "origin-busy",
+            Self::NoParent => "no-parent",
+            Self::Loop => "loop",
             Self::Client(error) => error.word,
         }
+    }
+
+    /// The error that a parent tells by its word; `None` where the word says nothing about whether
+    /// another would fare better.
+    pub fn told(word: &str) -> Option<Self> {
+        let why = || "so a parent says".to_owned();
+        Some(match word {
+            "origin-connect" => Self::Connect(why()),
+            "origin-connect-timeout" => Self::ConnectTimeout,
+            "origin-first-byte-timeout" => Self::FirstByteTimeout,
+            "origin-idle-timeout" => Self::IdleTimeout,
+            "origin-bad-head" => Self::BadHead(why()),
+            "origin-bad-body" => Self::BadBody(why()),
+            "origin-busy" => Self::Busy,
+            "origin-total-timeout" => Self::TotalTimeout,
+            "loop" => Self::Loop,
+            _ => return None,
+        })
     }
 
     /// Whether no answer of the origin could be had, so that RFC 9111 §4.2.4 lets a stale response
     /// stand in. The client's own failures are no such case.
     pub fn is_disconnect(&self) -> bool {
-        !matches!(self, Self::Client(_))
+        !matches!(self, Self::Client(_) | Self::Loop)
     }
 }
 
@@ -104,9 +134,16 @@ impl std::fmt::Display for UpstreamError {
                 f.write_str("no answer from the origin within timeouts.first_byte")
             }
             Self::IdleTimeout => f.write_str("the origin's body stalled for timeouts.idle"),
+            Self::TotalTimeout => {
+                f.write_str("the exchange with the origin took longer than timeouts.total")
+            }
             Self::BadHead(why) => write!(f, "the origin's answer cannot be understood: {why}"),
             Self::BadBody(why) => write!(f, "the origin's body broke off: {why}"),
             Self::Busy => f.write_str("too many requests wait for this origin"),
+            Self::NoParent => {
+                f.write_str("no parent answers, and parents.origin_fallback is false")
+            }
+            Self::Loop => f.write_str("a parent has met the request before"),
             Self::Client(error) => error.fmt(f),
         }
     }

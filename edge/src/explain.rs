@@ -5,6 +5,7 @@ mod shape;
 pub use shape::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
 
 use crate::lookup::{Lookup, Query, lookup};
+use crate::purge::Followed;
 use crate::state::{NodeState, Site};
 use crate::store::{KeyText, Stored, select};
 use http::{HeaderMap, header};
@@ -67,6 +68,9 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
         now,
         client: None,
         when_unreachable: site.config.stale_when_unreachable,
+        fresh_only: false,
+        least: 0,
+        validate: state.lease.validates(now),
     };
     let found = lookup(&state.store, &state.purges, &query);
     let resource = state.store.get(digest, key);
@@ -75,6 +79,7 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
     let others =
         variants.filter(|stored| !chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, stored)));
     let decision = state.decisions.of(digest);
+    let followed = state.purges.standing();
     let filling = !state.inflight.of(digest).is_empty();
     let (word, sentence) = now_met(state, &found, chosen, filling, now);
     let text = KeyText::of(key);
@@ -93,8 +98,8 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
         key: String::from_utf8_lossy(key).into_owned(),
         state: word,
         sentence,
-        selected: chosen.map(|stored| variant(stored, now)),
-        variants: others.map(|stored| variant(stored, now)).collect(),
+        selected: chosen.map(|stored| variant(stored, &followed, now)),
+        variants: others.map(|stored| variant(stored, &followed, now)).collect(),
         not_stored: decision.map(|decision| ExplainedDecision {
             word: decision.why.word().to_owned(),
             sentence: decision.why.sentence(),
@@ -104,7 +109,8 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
         last_purge: state
             .purges
             .last_match(&subject)
-            .map(|(seq, soft)| ExplainedPurge { seq, soft }),
+            // What the index knows is of the log that is followed: the floor took the rest.
+            .and_then(|(own, soft)| Some(ExplainedPurge { seq: followed.of_log(own)?, soft })),
     }
 }
 
@@ -116,8 +122,7 @@ fn now_met(
     filling: bool,
     now: Time,
 ) -> (&'static str, String) {
-    let purged =
-        chosen.is_some_and(|stored| matches!(state.purges.validity(stored), Validity::Hard(_)));
+    let purged = chosen.filter(|stored| matches!(state.purges.validity(stored), Validity::Hard(_)));
     match found {
         Lookup::Fresh { stored, .. } => {
             let left = ttl(stored, now);
@@ -135,7 +140,11 @@ fn now_met(
         Lookup::Stale { stored, stale } => {
             let validity = state.purges.validity(stored);
             let why = match validity {
-                Validity::Soft(seq) => format!("soft-purged (seq {seq})"),
+                Validity::Soft(own) => {
+                    let seq = state.purges.standing().of_log(own).unwrap_or(own);
+                    format!("soft-purged (seq {seq})")
+                }
+                _ if state.lease.validates(now) => "control is lost".to_owned(),
                 _ if stored.freshness.validate_always => "stored under no-cache".to_owned(),
                 _ => format!("stale for {} s", -ttl(stored, now)),
             };
@@ -148,7 +157,13 @@ fn now_met(
             };
             ("stale", format!("Stored, but {why}: {then}."))
         }
-        _ if purged => ("purged", "It was purged: a request has it fetched anew.".to_owned()),
+        _ if purged.is_some_and(|stored| stored.filled_at < state.purges.standing().floor) => {
+            let why = "The log no longer tells whether it was purged";
+            ("purged", format!("{why}: a request has it fetched anew."))
+        }
+        _ if purged.is_some() => {
+            ("purged", "It was purged: a request has it fetched anew.".to_owned())
+        }
         _ if filling => {
             ("filling", "It is being fetched: a request waits for that fetch.".to_owned())
         }
@@ -164,7 +179,7 @@ fn now_met(
     }
 }
 
-fn variant(stored: &Stored, now: Time) -> ExplainedVariant {
+fn variant(stored: &Stored, followed: &Followed, now: Time) -> ExplainedVariant {
     let text = |name| {
         let value = stored.fields.first(name);
         value.map(|value| String::from_utf8_lossy(value).into_owned())
@@ -186,7 +201,7 @@ fn variant(stored: &Stored, now: Time) -> ExplainedVariant {
         last_modified: text(&header::LAST_MODIFIED),
         tags: stored.tags.iter().map(ToString::to_string).collect(),
         hits: stored.served.times().into(),
-        filled_at_seq: stored.filled_at,
+        filled_at_seq: followed.of_log(stored.filled_at),
     }
 }
 

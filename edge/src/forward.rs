@@ -2,12 +2,10 @@
 //! what a fill must not carry from the one client that happened to start it.
 
 use crate::config::Network;
+use crate::server::is_authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::{IpAddr, SocketAddr};
-use weir_rules::{fields, vary};
-
-/// Fields that only nodes may send each other (invariant I3); removed from everyone else.
-pub(crate) const INTERNAL: [&str; 2] = ["weir-seq", "weir-filled-at"];
+use weir_rules::{fields, tier, vary};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -39,7 +37,7 @@ pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
     let trailers = client.get(header::TE).is_some_and(accepts_trailers);
     fields::remove_hop_by_hop(&mut headers);
     fields::remove_poisonous(&mut headers);
-    for name in INTERNAL {
+    for name in tier::FIELDS {
         headers.remove(name);
     }
     headers.remove(header::HOST);
@@ -89,6 +87,12 @@ pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
 pub(crate) fn contains(networks: &[Network], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(address))
+}
+
+/// The host that a node names whose word is believed.
+pub(crate) fn forwarded_host(request: &HeaderMap) -> Option<String> {
+    let host = request.get(&X_FORWARDED_HOST)?;
+    is_authority(host.as_bytes()).then(|| host.to_str().ok().map(str::to_owned)).flatten()
 }
 
 fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
@@ -149,8 +153,9 @@ mod tests {
 
     #[test]
     fn the_fields_of_nodes_are_taken_from_nobody_else() {
-        let sent = for_pass(&client(&[("weir-seq", "9"), ("weir-filled-at", "9")]), &origin(true));
-        assert!(!sent.contains_key("weir-seq") && !sent.contains_key("weir-filled-at"));
+        let own = client(&tier::FIELDS.map(|name| (name, "9")));
+        let sent = for_pass(&own, &origin(true));
+        assert!(tier::FIELDS.iter().all(|name| !sent.contains_key(*name)));
     }
 
     #[test]

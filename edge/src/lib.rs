@@ -20,8 +20,14 @@ mod server;
 mod state;
 mod store;
 mod sweep;
+mod tier;
 mod upstream;
 
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]
 pub use server::fuzzing;
+
+/// What the certificates of servers are held against, wherever weir is their client.
+pub fn trust() -> rustls::ClientConfig {
+    upstream::tls()
+}

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 use weir_rules::cache_control::RequestDirectives;
 use weir_rules::freshness::State;
-use weir_rules::invalidation::Validity;
+use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::range::{self, Requested};
 use weir_rules::time::Time;
 use weir_rules::validation;
@@ -67,6 +67,12 @@ pub(crate) struct Query<'a> {
     pub(crate) client: Option<&'a RequestDirectives>,
     /// Seconds past its lifetime that a response may be sent while its origin cannot be reached.
     pub(crate) when_unreachable: u32,
+    /// Whether nothing stale may be sent: nodes are answered fresh or not at all.
+    pub(crate) fresh_only: bool,
+    /// What began to be fetched below it is not even to be validated; 0 is no bound.
+    pub(crate) least: Seq,
+    /// Whether nothing may be sent unvalidated: control is lost (invariant I5).
+    pub(crate) validate: bool,
 }
 
 /// Looks a request up.
@@ -79,6 +85,9 @@ pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Looku
             Lookup::VaryMiss(Selecting { fields: known.fields.clone(), values })
         });
     };
+    if stored.filled_at < query.least {
+        return Lookup::UriMiss;
+    }
     let soft = match purges.validity(stored) {
         Validity::Valid => false,
         Validity::Soft(_) => true,
@@ -88,6 +97,7 @@ pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Looku
     let stored = Arc::clone(stored);
     let state = stored.freshness.state(query.now);
     if !soft
+        && !query.validate
         && let State::Fresh { left } = state
         && client_accepts(query, &stored, left)
     {
@@ -98,7 +108,8 @@ pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Looku
         };
     }
     let stale = stale_use(query, &stored, state, soft);
-    if client_takes_stale(query, &stored, state, soft)
+    if !query.validate
+        && client_takes_stale(query, &stored, state, soft)
         && holds_what_is_asked(&stored, query.request)
     {
         return Lookup::Fresh { stored, early: false };
@@ -111,7 +122,7 @@ fn stale_use(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> St
     let whole = stored.body.is_complete();
     // RFC 9111 §4.2.4: no-cache, must-revalidate and their kin forbid stale use; the windows of
     // RFC 5861 are shut by the rules where they do.
-    let allowed = whole && !freshness.validate_always;
+    let allowed = whole && !freshness.validate_always && !query.fresh_only && !query.validate;
     let window = match freshness.validate_when_stale {
         true => freshness.stale_if_error,
         false => query.when_unreachable.max(freshness.stale_if_error),
@@ -131,7 +142,7 @@ fn stale_use(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> St
         on_disconnect: allowed && past < window,
         // After a soft purge only a strong validator proves that nothing changed.
         validates: whole && (!soft || strong()),
-        by_request: !soft && matches!(state, State::Fresh { .. }),
+        by_request: !soft && !query.validate && matches!(state, State::Fresh { .. }),
     }
 }
 
@@ -152,7 +163,8 @@ fn client_accepts(query: &Query<'_>, stored: &Stored, left: u32) -> bool {
 fn client_takes_stale(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> bool {
     let freshness = &stored.freshness;
     let (State::Refreshable { past } | State::Stale { past, .. }) = state else { return false };
-    let forbidden = soft || freshness.validate_when_stale || freshness.validate_always;
+    let forbidden =
+        soft || query.fresh_only || freshness.validate_when_stale || freshness.validate_always;
     query.client.and_then(|client| client.max_stale).is_some_and(|most| !forbidden && past <= most)
 }
 

@@ -61,13 +61,19 @@ events! {
         "Requests not collapsed because their URL is remembered as not storable.";
     Shed: "weir_shed_requests_total",
         "Requests answered 503 because a bound of this node was reached.";
+    ParentPassed: "weir_parents_passed_total",
+        "Requests that went on from a parent which failed or could not vouch for its answer.";
     UpstreamRequest: "weir_upstream_requests_total",
         "Requests sent to an upstream, each retry by itself.";
+    UpstreamRetry: "weir_upstream_retries_total",
+        "Further tries of requests that a member of a pool did not answer.";
+    RetryBudgetExhausted: "weir_upstream_retry_budget_exhausted_total",
+        "Further tries not made because the site's retry budget was exhausted.";
 }
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
 /// client's own.
-const UPSTREAM_ERRORS: [&str; 8] = [
+const UPSTREAM_ERRORS: [&str; 11] = [
     "origin-connect",
     "origin-connect-timeout",
     "origin-first-byte-timeout",
@@ -75,7 +81,10 @@ const UPSTREAM_ERRORS: [&str; 8] = [
     "origin-bad-head",
     "origin-bad-body",
     "origin-busy",
+    "no-parent",
+    "loop",
     "client",
+    "origin-total-timeout",
 ];
 
 fn upstream_error_index(error: &UpstreamError) -> usize {
@@ -87,7 +96,10 @@ fn upstream_error_index(error: &UpstreamError) -> usize {
         UpstreamError::BadHead(_) => 4,
         UpstreamError::BadBody(_) => 5,
         UpstreamError::Busy => 6,
-        UpstreamError::Client(_) => 7,
+        UpstreamError::NoParent => 7,
+        UpstreamError::Loop => 8,
+        UpstreamError::Client(_) => 9,
+        UpstreamError::TotalTimeout => 10,
     }
 }
 
@@ -109,6 +121,9 @@ const RESULTS: [&str; 13] = [
     "undecided",
     "stale-on-error",
 ];
+
+/// The first so many of them are hits.
+const HITS: usize = 2;
 
 fn result_index(outcome: &Outcome) -> usize {
     match outcome.handling {
@@ -221,6 +236,16 @@ impl WorkerMetrics {
     pub(crate) fn upstream_bytes(&self, bytes: u64) {
         self.upstream_bytes.add(bytes);
     }
+}
+
+/// Requests answered by all workers, and how many of them from the store.
+pub(crate) fn answered(workers: &[Arc<WorkerMetrics>]) -> (u64, u64) {
+    let sites = workers.iter().flat_map(|worker| worker.sites.iter().filter_map(OnceLock::get));
+    sites.fold((0, 0), |(requests, hits), site| {
+        let all = site.results.iter().map(Counter::value).fold(0, u64::wrapping_add);
+        let stored = site.results[..HITS].iter().map(Counter::value).fold(0, u64::wrapping_add);
+        (requests.wrapping_add(all), hits.wrapping_add(stored))
+    })
 }
 
 /// Durations by powers of two from 16 µs to 34 s, and beyond.

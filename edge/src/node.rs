@@ -4,17 +4,20 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::explain;
+use crate::follow::checkpoint::Checkpoint;
+use crate::follow::{Applier, Dial, Followed, Follower, Following};
 use crate::metrics::exposition::{Gauges, MEDIA_TYPE, render};
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
-use crate::state::{Live, NodeState, Site};
+use crate::state::{Live, NodeState};
 use crate::sweep::Sweeper;
+use crate::upstream::Prober;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use weir_rules::invalidation::{Purge, Seq, Target};
-use weir_rules::key::keyed_query;
+use tokio::runtime::Handle;
+use weir_rules::invalidation::{Purge, Seq};
 
 pub use crate::explain::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
 
@@ -29,7 +32,10 @@ pub struct Node {
     server: Mutex<Option<Server>>,
     listen: SocketAddr,
     listen_tls: Option<SocketAddr>,
-    sweeper: Sweeper,
+    following: Arc<Following>,
+    /// Taken by the drain.
+    follower: Mutex<Option<Follower>>,
+    prober: Prober,
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
     started: Instant,
@@ -38,6 +44,11 @@ pub struct Node {
 impl Node {
     /// Binds the listeners of `config` (port 0 lets the system choose) and starts the workers.
     pub fn start(config: Config) -> Result<Node, StartError> {
+        Self::start_at(config, &Checkpoint::default())
+    }
+
+    /// Like [`Node::start`], with a place in the log that was kept over a restart.
+    pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
         let settings = Settings {
             listen: config.node.listen,
             workers: config.node.workers.max(1),
@@ -48,8 +59,11 @@ impl Node {
             .map_err(|error| StartError(format!("log.path: {error}")))?;
         let (log, purger) = (Arc::new(log), Arc::new(Purger::default()));
         let state = Arc::new(NodeState::new(config)?);
+        let prober = Prober::default();
+        prober.follow(state.live.load().targets()).map_err(probes)?;
         let sweeper = Sweeper::start(&state)
             .map_err(|error| StartError(format!("the sweeper's thread: {error}")))?;
+        let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
         let (node, to_log, to_purger) = (Arc::clone(&state), Arc::clone(&log), Arc::clone(&purger));
         let spine = move |worker| {
             let (log, purger) = (Arc::clone(&to_log), Arc::clone(&to_purger));
@@ -57,12 +71,16 @@ impl Node {
         };
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
+        let listen = server.listen();
+        let following = Arc::new(Following::new(Arc::clone(&state), applier, listen));
         Ok(Node {
-            listen: server.listen(),
+            listen,
             listen_tls: server.listen_tls(),
             server: Mutex::new(Some(server)),
             state,
-            sweeper,
+            following,
+            follower: Mutex::new(None),
+            prober,
             purger,
             log,
             started: Instant::now(),
@@ -79,6 +97,28 @@ impl Node {
         self.listen_tls
     }
 
+    /// Follows control over the connections that `dial` makes, on `runtime`, until the node drains
+    /// or is dropped; purges by method go there too. Only the first call counts.
+    pub fn follow(&self, dial: impl Dial, runtime: &Handle) {
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        if follower.is_none() {
+            let calls = Arc::clone(self.following.calls());
+            self.purger.set(Box::new(move |ask| Box::pin(Arc::clone(&calls).purge(ask))));
+            *follower = Some(Follower::start(Arc::clone(&self.following), dial, runtime));
+        }
+    }
+
+    /// Where the node stands with the log that it follows, in the log's numbers.
+    pub fn followed(&self) -> Followed {
+        self.following.followed()
+    }
+
+    /// What a store that outlives the process keeps, once everything in it was held against the
+    /// log up to the own number `checked`.
+    pub fn checkpoint(&self, checked: Seq) -> Checkpoint {
+        Checkpoint::of(&self.state.purges.position(), checked)
+    }
+
     /// Has purges by method (`PURGE /path` on the node's listener) answered by `on_purge`. Until
     /// then they get 503.
     pub fn on_purge(&self, on_purge: OnPurge) {
@@ -88,13 +128,18 @@ impl Node {
     /// Takes a new configuration, all or nothing: sites, limits and TLS files at once; returns
     /// the keys whose change needs a restart (`node.listen`, …), which keep their old value.
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>, StartError> {
-        let old = self.state.live.load_full();
-        let old = &old.config;
+        let before = self.state.live.load_full();
+        let old = &before.config;
         let fixed = [
             ("node.name", old.node.name != config.node.name),
+            ("node.tier", old.node.tier != config.node.tier),
             ("node.listen", old.node.listen != config.node.listen),
             ("node.admin", old.node.admin != config.node.admin),
             ("node.workers", old.node.workers != config.node.workers),
+            ("control.url", old.control.url != config.control.url),
+            ("control.token", old.control.token != config.control.token),
+            ("control.lease", old.control.lease != config.control.lease),
+            ("control.on_partition", old.control.on_partition != config.control.on_partition),
             ("memory", old.memory != config.memory),
             ("log.access", old.log.access != config.log.access),
             ("log.path", old.log.path != config.log.path),
@@ -104,32 +149,35 @@ impl Node {
             ("limits.decisions", old.limits.decisions != config.limits.decisions),
             ("limits.hit_for_miss", old.limits.hit_for_miss != config.limits.hit_for_miss),
         ];
-        let live = Live::new(config, &self.state.metrics, &self.state.slots)?;
+        let live = Live::new(config, &self.state.metrics, &self.state.slots, Some(&before))?;
         if let Some(server) = &*self.server() {
             server
                 .reload(live.config.limits, live.config.tls.as_ref())
                 .map_err(|error| StartError(error.to_string()))?;
         }
+        self.prober.follow(live.targets()).map_err(probes)?;
         self.state.replace(live);
         Ok(fixed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect())
     }
 
-    /// Applies one purge; when it returns, no request whose head arrives from now on is answered
-    /// with what it matches (invariant I1). Frees the space in the background.
+    /// Applies one purge without a log, under a number of the node's own; when it returns, no
+    /// request whose head arrives from now on is answered with what it matches (invariant I1).
+    #[doc(hidden)]
     pub fn apply(&self, purge: &Purge) {
-        let purge = as_keyed(&self.state.live.load(), purge);
-        self.state.purges.apply(&purge);
-        self.sweeper.sweep(&purge);
+        self.following.applier().purge(purge.clone());
     }
 
-    /// The highest seq applied.
+    /// The highest seq applied, in the node's own numbers.
+    #[doc(hidden)]
     pub fn applied(&self) -> Seq {
         self.state.purges.applied()
     }
 
-    /// How many stored responses the purge `seq` took; `None` until the sweep has been through.
+    /// How many stored responses the purge of this own number took; `None` until the sweep has
+    /// been through.
+    #[doc(hidden)]
     pub fn matched(&self, seq: Seq) -> Option<u64> {
-        self.sweeper.matched(seq)
+        self.state.matched.of(seq)
     }
 
     /// Tells what the node knows of a URL (absolute, or a path for the first site's first host)
@@ -151,7 +199,7 @@ impl Node {
         let gauges = Gauges {
             node: &self.state.name,
             region: &live.config.node.region,
-            tier: "edge",
+            tier: self.state.tier.as_str(),
             uptime: self.started.elapsed(),
             fills_running: self.state.inflight.len() as u64,
             filling_bytes: self.state.filling.used(),
@@ -161,8 +209,10 @@ impl Node {
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),
             evictions: self.state.store.evicted(),
-            applied_seq: self.state.purges.applied(),
+            followed: &self.followed(),
+            purged: self.following.applier().purged(),
             log_lines_dropped: self.log.dropped(),
+            members: live.member_counts(),
         };
         render(&self.state.metrics, &self.state.slots, &gauges)
     }
@@ -178,18 +228,28 @@ impl Node {
         self.log.reopen();
     }
 
-    /// Whether it accepts connections: not once it drains.
+    /// Whether it accepts connections, and is right to: not once it drains and, where it follows
+    /// control, not before it has what the log had when it joined. A node that never joins is
+    /// ready when the lease is over (invariant I5).
     pub fn ready(&self) -> bool {
-        self.server().is_some()
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let follows = self.state.lease.is_finite() || follower.is_some();
+        drop(follower);
+        let waits = follows
+            && !self.following.link().is_caught_up()
+            && !self.state.lease.is_lost(self.state.now());
+        self.server().is_some() && !waits
     }
 
-    /// Stops accepting, lets requests under way finish for at most `node.drain`, then stops. Only
-    /// the first call drains.
+    /// Stops accepting, lets requests under way finish for at most `node.drain`, tells control
+    /// that the node leaves, then stops. Only the first call drains.
     pub async fn drain(&self) {
         let bound = self.state.live.load().config.node.drain;
-        let server = self.server().take();
-        if let Some(server) = server {
-            server.drain(bound).await;
+        let Some(server) = self.server().take() else { return };
+        server.drain(bound).await;
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(follower) = follower {
+            follower.leave().await;
         }
     }
 
@@ -198,39 +258,8 @@ impl Node {
     }
 }
 
-/// A purge whose queries are written as keys have them: what a site's rules sort or drop of a
-/// query is sorted or dropped of a target too.
-fn as_keyed(live: &Live, purge: &Purge) -> Purge {
-    let mut keyed = purge.clone();
-    for target in &purge.targets {
-        let (url, sites): (&str, Vec<_>) = match target {
-            Target::Url(url) => {
-                (url, host_of(url).and_then(|host| live.sites.of(host)).into_iter().collect())
-            }
-            Target::Path(path) => (path, live.sites.all().iter().collect()),
-            _ => continue,
-        };
-        let Some((before, query)) = url.split_once('?') else { continue };
-        let ours = |site: &&&Arc<Site>| purge.site.as_ref().is_none_or(|only| **only == *site.id);
-        for site in sites.iter().filter(ours) {
-            let query = keyed_query(Some(query), &site.config.key.query);
-            let text = query.map_or(before.to_owned(), |query| format!("{before}?{query}"));
-            let target = match target {
-                Target::Url(_) => Target::Url(text),
-                _ => Target::Path(text),
-            };
-            if !keyed.targets.contains(&target) {
-                keyed.targets.push(target);
-            }
-        }
-    }
-    keyed
-}
-
-/// The host of an absolute URL.
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())])
+fn probes(error: std::io::Error) -> StartError {
+    StartError(format!("the probes' thread: {error}"))
 }
 
 fn listens(config: &Config) -> Option<SocketAddr> {

@@ -4,17 +4,67 @@
 //! a lookup reads the applied seq first.
 
 use crate::store::Stored;
+use crate::sweep::Taken;
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use weir_rules::invalidation::{Bounds, Index, Purge, Seq, Subject, Validity};
+use std::time::Duration;
+use tokio::sync::watch;
+use weir_rules::invalidation::{Bounds, Index, Purge, Seq, Sieve, Subject, Validity};
+use weir_rules::log::{LogId, Position};
+use weir_rules::tier::{self, Admission, Asking, Claim, Provenance, admit};
 
-/// The node's invalidation index and the seq up to which it is applied.
+/// The node's invalidation index and the seq up to which it is applied. All seqs here are the
+/// node's own numbers, which only grow; [`Followed`] tells them from the log's.
 #[derive(Debug)]
 pub(crate) struct Purges {
     applied: AtomicU64,
+    /// The same, for those who wait.
+    published: watch::Sender<Seq>,
+    /// Asked before the index, which most lookups then need not lock.
+    sieve: Sieve,
     index: RwLock<Index>,
+    /// Targets in the index beyond which those that nothing needs any more are forgotten.
+    crowded: usize,
+    /// What lookups find purged before the sweeper does.
+    pub(crate) taken: Taken,
     stamps: Arc<Stamps>,
+    /// The highest mark that a walk began with: purges below it may be forgotten at its end.
+    marked: AtomicU64,
+    /// Held while anything of the log is applied, so that who holds it sees whole entries.
+    position: Mutex<Position>,
+    followed: ArcSwap<Followed>,
+}
+
+/// The log that the node follows, as requests need to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Followed {
+    /// Its id; `None` before the first.
+    pub(crate) log: Option<LogId>,
+    /// The node's own number of its seq 0.
+    pub(crate) base: Seq,
+    /// Own number below which nothing is trusted since this log is followed.
+    pub(crate) floor: Seq,
+    /// What nodes of this log show each other; `None` before the first welcome.
+    pub(crate) tier_key: Option<Box<str>>,
+}
+
+impl Followed {
+    /// The node's own number of a seq of the log.
+    pub(crate) fn own(&self, seq: Seq) -> Seq {
+        self.base.saturating_add(seq)
+    }
+
+    /// The log's number of an own one; `None` of one from before this log was followed.
+    pub(crate) fn of_log(&self, own: Seq) -> Option<Seq> {
+        own.checked_sub(self.base)
+    }
+
+    /// Whether seqs of both mean the same.
+    pub(crate) fn is_same_log(&self, other: &Followed) -> bool {
+        self.log == other.log && self.base == other.base
+    }
 }
 
 /// The filled_at_seqs of what is being fetched, and how many fetches carry each.
@@ -53,20 +103,104 @@ impl Drop for Stamp {
     }
 }
 
-/// Targets in the index beyond which those that nothing needs any more are forgotten.
-const CROWDED: usize = 50_000;
-
 impl Purges {
     /// An index in which nothing was purged.
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let index = RwLock::new(Index::new(bounds));
-        Self { applied: AtomicU64::new(0), index, stamps: Arc::default() }
+        Self {
+            applied: AtomicU64::new(0),
+            published: watch::Sender::new(0),
+            sieve: Sieve::default(),
+            index: RwLock::new(Index::new(bounds)),
+            crowded: bounds.targets / 2,
+            taken: Taken::default(),
+            stamps: Arc::default(),
+            marked: AtomicU64::new(0),
+            position: Mutex::default(),
+            followed: ArcSwap::default(),
+        }
     }
 
     /// Applies one purge. Lookups that begin after this returns see it.
     pub(crate) fn apply(&self, purge: &Purge) {
+        self.raise(purge);
+        self.publish(purge.seq);
+    }
+
+    /// The first half of applying a purge: it takes effect, on a stored response that was found
+    /// valid before, when its seq is published.
+    pub(crate) fn raise(&self, purge: &Purge) {
         self.index.write().unwrap_or_else(PoisonError::into_inner).apply(purge);
-        self.applied.fetch_max(purge.seq, Ordering::Release);
+        self.sieve.raise(purge);
+    }
+
+    /// Everything up to `seq` is applied. A lower seq than before is ignored.
+    pub(crate) fn publish(&self, seq: Seq) {
+        self.applied.fetch_max(seq, Ordering::Release);
+        self.published.send_if_modified(|published| {
+            let later = seq > *published;
+            *published = seq.max(*published);
+            later
+        });
+    }
+
+    /// Begins at a place that was kept over a restart. The index knows nothing of what was applied
+    /// before.
+    pub(crate) fn begin(&self, place: Position) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.raise_floor(place.base());
+        index.forget_below(place.applied());
+        drop(index);
+        self.sieve.raise_all(place.base());
+        let (log, base) = (place.log().cloned(), place.base());
+        self.followed.store(Arc::new(Followed { log, base, floor: base, tier_key: None }));
+        let applied = place.applied();
+        *self.position() = place;
+        self.publish(applied);
+    }
+
+    /// Follows the log as `place`, which is that of the node, has it. Where that is not what the
+    /// node followed before, it has a floor: what was fetched below is invalid when this returns.
+    pub(crate) fn follow(&self, place: &Position, floor: Option<Seq>, tier_key: &str) {
+        if let Some(floor) = floor {
+            self.index.write().unwrap_or_else(PoisonError::into_inner).raise_floor(floor);
+            self.sieve.raise_all(floor);
+        }
+        let followed = Followed {
+            log: place.log().cloned(),
+            base: place.base(),
+            floor: floor.unwrap_or_else(|| self.followed.load().floor),
+            tier_key: Some(tier_key.into()),
+        };
+        self.followed.store(Arc::new(followed));
+        self.publish(place.applied());
+    }
+
+    /// The node's place in the log. To be held for a moment only.
+    pub(crate) fn position(&self) -> MutexGuard<'_, Position> {
+        self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log that the node follows.
+    pub(crate) fn standing(&self) -> Arc<Followed> {
+        self.followed.load_full()
+    }
+
+    /// A request to a parent that begins now; `None` where no parent may be asked.
+    pub(crate) fn asking(&self) -> Option<Asking> {
+        // Read first: an entry that comes in between is not claimed yet.
+        let applied = self.applied();
+        Asking::begin(&self.position(), applied)
+    }
+
+    /// How an edge that claims this is met.
+    pub(crate) fn admit(&self, claim: &Claim) -> Admission {
+        let applied = self.applied();
+        admit(&self.position(), applied, claim)
+    }
+
+    /// The own number below which the index cannot judge.
+    pub(crate) fn reach(&self) -> Seq {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).reach()
     }
 
     /// The highest seq applied.
@@ -74,34 +208,79 @@ impl Purges {
         self.applied.load(Ordering::Acquire)
     }
 
+    /// Waits until `seq` is applied, for at most `bound`; whether it is. An own number of a log
+    /// that is no longer followed counts as applied.
+    pub(crate) async fn until_applied(&self, seq: Seq, bound: Duration) -> bool {
+        let mut published = self.published.subscribe();
+        let reached = published.wait_for(|published| *published >= seq);
+        matches!(tokio::time::timeout(bound, reached).await, Ok(Ok(_)))
+    }
+
     /// Judges a stored response as of now.
     pub(crate) fn validity(&self, stored: &Stored) -> Validity {
+        self.judge_stored(stored, true)
+    }
+
+    /// The same for one that is not in the store yet: nothing was taken there.
+    pub(crate) fn validity_of_new(&self, stored: &Stored) -> Validity {
+        self.judge_stored(stored, false)
+    }
+
+    fn judge_stored(&self, stored: &Stored, is_in_store: bool) -> Validity {
         let applied = self.applied();
-        let known = |soft_at| match soft_at {
+        let judged = stored.valid_at.load(Ordering::Acquire);
+        let known = || match stored.soft_at.load(Ordering::Relaxed) {
             0 => Validity::Valid,
             seq => Validity::Soft(seq),
         };
-        if stored.valid_at.load(Ordering::Acquire) == applied {
-            return known(stored.soft_at.load(Ordering::Relaxed));
+        if judged == applied {
+            return known();
         }
-        let validity = stored.with_subject(|subject| self.judge(subject));
-        if let Validity::Soft(seq) = validity {
-            stored.soft_at.fetch_max(seq, Ordering::Relaxed);
+        let passes =
+            self.sieve.passes(&stored.sieved(), stored.tags.iter().map(|tag| &**tag), judged);
+        let validity = if passes {
+            Validity::Valid
+        } else {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            stored.with_subject(|subject| index.validity_since(subject, judged))
+        };
+        match validity {
+            Validity::Hard(_) if is_in_store => self.taken.hard(stored, applied),
+            Validity::Soft(seq) if is_in_store => self.taken.soft(stored, seq),
+            Validity::Soft(seq) => drop(stored.soft_at.fetch_max(seq, Ordering::Relaxed)),
+            Validity::Hard(_) | Validity::Valid => {}
         }
-        if !matches!(validity, Validity::Hard(_)) {
-            stored.valid_at.store(applied, Ordering::Release);
-            return known(stored.soft_at.load(Ordering::Relaxed));
+        if matches!(validity, Validity::Hard(_)) {
+            return validity;
         }
-        validity
+        stored.valid_at.fetch_max(applied, Ordering::Release);
+        known()
     }
 
     /// The stamp for a fetch that begins now.
     pub(crate) fn stamp(&self) -> Stamp {
-        let mut stamps = self.stamps.lock();
+        let stamps = self.stamps.lock();
         // Read under the lock, so that no forgetting comes between.
         let seq = self.applied();
+        self.stamped(stamps, seq)
+    }
+
+    /// The stamp of what a parent sent in answer to what was asked while a stamp no later than
+    /// [`Asking::begun`] was held. `None` where nobody can say what it is worth.
+    pub(crate) fn receive(
+        &self,
+        asking: &Asking,
+        provenance: Option<&Provenance>,
+    ) -> Option<Stamp> {
+        let stamps = self.stamps.lock();
+        // What a walk that still runs may forget at its end cannot be judged after it.
+        let reach = self.reach().max(self.marked.load(Ordering::Relaxed));
+        let seq = tier::received(asking, reach, provenance)?;
+        Some(self.stamped(stamps, seq))
+    }
+
+    fn stamped(&self, mut stamps: MutexGuard<'_, BTreeMap<Seq, usize>>, seq: Seq) -> Stamp {
         *stamps.entry(seq).or_default() += 1;
-        drop(stamps);
         Stamp { seq, stamps: Arc::clone(&self.stamps) }
     }
 
@@ -111,15 +290,39 @@ impl Purges {
     pub(crate) fn mark(&self) -> Seq {
         let stamps = self.stamps.lock();
         let applied = self.applied();
-        stamps.first_key_value().map_or(applied, |(seq, _)| applied.min(*seq))
+        let mark = stamps.first_key_value().map_or(applied, |(seq, _)| applied.min(*seq));
+        self.marked.fetch_max(mark, Ordering::Relaxed);
+        mark
     }
 
-    /// Everything stored was judged against the purges below `mark`: a crowded index forgets them.
-    pub(crate) fn checked(&self, mark: Seq) {
+    /// Everything stored was judged against the purges up to `walked`, and everything that is
+    /// being fetched began after those below `mark`: a crowded index forgets. Where long fetches
+    /// keep it crowded, it raises its floor over what they began under; what is stored has been
+    /// judged since, and stays.
+    pub(crate) fn checked(&self, mark: Seq, walked: Seq) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        if index.len() > CROWDED {
+        if index.len() > self.crowded {
             index.forget_below(mark);
         }
+        if index.len() > self.crowded && walked > mark {
+            index.raise_floor(walked);
+        }
+    }
+
+    /// Whether the index holds so many targets that a sweep should be over soon.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).len() > self.crowded
+    }
+
+    /// How many targets the index holds, and its floor.
+    pub(crate) fn held(&self) -> (u64, Seq) {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        (index.len() as u64, index.floor())
+    }
+
+    /// Own number below which everything fetched is invalid, unless it was judged since.
+    pub(crate) fn floor(&self) -> Seq {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).floor()
     }
 
     /// Judges anything that can be described.

@@ -27,6 +27,7 @@ use crate::respond::{self, Failure, Heads, Values, Wish};
 use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
+use crate::tier::{self, Admission, Asker, Told};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use record::Known;
@@ -43,6 +44,9 @@ use weir_rules::time::Time;
 /// Answers from the store after which a response counts as popular, so that it is refreshed ahead
 /// of its end.
 const POPULAR: u32 = 3;
+
+/// Detail of a hit that a purge may have taken unseen (invariant I5).
+const CONTROL_LOST: &str = "control-lost";
 
 /// What one worker answers requests with.
 pub(crate) struct Spine {
@@ -80,6 +84,7 @@ struct Start {
     facts: Facts,
     directives: RequestDirectives,
     max_forwards: Option<u32>,
+    asker: Option<Asker>,
 }
 
 impl Handler for Spine {
@@ -95,7 +100,19 @@ impl Handler for Spine {
         let mut outcome = Outcome::default();
         let mut known = Known::default();
         let entry = self.log.is_on().then(|| record::Entry::of(&request));
-        let answer = match self.begin(&connection, &request, now, &mut outcome, &mut known) {
+        let asker = match tier::admit(&self.state, request.headers()) {
+            Ok(Admission::Stranger) => Ok(None),
+            Ok(Admission::Asker(asker)) => Ok(Some(asker)),
+            Ok(Admission::Ahead(claim, past)) => {
+                Box::pin(tier::catch_up(&self.state, claim, past)).await.map(Some)
+            }
+            Err(failure) => Err(failure),
+        };
+        known.of_node = !matches!(asker, Ok(None));
+        let first = asker.and_then(|asker| {
+            self.begin(&connection, &request, asker, now, &mut outcome, &mut known)
+        });
+        let answer = match first {
             Ok(Step::Answer(response)) => Ok(response),
             // Boxed, so that the future of a hit stays small.
             Ok(Step::Fetch(lookup, start)) => {
@@ -140,6 +157,7 @@ impl Spine {
         &self,
         connection: &Rc<Connection>,
         request: &Request<B>,
+        asker: Option<Asker>,
         now: Time,
         outcome: &mut Outcome,
         known: &mut Known,
@@ -154,16 +172,23 @@ impl Spine {
             node: &self.state.name,
             body_bytes: live.limits().body_bytes,
         };
-        let intake = intake(request, &arrival).map_err(Failure::Client)?;
+        let mut intake = intake(request, &arrival).map_err(Failure::Client)?;
         if intake.local.is_some() {
             return Ok(Step::Answer(options(now)));
+        }
+        if asker.is_some()
+            && let Some(host) = forward::forwarded_host(request.headers())
+        {
+            // As the node that asks has it in its key, whatever port this one listens on.
+            intake.host = host.into();
         }
         let site = live.sites.of(&intake.host).ok_or(Failure::UnknownHost)?;
         let facts = Facts::of(request).with_body(request.body());
         known.site = site.slot;
         known.bytes_in = record::announced(request, &facts);
         let peer = connection.peer();
-        let trusted = forward::contains(&live.config.node.trusted_proxies, peer.ip());
+        let trusted =
+            asker.is_some() || forward::contains(&live.config.node.trusted_proxies, peer.ip());
         let scheme = Scheme::of(&intake, trusted, request.headers());
         if request.method().as_str() == "PURGE" {
             let ask = purge::ask(&live.config, site, &intake, request.headers(), peer, trusted)?;
@@ -195,6 +220,7 @@ impl Spine {
                 facts,
                 directives,
                 max_forwards: intake.max_forwards,
+                asker: asker.clone(),
             })
         };
         outcome.handling = passes(request.method(), &facts);
@@ -213,13 +239,21 @@ impl Spine {
             now,
             client: honoured.then_some(&directives),
             when_unreachable: site.config.stale_when_unreachable,
+            fresh_only: asker.is_some(),
+            least: asker.as_ref().map_or(0, Asker::least),
+            validate: self.state.lease.validates(now),
         };
         let found = lookup(&self.state.store, &self.state.purges, &query);
         if let Lookup::Fresh { stored, early } = &found
             && !(*early && is_due(stored))
         {
             let wish = facts.wish(request.method(), request.headers());
-            return Ok(Step::Answer(self.hit(stored, &wish, now, outcome)));
+            let mut response = self.hit(stored, &wish, now, outcome);
+            if let Some(asker) = &asker {
+                let told = Told::of_stored(stored);
+                asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
+            }
+            return Ok(Step::Answer(response));
         }
         Ok(Step::Fetch(found, start(directives, &intake, &key)))
     }
@@ -237,6 +271,9 @@ impl Spine {
         }
         let age = stored.freshness.age(now);
         outcome.ttl = Some(i64::from(stored.freshness.lifetime) - i64::from(age));
+        if self.state.lease.is_lost(now) && outcome.handling == Handling::Hit {
+            outcome.detail = outcome.detail.or(Some(CONTROL_LOST));
+        }
         stored.served.count();
         let mut response = respond::from_stored(stored, &self.heads, wish);
         response.headers_mut().insert(header::AGE, self.values.age(age));
@@ -260,7 +297,12 @@ impl Spine {
                 if failure.closes() {
                     connection.close_after();
                 }
-                failure.into_response(self.state.now())
+                let word = known.of_node.then(|| failure.word());
+                let mut response = failure.into_response(self.state.now());
+                if let Some(word) = word.and_then(|word| HeaderValue::from_str(word).ok()) {
+                    response.headers_mut().insert(weir_rules::tier::FAILURE, word);
+                }
+                response
             }
         };
         if outcome.handling == Handling::Undecided {

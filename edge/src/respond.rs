@@ -215,6 +215,8 @@ pub(crate) enum Failure {
     UnknownHost,
     /// PURGE from where it is not allowed.
     PurgeRefused,
+    /// A node asks what this one cannot tell the worth of; why.
+    CannotVouch(&'static str),
     /// Ours: the response could not be made.
     Internal(&'static str),
 }
@@ -228,7 +230,7 @@ impl Failure {
             Self::NotCached => "only-if-cached",
             Self::UnknownHost => "unknown-host",
             Self::PurgeRefused => "purge-refused",
-            Self::Internal(word) => word,
+            Self::CannotVouch(word) | Self::Internal(word) => word,
         }
     }
 
@@ -239,6 +241,7 @@ impl Failure {
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::PurgeRefused => StatusCode::FORBIDDEN,
+            Self::CannotVouch(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -251,11 +254,16 @@ impl Failure {
             Self::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The origin did not answer in time.".to_owned(),
                 StatusCode::SERVICE_UNAVAILABLE => "The origin is busy.".to_owned(),
+                StatusCode::LOOP_DETECTED => "The way to the origin leads back here.".to_owned(),
                 _ => "The origin gave no usable answer.".to_owned(),
             },
             Self::NotCached => "Not in the store, and only-if-cached was asked.".to_owned(),
             Self::UnknownHost => "No site here has this host.".to_owned(),
             Self::PurgeRefused => "PURGE is not allowed from here.".to_owned(),
+            Self::CannotVouch(_) => {
+                "This parent cannot tell the node that asks what its responses are worth."
+                    .to_owned()
+            }
             Self::Internal(_) => "The response could not be made.".to_owned(),
         }
     }

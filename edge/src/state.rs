@@ -1,14 +1,16 @@
 //! What all workers of a node share: the store, the running fills, what was purged, and the
 //! configuration in force.
 
-use crate::config::{Config, Limits, Site as SiteConfig};
+use crate::config::{Config, Limits, Site as SiteConfig, Tier};
 use crate::decisions::Decisions;
 use crate::error::StartError;
 use crate::fill::Inflight;
+use crate::follow::{Lease, Matched, Releases};
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::purge::Purges;
 use crate::store::{Digest, KeyText, Store, Stored};
-use crate::upstream::Upstream;
+use crate::tier::Parents;
+use crate::upstream::{MemberCounts, Target, Upstream};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -27,12 +29,20 @@ pub(crate) struct NodeState {
     pub(crate) name: Arc<str>,
     /// `1.1 name`, as appended to Via.
     pub(crate) via: HeaderValue,
+    /// The node's tier.
+    pub(crate) tier: Tier,
     /// The memory store.
     pub(crate) store: Store,
     /// Running fills.
     pub(crate) inflight: Inflight,
     /// What was purged.
     pub(crate) purges: Purges,
+    /// Whether control was heard of lately.
+    pub(crate) lease: Lease,
+    /// The releases that sites show.
+    pub(crate) releases: Releases,
+    /// What purges took.
+    pub(crate) matched: Matched,
     /// Why URLs were not stored.
     pub(crate) decisions: Decisions,
     /// Bytes of bodies that are on their way into the store.
@@ -54,6 +64,8 @@ pub(crate) struct Live {
     pub(crate) config: Config,
     /// The sites, ready to be asked.
     pub(crate) sites: Sites,
+    /// Whom to ask before the origins.
+    pub(crate) parents: Parents,
 }
 
 /// One site, ready to be asked.
@@ -109,14 +121,18 @@ impl NodeState {
         Ok(Self {
             name: Arc::from(name.as_str()),
             via,
+            tier: config.node.tier,
             store: Store::new(&memory, config.limits.variants.max(1)),
             inflight: Inflight::new(),
             purges: Purges::new(bounds),
+            lease: Lease::new(&config.control, Time::from(SystemTime::now())),
+            releases: Releases::default(),
+            matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
             filling: Budget { used: AtomicU64::new(0), bound: share },
             max_object: config.memory.max_object.min(memory.size / 2),
             digest_keys: (random.hash_one(1), random.hash_one(2)),
-            live: ArcSwap::from_pointee(Live::new(config, &metrics, &slots)?),
+            live: ArcSwap::from_pointee(Live::new(config, &metrics, &slots, None)?),
             metrics,
             slots,
         })
@@ -168,15 +184,31 @@ impl NodeState {
 }
 
 impl Live {
-    /// Makes a configuration ready; fails on what only shows here, such as an origin that is no
+    /// Makes a configuration ready, with what was known of upstreams `before`; fails on what only shows here, such as an origin that is no
     /// valid authority.
     pub(crate) fn new(
         config: Config,
         metrics: &[Arc<WorkerMetrics>],
         slots: &SiteSlots,
+        before: Option<&Live>,
     ) -> Result<Self, StartError> {
-        let sites = Sites::new(&config.sites, &config.limits, metrics, slots)?;
-        Ok(Self { config, sites })
+        let known = before.map(|before| &before.parents);
+        let parents = Parents::new(&config, metrics, known)
+            .map_err(|why| StartError(format!("parents.urls: {why}")))?;
+        let before = before.map(|before| &before.sites);
+        let sites = Sites::new(&config.sites, &config.limits, metrics, slots, before)?;
+        Ok(Self { config, sites, parents })
+    }
+
+    /// What is counted of the members of all pools.
+    pub(crate) fn member_counts(&self) -> Vec<MemberCounts> {
+        let origins = self.sites.all().iter().map(|site| &site.upstream);
+        self.parents.upstream().into_iter().chain(origins).flat_map(Upstream::counts).collect()
+    }
+
+    /// Who is to be probed.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.sites.all().iter().flat_map(|site| site.upstream.targets()).collect()
     }
 
     /// The limits in force.
@@ -191,11 +223,16 @@ impl Sites {
         limits: &Limits,
         metrics: &[Arc<WorkerMetrics>],
         slots: &SiteSlots,
+        before: Option<&Sites>,
     ) -> Result<Self, StartError> {
         let mut sites =
             Self { all: Vec::new(), exact: HashMap::new(), suffixes: Vec::new(), any: None };
+        let before = before.into_iter().flat_map(Sites::all);
+        let known: HashMap<&str, &Upstream> =
+            before.map(|site| (&*site.id, &site.upstream)).collect();
         for config in configs {
-            let upstream = Upstream::new(config, limits, metrics)
+            let known = known.get(config.id.as_str()).copied();
+            let upstream = Upstream::new(config, limits, metrics, known)
                 .map_err(|why| StartError(format!("site {}: {why}", config.id)))?;
             let site = Arc::new(Site {
                 id: Arc::from(config.id.as_str()),

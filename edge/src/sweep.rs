@@ -1,28 +1,36 @@
 //! The housekeeper: one thread a node that frees what was purged, counts what each purge took,
 //! and lets the store's map do what it deferred. Lookups never depend on it: what is purged is
 //! invalid from the moment it is applied, swept or not.
+//!
+//! One walk over the store serves all purges that wait when it begins, however many, and is paced
+//! to a share of a processor (`limits.sweep`). When it is over, everything stored has been judged
+//! by them, and the index may forget them.
+
+mod pace;
+mod taken;
+mod walk;
+
+pub(crate) use taken::Taken;
 
 use crate::state::NodeState;
-use crate::store::{Digest, Resource};
-use std::collections::{BTreeMap, VecDeque};
+use pace::Pace;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
-use weir_rules::invalidation::{Bounds, Index, Purge, Seq, Validity};
+use std::time::{Duration, Instant};
+use walk::Walk;
+use weir_rules::invalidation::{Purge, Seq, Tally, Target};
 
-/// Purges that one walk over the store looks for; more wait for the next.
-const AT_ONCE: usize = 64;
+/// From the beginning of one walk to that of the next, at least: purges that come in a stream are
+/// gathered.
+const GATHER: Duration = Duration::from_millis(50);
 
-/// Resources between two pauses, so that a walk over millions does not take a core for itself.
-const STRIDE: usize = 4096;
-
-/// Pause after each stride.
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// How often the map is tidied when nothing is purged.
+/// How often the map is tidied.
 const TIDY: Duration = Duration::from_secs(1);
 
-/// Counts kept for purges that were swept.
-const KEPT: usize = 10_000;
+/// Purges that may wait for the next walk.
+const MOST_WAITING: usize = 1 << 16;
+
+/// Bytes that their targets may take, about.
+const MOST_BYTES: usize = 32 << 20;
 
 /// The node's side of the housekeeper. Dropping it ends the thread.
 pub(crate) struct Sweeper {
@@ -31,16 +39,29 @@ pub(crate) struct Sweeper {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<Work>,
-    /// Told when there is work, or none any more.
+    work: Mutex<Work>,
+    /// Told when there is work for a thread that waits, or none any more.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct Work {
-    pending: VecDeque<Purge>,
-    matched: BTreeMap<Seq, u64>,
+    waiting: Waiting,
+    uncounted: u64,
+    /// Whether the thread waits for purges.
+    idle: bool,
     stopped: bool,
+}
+
+/// What the next walk looks for.
+#[derive(Default)]
+struct Waiting {
+    purges: Tally,
+    bytes: usize,
+    /// The last purge that did not fit.
+    missed: Seq,
+    /// Something else than a purge made stored responses invalid.
+    refresh: bool,
 }
 
 impl Sweeper {
@@ -52,20 +73,30 @@ impl Sweeper {
         Ok(Self { shared })
     }
 
-    /// Has the store searched for what a purge took.
+    /// Has the store searched for what a purge took. Purges come in the order of their seqs. Where
+    /// too many wait already, nobody will know what this one took.
     pub(crate) fn sweep(&self, purge: &Purge) {
         let mut work = self.shared.lock();
-        work.pending.push_back(purge.clone());
-        while work.pending.len() > KEPT {
-            work.pending.pop_front();
+        if !work.waiting.add(purge) {
+            if work.uncounted == 0 {
+                tracing::warn!(seq = purge.seq, "too many purges at once to count what each took");
+            }
+            work.uncounted += 1;
         }
-        drop(work);
-        self.shared.changed.notify_one();
+        self.shared.wake(work);
     }
 
-    /// How many stored responses a purge took, once that is known and while it is remembered.
-    pub(crate) fn matched(&self, seq: Seq) -> Option<u64> {
-        self.shared.lock().matched.get(&seq).copied()
+    /// Has the store searched for what is invalid, whatever made it so.
+    pub(crate) fn refresh(&self) {
+        let mut work = self.shared.lock();
+        work.waiting.refresh = true;
+        self.shared.wake(work);
+    }
+
+    /// Purges that wait for a walk, and those of which nobody will know what they took.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let work = self.shared.lock();
+        (work.waiting.purges.len() as u64, work.uncounted)
     }
 }
 
@@ -76,89 +107,108 @@ impl Drop for Sweeper {
     }
 }
 
+impl Waiting {
+    /// Whether there was room.
+    fn add(&mut self, purge: &Purge) -> bool {
+        let bytes = purge.targets.iter().map(cost).sum::<usize>();
+        if self.purges.len() == MOST_WAITING || self.bytes + bytes > MOST_BYTES {
+            self.missed = purge.seq;
+            return false;
+        }
+        self.bytes += bytes;
+        self.purges.add(purge);
+        true
+    }
+}
+
+/// Bytes that looking for a target takes, about: its text, a place in a map, a list of one.
+fn cost(target: &Target) -> usize {
+    const BESIDE: usize = 160;
+    let text = match target {
+        Target::Path(text)
+        | Target::Pattern(text)
+        | Target::Prefix(text)
+        | Target::Url(text)
+        | Target::Tag(text)
+        | Target::Host(text) => text.len(),
+        Target::All => 0,
+    };
+    let segments = match target {
+        Target::Prefix(text) => text.matches('/').count(),
+        _ => 1,
+    };
+    text + segments.max(1) * BESIDE
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Work> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next purges to look for; none after a second without any; `None` at the end.
-    fn next(&self) -> Option<Vec<Purge>> {
-        let idle = |work: &mut Work| work.pending.is_empty() && !work.stopped;
-        let waited = self.changed.wait_timeout_while(self.lock(), TIDY, idle);
-        let (mut work, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let count = work.pending.len().min(AT_ONCE);
-        (!work.stopped).then(|| work.pending.drain(..count).collect())
-    }
-
-    fn note(&self, counts: Vec<(Seq, u64)>) {
+    /// Waits for purges, for at most `bound`; `false` at the end.
+    fn await_purges(&self, bound: Duration) -> bool {
+        let nothing = |work: &mut Work| work.waiting.is_empty() && !work.stopped;
         let mut work = self.lock();
-        work.matched.extend(counts);
-        while work.matched.len() > KEPT {
-            work.matched.pop_first();
+        work.idle = true;
+        let waited = self.changed.wait_timeout_while(work, bound, nothing);
+        let (mut work, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        work.idle = false;
+        !work.stopped
+    }
+
+    /// Sleeps; `false` at the end, which does not wait.
+    fn pause(&self, pause: Duration) -> bool {
+        let going = |work: &mut Work| !work.stopped;
+        let waited = self.changed.wait_timeout_while(self.lock(), pause, going);
+        let (work, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !work.stopped
+    }
+
+    fn take(&self) -> Waiting {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// Ends the wait for work, where the thread is at it: notices cost more than what they tell.
+    fn wake(&self, work: MutexGuard<'_, Work>) {
+        let idle = work.idle;
+        drop(work);
+        if idle {
+            self.changed.notify_one();
         }
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.purges.is_empty() && self.missed == 0 && !self.refresh
     }
 }
 
 fn run(shared: &Shared, node: &Weak<NodeState>) {
-    while let Some(purges) = shared.next() {
+    let mut pace = Pace::new(Instant::now());
+    // What is stored was held against all purges up to here, or was judged one by one.
+    let mut walked = 0;
+    let mut next = Instant::now();
+    while shared.await_purges(TIDY) {
+        let soon = next.saturating_duration_since(Instant::now());
+        if !soon.is_zero() && !shared.pause(soon) {
+            return;
+        }
         let Some(node) = node.upgrade() else { return };
-        if !purges.is_empty() {
-            let mark = node.purges.mark();
-            shared.note(walk(&node, &purges));
-            node.purges.checked(mark);
+        let waiting = shared.take();
+        if waiting.is_empty() {
+            node.purges.taken.forget(walked);
+        } else {
+            next = Instant::now() + GATHER;
+            // What lies below a floor is not to be raised over it.
+            let after = walked.max(waiting.missed).max(node.purges.floor());
+            let mut walk = Walk::begin(&node, waiting.purges, after);
+            if !walk.run(&mut pace, |pause| shared.pause(pause)) {
+                return;
+            }
+            walked = walk.last();
+            node.matched.note(&walk.end());
         }
         node.store.tidy();
-    }
-}
-
-/// Walks over the store once: frees what is hard-purged and counts what each of `purges`, which
-/// are in order, took.
-fn walk(node: &NodeState, purges: &[Purge]) -> Vec<(Seq, u64)> {
-    let mut searches: Vec<Search> = purges.iter().map(Search::new).collect();
-    for (number, (digest, resource)) in node.store.iter().enumerate() {
-        visit(node, digest, &resource, &mut searches);
-        if number % STRIDE == STRIDE - 1 {
-            std::thread::sleep(PAUSE);
-        }
-    }
-    searches.into_iter().map(|search| (search.seq, search.count)).collect()
-}
-
-fn visit(node: &NodeState, digest: Digest, resource: &Resource, searches: &mut [Search]) {
-    let mut dead = false;
-    for stored in resource.variants() {
-        stored.with_subject(|subject| {
-            for search in &mut *searches {
-                match search.index.validity(subject) {
-                    Validity::Valid => {}
-                    Validity::Soft(_) => search.count += 1,
-                    Validity::Hard(_) => {
-                        // What the first took is gone for those after it.
-                        search.count += 1;
-                        break;
-                    }
-                }
-            }
-        });
-        dead |= matches!(node.purges.validity(stored), Validity::Hard(_));
-    }
-    if dead {
-        node.store
-            .retain(digest, |stored| !matches!(node.purges.validity(stored), Validity::Hard(_)));
-    }
-}
-
-/// One purge looked for by itself, so that what it took is not credited to a later one.
-struct Search {
-    seq: Seq,
-    index: Index,
-    count: u64,
-}
-
-impl Search {
-    fn new(purge: &Purge) -> Self {
-        let mut index = Index::new(Bounds::default());
-        index.apply(purge);
-        Self { seq: purge.seq, index, count: 0 }
     }
 }

@@ -1,397 +1,475 @@
-//! The way to a site's origins: choose one, connect, send, and give back its head and body, or
-//! say whose fault it was. Bodies are bounded by time between bytes, not by size.
+//! The way to a site's origins, or to the parents of a node: choose a member of the pool, send,
+//! and give back its head and body, or say whose fault it was.
+//!
+//! Another member is tried while no byte of an answer went out: whatever the method where nothing
+//! was sent (no connection, no place), and for safe methods without a body also where a request
+//! was sent, and then only on another member; on the same one only where a kept connection was
+//! closed in place of an answer. Each further try is paid from the site's budget.
 
+mod ask;
+mod balance;
 mod body;
+mod budget;
+mod client;
 mod error;
+mod fetched;
+mod health;
+mod link;
+mod member;
+mod pool;
+mod probe;
 mod trouble;
 
+pub(crate) use ask::{Ask, InterimSink};
+pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
-pub(crate) use error::body_error;
-use trouble::Trouble;
+pub(crate) use client::tls;
+pub(crate) use fetched::{Fetched, FetchedBody, Piece};
+pub(crate) use member::{Address, Counts, Member, MemberCounts};
+pub(crate) use pool::{Candidate, Choosing, Pool};
+pub(crate) use probe::{Prober, Target};
 
-use crate::config::{self, HostHeader, Limits};
+use crate::config::{self, HostHeader, Limits, Protocol};
 use crate::error::UpstreamError;
 use crate::metrics::{Event, WorkerMetrics};
-use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
-use http_body::Body;
+use body::Progress;
+use budget::Budget;
+use client::{HttpClient, client, closed_while_kept, mark_kept};
+use fetched::Asked;
+use health::Errand;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use link::{Link, Stream};
+use member::is_gateway_error;
+use std::iter::repeat;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
+use trouble::Trouble;
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, UpstreamBody>;
-
-/// The origins of one site.
+/// A pool with all that is needed to ask it.
 pub(crate) struct Upstream {
-    origins: Vec<Origin>,
-    host_header: HostHeader,
-    timeouts: config::Timeouts,
-    retries: u32,
-    next: AtomicUsize,
-    queue: usize,
+    pool: Pool,
+    settings: Settings,
+    budget: Arc<Budget>,
     /// One a worker: a connection lives on the runtime of the worker that opened it.
     clients: Vec<HttpClient>,
+    /// For each member that is asked over HTTP/2, one a worker.
+    links: Vec<Vec<Link>>,
+    /// How its members are probed.
+    probe: Option<Arc<config::Probe>>,
     /// One a worker.
     metrics: Vec<Arc<WorkerMetrics>>,
     trouble: Arc<Trouble>,
+    queue: usize,
 }
 
-struct Origin {
-    scheme: Scheme,
-    authority: Authority,
-    host: HeaderValue,
-    connections: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
-
-/// What the upstream is asked.
-pub(crate) struct Ask {
-    /// The method.
-    pub(crate) method: Method,
-    /// Path and query, byte for byte as they go out.
-    pub(crate) target: PathAndQuery,
-    /// Fields, less Host and hop-by-hop ones.
-    pub(crate) headers: HeaderMap,
-    /// The client's host with its port, for `host_header = "client"`.
-    pub(crate) client_host: Option<HeaderValue>,
-    /// Interim responses are handed to this.
-    pub(crate) interim: Option<InterimSink>,
-    /// The protocol to switch to, for an upgrade.
-    pub(crate) upgrade: Option<HeaderValue>,
-}
-
-/// Takes interim responses as they arrive.
-pub(crate) type InterimSink = Arc<dyn Fn(http::StatusCode, &HeaderMap) + Send + Sync>;
-
-/// An answer on its way: the head is here, the body follows.
-pub(crate) struct Fetched {
-    /// The head.
-    pub(crate) response: Response<()>,
-    /// The body.
-    pub(crate) body: FetchedBody,
-    /// The connection itself, after a 101.
-    pub(crate) upgraded: OnUpgrade,
-}
-
-/// The body of an upstream's answer. Holds the connection's place until it ends.
-pub(crate) struct FetchedBody {
-    incoming: Incoming,
-    idle: Duration,
-    /// Runs while the next frame is awaited.
-    alarm: Option<Pin<Box<Sleep>>>,
-    metrics: Arc<WorkerMetrics>,
-    asked: Asked,
-    _place: OwnedSemaphorePermit,
-}
-
-/// Whom an answer is from, for the log.
-struct Asked {
-    trouble: Arc<Trouble>,
-    origin: Authority,
-    target: PathAndQuery,
-}
-
-/// A piece of a body.
-pub(crate) enum Piece {
-    /// Bytes.
-    Data(Bytes),
-    /// Trailer fields, after the last byte.
-    Trailers(HeaderMap),
-}
-
-impl FetchedBody {
-    /// Its length by the framing of the message, where that says.
-    pub(crate) fn exact_length(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
-    }
-
-    /// The next piece; `None` at the end that the framing promised.
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
-        let piece = self.poll_piece(context);
-        if let Poll::Ready(Some(Err(error))) = &piece {
-            self.tell(error);
-        }
-        piece
-    }
-
-    /// Has the node's log tell what is wrong with this answer.
-    pub(crate) fn tell(&self, error: &UpstreamError) {
-        self.asked.trouble.tell(&self.asked.origin, &self.asked.target, error);
-    }
-
-    fn poll_piece(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
-        loop {
-            match Pin::new(&mut self.incoming).poll_frame(context) {
-                Poll::Pending => return self.poll_alarm(context),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(body_error(&error)))),
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.alarm = None;
-                    match frame.into_data() {
-                        Ok(data) => {
-                            self.metrics.upstream_bytes(data.len() as u64);
-                            return Poll::Ready(Some(Ok(Piece::Data(data))));
-                        }
-                        Err(frame) => {
-                            if let Ok(trailers) = frame.into_trailers() {
-                                return Poll::Ready(Some(Ok(Piece::Trailers(trailers))));
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The next piece.
-    pub(crate) async fn next(&mut self) -> Option<Result<Piece, UpstreamError>> {
-        poll_fn(|context| self.poll_next(context)).await
-    }
-
-    fn poll_alarm(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(self.idle)));
-        alarm.as_mut().poll(context).map(|()| Some(Err(UpstreamError::IdleTimeout)))
-    }
+/// How a pool is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Names the pool in the log: the site's id, or `parents`.
+    pub(crate) name: Arc<str>,
+    /// Which member is chosen.
+    pub(crate) choosing: Choosing,
+    /// Which Host is asked for.
+    pub(crate) host_header: HostHeader,
+    /// Waits.
+    pub(crate) timeouts: config::Timeouts,
+    /// Further tries.
+    pub(crate) retries: config::Retries,
+    /// Whether members that are not in health are tried where none is; else it is an error.
+    pub(crate) last_resort: bool,
+    /// Whether 502, 503 and 504 count against the member. A parent only passes them on.
+    pub(crate) judges_status: bool,
 }
 
 impl Upstream {
-    /// The origins of a site, with a client for each worker that counts into `metrics`.
+    /// The origins of a site, with a client for each worker that counts into `metrics`. What
+    /// `known`, the upstream before a reload, knows of members that stay is kept.
     pub(crate) fn new(
         site: &config::Site,
         limits: &Limits,
         metrics: &[Arc<WorkerMetrics>],
+        known: Option<&Upstream>,
     ) -> Result<Self, String> {
-        let origins = site
-            .origins
-            .iter()
-            .map(|origin| Origin::new(origin, limits))
-            .collect::<Result<_, _>>()?;
-        let clients = metrics.iter().map(|_| client(&site.timeouts, limits)).collect();
-        Ok(Self {
-            origins,
+        let choosing = Choosing {
+            balance: site.balance,
+            virtual_nodes: ConsistentHash::VIRTUAL_NODES,
+            ejection: site.health.ejection,
+            connections: limits.origin_connections,
+        };
+        let settings = Settings {
+            name: Arc::from(site.id.as_str()),
+            choosing,
             host_header: site.host_header,
             timeouts: site.timeouts,
             retries: site.retries,
-            next: AtomicUsize::new(0),
-            queue: limits.origin_queue,
-            clients,
+            last_resort: true,
+            judges_status: true,
+        };
+        let origins = site.origins.iter().map(Address::of).collect::<Result<_, _>>()?;
+        let probe = site.health.probe.clone().map(Arc::new);
+        Ok(Self { probe, ..Self::of(origins, settings, limits, metrics, known)? })
+    }
+
+    /// The members at these addresses.
+    pub(crate) fn of(
+        addresses: Vec<Address>,
+        settings: Settings,
+        limits: &Limits,
+        metrics: &[Arc<WorkerMetrics>],
+        known: Option<&Upstream>,
+    ) -> Result<Self, String> {
+        let pool = Pool::new(addresses, &settings.choosing, known.map(|known| &known.pool))?;
+        let budget = match known {
+            Some(known) => Arc::clone(&known.budget),
+            None => Arc::new(Budget::new(&settings.retries, std::time::Instant::now())),
+        };
+        let h2 = Link::tls(tls());
+        let links = |member: &Arc<Member>| {
+            let wanted = metrics.iter().filter(|_| member.address.protocol == Protocol::H2);
+            wanted.map(|_| Link::new(&member.address, &h2, &settings.timeouts, limits)).collect()
+        };
+        let links = pool.members().iter().map(links).collect::<Result<_, _>>()?;
+        Ok(Self {
+            pool,
+            budget,
+            links,
+            probe: None,
+            clients: metrics.iter().map(|_| client(&settings.timeouts, limits)).collect(),
             metrics: metrics.to_vec(),
-            trouble: Trouble::new(&site.id),
+            trouble: Trouble::new(&settings.name),
+            queue: limits.origin_queue,
+            settings,
         })
     }
 
-    /// Asks an origin, the next one in turn. Where no connection can be had, nothing was sent, so
-    /// further origins (or the same again) are tried up to `retries` times, whatever the method.
+    /// What is counted of each member, with the pool's name and its own.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = MemberCounts> + '_ {
+        self.pool.members().iter().map(|member| MemberCounts {
+            pool: Arc::clone(&self.settings.name),
+            member: Arc::clone(&member.name),
+            counts: member.counts(),
+        })
+    }
+
+    /// The members, where they are to be probed.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+        let probed =
+            self.probe.iter().flat_map(|probe| self.pool.members().iter().zip(repeat(probe)));
+        probed
+            .map(|(member, probe)| Target { member: Arc::clone(member), probe: Arc::clone(probe) })
+    }
+
+    /// Asks a member, and others where one brings no answer, or one that says that it cannot
+    /// answer. After an error `body` may still be sent where it [is unread](UpstreamBody::is_unread).
     pub(crate) async fn fetch(
         &self,
         worker: usize,
-        ask: Ask,
-        body: UpstreamBody,
+        ask: &Ask,
+        body: &UpstreamBody,
     ) -> Result<Fetched, UpstreamError> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut body = Some(body);
-        let mut attempt = 0;
+        let Settings { retries, last_resort, .. } = &self.settings;
+        self.budget.earn(retries);
+        let end = self.end();
+        // What has no body can be sent any number of times.
+        let repeatable = ask.is_repeatable() && body.is_empty();
+        let mut candidates = self.pool.candidates(ask.whom, repeatable && retries.most > 0);
+        let mut next =
+            || candidates.next().filter(|c| *last_resort || c.errand != Errand::LastResort);
+        let mut this = next().ok_or_else(nobody)?;
+        let mut left = retries.most;
+        let mut refusal = None;
         loop {
-            let origin = &self.origins[(first + attempt) % self.origins.len()];
-            // A body can be sent once: while it is unread a clone of nothing is nothing.
-            let sent = match &body {
-                Some(UpstreamBody::Empty) => UpstreamBody::Empty,
-                _ => body.take().unwrap_or_default(),
+            let outcome = self.exchange(&this, worker, ask, body, end).await;
+            let following = match (left, Following::after(&outcome, repeatable, body)) {
+                (0, _) | (_, Following::Nobody) => None,
+                (_, Following::Healthy) => next().filter(|c| c.errand != Errand::LastResort),
+                (_, Following::Other) => next(),
+                (_, Following::Anybody) => next().or_else(|| Some(this.again())),
             };
-            let replayable = body.is_some();
-            match self.fetch_from(origin, worker, &ask, sent).await {
-                Err(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout)
-                    if replayable && attempt < self.retries as usize =>
-                {
-                    attempt += 1;
+            match following {
+                Some(following) if self.may_try_again(worker) => {
+                    left -= 1;
+                    // Should nobody say better, it is passed on after all.
+                    refusal = outcome.ok().or(refusal);
+                    this = following;
                 }
-                Err(error) => {
-                    self.trouble.tell(&origin.authority, &ask.target, &error);
-                    return Err(error);
+                _ => {
+                    return outcome.or_else(|failed| match refusal {
+                        Some(refusal) => Ok(refusal),
+                        None => Err(self.told(&this, ask, failed.error)),
+                    });
                 }
-                fetched => return fetched,
             }
         }
     }
 
-    async fn fetch_from(
+    /// The members that may be asked, in order, by whoever judges for itself whether an answer will
+    /// do ([`Upstream::fetch_from`]).
+    pub(crate) fn candidates(
         &self,
-        origin: &Origin,
+        ask: &Ask,
+        body: &UpstreamBody,
+    ) -> impl Iterator<Item = Candidate<'_>> + use<'_> {
+        let last_resort = self.settings.last_resort;
+        let candidates = self.pool.candidates(ask.whom, ask.is_repeatable() && body.is_empty());
+        candidates.filter(move |c| last_resort || c.errand != Errand::LastResort)
+    }
+
+    /// Asks one member; once more where a kept connection was closed in place of an answer. The
+    /// error comes with whether another may be asked.
+    pub(crate) async fn fetch_from(
+        &self,
+        candidate: &Candidate<'_>,
         worker: usize,
         ask: &Ask,
-        body: UpstreamBody,
-    ) -> Result<Fetched, UpstreamError> {
-        let place = self.place(origin).await?;
-        let progress = body.progress();
-        let request = origin.request(ask, body, self.host_header)?;
-        let client = &self.clients[worker];
+        body: &UpstreamBody,
+    ) -> Result<Fetched, (UpstreamError, bool)> {
+        let end = self.end();
+        let repeatable = ask.is_repeatable() && body.is_empty();
+        let mut outcome = self.exchange(candidate, worker, ask, body, end).await;
+        if repeatable && matches!(&outcome, Err(Failed { reached: Reached::ClosingConnection, .. }))
+        {
+            outcome = self.exchange(&candidate.again(), worker, ask, body, end).await;
+        }
+        let following = Following::after(&outcome, repeatable, body);
+        outcome.map_err(|failed| {
+            (self.told(candidate, ask, failed.error), following != Following::Nobody)
+        })
+    }
+
+    fn may_try_again(&self, worker: usize) -> bool {
+        let paid = self.budget.spend(&self.settings.retries, Instant::now().into_std());
+        self.metrics[worker].count(match paid {
+            true => Event::UpstreamRetry,
+            false => Event::RetryBudgetExhausted,
+        });
+        paid
+    }
+
+    fn told(&self, this: &Candidate<'_>, ask: &Ask, error: UpstreamError) -> UpstreamError {
+        self.trouble.tell(&this.member.address.authority, &ask.target, &error);
+        error
+    }
+
+    /// When an exchange that begins now has to have ended.
+    fn end(&self) -> Option<Instant> {
+        let total = self.settings.timeouts.total;
+        (!total.is_zero()).then(|| Instant::now() + total)
+    }
+
+    /// Asks one member.
+    async fn exchange(
+        &self,
+        candidate: &Candidate<'_>,
+        worker: usize,
+        ask: &Ask,
+        body: &UpstreamBody,
+        end: Option<Instant>,
+    ) -> Result<Fetched, Failed> {
+        let (member, errand) = (candidate.member, candidate.errand);
+        let place = member.place(self.queue, self.wait(end)).await.map_err(Failed::unsent)?;
+        let mut request = request(member, ask, body.clone(), self.settings.host_header)?;
+        // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
+        let link = self.links[member.index].get(worker).filter(|_| ask.upgrade.is_none());
+        if link.is_some() {
+            link::adapt(&mut request);
+        }
         let metrics = Arc::clone(&self.metrics[worker]);
         metrics.count(Event::UpstreamRequest);
-        let mut response = pin!(client.request(request));
-        let mut deadline = Instant::now() + self.timeouts.first_byte;
-        let mut response = loop {
-            tokio::select! {
-                biased;
-                response = &mut response => break response.map_err(|error| error::request_error(&error))?,
-                () = sleep_until(deadline) => {
-                    // While the client's body still moves, the origin owes no answer yet.
-                    let moved = progress.as_ref().map(|progress| progress.last() + self.timeouts.first_byte);
-                    match moved {
-                        Some(later) if later > deadline => deadline = later,
-                        _ => return Err(UpstreamError::FirstByteTimeout),
-                    }
-                }
-            }
+        member.sent();
+        let progress = body.progress();
+        let answer = match link {
+            Some(link) => self.head(link.send(request), progress, end).await,
+            None => self.head(self.send(worker, request), progress, end).await,
         };
+        let (mut response, stream) =
+            answer.inspect_err(|failed| member.failed(errand, &failed.error))?;
+        let status = Some(response.status()).filter(|_| self.settings.judges_status);
+        member.answered(errand, status.unwrap_or(StatusCode::OK));
+        mark_kept(response.extensions());
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
         let asked = Asked {
             trouble: Arc::clone(&self.trouble),
-            origin: origin.authority.clone(),
+            member: Arc::clone(member),
+            errand,
             target: ask.target.clone(),
         };
+        let idle = self.settings.timeouts.idle;
         let body = FetchedBody {
             incoming,
-            idle: self.timeouts.idle,
+            idle,
+            end,
             alarm: None,
             metrics,
             asked,
             _place: place,
+            _stream: stream,
         };
         Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded })
     }
 
-    /// Waits for one of the origin's places, in a queue of bounded length.
-    async fn place(&self, origin: &Origin) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        if let Ok(place) = Arc::clone(&origin.connections).try_acquire_owned() {
-            return Ok(place);
-        }
-        let _waiting = Waiting::enter(&origin.waiting, self.queue).ok_or(UpstreamError::Busy)?;
-        let place =
-            timeout(self.timeouts.first_byte, Arc::clone(&origin.connections).acquire_owned());
-        place.await.map_err(|_| UpstreamError::Busy)?.map_err(|_| UpstreamError::Busy)
-    }
-}
-
-/// Counts one more in a queue while it lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(queue: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        if queue.fetch_add(1, Ordering::Relaxed) >= bound {
-            queue.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Self(queue))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Origin {
-    fn new(origin: &config::Origin, limits: &Limits) -> Result<Self, String> {
-        let authority = |text: &str| {
-            text.parse::<Authority>().map_err(|error| format!("origin {text}: {error}"))
-        };
-        Ok(Self {
-            scheme: if origin.tls { Scheme::HTTPS } else { Scheme::HTTP },
-            authority: authority(&origin.authority)?,
-            host: HeaderValue::from_str(&origin.authority)
-                .map_err(|error| format!("origin {}: {error}", origin.authority))?,
-            connections: Arc::new(Semaphore::new(limits.origin_connections)),
-            waiting: AtomicUsize::new(0),
-        })
+    /// Sends a request over HTTP/1.1.
+    async fn send(&self, worker: usize, request: Request<UpstreamBody>) -> Answer {
+        let response = self.clients[worker].request(request).await;
+        response.map(|response| (response, None)).map_err(|error| Failed::of(&error))
     }
 
-    fn request(
+    /// Waits for the head of an answer.
+    async fn head(
         &self,
-        ask: &Ask,
-        body: UpstreamBody,
-        host_header: HostHeader,
-    ) -> Result<Request<UpstreamBody>, UpstreamError> {
-        let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(ask.target.clone())
-            .build()
-            .map_err(|error| UpstreamError::BadHead(error.to_string()))?;
-        let mut request = Request::new(body);
-        *request.method_mut() = ask.method.clone();
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_11;
-        let mut headers = ask.headers.clone();
-        let host = match (host_header, &ask.client_host) {
-            (HostHeader::Client, Some(host)) => host.clone(),
-            _ => self.host.clone(),
-        };
-        headers.insert(header::HOST, host);
-        if let Some(protocol) = &ask.upgrade {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(header::UPGRADE, protocol.clone());
+        answer: impl Future<Output = Answer>,
+        progress: Option<Progress>,
+        end: Option<Instant>,
+    ) -> Answer {
+        let first_byte = self.settings.timeouts.first_byte;
+        let mut answer = pin!(answer);
+        let mut deadline = Instant::now() + self.wait(end);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = sleep_until(deadline) => {
+                    if end.is_some_and(|end| end <= deadline) {
+                        return Err(Failed::sent(UpstreamError::TotalTimeout));
+                    }
+                    // While the client's body still moves, the origin owes no answer yet.
+                    let moved = progress.as_ref().map(|progress| progress.last() + first_byte);
+                    match moved {
+                        Some(later) if later > deadline => {
+                            deadline = end.map_or(later, |end| end.min(later));
+                        }
+                        _ => return Err(Failed::sent(UpstreamError::FirstByteTimeout)),
+                    }
+                }
+            }
         }
-        *request.headers_mut() = headers;
-        if let Some(sink) = ask.interim.clone() {
-            hyper::ext::on_informational(&mut request, move |interim| {
-                sink(interim.status(), interim.headers());
-            });
-        }
-        Ok(request)
+    }
+
+    /// How long a head may be waited for from now.
+    fn wait(&self, end: Option<Instant>) -> Duration {
+        let first_byte = self.settings.timeouts.first_byte;
+        end.map_or(first_byte, |end| first_byte.min(end.saturating_duration_since(Instant::now())))
     }
 }
 
-fn client(timeouts: &config::Timeouts, limits: &Limits) -> HttpClient {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(timeouts.connect));
-    http.set_keepalive(Some(Duration::from_secs(60)));
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(limits.origin_idle)
-        .pool_max_idle_per_host(limits.origin_idle_connections)
-        .http1_max_buf_size(limits.origin_header_bytes.max(8192))
-        .http1_max_headers(limits.header_fields.max(256))
-        .set_host(false)
-        .build(connector)
+/// The head of an answer, and its stream where it shares a connection.
+type Answer = Result<(Response<Incoming>, Option<Stream>), Failed>;
+
+fn nobody() -> UpstreamError {
+    UpstreamError::Connect("none that could be asked is in health".into())
 }
 
-fn tls() -> rustls::ClientConfig {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring offers the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+/// A try that brought no answer.
+struct Failed {
+    error: UpstreamError,
+    reached: Reached,
+}
+
+/// How far a request came that brought no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// Nothing was sent.
+    Nobody,
+    /// A kept connection was closed in place of an answer: perhaps it was closing already.
+    ClosingConnection,
+    /// The member, who may have acted upon it.
+    Member,
+}
+
+impl Failed {
+    fn unsent(error: UpstreamError) -> Self {
+        Self { error, reached: Reached::Nobody }
+    }
+
+    fn sent(error: UpstreamError) -> Self {
+        Self { error, reached: Reached::Member }
+    }
+
+    fn closing(error: UpstreamError) -> Self {
+        Self { error, reached: Reached::ClosingConnection }
+    }
+
+    fn of(error: &hyper_util::client::legacy::Error) -> Self {
+        let kept = closed_while_kept(error);
+        let error = error::request_error(error);
+        let reached = match error {
+            UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Reached::Nobody,
+            _ if kept => Reached::ClosingConnection,
+            _ => Reached::Member,
+        };
+        Self { error, reached }
+    }
+}
+
+/// Who may be asked after a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Following {
+    /// Nobody: what came is the answer.
+    Nobody,
+    /// Another member in health.
+    Healthy,
+    /// Another member.
+    Other,
+    /// Another member, else the same once more.
+    Anybody,
+}
+
+impl Following {
+    fn after(outcome: &Result<Fetched, Failed>, repeatable: bool, body: &UpstreamBody) -> Self {
+        let Failed { error, reached } = match outcome {
+            Ok(fetched) if repeatable && is_gateway_error(fetched.response.status()) => {
+                return Self::Healthy;
+            }
+            Ok(_) => return Self::Nobody,
+            Err(failed) => failed,
+        };
+        match (error, reached) {
+            (UpstreamError::Client(_) | UpstreamError::TotalTimeout, _) => Self::Nobody,
+            (UpstreamError::Busy, _) if body.is_unread() => Self::Other,
+            (_, Reached::Nobody) if body.is_unread() => Self::Anybody,
+            (_, Reached::ClosingConnection) if repeatable => Self::Anybody,
+            (_, Reached::Member) if repeatable => Self::Other,
+            _ => Self::Nobody,
+        }
+    }
+}
+
+/// The request as a member gets it.
+fn request(
+    member: &Member,
+    ask: &Ask,
+    body: UpstreamBody,
+    host_header: HostHeader,
+) -> Result<Request<UpstreamBody>, Failed> {
+    let uri = Uri::builder()
+        .scheme(member.address.scheme.clone())
+        .authority(member.address.authority.clone())
+        .path_and_query(ask.target.clone())
+        .build()
+        .map_err(|error| Failed::sent(UpstreamError::BadHead(error.to_string())))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = ask.method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    let mut headers = ask.headers.clone();
+    let host = match (host_header, &ask.client_host) {
+        (HostHeader::Client, Some(host)) => host.clone(),
+        _ => member.host.clone(),
+    };
+    headers.insert(header::HOST, host);
+    if let Some(protocol) = &ask.upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol.clone());
+    }
+    *request.headers_mut() = headers;
+    if let Some(sink) = ask.interim.clone() {
+        hyper::ext::on_informational(&mut request, move |interim| {
+            sink(interim.status(), interim.headers());
+        });
+    }
+    Ok(request)
 }

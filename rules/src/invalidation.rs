@@ -5,14 +5,21 @@
 //! would, for a response filled since the last checked mark.
 
 mod index;
+mod kept;
 mod marks;
 mod pattern;
 mod percent;
 mod scope;
+mod sieve;
+mod spelled;
+mod tally;
 mod target;
+mod targets;
 mod trie;
 
 pub use index::{Bounds, Index};
+pub use sieve::{Sieve, Sieved};
+pub use tally::Tally;
 pub use target::{MAX_TAG_BYTES, MAX_TARGET_BYTES};
 
 use serde::{Deserialize, Serialize};

@@ -72,7 +72,7 @@ pub struct Standing {
     /// After a restart with a store that outlived it, and until the node is back at `applied`: the
     /// checked mark, up to which everything stored has been held against the log. The entries
     /// after it are wanted again. `applied` and its mark are kept too, and durable before the node
-    /// acknowledges: the checked mark alone would not tell of a log that was restored to below
+    /// publishes that seq to its lookups: the checked mark alone would not tell of a log that was restored to below
     /// what was acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<Seq>,
@@ -174,7 +174,7 @@ pub struct Position {
     /// The node's own number of the log's seq 0.
     base: Seq,
     /// The seq that must be applied before the node has caught up with what was promised in its
-    /// name.
+    /// name; [`Seq::MAX`] until control has said whether that still is the log.
     due: Seq,
     /// The marks of the last entries up to `at`.
     trail: VecDeque<Mark>,
@@ -191,7 +191,8 @@ pub struct Gap {
 
 impl Position {
     /// A place that was kept over a restart, together with a store: `standing.checked` is the
-    /// checked mark. Nothing stored may be seen before [`Position::caught_up`].
+    /// checked mark. What was stored below `base` is of another log: the index's floor must be
+    /// raised to it. Nothing stored may be seen before [`Position::caught_up`].
     pub fn restored(standing: Standing, base: Seq) -> Self {
         let at = standing.wanted_after();
         Self { standing, at, base, due: Seq::MAX, trail: VecDeque::new() }
@@ -239,9 +240,10 @@ impl Position {
 
     /// Whether the node has applied all that it may have acknowledged before a restart, or that
     /// was completed without it. Until then nothing that outlived a restart may be seen, and no
-    /// parent be asked: one that is as far behind would answer with what was purged.
-    pub fn caught_up(&self) -> bool {
-        self.at >= self.due
+    /// parent be asked: one that is as far behind would answer with what was purged. `applied` is
+    /// the node's own number that lookups see: the position may be ahead of the index by an entry.
+    pub fn caught_up(&self, applied: Seq) -> bool {
+        self.in_log(applied).is_some_and(|applied| applied >= self.due)
     }
 
     /// Takes control's answer. Where it may not keep what it has, returns the floor, in the node's
@@ -253,8 +255,9 @@ impl Position {
         self.standing.log = Some(welcome.log.clone());
         self.standing.member = Some(welcome.member.clone());
         if welcome.keep {
-            // All else that this process acknowledged, it has applied.
-            self.due = self.due.min(self.standing.applied);
+            if self.due == Seq::MAX {
+                self.due = self.standing.applied;
+            }
             if self.trail.is_empty() && welcome.after == self.at && self.at > 0 {
                 self.trail.push_back(welcome.mark);
             }

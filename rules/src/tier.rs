@@ -8,6 +8,36 @@
 
 use crate::invalidation::Seq;
 use crate::log::{LogId, Mark, Position};
+use std::fmt;
+use subtle::ConstantTimeEq;
+
+/// The field in which an edge sends its [`Claim`].
+pub const SEQ: &str = "weir-seq";
+/// The field by which nodes know each other ([`is_key`]).
+pub const KEY: &str = "weir-tier-key";
+/// The field, valued `1`, by which an edge asks for what began to be fetched no earlier than its
+/// [`Claim`], whatever the parent has stored.
+pub const PAST: &str = "weir-past";
+/// The field in which a parent sends its [`Provenance`].
+pub const FILLED_AT: &str = "weir-filled-at";
+/// The field in which a parent says by a word that an answer is its own, for want of one from
+/// further on.
+pub const FAILURE: &str = "weir-failure";
+/// The field, valued `too-many`, of a response with more cache tags than a node keeps, so that the
+/// next does not take it for one without.
+pub const TAGS: &str = "weir-tags";
+/// The field that names the release of a request.
+pub const RELEASE: &str = "weir-release";
+
+/// All fields that only nodes may send each other (invariant I3): removed from everyone else, and
+/// never sent to clients and origins.
+pub const FIELDS: [&str; 7] = [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE];
+
+/// Longest name of a log that travels between nodes, bytes.
+pub const LONGEST_LOG: usize = 64;
+/// Largest seq that travels between nodes, the largest integer of structured fields (RFC 9651
+/// §3.3.1).
+pub const LARGEST_SEQ: Seq = 999_999_999_999_999;
 
 /// What an edge says with each request to a parent: the log it follows and what it has applied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +63,73 @@ pub struct Provenance {
     pub checked: Seq,
 }
 
+/// `log/applied/mark`.
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.log, self.applied, self.mark)
+    }
+}
+
+impl Claim {
+    /// Reads a claim as it is written; `None` for anything else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (log, [applied, mark]) = parse(text)?;
+        (applied <= LARGEST_SEQ).then_some(Self { log, applied, mark })
+    }
+}
+
+/// `log/filled_at/checked`.
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.log, self.filled_at, self.checked)
+    }
+}
+
+impl Provenance {
+    /// Reads a provenance as it is written; `None` for anything else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (log, [filled_at, checked]) = parse(text)?;
+        let bounded = filled_at <= LARGEST_SEQ && checked <= LARGEST_SEQ;
+        bounded.then_some(Self { log, filled_at, checked })
+    }
+}
+
+/// The name of a log, and after it as many numbers as are wanted.
+fn parse<const NUMBERS: usize>(text: &[u8]) -> Option<(LogId, [u64; NUMBERS])> {
+    let mut parts = text.split(|byte| *byte == b'/');
+    let log = parts.next().filter(|log| is_name(log))?;
+    let mut numbers = [0; NUMBERS];
+    for number in &mut numbers {
+        *number = parse_number(parts.next()?)?;
+    }
+    if parts.next().is_some() {
+        return None;
+    }
+    Some((LogId(std::str::from_utf8(log).ok()?.to_owned()), numbers))
+}
+
+/// Whether a log of this name can be spoken of between nodes.
+fn is_name(log: &[u8]) -> bool {
+    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    !log.is_empty() && log.len() <= LONGEST_LOG && log.iter().all(named)
+}
+
+/// Digits, in the one way to write a number.
+fn parse_number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || (digits[0] == b'0' && digits.len() > 1) {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Whether `shown` is the nodes' key, in a time that does not tell how much of it is right.
+pub fn is_key(key: &str, shown: &[u8]) -> bool {
+    !key.is_empty() && key.as_bytes().ct_eq(shown).into()
+}
+
 /// How a parent meets a request of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -51,12 +148,13 @@ pub enum Admission {
     OtherLog,
 }
 
-/// Judges how a parent at `position` meets an edge's request.
-pub fn admit(position: &Position, claim: &Claim) -> Admission {
+/// Judges how a parent at `position` meets an edge's request. `applied` is its own number that
+/// lookups see: a position may be ahead of the index by an entry.
+pub fn admit(position: &Position, applied: Seq, claim: &Claim) -> Admission {
     if position.log() != Some(&claim.log) {
         return Admission::OtherLog;
     }
-    if claim.applied > position.at() {
+    if position.in_log(applied).is_none_or(|applied| claim.applied > applied) {
         return Admission::Behind;
     }
     match position.mark_of(claim.applied) {
@@ -75,13 +173,16 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// A request that begins now. `None` where no parent may be asked: the edge follows no log
-    /// yet, or has not caught up since it was started or let in anew ([`Position::caught_up`]).
-    pub fn begin(position: &Position) -> Option<Self> {
-        if !position.caught_up() {
+    /// A request that begins now. `applied` is the edge's own number that lookups see; whatever is
+    /// validated must have been judged since it was read. `None` where no parent may be asked: the
+    /// edge follows no log yet, or has not caught up since it was started or let in anew
+    /// ([`Position::caught_up`]).
+    pub fn begin(position: &Position, applied: Seq) -> Option<Self> {
+        if !position.caught_up(applied) {
             return None;
         }
-        let (log, applied) = (position.log()?.clone(), position.at());
+        let log = position.log()?.clone();
+        let applied = position.in_log(applied)?.min(position.at());
         let claim = Claim { log, applied, mark: position.mark_of(applied)? };
         Some(Self { claim, base: position.base() })
     }
@@ -119,4 +220,124 @@ pub fn received(asking: &Asking, reach: Seq, provenance: Option<&Provenance>) ->
 #[inline]
 pub fn stamp(begun: Seq, ended: Seq) -> Seq {
     if cfg!(weir_fault = "stamp_at_end") { ended } else { begun }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Welcome;
+    use proptest::prelude::*;
+
+    fn log() -> impl Strategy<Value = LogId> {
+        "[A-Za-z0-9._-]{1,64}".prop_map(LogId)
+    }
+
+    /// A node that follows `log` from its beginning up to `at`.
+    fn position(log: &str, at: Seq) -> Position {
+        let mut position = Position::default();
+        let (log, member) = (LogId(log.into()), "member".into());
+        let welcome = Welcome { log, member, after: 0, mark: 0, keep: false, head: 0 };
+        position.welcomed(&welcome);
+        for seq in 1..=at {
+            position.take(seq, seq * 3).expect("no gap");
+        }
+        position
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            log in log(), filled_at in 0..=LARGEST_SEQ, checked in 0..=LARGEST_SEQ, mark: u64
+        ) {
+            let claim = Claim { log: log.clone(), applied: filled_at, mark };
+            prop_assert_eq!(Claim::parse(claim.to_string().as_bytes()), Some(claim));
+            let provenance = Provenance { log, filled_at, checked };
+            prop_assert_eq!(Provenance::parse(provenance.to_string().as_bytes()), Some(provenance));
+        }
+
+        /// One spelling a value: what is read at all is what would be written.
+        #[test]
+        fn nothing_else_is_read(text in "[ab./0-9 +-]{0,24}", bytes: Vec<u8>) {
+            if let Some(claim) = Claim::parse(text.as_bytes()) {
+                prop_assert_eq!(claim.to_string(), text.clone());
+            }
+            if let Some(provenance) = Provenance::parse(text.as_bytes()) {
+                prop_assert_eq!(provenance.to_string(), text);
+            }
+            let read = Claim::parse(&bytes);
+            prop_assert!(read.is_none_or(|claim| claim.to_string().as_bytes() == bytes));
+        }
+
+        /// Never newer than it is nor than what was applied when it was asked for, but where the
+        /// parent vouches for what the edge cannot judge.
+        #[test]
+        fn what_is_received_is_no_newer_than_it_is(
+            at in 0u64..12, filled_at in 0u64..20, checked in 0u64..20, reach in 0u64..20, same: bool
+        ) {
+            let edge = position("a", at);
+            let asking = Asking::begin(&edge, edge.applied()).expect("it has caught up");
+            let log = LogId(if same { "a" } else { "b" }.into());
+            let provenance = Provenance { log, filled_at, checked };
+            let base = asking.begun() - at;
+            if let Some(seq) = received(&asking, reach, Some(&provenance)) {
+                prop_assert!(same && checked >= at && seq >= reach && seq <= asking.begun());
+                prop_assert!(seq <= base + filled_at || seq == reach);
+            } else {
+                prop_assert!(!same || checked < at || asking.begun() < reach);
+            }
+            prop_assert_eq!(received(&asking, reach, None), None);
+        }
+    }
+
+    #[test]
+    fn bounds_hold() {
+        for refused in [
+            "",
+            "/",
+            "a",
+            "a/",
+            "/1/1",
+            "a/1",
+            "a/1/",
+            "a/1/2/3",
+            "a/01/0",
+            "a/-1/0",
+            "a/+1/0",
+            "a/1 /0",
+            " a/1/0",
+            "a b/1/0",
+            "a/1000000000000000/0",
+            "a/1/18446744073709551616",
+            "\u{e9}/1/0",
+        ] {
+            assert_eq!(Claim::parse(refused.as_bytes()), None, "{refused:?}");
+        }
+        let long = "a".repeat(LONGEST_LOG + 1);
+        assert_eq!(Claim::parse(format!("{long}/1/1").as_bytes()), None);
+        assert!(Claim::parse(format!("{}/{LARGEST_SEQ}/1", &long[1..]).as_bytes()).is_some());
+        assert_eq!(Provenance::parse(b"a/1"), None);
+        assert_eq!(Provenance::parse(b"a/1/1000000000000000"), None);
+    }
+
+    #[test]
+    fn only_the_key_is_the_key() {
+        assert!(is_key("secret", b"secret"));
+        for shown in [&b""[..], b"secre", b"secret ", b"Secret"] {
+            assert!(!is_key("secret", shown));
+        }
+        assert!(!is_key("", b""), "no key opens nothing");
+    }
+
+    #[test]
+    fn a_parent_judges_seqs_of_its_own_history_only() {
+        let parent = position("a", 9);
+        let judged = |parent: &Position, claim: &Claim| admit(parent, parent.applied(), claim);
+        let claim = |log: &str, applied, mark| Claim { log: LogId(log.into()), applied, mark };
+        assert_eq!(judged(&Position::default(), &claim("a", 1, 3)), Admission::OtherLog);
+        assert_eq!(judged(&parent, &claim("b", 1, 3)), Admission::OtherLog);
+        assert_eq!(judged(&parent, &claim("a", 9, 27)), Admission::Ordinary);
+        assert_eq!(judged(&parent, &claim("a", 9, 28)), Admission::OtherLog);
+        assert_eq!(judged(&parent, &claim("a", 10, 30)), Admission::Behind);
+        assert_eq!(judged(&position("a", 5000), &claim("a", 1, 3)), Admission::Apart);
+    }
 }

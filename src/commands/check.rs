@@ -1,7 +1,7 @@
 //! `weir check FILE`: every mistake of a configuration, before it is used.
 
 use super::{Exit, print};
-use crate::settings::Settings;
+use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Exit {
-        let settings = Settings { file: Some(self.file.clone()), ..Settings::default() };
+        let settings =
+            Settings { part: Part::Any, file: Some(self.file.clone()), ..Settings::default() };
         match settings.load() {
             Ok(config) => {
                 print(&format!("{}: ok\n{}", self.file.display(), columns(&would_serve(&config))));

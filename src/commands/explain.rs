@@ -15,6 +15,9 @@ pub(crate) struct Explain {
     /// A request field that the client would send; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// Ask this node only
+    #[arg(long, value_name = "N")]
+    node: Option<String>,
     #[command(flatten)]
     control: ControlArgs,
 }
@@ -27,6 +30,7 @@ impl Explain {
         };
         let mut query = vec![("url", self.url.as_str())];
         query.extend(self.headers.iter().map(|header| ("header", header.as_str())));
+        query.extend(self.node.iter().map(|node| ("node", node.as_str())));
         let answer = match client.get("/v1/explain", &query).await {
             Ok(answer) => answer,
             Err(reason) => return complain(&reason, Exit::Failed),
@@ -40,12 +44,37 @@ impl Explain {
         if !self.control.json {
             print(&told(&answer.body, Paint::for_stdout()));
         }
-        Exit::Done
+        let nodes = nodes(&answer.body);
+        let explained = nodes.iter().filter(|node| node["explanation"].is_object()).count();
+        match explained {
+            0 if nodes.is_empty() => complain("no node is known to control", Exit::Failed),
+            0 => Exit::Failed,
+            _ => Exit::Done,
+        }
     }
 }
 
-/// The explanation in words.
+fn nodes(body: &Value) -> &[Value] {
+    body["nodes"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What each node says, in words.
 fn told(body: &Value, paint: Paint) -> String {
+    let nodes = nodes(body).iter().map(|node| {
+        let (name, tier) = (text(&node["name"]), text(&node["tier"]));
+        let who = format!("{name} ({tier}, {})", text(&node["region"]));
+        match &node["error"] {
+            Value::String(error) => {
+                columns(&[("state", paint.bad("unknown")), ("", harmless(error)), ("node", who)])
+            }
+            _ => explained(who, &node["explanation"], paint),
+        }
+    });
+    nodes.collect::<Vec<_>>().join("\n")
+}
+
+/// One node's explanation.
+fn explained(who: String, body: &Value, paint: Paint) -> String {
     let state = text(&body["state"]);
     let state = match state.as_str() {
         "fresh" => paint.good(&state),
@@ -55,7 +84,7 @@ fn told(body: &Value, paint: Paint) -> String {
     let mut rows = vec![
         ("state", state),
         ("", text(&body["sentence"])),
-        ("node", text(&body["node"])),
+        ("node", who),
         ("site", text(&body["site"])),
         ("key", key(&body["key"], paint)),
     ];
@@ -136,7 +165,11 @@ fn variant<'a>(name: &'a str, stored: &Value, paint: Paint) -> Vec<(&'a str, Str
             rows.push(("", format!("{shown} {}", text(&stored[field]))));
         }
     }
-    rows.push(("", paint.faint(&format!("filled at seq {}", stored["filled_at_seq"]))));
+    let filled = match &stored["filled_at_seq"] {
+        Value::Null => "filled under another log".to_owned(),
+        seq => format!("filled at seq {seq}"),
+    };
+    rows.push(("", paint.faint(&filled)));
     rows
 }
 
@@ -149,23 +182,32 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn by(name: &str, explanation: Value) -> Value {
+        let node =
+            json!({"name": name, "tier": "edge", "region": "eu", "explanation": explanation});
+        json!({"url": "/a", "nodes": [node]})
+    }
+
     #[test]
     fn a_stored_response_is_told_in_aligned_words() {
-        let body = json!({
-            "node": "weir", "site": "default", "key": "http://h/a\naccept: x", "state": "fresh",
-            "sentence": "A hit.", "variants": [], "not_stored": null,
-            "last_purge": {"seq": 4, "soft": true},
-            "selected": {
-                "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 10,
-                "complete_length": 20, "age": 5, "lifetime": 60,
-                "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": "\"x\"",
-                "last_modified": null, "tags": ["a", "b"], "hits": 3, "filled_at_seq": 2,
-            },
-        });
+        let body = by(
+            "weir",
+            json!({
+                "node": "weir", "site": "default", "key": "http://h/a\naccept: x", "state": "fresh",
+                "sentence": "A hit.", "variants": [], "not_stored": null,
+                "last_purge": {"seq": 4, "soft": true},
+                "selected": {
+                    "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 10,
+                    "complete_length": 20, "age": 5, "lifetime": 60,
+                    "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": "\"x\"",
+                    "last_modified": null, "tags": ["a", "b"], "hits": 3, "filled_at_seq": 2,
+                },
+            }),
+        );
         let expected = [
             "state       fresh",
             "            A hit.",
-            "node        weir",
+            "node        weir (edge, eu)",
             "site        default",
             "key         http://h/a | accept: x",
             "stored      200, 10 of 20 bytes, served 3 times",
@@ -181,15 +223,30 @@ mod tests {
 
     #[test]
     fn a_url_that_is_not_stored_is_told_with_the_reason() {
-        let body = json!({
-            "node": "weir", "site": null, "key": "http://h/a", "state": "not-stored",
-            "sentence": "A miss.", "variants": [], "selected": null, "last_purge": null,
-            "not_stored": {"word": "no-store", "sentence": "no-store of Cache-Control",
-                           "seconds_ago": 3, "status": 200},
-        });
+        let body = by(
+            "weir",
+            json!({
+                "node": "weir", "site": null, "key": "http://h/a", "state": "not-stored",
+                "sentence": "A miss.", "variants": [], "selected": null, "last_purge": null,
+                "not_stored": {"word": "no-store", "sentence": "no-store of Cache-Control",
+                               "seconds_ago": 3, "status": 200},
+            }),
+        );
         let words = told(&body, Paint::plain());
         assert!(words.contains("not stored  no-store: no-store of Cache-Control\n"), "{words}");
         assert!(words.contains("            200, 3 s ago\n"), "{words}");
         assert!(words.contains("site        none\n"), "{words}");
+    }
+
+    #[test]
+    fn each_node_is_told_and_one_that_does_not_answer_says_why() {
+        let explanation = json!({"state": "not-stored", "sentence": "A miss.", "key": "k"});
+        let mut body = by("one", explanation);
+        let silent = json!({"name": "two", "tier": "parent", "region": "us", "error": "offline"});
+        body["nodes"].as_array_mut().expect("a list").push(silent);
+        let words = told(&body, Paint::plain());
+        let (one, two) = words.split_once("\n\n").expect("two parts");
+        assert!(one.contains("node        one (edge, eu)"), "{words}");
+        assert_eq!(two, "state  unknown\n       offline\nnode   two (parent, us)\n");
     }
 }

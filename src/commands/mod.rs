@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod check;
+mod control;
 mod explain;
 mod healthcheck;
 mod nodes;
@@ -8,6 +9,7 @@ mod purge;
 mod purges;
 mod release;
 mod reload;
+mod running;
 mod serve;
 
 use crate::client::Client;
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::Serve),
+    Control(control::Control),
     Purge(purge::Purge),
     Release(release::Release),
     Explain(explain::Explain),
@@ -34,6 +37,7 @@ impl Command {
     pub(crate) fn run(self) -> Exit {
         match self {
             Self::Serve(serve) => serve.run(),
+            Self::Control(control) => control.run(),
             Self::Check(check) => check.run(),
             Self::Purge(purge) => block_on(purge.run()),
             Self::Explain(explain) => block_on(explain.run()),

@@ -1,23 +1,29 @@
-//! Who may call control. With tokens configured every call shows one; with none, only programs of
-//! this machine are answered, and no page in one of its browsers.
+//! Who may call control. With tokens configured every call shows one, in the way of the API it
+//! speaks; with none, only programs of this machine are answered ([`local`]).
+
+mod local;
+mod sigv4;
 
 use super::errors::ApiError;
-use http::header::{AUTHORIZATION, FORWARDED, HOST, HeaderName, ORIGIN};
+use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
-use http::uri::Authority;
 use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 use subtle::ConstantTimeEq;
 use weir_edge::config::{Config, Scope, Token};
 
-/// Fields that a proxy adds: then the peer is not the caller.
-const FORWARDING: [HeaderName; 3] = [
-    FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
+/// Where clients of Fastly show their token.
+const FASTLY_KEY: HeaderName = HeaderName::from_static("fastly-key");
+
+/// Where clients of Cloudflare show the key of an account, which is no token.
+const ACCOUNT_KEYS: [HeaderName; 3] = [
+    HeaderName::from_static("x-auth-key"),
+    HeaderName::from_static("x-auth-email"),
+    HeaderName::from_static("x-auth-user-service-key"),
 ];
 
-/// What browsers say about the page that a request comes from.
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The service that clients of CloudFront sign for.
+const SIGNED_SERVICE: &str = "cloudfront";
 
 /// A caller who was let in.
 #[derive(Clone, Debug)]
@@ -29,15 +35,60 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Judges a request of `peer`.
+    /// Judges a request of `peer` that shows its token as `Authorization: Bearer`.
     ///
     /// # Errors
     /// 401 without a known token where there are tokens, 403 from elsewhere where there are none.
     pub(crate) fn of(request: &Parts, peer: IpAddr, config: &Config) -> Result<Self, ApiError> {
+        Self::by_secret(request, peer, config, bearer)
+    }
+
+    /// As [`Caller::of`], for clients of Cloudflare.
+    pub(crate) fn of_cloudflare(
+        request: &Parts,
+        peer: IpAddr,
+        config: &Config,
+    ) -> Result<Self, ApiError> {
+        Self::by_secret(request, peer, config, |request| {
+            let mut account_keys = ACCOUNT_KEYS.into_iter();
+            let account_key = account_keys.find(|name| request.headers.contains_key(name));
+            match account_key {
+                Some(name) if !request.headers.contains_key(AUTHORIZATION) => {
+                    let accepted = "show a token (api_token): Authorization: Bearer SECRET";
+                    let message = format!("keys of accounts ({name}) are not taken; {accepted}");
+                    Err(ApiError::unauthenticated(message))
+                }
+                _ => bearer(request),
+            }
+        })
+    }
+
+    /// As [`Caller::of`], for clients of Fastly: `Fastly-Key`, or a bearer.
+    pub(crate) fn of_fastly(
+        request: &Parts,
+        peer: IpAddr,
+        config: &Config,
+    ) -> Result<Self, ApiError> {
+        Self::by_secret(request, peer, config, |request| {
+            let mut keys = request.headers.get_all(FASTLY_KEY).iter();
+            match (keys.next(), keys.next()) {
+                (Some(key), None) => Ok(key.as_bytes().trim_ascii()),
+                (None, _) if request.headers.contains_key(AUTHORIZATION) => bearer(request),
+                _ => Err(ApiError::unauthenticated("send a token: Fastly-Key: SECRET")),
+            }
+        })
+    }
+
+    fn by_secret(
+        request: &Parts,
+        peer: IpAddr,
+        config: &Config,
+        shown: impl FnOnce(&Parts) -> Result<&[u8], ApiError>,
+    ) -> Result<Self, ApiError> {
         if config.tokens.is_empty() {
-            return local(request, peer).map(|()| Self::Local);
+            return local::judge(request, peer).map(|()| Self::Local);
         }
-        let secret = bearer(request)?;
+        let secret = shown(request)?;
         // Every secret is compared, each in constant time: neither how much of a secret is right
         // nor which token it is shows in the time taken.
         let mut found = None;
@@ -48,6 +99,18 @@ impl Caller {
         }
         let token = found.ok_or_else(|| ApiError::unauthenticated("the token is not known"))?;
         Ok(Self::Bearer(token.clone()))
+    }
+
+    /// Whether a call that purges could come from a page in a browser of this machine.
+    ///
+    /// # Errors
+    /// 403 where there are no tokens and the request shows nothing that no page can send.
+    pub(crate) fn is_no_page(&self, request: &Parts) -> Result<(), ApiError> {
+        match self {
+            Self::Local => local::judge_purge(request),
+            // No page knows the secret.
+            Self::Bearer(_) => Ok(()),
+        }
     }
 
     /// # Errors
@@ -94,56 +157,75 @@ impl Caller {
     }
 }
 
-/// The conditions without tokens. Each closes one way in: other machines, proxies on this one,
-/// DNS names that a page's owner points here, and pages that send requests across origins.
-fn local(request: &Parts, peer: IpAddr) -> Result<(), ApiError> {
-    let refuse = |why: &str| {
-        Err(ApiError::forbidden(format!(
-            "no token is configured, so only loopback is let in; {why}"
-        )))
-    };
-    if !peer.to_canonical().is_loopback() {
-        return refuse(&format!("this came from {peer}"));
+/// What the head of a request that may be signed tells of its caller.
+pub(crate) enum Shown {
+    /// Its caller, whatever the body.
+    Caller(Caller),
+    /// A claim that is judged with the body.
+    Claim(Claim),
+}
+
+/// A signature that is yet to be judged.
+pub(crate) struct Claim {
+    signature: sigv4::Signature,
+    host: String,
+}
+
+impl Shown {
+    /// Reads the head of a request as clients of CloudFront send it: signed with a token's secret,
+    /// the token's name being the access key. A bearer is taken, too.
+    ///
+    /// # Errors
+    /// As [`Caller::of`].
+    pub(crate) fn of_cloudfront(
+        request: &Parts,
+        peer: IpAddr,
+        config: &Config,
+    ) -> Result<Self, ApiError> {
+        let signed = request.headers.get(AUTHORIZATION);
+        let signed = signed.is_some_and(|field| sigv4::is_signature(field.as_bytes()));
+        if config.tokens.is_empty() || !signed {
+            return Caller::by_secret(request, peer, config, |request| {
+                if request.headers.contains_key(AUTHORIZATION) {
+                    return bearer(request);
+                }
+                let how = "sign with a token's name as access key and its secret as secret key";
+                Err(ApiError::unauthenticated(how))
+            })
+            .map(Self::Caller);
+        }
+        // A clock before 1970 is far off everyone's: nothing is let in by it.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let signature = sigv4::Signature::claimed(&request.headers, SIGNED_SERVICE, now)
+            .map_err(ApiError::signature)?;
+        let host = local::host(request)
+            .ok_or_else(|| ApiError::signature("the request has not exactly one Host"))?;
+        Ok(Self::Claim(Claim { signature, host }))
     }
-    if let Some(field) = FORWARDING.iter().find(|name| request.headers.contains_key(*name)) {
-        return refuse(&format!("this came through a proxy ({field})"));
-    }
-    let Some(host) = host(request) else {
-        return refuse("this has not exactly one Host");
-    };
-    if !is_loopback_host(&host) {
-        return refuse(&format!("this is for the host {host:?}"));
-    }
-    let own_origin = format!("http://{host}");
-    for origin in request.headers.get_all(ORIGIN) {
-        if origin.as_bytes() != own_origin.as_bytes() {
-            return refuse(&format!("this comes from a page of {origin:?}"));
+}
+
+impl Claim {
+    /// The caller, if the request was signed with the secret of the token that it names.
+    ///
+    /// # Errors
+    /// 401; the same for a token that is not known and for a wrong signature.
+    pub(crate) fn proven(
+        &self,
+        request: &Parts,
+        body: &[u8],
+        config: &Config,
+    ) -> Result<Caller, ApiError> {
+        let named = &self.signature.access_key;
+        let token = config.tokens.iter().find(|token| token.name == *named);
+        // As much work for a name that is not known: the time taken does not tell.
+        let secret = token.map_or("", |token| &token.secret);
+        match (self.signature.is_by(secret, request, &self.host, body), token) {
+            (true, Some(token)) => Ok(Caller::Bearer(token.clone())),
+            _ => Err(ApiError::signature(
+                "the access key is not the name of a token, or its secret did not sign this",
+            )),
         }
     }
-    match request.headers.get(FETCH_SITE).map(|site| site.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => refuse("this comes from a page of another site"),
-    }
-}
-
-/// The one host a request names, of HTTP/1's Host or HTTP/2's `:authority`.
-fn host(request: &Parts) -> Option<String> {
-    let mut fields = request.headers.get_all(HOST).iter();
-    let field = match (fields.next(), fields.next()) {
-        (Some(field), None) => Some(field.to_str().ok()?),
-        (None, _) => None,
-        (Some(_), Some(_)) => return None,
-    };
-    field.or_else(|| request.uri.authority().map(Authority::as_str)).map(str::to_owned)
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host();
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let loopback = address.is_ok_and(|address| address.to_canonical().is_loopback());
-    // User information would be part of the authority but not of the host.
-    (loopback || name.eq_ignore_ascii_case("localhost")) && !host.contains('@')
 }
 
 /// The secret in `Authorization: Bearer` (RFC 6750 §2.1).
@@ -265,6 +347,39 @@ mod tests {
         ] {
             assert_eq!(status(fields, "192.0.2.1", &config), expected, "{fields:?}");
             assert_eq!(status(fields, "127.0.0.1", &config), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn each_client_shows_its_token_in_its_own_way() {
+        type Of = fn(&Parts, IpAddr, &Config) -> Result<Caller, ApiError>;
+        let bearer = format!("Bearer {SECRET}");
+        let (bearer, fastly, cloudflare) = (
+            ("authorization", bearer.as_str()),
+            Caller::of_fastly as Of,
+            Caller::of_cloudflare as Of,
+        );
+        let key = ("fastly-key", SECRET);
+        for (of, fields, expected) in [
+            (fastly, &[key][..], "ok"),
+            (fastly, &[bearer], "ok"),
+            (fastly, &[("fastly-key", "fedcba9876543211")], "not known"),
+            (fastly, &[key, key], "Fastly-Key: SECRET"),
+            (fastly, &[], "Fastly-Key: SECRET"),
+            (cloudflare, &[bearer], "ok"),
+            (cloudflare, &[bearer, ("x-auth-email", "a@b.example")], "ok"),
+            (cloudflare, &[key], "Bearer SECRET"),
+            (cloudflare, &[("x-auth-key", SECRET)], "keys of accounts (x-auth-key)"),
+            (cloudflare, &[], "Bearer SECRET"),
+            (Caller::of as Of, &[key], "Bearer SECRET"),
+        ] {
+            match of(&request(fields), [192, 0, 2, 1].into(), &with_token()) {
+                Ok(caller) => assert_eq!((caller.name(), expected), ("ci", "ok"), "{fields:?}"),
+                Err(error) => {
+                    let error = format!("{error:?}");
+                    assert!(error.contains(expected), "{fields:?}: {error}");
+                }
+            }
         }
     }
 

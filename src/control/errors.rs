@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use std::time::Duration;
+use weir_edge::follow::frame::PROTOCOL;
 
 /// Why a call is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +15,13 @@ pub(crate) struct ApiError {
     code: &'static str,
     message: String,
     field: Option<String>,
+    /// Seconds after which it may go well.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None }
+        Self { status, code, message: message.into(), field: None, retry_after: None }
     }
 
     /// 400: a field of the body or a parameter of the query is wrong. The message names its value
@@ -42,6 +46,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
     }
 
+    /// 401: a signature that is not that of a token.
+    pub(crate) fn signature(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "signature", message)
+    }
+
     /// 403: known, but not allowed this.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
@@ -50,6 +59,11 @@ impl ApiError {
     /// 404.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 404: the site that the path names.
+    pub(crate) fn no_such_site(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_site", message)
     }
 
     /// 409: a reference that names another purge.
@@ -71,7 +85,27 @@ impl ApiError {
     /// 429, with Retry-After.
     pub(crate) fn busy() -> Self {
         let message = "too many calls at once; try again in a second";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message);
+        Self { retry_after: Some(1), ..error }
+    }
+
+    /// 429: this caller asks for too much; after `wait` it may go on.
+    pub(crate) fn too_many(message: impl Into<String>, wait: Duration) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
+        // Told in whole seconds: rounded up, never 0.
+        let seconds = wait.as_millis().div_ceil(1000).clamp(1, 3600);
+        Self { retry_after: u64::try_from(seconds).ok(), ..error }
+    }
+
+    /// 426: only what the connection turns into is of use.
+    pub(crate) fn upgrade_required() -> Self {
+        let message = format!("accepted: Connection: upgrade, Upgrade: {PROTOCOL}, over HTTP/1.1");
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
+    }
+
+    /// 503: the log cannot be written, so nothing was done.
+    pub(crate) fn journal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal", message)
     }
 
     /// 500: weir's own fault.
@@ -85,10 +119,35 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
+    /// The same, about this field.
+    pub(crate) fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
     /// Its status and its body.
     pub(crate) fn into_parts(self) -> (StatusCode, Value) {
-        let Self { status, code, message, field } = self;
+        let Self { status, code, message, field, .. } = self;
         (status, json!({"error": {"code": code, "message": message, "field": field}}))
+    }
+
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What kind of refusal it is, in one word.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What is wrong, and what is accepted.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The field or parameter it is about.
+    pub(crate) fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// The status of a refusal that a layer made in its own form.
@@ -110,15 +169,21 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, body) = self.into_parts();
+        let (status, body) = self.clone().into_parts();
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 9110 §15.5.22.
+            headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
         }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        // For the dialects, which have forms of their own.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -162,6 +227,10 @@ mod tests {
     fn refusals_say_how_to_go_on() {
         let headers = |error: ApiError| error.into_response().headers().clone();
         assert_eq!(headers(ApiError::busy())[RETRY_AFTER], "1");
+        for (millis, seconds) in [(0, "1"), (1000, "1"), (1001, "2")] {
+            let refused = ApiError::too_many("", Duration::from_millis(millis));
+            assert_eq!(headers(refused)[RETRY_AFTER], seconds);
+        }
         let unauthenticated = headers(ApiError::unauthenticated("no token"));
         assert!(unauthenticated[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer"));
     }

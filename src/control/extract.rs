@@ -4,7 +4,7 @@ use super::auth::Caller;
 use super::errors::ApiError;
 use super::fields::{shorten, unknown};
 use super::listener::Peer;
-use super::rest::{LARGEST_BODY, Shared};
+use super::rest::{LARGEST_BODY, OfProcess};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -14,23 +14,23 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// Most request fields that `explain` takes.
 const MOST_EXPLAIN_FIELDS: usize = 100;
 
-impl FromRequestParts<Shared> for Caller {
+impl<S: OfProcess> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, control: &Shared) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         // Set by the listener for every request.
         let Peer(peer) = *parts.extensions.get::<Peer>().ok_or_else(ApiError::internal)?;
-        Caller::of(parts, peer.ip(), &control.config())
+        Caller::of(parts, peer.ip(), &state.process().config())
     }
 }
 
 /// A body, which is JSON if there is one: a page in a browser can send other kinds unasked.
 pub(super) struct Body(pub(super) Bytes);
 
-impl FromRequest<Shared> for Body {
+impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &Shared) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let headers = request.headers();
         let is_empty = !headers.contains_key(TRANSFER_ENCODING)
             && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");
@@ -39,20 +39,23 @@ impl FromRequest<Shared> for Body {
             let message = format!("the body is {sent:?}; accepted: application/json");
             return Err(ApiError::media_type(message));
         }
-        // The layer bounds what is read; here the length is not known to be honest.
-        let body = axum::body::to_bytes(request.into_body(), LARGEST_BODY).await;
-        body.map(Body).map_err(|error| {
-            let mut cause: Option<&dyn std::error::Error> = Some(&error);
-            while let Some(error) = cause {
-                if error.to_string().contains("length limit") {
-                    let message = format!("the body is over {LARGEST_BODY} bytes");
-                    return ApiError::too_large(message);
-                }
-                cause = error.source();
-            }
-            ApiError::malformed("the body broke off")
-        })
+        read(request.into_body()).await.map(Body)
     }
+}
+
+/// Reads a body, whatever it is.
+pub(super) async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
+    // The layer bounds what is read; here the length is not known to be honest.
+    axum::body::to_bytes(body, LARGEST_BODY).await.map_err(|error| {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.to_string().contains("length limit") {
+                return ApiError::too_large(format!("the body is over {LARGEST_BODY} bytes"));
+            }
+            cause = error.source();
+        }
+        ApiError::malformed("the body broke off")
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -64,11 +67,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The query's parameters in order, repeated ones kept.
 pub(super) struct Parameters(pub(super) Vec<(String, String)>);
 
-impl FromRequestParts<Shared> for Parameters {
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, control: &Shared) -> Result<Self, ApiError> {
-        Query::from_request_parts(parts, control)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Query::from_request_parts(parts, state)
             .await
             .map(|Query(pairs)| Self(pairs))
             .map_err(|error| ApiError::malformed(format!("the query cannot be read: {error}")))

@@ -31,6 +31,11 @@ impl Fields {
         Ok(Self { written, asked: vec![] })
     }
 
+    /// Whether the field is there, be it `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.written.iter().any(|(written, _)| written == name)
+    }
+
     /// A text; `None` when absent or `null`.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
         match self.take(name) {
@@ -40,13 +45,14 @@ impl Fields {
         }
     }
 
+    /// A list; empty when absent or `null`.
+    pub(crate) fn values(&mut self, name: &'static str) -> Result<Vec<Value>, ApiError> {
+        self.list(name, "a list")
+    }
+
     /// A list of texts; empty when absent or `null`.
     pub(crate) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, ApiError> {
-        let values = match self.take(name) {
-            None | Some(Value::Null) => return Ok(vec![]),
-            Some(Value::Array(values)) => values,
-            Some(other) => return Err(refusal(name, &other, "a list of texts")),
-        };
+        let values = self.list(name, "a list of texts")?;
         let text = |(n, value)| match value {
             Value::String(text) => Ok(text),
             other => Err(refusal(&format!("{name}[{n}]"), &other, "a text")),
@@ -87,6 +93,14 @@ impl Fields {
         match self.written.first() {
             None => Ok(()),
             Some((name, _)) => Err(unknown("field", name, &self.asked)),
+        }
+    }
+
+    fn list(&mut self, name: &'static str, accepted: &str) -> Result<Vec<Value>, ApiError> {
+        match self.take(name) {
+            None | Some(Value::Null) => Ok(vec![]),
+            Some(Value::Array(values)) => Ok(values),
+            Some(other) => Err(refusal(name, &other, accepted)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The admin listener: bounded connections, heads that must arrive in time, and a graceful end.
 
-use super::stopped;
+use super::process::stopped;
 use axum::Router;
 use axum::body::Body;
 use hyper::service::service_fn;
@@ -81,7 +81,7 @@ async fn connection(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -1,43 +1,56 @@
-//! Purges by method: `PURGE /path` on the node's own listener, which has judged who may.
+//! Purges by method: `PURGE /path` on a node's own listener, which has judged who may.
 
 use super::Control;
+use super::auth::Caller;
 use super::errors::ApiError;
-use super::log::Order;
+use super::ledger::Order;
 use super::purges::DEFAULT_WAIT;
-use super::told::Told;
-use std::sync::{Arc, Weak};
-use weir_edge::{OnPurge, PurgeAsk};
+use serde_json::Value;
+use std::sync::Arc;
 use weir_rules::invalidation::Target;
 
-/// What the node calls for each. It holds control weakly: control owns the node.
-pub(crate) fn on_purge(control: &Arc<Control>) -> OnPurge {
-    let control = Arc::downgrade(control);
-    Box::new(move |ask| {
-        let control = control.clone();
-        Box::pin(async move {
-            purge(&control, ask).await.unwrap_or_else(|error| {
-                let (status, body) = error.into_parts();
-                (status.as_u16(), body.to_string())
-            })
-        })
-    })
+/// What a node asks for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The absolute URL.
+    pub(super) url: String,
+    /// The site it belongs to.
+    pub(super) site: String,
+    /// Stale from now on, instead of never served again.
+    pub(super) soft: bool,
 }
 
-async fn purge(control: &Weak<Control>, ask: PurgeAsk) -> Result<(u16, String), ApiError> {
-    let control = control.upgrade().ok_or_else(|| ApiError::unavailable("control is stopping"))?;
-    let target = Target::parse_url(&ask.url).map_err(|reason| ApiError::invalid("url", reason))?;
+/// Has it done for a node that connected as `caller`; what the node answers its client: a status
+/// and a body.
+pub(super) async fn purge(control: &Arc<Control>, caller: &Caller, asked: Asked) -> (u16, Value) {
+    let (status, body) = match purged(control, caller, asked).await {
+        Ok(answer) => answer,
+        Err(error) => error.into_parts(),
+    };
+    (status.as_u16(), body)
+}
+
+async fn purged(
+    control: &Control,
+    caller: &Caller,
+    asked: Asked,
+) -> Result<(http::StatusCode, Value), ApiError> {
+    caller.needs_site(Some(&asked.site), &format!("the site {:?}", asked.site))?;
+    let target =
+        Target::parse_url(&asked.url).map_err(|reason| ApiError::invalid("url", reason))?;
     let order = Order {
         targets: vec![target],
-        site: Some(ask.site),
-        soft: ask.soft,
+        site: Some(asked.site),
+        soft: asked.soft,
         versions: false,
+        warm: false,
         reference: None,
     };
-    let entry = control.purge(order)?;
-    tracing::info!(id = entry.id, "purge by method");
-    control.until_matched(&entry, DEFAULT_WAIT).await;
-    let told = Told::of(&entry, &control.config().node.name, control.matched(&entry));
-    let status = told.status().as_u16();
-    let body = serde_json::to_string(&told).map_err(|_| ApiError::internal())?;
-    Ok((status, body))
+    control.rates.take(caller.name())?;
+    let listed = control.purge(order).await?;
+    tracing::info!(id = listed.id, "purge by method");
+    control.until_done(&listed, DEFAULT_WAIT).await;
+    let told = control.told(&listed);
+    let body = serde_json::to_value(&told).map_err(|_| ApiError::internal())?;
+    Ok((told.status(), body))
 }

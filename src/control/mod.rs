@@ -1,78 +1,99 @@
-//! Control, built into the node: the invalidation log and the REST API on the admin address.
+//! Control: the invalidation log, the nodes that follow it, and the REST API.
 //!
-//! Life of a purge: [`rest`] authenticates ([`auth`]) and parses it ([`purges`]), [`log`] gives it
-//! its seq and has the node apply it, and the answer waits, within bounds, for what it matched.
+//! Life of a purge: [`rest`] authenticates ([`auth`]) and parses it ([`purges`]), the [`ledger`]
+//! gives it its seq and makes it durable, each node's [`session`] sends it and takes the
+//! acknowledgement, and the answer waits, within bounds, until every expected node applied it.
+//! Control that is built into a node speaks to it over the same session as to any other.
 
 mod auth;
+mod dialects;
 mod errors;
+mod events;
 mod extract;
 mod fields;
+mod journal;
+mod ledger;
 mod listener;
-mod log;
 mod method;
+mod metrics;
 mod openapi;
+mod process;
 mod purges;
+mod rate;
 mod rest;
+mod session;
 mod told;
 
 pub(crate) use listener::serve;
+pub(crate) use process::Process;
 pub(crate) use purges::LONGEST_WAIT_MS;
-pub(crate) use rest::router;
+pub(crate) use rest::{node_router, router};
 
-use crate::settings::Settings;
+use auth::Caller;
 use errors::ApiError;
-use log::{Entry, Log, Order};
-use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use events::Events;
+use journal::Journal;
+use journal::memory::Memory;
+use journal::redb::Redb;
+use ledger::{Bounds, Ledger, Listed, Order, Refusal};
+use rate::Rates;
+use session::Sessions;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::io::{AsyncRead, AsyncWrite};
+use told::Told;
 use weir_edge::config::Config;
-use weir_edge::node::Node;
+use weir_rules::log::Release;
+
+/// Bytes that listed entries take in memory; beyond it the oldest are forgotten early.
+const LARGEST_LOG: usize = 64 << 20;
+
+/// Most nodes that can be expected.
+const MOST_NODES: usize = 4096;
+
+/// Most purges that wait to become durable; further ones are refused with 429.
+const MOST_WAITING: usize = 10_000;
+
+/// Once every node applied a purge, how long its caller waits to hear what it matched: nodes count
+/// that behind the purge, and over a large store it takes them a while.
+const LONGEST_COUNT: Duration = Duration::from_millis(250);
+
+/// How often it is looked for nodes that were absent for `control.forget_after`.
+const LOOK_FOR_ABSENT: Duration = Duration::from_secs(5);
 
 /// What the calls of control share.
 pub(crate) struct Control {
-    node: Node,
-    log: Log,
-    config: RwLock<Arc<Config>>,
-    settings: Settings,
-    /// Held while a reload runs, so that two cannot interleave.
-    reloading: Mutex<()>,
-    started: Instant,
-    /// Calls refused because too many ran at once.
-    shed: AtomicU64,
-    stopping: watch::Receiver<bool>,
+    process: Arc<Process>,
+    ledger: Arc<Ledger>,
+    sessions: Sessions,
+    events: Events,
+    rates: Rates,
 }
 
 impl Control {
-    /// Control of `node`, which runs by `config` of `settings`. When `stopping` turns true,
-    /// calls that wait are answered with what is known.
-    pub(crate) fn new(
-        node: Node,
-        config: Config,
-        settings: Settings,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
-        Self {
-            node,
-            log: Log::new(config.control.retention),
-            config: RwLock::new(Arc::new(config)),
-            settings,
-            reloading: Mutex::new(()),
-            started: Instant::now(),
-            shed: AtomicU64::new(0),
-            stopping,
-        }
+    /// Control in `process`, with the log that `control.data` holds; without that key in memory.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub(crate) fn open(process: Arc<Process>) -> Result<Arc<Self>, String> {
+        let config = process.config();
+        let failed = |error: journal::JournalError| format!("control.data: {error}");
+        let journal: Box<dyn Journal> = match &config.control.data {
+            Some(directory) => Box::new(Redb::open(directory).map_err(failed)?),
+            None => Box::new(Memory),
+        };
+        let ledger = Ledger::open(journal, bounds(&config)).map_err(failed)?;
+        let (sessions, events) = (Sessions::new(), Events::new());
+        let rates = Rates::new(config.control.rate);
+        let control = Arc::new(Self { process, ledger, sessions, events, rates });
+        tokio::spawn(control.clone().tell_of_entries());
+        tokio::spawn(control.clone().forget_absent());
+        Ok(control)
     }
 
-    /// Has the node bring `PURGE /path` here.
-    pub(crate) fn answer_purges_by_method(self: &Arc<Self>) {
-        self.node.on_purge(method::on_purge(self));
-    }
-
-    /// The node, for its end.
-    pub(crate) fn node(&self) -> &Node {
-        &self.node
+    /// Attends the connection of a node in this process, to its end.
+    pub(crate) async fn attend(self: Arc<Self>, transport: impl AsyncRead + AsyncWrite + Send) {
+        session::attend(self, Caller::Local, transport).await;
     }
 
     /// Reads the configuration anew and takes it into use, all or nothing. Returns the keys whose
@@ -81,76 +102,97 @@ impl Control {
     /// # Errors
     /// What is wrong, one mistake a line; the old configuration stays in use.
     pub(crate) fn reload(&self) -> Result<Vec<&'static str>, String> {
-        // Whoever moved the access log's file away tells by a reload, too.
-        self.node.reopen_log();
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = self.settings.load().map_err(|mistakes| mistakes.to_string()).and_then(|new| {
-            let kept = self.node.reload(new.clone()).map_err(|error| error.0)?;
-            self.log.retain(new.control.retention);
-            crate::logging::set_level(&new.log.level);
-            *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-            Ok(kept)
-        });
-        match &taken {
-            Ok(kept) if kept.is_empty() => tracing::info!("configuration reloaded"),
-            Ok(kept) => tracing::warn!(keys = kept.join(", "), "reloaded; these need a restart"),
-            Err(mistakes) => log_mistakes(mistakes),
-        }
-        taken
+        let kept = self.process.reload()?;
+        let config = self.config();
+        self.ledger.reconfigure(bounds(&config));
+        self.rates.set(config.control.rate);
+        Ok(kept)
     }
 
-    /// Appends a purge to the log and applies it; when this returns, it holds.
+    /// Appends a purge; when this returns, it is durable and on its way to every node. One whose
+    /// reference is listed returns the first purge when the two are equal.
     ///
     /// # Errors
-    /// 409: its reference names another purge.
-    fn purge(&self, order: Order) -> Result<Arc<Entry>, ApiError> {
-        self.log.purge(order, |purge| self.node.apply(purge)).map_err(|reused| {
-            let message = format!("it names another purge, {}; use a new reference", reused.0);
-            ApiError::reference_reused(message)
-        })
+    /// 409: its reference names another purge. 429: too many wait. 503: the journal fails.
+    async fn purge(&self, order: Order) -> Result<Arc<Listed>, ApiError> {
+        self.ledger.purge(order).await.map_err(refused)
+    }
+
+    /// Appends a release, likewise.
+    ///
+    /// # Errors
+    /// As [`Control::purge`].
+    async fn release(&self, release: Release) -> Result<Arc<Listed>, ApiError> {
+        self.ledger.release(release).await.map_err(refused)
+    }
+
+    /// Waits until every expected node applied `listed`, and then a little for what it matched;
+    /// for at most `wait`, or until control stops.
+    async fn until_done(&self, listed: &Listed, wait: Duration) {
+        let done = async {
+            self.ledger.until(listed, |progress| progress.completed.is_some()).await;
+            let counted = self.ledger.until(listed, |progress| progress.matched().is_some());
+            // What is not counted by then is told as unknown.
+            let _ = tokio::time::timeout(LONGEST_COUNT, counted).await;
+        };
+        tokio::select! {
+            () = done => {}
+            () = tokio::time::sleep(wait) => {}
+            () = self.process.stopped() => {}
+        }
+    }
+
+    /// How far `listed` has come.
+    fn told(&self, listed: &Listed) -> Told {
+        Told::of(listed, &self.ledger.progress(listed), Instant::now())
     }
 
     /// The configuration in use.
     fn config(&self) -> Arc<Config> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.process.config()
     }
 
-    /// What the purge matched, asked of the node while it is not known.
-    fn matched(&self, entry: &Entry) -> Option<u64> {
-        entry.matched(|seq| self.node.matched(seq))
-    }
-
-    /// Waits until it is known what `entry` matched, for at most `wait`, or until control stops.
-    /// The node's sweep tells nobody when it is through, so it is asked, ever less often.
-    async fn until_matched(&self, entry: &Entry, wait: Duration) {
-        let mut stopping = self.stopping.clone();
-        let asked = async {
-            let mut pause = Duration::from_millis(1);
-            while entry.applied().is_none() || self.matched(entry).is_none() {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_millis(50));
+    /// Expects those nodes no more that were absent for `control.forget_after`.
+    async fn forget_absent(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(LOOK_FOR_ABSENT);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = self.process.stopped() => return,
             }
-        };
-        tokio::select! {
-            () = asked => {}
-            () = tokio::time::sleep(wait) => {}
-            () = stopped(&mut stopping) => {}
+            match self.ledger.forget_silent(Instant::now()).await {
+                Ok(names) => {
+                    for name in names {
+                        tracing::warn!(node = name, "absent for control.forget_after, forgotten");
+                        self.events.forgotten(&name);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "absent nodes are still expected"),
+            }
         }
     }
+}
 
-    fn count_shed(&self) {
-        self.shed.fetch_add(1, Ordering::Relaxed);
+/// What the configuration says of the ledger's bounds.
+fn bounds(config: &Config) -> Bounds {
+    let control = &config.control;
+    Bounds {
+        retention: control.retention,
+        bytes: LARGEST_LOG,
+        lease: control.lease,
+        forget_after: control.forget_after,
+        nodes: MOST_NODES,
+        waiting: MOST_WAITING,
     }
 }
 
-/// Until control is told to stop.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error says that the sender is gone, which ends control as well.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-fn log_mistakes(mistakes: &dyn Display) {
-    for mistake in mistakes.to_string().lines() {
-        tracing::error!(mistake, "not reloaded, the old configuration stays");
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::ReferenceReused(id) => {
+            let message = format!("it names another purge, {id}; use a new reference");
+            ApiError::reference_reused(message)
+        }
+        Refusal::Full => ApiError::busy(),
+        Refusal::Journal(error) => ApiError::journal(error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! The OpenAPI document of [`super::rest::calls`]: each call must have an entry here.
 
 use super::purges::LONGEST_WAIT_MS;
-use super::rest::Call;
+use super::rest::{Call, Kind};
 use serde_json::{Map, Value, json};
 
 /// The document (OpenAPI 3.1).
@@ -9,10 +9,10 @@ pub(super) fn document(calls: &[Call]) -> Value {
     let mut paths = Map::new();
     for call in calls {
         let mut operation = operation(call.path, call.method);
-        if let Some(operation) = operation.as_object_mut().filter(|_| !call.open) {
+        if let Some(operation) = operation.as_object_mut().filter(|_| call.kind != Kind::Open) {
             operation.insert("security".into(), json!([{"token": []}, {}]));
         }
-        let path = paths.entry(call.path).or_insert_with(|| json!({}));
+        let path = paths.entry(template(call.path)).or_insert_with(|| json!({}));
         path[call.method] = operation;
     }
     json!({
@@ -20,8 +20,8 @@ pub(super) fn document(calls: &[Call]) -> Value {
         "info": {
             "title": "weir control",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Purges and state of a weir node. With no token configured, only \
-                            programs on the node's own machine are answered.",
+            "description": "Purges, nodes and their state. With no token configured, only programs \
+                            on control's own machine are answered.",
         },
         "paths": paths,
         "components": {
@@ -36,12 +36,13 @@ fn operation(path: &str, method: &str) -> Value {
     match (method, path) {
         ("post", "/v1/purges") => json!({
             "summary": "Purge",
-            "description": "Answered once the node applied it, and after at most wait_ms.",
+            "description": "Answered once every expected node applied it, and after at most wait_ms.",
             "requestBody": body("PurgeRequest"),
             "responses": responses(&[
-                ("200", "Applied by every node.", Some("Purge")),
-                ("202", "Accepted, not yet applied by every node.", Some("Purge")),
+                ("200", "Applied by every expected node.", Some("Purge")),
+                ("202", "Accepted, not yet applied by every expected node.", Some("Purge")),
                 ("409", "The reference names another purge.", Some("Error")),
+                ("503", "The log cannot be written: nothing was done.", Some("Error")),
             ]),
         }),
         ("get", "/v1/purges") => json!({
@@ -60,15 +61,86 @@ fn operation(path: &str, method: &str) -> Value {
                 ("404", "Not known, or no longer.", Some("Error")),
             ]),
         }),
-        ("get", "/v1/nodes") => simple("The nodes", "Name, tier, region and state of each."),
-        ("get", "/v1/stats") => simple("Figures of control", "The log, the node, the uptime."),
+        ("get", "/v1/nodes") => json!({
+            "summary": "The expected nodes",
+            "responses": responses(&[("200", "By name.", Some("Nodes"))]),
+        }),
+        ("get", "/v1/nodes/{name}") => json!({
+            "summary": "One expected node",
+            "parameters": [parameter("name", "path", true, "The node's name.")],
+            "responses": responses(&[
+                ("200", "As it is now.", Some("Node")),
+                ("404", "No such node is expected.", Some("Error")),
+            ]),
+        }),
+        ("delete", "/v1/nodes/{name}") => json!({
+            "summary": "Expect a node no more",
+            "description": "Purges are completed without it. If it comes back it trusts nothing \
+                            that it has stored.",
+            "parameters": [parameter("name", "path", true, "The node's name.")],
+            "responses": responses(&[
+                ("200", "It is not expected any more.", None),
+                ("404", "No such node is expected.", Some("Error")),
+                ("503", "The log cannot be written: it is still expected.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/stats") => {
+            simple("Figures of control", "The log, the nodes together, the uptime.")
+        }
         ("get", "/v1/explain") => json!({
             "summary": "Why a URL is, or is not, a hit",
             "parameters": [
                 parameter("url", "query", true, "A URL, or a path of the first site."),
                 parameter("header", "query", false, "A request field, Name: value; repeatable."),
+                parameter("node", "query", false, "Ask this node only."),
             ],
-            "responses": responses(&[("200", "What the node knows of it.", None)]),
+            "responses": responses(&[
+                ("200", "What each node knows of it, or why it does not say.", Some("Explained")),
+                ("404", "No such node is expected.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/sites/{id}/release") => json!({
+            "summary": "The release that a site shows",
+            "parameters": [parameter("id", "path", true, "The site's id.")],
+            "responses": responses(&[
+                ("200", "Its name; null for none.", Some("Release")),
+                ("404", "No such site.", Some("Error")),
+            ]),
+        }),
+        ("put", "/v1/sites/{id}/release") => json!({
+            "summary": "Switch the release that a site shows",
+            "description": "One entry of the log, so each node switches at once. Answered once \
+                            every expected node applied it, and after at most wait_ms.",
+            "parameters": [parameter("id", "path", true, "The site's id.")],
+            "requestBody": body("ReleaseRequest"),
+            "responses": responses(&[
+                ("200", "Every expected node shows it.", Some("Switched")),
+                ("202", "Accepted, not yet shown by every expected node.", Some("Switched")),
+                ("404", "No such site.", Some("Error")),
+                ("503", "The log cannot be written: nothing was done.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/events") => json!({
+            "summary": "What happens, as it happens",
+            "description": "Server-sent events: purge and release (accepted), applied (a node has \
+                            everything up to seq), completed, joined, parted, forgotten; missed \
+                            tells a listener who is too slow how many it was not told of.",
+            "responses": {
+                "200": {
+                    "description": "Events, each with JSON data.",
+                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                },
+                "default": refused(),
+            },
+        }),
+        ("get", "/v1/follow") => json!({
+            "summary": "Where nodes follow the log",
+            "description": "An upgrade to weir-log/1, for tokens with the scope node: nodes of \
+                            this program speak it.",
+            "responses": {
+                "101": {"description": "The connection belongs to the log."},
+                "default": refused(),
+            },
         }),
         ("post", "/v1/reload") => json!({
             "summary": "Reload the configuration, all or nothing",
@@ -82,10 +154,15 @@ fn operation(path: &str, method: &str) -> Value {
             }},
         }),
         ("get", "/healthz") => simple("Whether the process lives", "It does."),
-        ("get", "/readyz") => simple("Whether the node takes requests", "It does; else 503."),
+        ("get", "/readyz") => simple("Whether it takes requests", "It does; else 503."),
         ("get", "/openapi.json") => simple("This document", "It."),
-        _ => json!({}),
+        _ => super::dialects::operation(path, method).unwrap_or_else(|| json!({})),
     }
+}
+
+/// A path as the document has it, which does not tell parameters that may hold slashes apart.
+fn template(path: &str) -> String {
+    path.replace("{*", "{")
 }
 
 fn simple(summary: &str, description: &str) -> Value {
@@ -100,9 +177,13 @@ fn responses(given: &[(&str, &str, Option<&str>)]) -> Value {
         let content = json!({"application/json": {"schema": schema}});
         all.insert((*status).into(), json!({"description": description, "content": content}));
     }
-    let error = json!({"application/json": {"schema": reference("Error")}});
-    all.insert("default".into(), json!({"description": "Refused.", "content": error}));
+    all.insert("default".into(), refused());
     Value::Object(all)
+}
+
+fn refused() -> Value {
+    let error = json!({"application/json": {"schema": reference("Error")}});
+    json!({"description": "Refused.", "content": error})
 }
 
 fn body(schema: &str) -> Value {
@@ -132,6 +213,7 @@ fn schemas() -> Value {
     let named = json!({
         "paths": texts, "urls": texts, "prefixes": texts, "tags": texts, "hosts": texts,
         "all": yes_or_no, "site": maybe("string"), "soft": yes_or_no, "versions": yes_or_no,
+        "warm": yes_or_no,
     });
     let told = json!({
         "id": text,
@@ -147,20 +229,54 @@ fn schemas() -> Value {
             "applied_ms": maybe("number"),
             "matched": maybe("integer"),
         }}},
+        "note": maybe("string"),
     });
-    let asked = json!({
-        "reference": maybe("string"),
+    let wait = json!({
         "wait_ms": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_MS, "default": 2000},
     });
+    let asked = json!({"reference": maybe("string")});
+    let release = json!({"name": maybe("string")});
+    let of_site = json!({"site": text, "name": maybe("string")});
+    let tier = json!({"enum": ["edge", "parent"]});
+    let whole = json!({"type": "integer"});
+    let node = json!({"type": "object", "properties": {
+        "name": text, "tier": tier, "region": text,
+        "state": {"enum": ["connected", "silent", "offline"]},
+        "listen": text, "version": text,
+        "applied_seq": whole, "lag": whole,
+        "heard_at": {"type": "string", "format": "date-time"},
+        "since": {"type": "string", "format": "date-time"},
+        "stats": {"type": ["object", "null"], "properties": {
+            "requests": whole, "hits": whole, "stored": whole, "stored_bytes": whole,
+        }},
+    }});
     let object = |parts: &[&Value]| {
         let fields = parts.iter().filter_map(|part| part.as_object()).flatten();
         let properties: Map<_, _> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
         json!({"type": "object", "properties": properties})
     };
-    let mut request = object(&[&named, &asked]);
+    let mut request = object(&[&named, &asked, &wait]);
     request["additionalProperties"] = json!(false);
+    let mut switch = object(&[&release, &wait]);
+    switch["additionalProperties"] = json!(false);
+    switch["required"] = json!(["name"]);
     json!({
         "PurgeRequest": request,
+        "ReleaseRequest": switch,
+        "Release": object(&[&of_site]),
+        "Switched": object(&[&told, &of_site]),
+        "Node": node,
+        "Nodes": {"type": "object", "properties": {
+            "head": {"type": "integer"},
+            "nodes": {"type": "array", "items": reference("Node")},
+        }},
+        "Explained": {"type": "object", "properties": {
+            "url": text,
+            "nodes": {"type": "array", "items": {"type": "object", "properties": {
+                "name": text, "tier": tier, "region": text,
+                "explanation": {"type": "object"}, "error": text,
+            }}},
+        }},
         "Purge": object(&[&told]),
         "RecordedPurge": object(&[&told, &named]),
         "Purges": {"type": "object", "properties": {
@@ -184,12 +300,15 @@ mod tests {
     fn every_call_is_described() {
         let calls = calls();
         let document = document(&calls);
-        assert!(calls.len() >= 11);
+        assert!(calls.len() >= 17);
         for call in &calls {
-            let operation = &document["paths"][call.path][call.method];
+            let operation = &document["paths"][template(call.path)][call.method];
             assert!(operation["summary"].is_string(), "{} {}", call.method, call.path);
-            assert!(operation["responses"]["200"].is_object());
-            assert_eq!(operation.get("security").is_none(), call.open, "{}", call.path);
+            let done = ["101", "200", "201"];
+            let done = done.iter().any(|status| operation["responses"][status].is_object());
+            assert!(done, "{} {}", call.method, call.path);
+            let open = call.kind == Kind::Open;
+            assert_eq!(operation.get("security").is_none(), open, "{}", call.path);
         }
         let described: usize = document["paths"]
             .as_object()

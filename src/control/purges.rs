@@ -3,15 +3,16 @@
 use super::auth::Caller;
 use super::errors::ApiError;
 use super::fields::{Fields, refusal};
-use super::log::{Entry, Order};
+use super::ledger::Order;
 use http::uri::Authority;
 use serde_json::Value;
 use std::time::Duration;
 use weir_edge::config::Config;
 use weir_rules::invalidation::{Purge, Target};
+use weir_rules::log::{Change, Release};
 
 /// Most targets of one purge.
-const MOST_TARGETS: usize = 3000;
+pub(crate) const MOST_TARGETS: usize = 3000;
 
 /// Longest `reference`, bytes.
 const LONGEST_REFERENCE: usize = 256;
@@ -45,9 +46,10 @@ impl PurgeRequest {
             site: site(&mut fields, config)?,
             soft: fields.boolean("soft")?,
             versions: fields.boolean("versions")?,
+            warm: false,
             reference: reference(&mut fields)?,
         };
-        let wait = fields.number("wait_ms", DEFAULT_WAIT_MS, 0..=LONGEST_WAIT_MS)?;
+        let wait = wait(&mut fields)?;
         if fields.boolean("warm")? {
             return Err(ApiError::invalid("warm", "true is not accepted: not in this version"));
         }
@@ -57,7 +59,7 @@ impl PurgeRequest {
             let message = format!("nothing to purge is named; accepted: {accepted}");
             return Err(ApiError::malformed(message));
         }
-        Ok(Self { order, wait: Duration::from_millis(wait) })
+        Ok(Self { order, wait })
     }
 }
 
@@ -92,22 +94,53 @@ fn targets(fields: &mut Fields) -> Result<Vec<Target>, ApiError> {
     Ok(targets)
 }
 
+/// How long the caller waits to see it done.
+pub(crate) fn wait(fields: &mut Fields) -> Result<Duration, ApiError> {
+    let wait = fields.number("wait_ms", DEFAULT_WAIT_MS, 0..=LONGEST_WAIT_MS)?;
+    Ok(Duration::from_millis(wait))
+}
+
 fn site(fields: &mut Fields, config: &Config) -> Result<Option<String>, ApiError> {
     let Some(id) = fields.text("site")? else { return Ok(None) };
+    match known_site(&id, config) {
+        Ok(()) => Ok(Some(id)),
+        Err(accepted) => Err(refusal("site", &Value::String(id), &accepted)),
+    }
+}
+
+/// Whether there is such a site. Control alone may have been told of none: then it takes any id
+/// that a site can have.
+///
+/// # Errors
+/// What is accepted.
+pub(crate) fn known_site(id: &str, config: &Config) -> Result<(), String> {
     if config.sites.iter().any(|site| site.id == id) {
-        return Ok(Some(id));
+        return Ok(());
+    }
+    if config.sites.is_empty() {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        let valid = (1..=64).contains(&id.len()) && id.bytes().all(allowed);
+        let accepted = "a site's id: letters, digits, '-', '_' and '.', at most 64";
+        return if valid { Ok(()) } else { Err(accepted.to_owned()) };
     }
     let known: Vec<_> = config.sites.iter().take(20).map(|site| site.id.as_str()).collect();
-    Err(refusal("site", &Value::String(id), &format!("a site's id ({})", known.join(", "))))
+    Err(format!("a site's id ({})", known.join(", ")))
 }
 
 fn reference(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let Some(name) = fields.text("reference")? else { return Ok(None) };
+    check_reference("reference", &name)?;
+    Ok(Some(name))
+}
+
+/// # Errors
+/// 400 for what `field` says when that cannot be a reference.
+pub(crate) fn check_reference(field: &'static str, name: &str) -> Result<(), ApiError> {
     let accepted = format!("1 to {LONGEST_REFERENCE} bytes without control characters");
     if name.is_empty() || name.len() > LONGEST_REFERENCE || name.chars().any(char::is_control) {
-        return Err(refusal("reference", &Value::String(name), &accepted));
+        return Err(refusal(field, &Value::String(name.to_owned()), &accepted));
     }
-    Ok(Some(name))
+    Ok(())
 }
 
 /// Whether the caller may purge all that the order touches. A target that names a host concerns
@@ -142,17 +175,21 @@ fn may_purge_host(caller: &Caller, host: &str, config: &Config) -> Result<(), Ap
     caller.needs_site(site.map(|site| site.id.as_str()), &format!("the host {host}"))
 }
 
-/// Whether the caller may see a purge in the history.
-pub(crate) fn may_see(caller: &Caller, entry: &Entry, config: &Config) -> bool {
-    let Purge { targets, site, .. } = &entry.purge;
-    caller.may_touch(None) || may_purge(caller, targets, site.as_deref(), config).is_ok()
+/// Whether the caller may see an entry in the history.
+pub(crate) fn may_see(caller: &Caller, change: &Change, config: &Config) -> bool {
+    caller.may_touch(None)
+        || match change {
+            Change::Purge(Purge { targets, site, .. }) => {
+                may_purge(caller, targets, site.as_deref(), config).is_ok()
+            }
+            Change::Release(Release { site, .. }) => caller.may_touch(Some(site)),
+        }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::control::log::Log;
     use weir_edge::config::{Scope, Token};
 
     fn config() -> Config {
@@ -211,6 +248,15 @@ mod tests {
     }
 
     #[test]
+    fn control_alone_that_knows_no_site_takes_any_id() {
+        let alone = Config::from_toml("[control]\ndata = \"/var/lib/weir\"\n").unwrap();
+        assert_eq!(known_site("shop", &alone), Ok(()));
+        let error = known_site("shop/a", &alone).unwrap_err();
+        assert!(error.contains("at most 64"), "{error}");
+        assert_eq!(known_site("shpo", &config()), Err("a site's id (shop, blog)".into()));
+    }
+
+    #[test]
     fn a_token_for_one_site_purges_nothing_else() {
         let caller = Caller::Bearer(Token {
             name: "ci".into(),
@@ -237,8 +283,9 @@ mod tests {
             let may = |caller| may_purge(caller, &order.targets, order.site.as_deref(), &config());
             assert_eq!(may(&caller).is_ok(), allowed, "{body}");
             assert!(may(&Caller::Local).is_ok());
-            let entry = Log::new(1).purge(order.clone(), |_| ()).unwrap();
-            assert_eq!(may_see(&caller, &entry, &config()), allowed, "{body}");
+            let Order { targets, site, soft, versions, .. } = order;
+            let purge = Change::Purge(Purge { seq: 1, targets, site, soft, versions });
+            assert_eq!(may_see(&caller, &purge, &config()), allowed, "{body}");
         }
     }
 }

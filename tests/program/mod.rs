@@ -3,6 +3,14 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod line;
+mod topology;
+
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use line::Line;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use topology::{Spec, Topology, call};
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -13,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running `weir serve`.
+/// A running `weir serve` or `weir control`.
 pub(crate) struct Weir {
     child: Option<Child>,
     lines: Receiver<String>,
@@ -31,18 +39,38 @@ impl Weir {
 
     /// `weir serve` with these arguments, on ports that the system chooses.
     pub(crate) fn serve(arguments: &[&str]) -> Self {
-        let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
-        let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut weir = Self { child: Some(child), lines, listen: unbound, admin: unbound };
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut weir = Self::start(&[&ports[..], arguments].concat());
         weir.listen = weir.announced("listen");
         weir.admin = weir.announced("admin");
         weir
+    }
+
+    /// `weir control`, listening there, with this configuration.
+    pub(crate) fn control_at(listen: &str, config: &TextFile) -> Self {
+        let mut weir = Self::start(&["control", "--listen", listen, "--config", config.path()]);
+        weir.admin = weir.announced("control");
+        weir
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let mut child =
+            program().args(arguments).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
+        let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self { child: Some(child), lines, listen: unbound, admin: unbound }
+    }
+
+    /// Until it is ready.
+    pub(crate) fn until_ready(&self) {
+        until("it is ready", || self.json("GET /readyz", "").status == 200);
+    }
+
+    /// Ends it without a word, and returns once it is gone.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
     }
 
     fn announced(&self, what: &str) -> SocketAddr {
@@ -168,8 +196,21 @@ pub(crate) fn get(listen: SocketAddr, path: &str) -> Answer {
 }
 
 fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("it accepts");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    try_exchange(to, line, fields, body).unwrap_or_else(|why| panic!("no answer to {line}: {why}"))
+}
+
+/// One exchange with who may not be there, or may break off.
+///
+/// # Errors
+/// Nothing that is an answer came.
+pub(crate) fn try_exchange(
+    to: SocketAddr,
+    line: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut request = format!("{line} HTTP/1.1\r\nConnection: close\r\n");
     for (name, value) in fields {
         request.push_str(&format!("{name}: {value}\r\n"));
@@ -178,7 +219,7 @@ fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> 
         request.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads the head");
+    stream.write_all(request.as_bytes())?;
     // It may refuse by the head alone and close; the answer is there all the same.
     let _ = stream.write_all(body.as_bytes());
     let mut answer = Vec::new();
@@ -188,16 +229,43 @@ fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> 
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&part[..read]),
             Err(_) if !answer.is_empty() => break,
-            Err(error) => panic!("no answer to {line}: {error}"),
+            Err(error) => return Err(error),
         }
     }
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer {
-        status: status.unwrap_or_else(|| panic!("no status in {head:?}")),
-        head: head.to_ascii_lowercase(),
-        body: body.to_owned(),
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no status in {head:?}")))?;
+    Ok(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A directory of its own, removed when dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let folder = Self(std::env::temp_dir().join(format!("weir-{}-{name}", std::process::id())));
+        std::fs::create_dir_all(&folder.0).expect("the directory can be made");
+        folder
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("a path in UTF-8")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -47,6 +47,15 @@ impl Head {
         told.join("; ")
     }
 
+    /// The same of the node of this name, one of several.
+    pub(crate) fn handled_by(&self, node: &str) -> String {
+        let members = self.values("cache-status").into_iter();
+        let mut named = members.filter_map(|member| member.strip_prefix(node)?.strip_prefix("; "));
+        let told = named.next_back().unwrap_or_else(|| panic!("{node} did not sign: {self:?}"));
+        let told = told.split("; ").filter(|member| !member.starts_with("ttl="));
+        told.collect::<Vec<_>>().join("; ")
+    }
+
     /// The ttl of its Cache-Status.
     pub(crate) fn ttl(&self) -> Option<i64> {
         let ttl = self.field("cache-status")?.split("; ").find_map(|m| m.strip_prefix("ttl="));

@@ -7,10 +7,12 @@
 mod answer;
 mod client;
 mod crowd;
+mod log;
 
 pub(crate) use answer::{Answer, Head};
 pub(crate) use client::Client;
 pub(crate) use crowd::Crowd;
+pub(crate) use log::{Leash, Log};
 pub(crate) use weir_edge::node::Explanation;
 pub(crate) use weir_origin_sim::{Origin, Reply, answer_with, held, pattern, reply, sequence};
 pub(crate) use weir_rules::invalidation::{Purge, Target};
@@ -38,8 +40,8 @@ pub(crate) fn stale_with(body: &str, cache_control: &str) -> Reply {
 }
 
 /// How a node starts.
-#[derive(Default)]
 pub(crate) struct EdgeBuilder {
+    node: String,
     origins: Vec<String>,
     site: String,
     tables: String,
@@ -47,7 +49,17 @@ pub(crate) struct EdgeBuilder {
 
 /// A node named `edge` with one site, `site`, for every host.
 pub(crate) fn edge() -> EdgeBuilder {
-    EdgeBuilder::default()
+    node("name = \"edge\"")
+}
+
+/// A node with these keys of `[node]`, its name among them.
+pub(crate) fn node(toml: &str) -> EdgeBuilder {
+    EdgeBuilder {
+        node: toml.to_owned(),
+        origins: Vec::new(),
+        site: String::new(),
+        tables: String::new(),
+    }
 }
 
 impl EdgeBuilder {
@@ -77,9 +89,9 @@ impl EdgeBuilder {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let Self { origins, site, tables } = self;
+        let Self { node, origins, site, tables } = self;
         let text = format!(
-            "[node]\nname = \"edge\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+            "[node]\n{node}\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
              workers = 2\n{tables}\n[[site]]\nid = \"site\"\norigins = {origins:?}\n{site}"
         );
         Config::from_toml(&text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))

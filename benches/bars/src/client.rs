@@ -3,7 +3,7 @@
 use crate::Error;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -34,7 +34,7 @@ impl Answer {
 
 /// One connection. Dropping it closes it, whatever is under way.
 pub(crate) struct Client {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     connection: JoinHandle<()>,
     host: String,
 }
@@ -57,12 +57,20 @@ impl Client {
     ) -> Result<Response<Incoming>, Error> {
         let request = Request::builder().method(method).uri(target).header("host", &*self.host);
         self.sender.ready().await?;
-        Ok(self.sender.send_request(request.body(Empty::new())?).await?)
+        Ok(self.sender.send_request(request.body(Full::default())?).await?)
     }
 
     /// One exchange, to the last byte.
     pub(crate) async fn exchange(&mut self, method: &str, target: &str) -> Result<Answer, Error> {
         complete(self.send(method, target).await?).await
+    }
+
+    /// POST of JSON, to the last byte.
+    pub(crate) async fn post(&mut self, target: &str, json: String) -> Result<Answer, Error> {
+        let request = Request::builder().method("POST").uri(target).header("host", &*self.host);
+        let request = request.header("content-type", "application/json");
+        self.sender.ready().await?;
+        complete(self.sender.send_request(request.body(Full::from(json))?).await?).await
     }
 
     /// GET, to the last byte.

@@ -4,6 +4,7 @@
 //! itself, and prints a line for each thing it checks, with the figure. The exit status is 0 when
 //! every check passed.
 
+mod apply;
 mod check;
 mod client;
 mod crawl;
@@ -12,7 +13,9 @@ mod links;
 mod memory;
 mod origin;
 mod program;
+mod purged_hits;
 mod stampede;
+mod topology;
 
 use check::Checks;
 use clap::{Parser, Subcommand};
@@ -20,7 +23,7 @@ use program::Programs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Measures a node at full size: a whole site, a stampede, bodies larger than memory, and memory.
+/// Measures a node at full size: a whole site, a stampede, bodies larger than memory, memory, and purges.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -49,6 +52,10 @@ enum Bar {
     Memory,
     /// memory.size filled to the brim with small and with larger responses
     Brim,
+    /// How long a purge takes to apply, with 1,000 and with 1,000,000 responses stored
+    Apply,
+    /// Hits while 1,000 purges a second arrive, and while none does
+    PurgedHits,
     /// All of them
     All(crawl::Crawl),
 }
@@ -88,11 +95,15 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Large => large::run(programs, scale, checks).await,
         Bar::Memory => memory::cost(programs, scale, checks).await,
         Bar::Brim => memory::brim(programs, scale, checks).await,
+        Bar::Apply => apply::run(programs, scale, checks).await,
+        Bar::PurgedHits => purged_hits::run(programs, scale, checks).await,
         Bar::All(crawl) => {
             stampede::run(programs, scale, checks).await?;
             large::run(programs, scale, checks).await?;
             memory::cost(programs, scale, checks).await?;
             memory::brim(programs, scale, checks).await?;
+            apply::run(programs, scale, checks).await?;
+            purged_hits::run(programs, scale, checks).await?;
             crawl.run(programs, scale, checks).await
         }
     }

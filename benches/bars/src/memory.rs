@@ -87,7 +87,7 @@ pub(crate) async fn brim(
     Ok(())
 }
 
-fn script() -> serde_json::Value {
+pub(crate) fn script() -> serde_json::Value {
     let route = |bytes: u64| {
         json!({"body_bytes": bytes, "content_type": "text/html; charset=utf-8",
                "etag": "\"b10a8db164e0754105b7a99be72e3fe5\"", "last_modified_secs_ago": 86_400,
@@ -101,12 +101,12 @@ fn script() -> serde_json::Value {
 }
 
 /// The target of a number, by whose last digit routes can tell them apart.
-fn target(beginning: &str, number: u64) -> String {
+pub(crate) fn target(beginning: &str, number: u64) -> String {
     format!("{beginning}/{}/{number}", number % 10)
 }
 
 /// Asks for `count` URLs, each once, on several connections.
-async fn warm(to: SocketAddr, beginning: &str, count: u64) -> Result<(), Error> {
+pub(crate) async fn warm(to: SocketAddr, beginning: &str, count: u64) -> Result<(), Error> {
     let mut set = JoinSet::new();
     for lane in 0..CONNECTIONS {
         let beginning = beginning.to_owned();

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Where the programs are.
 #[derive(Debug)]
@@ -34,6 +35,17 @@ impl Programs {
         }
         Ok(programs)
     }
+
+    /// The weir program, with nothing of the surroundings that would configure it.
+    fn weir(&self) -> Command {
+        let mut command = Command::new(&self.weir);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("WEIR_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
 }
 
 /// A running `weir serve`; it is killed when this is dropped.
@@ -52,29 +64,37 @@ impl Weir {
         origin: SocketAddr,
         memory: &str,
     ) -> Result<Self, Error> {
-        let mut command = Command::new(&programs.weir);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("WEIR_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command
-            .args(["serve", "--origin", &format!("http://{origin}")])
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .env("WEIR_MEMORY__SIZE", memory)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stderr = child.stderr.take().ok_or("standard error is not piped")?;
-        let mut lines = BufReader::new(stderr).lines();
-        let listen = announced(&mut lines, "listen")?;
-        let admin = announced(&mut lines, "admin")?;
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                eprintln!("weir: {line}");
-            }
-        });
+        let mut command = programs.weir();
+        command.args(["serve", "--origin", &format!("http://{origin}")]);
+        Self::launch(command.env("WEIR_MEMORY__SIZE", memory))
+    }
+
+    /// A node as a configuration file has it, but for its addresses.
+    pub(crate) fn configured(programs: &Programs, config: &Path) -> Result<Self, Error> {
+        Self::launch(programs.weir().args(["serve", "--config"]).arg(config))
+    }
+
+    fn launch(command: &mut Command) -> Result<Self, Error> {
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let (child, [listen, admin]) = launched(command, ["listen", "admin"])?;
         Ok(Self { child, listen, admin })
+    }
+
+    /// Time of processors that it has used.
+    pub(crate) fn processor_time(&self) -> Result<Duration, Error> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, in parentheses, may hold anything.
+        let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
+        let mut fields = fields.split_whitespace().skip(11);
+        let mut ticks =
+            || fields.next().ok_or("no times in stat")?.parse::<u64>().map_err(Error::from);
+        // Linux counts a hundred of them a second, for programs, on every machine.
+        Ok(Duration::from_millis(10 * (ticks()? + ticks()?)))
+    }
+
+    /// The process, for signals.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Bytes of memory it has now.
@@ -92,6 +112,55 @@ impl Drop for Weir {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// A running `weir control`; it is killed when this is dropped.
+pub(crate) struct Control {
+    child: Child,
+    /// Where it listens.
+    pub(crate) at: SocketAddr,
+}
+
+impl Control {
+    /// Control as a configuration file has it, but for its address.
+    pub(crate) fn configured(programs: &Programs, config: &Path) -> Result<Self, Error> {
+        let mut command = programs.weir();
+        command.args(["control", "--listen", "127.0.0.1:0", "--config"]).arg(config);
+        let (child, [at]) = launched(&mut command, ["control"])?;
+        Ok(Self { child, at })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Starts weir, and reads where it is from the lines that begin with `words`.
+fn launched<const N: usize>(
+    command: &mut Command,
+    words: [&str; N],
+) -> Result<(Child, [SocketAddr; N]), Error> {
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let stderr = child.stderr.take().ok_or("standard error is not piped")?;
+    let mut lines = BufReader::new(stderr).lines();
+    let mut at = [SocketAddr::from(([0, 0, 0, 0], 0)); N];
+    for (at, word) in at.iter_mut().zip(words) {
+        match announced(&mut lines, word) {
+            Ok(address) => *at = address,
+            Err(error) => {
+                end(&mut child);
+                return Err(error);
+            }
+        }
+    }
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            eprintln!("weir: {line}");
+        }
+    });
+    Ok((child, at))
 }
 
 /// The address in the line of a start that begins with `word`.
@@ -151,4 +220,33 @@ fn end(child: &mut Child) {
 /// An address that nothing listens on now; for a program that has to come back to it.
 pub(crate) fn free_address() -> Result<SocketAddr, Error> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// A folder of its own among the temporary files, removed when dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Result<Self, Error> {
+        let path = std::env::temp_dir().join(format!("weir-bars-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Writes a file there.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
+        let path = self.0.join(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left there is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

@@ -1,8 +1,12 @@
 //! From what the user wrote to what the node runs by. Every key is asked for in one place, with
 //! its default and its bounds beside it; all mistakes are reported together.
 
+mod control;
+mod health;
 mod host;
 mod limits;
+mod parents;
+mod pool;
 mod release;
 mod site;
 mod tls;
@@ -13,7 +17,7 @@ use super::mistakes::{Mistakes, Place};
 use super::network::NETWORK_FORM;
 use super::section::{Notes, Section};
 use super::units::format_size;
-use super::{AccessLog, Config, Control, Log, Memory, Network, Node, Site};
+use super::{AccessLog, Config, Log, Memory, Network, Node, Parents, Site, Tier};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,16 +83,30 @@ pub fn check(file: &FileConfig) -> Result<Config, Mistakes> {
 fn read(file: &FileConfig, notes: &Notes) -> Config {
     let mut root = Section::root(&file.root, notes);
     let node = node(root.section("node"));
-    let control = control(root.section("control"));
+    let control = control::control(root.section("control"));
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
     let log = log(root.section("log"));
     let tls = tls::tls(root.section("tls"));
-    let sites = site::sites(&mut root);
+    let parents = parents::parents(root.section("parents"), &node);
+    // Control alone keeps a log, and may be told of no site.
+    let needed = control.data.is_none();
+    let sites = site::sites(&mut root, needed, longest_ttl(&node, &parents));
     let tokens = token::tokens(&mut root, &sites);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
-    root.finish(&["parents"]);
-    Config { node, control, tokens, memory, sites, limits, log, tls }
+    root.finish(&[]);
+    Config { node, control, tokens, memory, parents, sites, limits, log, tls }
+}
+
+/// The default of a site's `max_ttl`, seconds. What has gone out to many edges is best let go
+/// there earlier than at their parents, where it costs little to ask again.
+fn longest_ttl(node: &Node, parents: &Parents) -> u32 {
+    const DAY: u32 = 86_400;
+    match (node.tier, parents.urls.is_empty()) {
+        (Tier::Parent, _) => 7 * DAY,
+        (Tier::Edge, false) => DAY,
+        (Tier::Edge, true) => 365 * DAY,
+    }
 }
 
 fn node(mut s: Section<'_>) -> Node {
@@ -97,6 +115,7 @@ fn node(mut s: Section<'_>) -> Node {
         name: s
             .text("name", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
             .unwrap_or_else(|| "weir".into()),
+        tier: s.word("tier", Tier::Edge, &[("edge", Tier::Edge), ("parent", Tier::Parent)]),
         region: s
             .text("region", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
             .unwrap_or_else(|| "default".into()),
@@ -109,17 +128,8 @@ fn node(mut s: Section<'_>) -> Node {
             workers => workers,
         },
     };
-    s.finish(&["tier"]);
+    s.finish(&[]);
     node
-}
-
-fn control(mut s: Section<'_>) -> Control {
-    let control = Control {
-        purge_acl: networks(&mut s, "purge_acl").unwrap_or_else(Network::loopback),
-        retention: s.count("retention", 10_000, 1..=1_000_000),
-    };
-    s.finish(&["url", "listen", "data", "lease", "on_partition", "forget_after"]);
-    control
 }
 
 fn memory(mut s: Section<'_>) -> Memory {

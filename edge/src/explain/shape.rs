@@ -52,8 +52,8 @@ pub struct ExplainedVariant {
     pub tags: Vec<String>,
     /// Times it was served from the store.
     pub hits: u64,
-    /// The seq applied when its fetch began.
-    pub filled_at_seq: u64,
+    /// The seq applied when its fetch began; `None` of another log than the one followed now.
+    pub filled_at_seq: Option<u64>,
 }
 
 /// Why a response was not stored.

@@ -166,7 +166,7 @@ impl FillTask {
             served: Served::default(),
         });
         let revoked = || self.fill.is_revoked() || self.site.is_replaced();
-        let purged = || matches!(self.state.purges.validity(&stored), Validity::Hard(_));
+        let purged = || matches!(self.state.purges.validity_of_new(&stored), Validity::Hard(_));
         let store = &self.state.store;
         let insert = || match base {
             Some(base) => store.update(self.digest, base, Arc::clone(&stored)),
@@ -192,16 +192,17 @@ impl FillTask {
         self,
         base: &Arc<Stored>,
         update: &HeaderMap,
-        request_time: Time,
-        response_time: Time,
+        filled_at: Seq,
+        from_parent: bool,
+        (request_time, response_time): (Time, Time),
     ) {
         let mut cleaned = clean_head(&self.state, base.status, update.clone(), None, response_time);
+        cleaned.from_parent = from_parent;
         cleaned.fields = validation::freshened(&base.fields.to_map(), &cleaned.fields);
         govern(&mut cleaned.fields, &cleaned.surrogate_control);
         let plan = Plan::Validate(Arc::clone(base));
         let terms = self.terms(&plan, base.status, &cleaned, request_time, response_time);
         // Checked with the old tags, under the new stamp, before the new tags are taken.
-        let filled_at = self.fill.purpose.filled_at;
         let judged = base
             .with_subject(|subject| self.state.purges.judge(&Subject { filled_at, ..*subject }));
         let tags = if cleaned.tags.is_empty() { Box::from(&base.tags) } else { cleaned.tags };

@@ -2,13 +2,14 @@
 
 use super::shared::FillHead;
 use super::task::{FillTask, Plan};
-use crate::forward;
 use crate::state::NodeState;
 use crate::store::Selecting;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use weir_rules::fields;
+use weir_rules::invalidation::Seq;
 use weir_rules::range;
 use weir_rules::storability::{Exchange, Reason, Storability, Terms, storability};
+use weir_rules::tier;
 use weir_rules::time::Time;
 use weir_rules::validation::{self, StrongValidator};
 use weir_rules::vary::{self, Vary};
@@ -26,6 +27,8 @@ pub(crate) struct CleanHead {
     pub(crate) tags: Box<[Box<str>]>,
     /// The bound on their number, where there are more than are kept.
     pub(crate) too_many_tags: Option<usize>,
+    /// Whether it came over a parent.
+    pub(crate) from_parent: bool,
     /// The body's length by framing.
     pub(crate) length: Option<u64>,
     /// Content-Length as it was sent: with HEAD and 304 it speaks of a body that does not follow.
@@ -44,6 +47,12 @@ impl CleanHead {
         }
         govern(&mut fields, &self.surrogate_control);
         fields
+    }
+
+    /// Its Age, 0 where that says nothing.
+    fn age_seconds(&self) -> u32 {
+        let age = self.age.as_ref().and_then(|age| age.to_str().ok());
+        age.and_then(|age| age.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -73,7 +82,9 @@ pub(crate) fn clean_head(
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);
     }
-    for name in forward::INTERNAL {
+    // Only a parent's word has come so far.
+    let untold = headers.get(tier::TAGS).is_some_and(|tags| tags == "too-many");
+    for name in tier::FIELDS {
         headers.remove(name);
     }
     let announced = only_length(&headers);
@@ -89,7 +100,7 @@ pub(crate) fn clean_head(
     let age = headers.remove(header::AGE);
     let most = state.live.load().limits().tags;
     let tags = fields::tags(&headers, most);
-    let too_many_tags = tags.is_err().then_some(most);
+    let too_many_tags = (untold || tags.is_err()).then_some(most);
     let tags = tags.unwrap_or_default().into_iter().map(String::into_boxed_str).collect();
     let surrogate_control = headers.get_all(&SURROGATE_CONTROL).iter().cloned().collect();
     fields::remove_at_last_hop(&mut headers);
@@ -101,7 +112,16 @@ pub(crate) fn clean_head(
         headers.insert(header::DATE, date);
     }
     headers.append(header::VIA, state.via.clone());
-    CleanHead { fields: headers, age, surrogate_control, tags, too_many_tags, length, announced }
+    CleanHead {
+        fields: headers,
+        age,
+        surrogate_control,
+        tags,
+        too_many_tags,
+        from_parent: false,
+        length,
+        announced,
+    }
 }
 
 /// Content-Length, unless it is given as several lengths: then nobody knows.
@@ -127,6 +147,7 @@ impl FillTask {
         status: StatusCode,
         cleaned: CleanHead,
         terms: Result<Terms, Reason>,
+        filled_at: Seq,
     ) -> FillHead {
         let part =
             (status == StatusCode::PARTIAL_CONTENT).then(|| range::content_range(&cleaned.fields));
@@ -162,7 +183,7 @@ impl FillTask {
             start,
             end: cleaned.length.map(|length| start + length),
             complete_length,
-            filled_at: self.fill.purpose.filled_at,
+            filled_at,
         }
     }
 
@@ -204,7 +225,12 @@ impl FillTask {
             request_time,
             response_time,
         };
-        match storability(&exchange, &self.site.config.policy) {
+        let mut policy = self.site.config.policy.clone();
+        if cleaned.from_parent && policy.max_ttl > 0 {
+            // The bound is for the time here: what it spent at a parent was under the parent's.
+            policy.max_ttl = policy.max_ttl.saturating_add(cleaned.age_seconds());
+        }
+        match storability(&exchange, &policy) {
             Storability::Store(terms) => Ok(terms),
             Storability::Skip(reason) => Err(reason),
         }

@@ -25,8 +25,9 @@ use weir_rules::vary;
 /// What a fill was started for, as far as others need it to decide whether to join.
 #[derive(Debug, Default)]
 pub(crate) struct Purpose {
-    /// filled_at_seq: the seq applied when the fetch began (invariant I2).
-    pub(crate) filled_at: Seq,
+    /// The seq that was applied here when the fetch began. What comes may be from earlier, if a
+    /// parent sends it.
+    pub(crate) begun: Seq,
     /// The Range that is being fetched; only equal requests may join.
     pub(crate) range: Option<HeaderValue>,
     /// The If-Range under which it is fetched; likewise.
@@ -93,6 +94,11 @@ pub(crate) struct FillHead {
 }
 
 impl FillHead {
+    /// Whether it has more cache tags than are kept.
+    pub(crate) fn has_too_many_tags(&self) -> bool {
+        matches!(self.terms, Err(Reason::TooManyTags(_)))
+    }
+
     /// Whether a request selects this response (RFC 9111 §4.1).
     pub(crate) fn selected_by(&self, request: &HeaderMap) -> bool {
         self.selecting.as_ref().is_none_or(|selecting| {
@@ -401,11 +407,6 @@ pub(crate) enum Progress {
 }
 
 impl Reader {
-    /// The fill it reads from.
-    pub(crate) fn fill(&self) -> &Arc<Fill> {
-        &self.fill
-    }
-
     /// The next thing that happens before the body.
     pub(crate) async fn progress(&mut self) -> Progress {
         poll_fn(|context| {

@@ -7,9 +7,11 @@ use crate::error::UpstreamError;
 use crate::purge::Stamp;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Slice, Stored};
-use crate::upstream::{Ask, Fetched, FetchedBody, InterimSink, UpstreamBody};
+use crate::tier::{self, Brought, Errand};
+use crate::upstream::{Ask, Fetched, FetchedBody, For, InterimSink, UpstreamBody, digest};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::net::IpAddr;
 use std::sync::Arc;
 use weir_rules::fields;
 use weir_rules::invalidation::Validity;
@@ -39,6 +41,8 @@ pub(crate) struct FillTask {
     pub(crate) target: PathAndQuery,
     /// The client's Host, for `host_header = "client"`.
     pub(crate) client_host: Option<HeaderValue>,
+    /// The client's address, for `balance = "ip_hash"`.
+    pub(crate) address: IpAddr,
     /// The client's own fields: they select, and they bear on storing.
     pub(crate) client: HeaderMap,
     /// Fields as they go to the origin, less conditions and ranges.
@@ -47,9 +51,9 @@ pub(crate) struct FillTask {
     pub(crate) fill: Arc<Fill>,
     /// A stored response to validate or to complete.
     pub(crate) base: Option<Arc<Stored>>,
-    /// Its filled_at_seq, held so that the index forgets no purge that it must still be checked
-    /// against.
-    pub(crate) _stamp: Stamp,
+    /// The seq applied when it began, held so that the index forgets no purge that what comes must
+    /// still be checked against.
+    pub(crate) stamp: Stamp,
 }
 
 /// What the upstream was asked beyond the plain request.
@@ -69,15 +73,15 @@ impl FillTask {
     pub(crate) async fn run(self) {
         let request_time = self.state.now();
         let mut plan = self.plan();
-        let mut fetched = self.ask(&plan).await;
-        if let Ok(answer) = &fetched
-            && self.must_ask_plainly(&plan, answer)
+        let mut brought = self.ask(&plan).await;
+        if let Ok(answer) = &brought
+            && self.must_ask_plainly(&plan, &answer.fetched)
         {
             plan = Plan::Plain;
-            fetched = self.ask(&plan).await;
+            brought = self.ask(&plan).await;
         }
-        match fetched {
-            Ok(fetched) => self.answered(plan, fetched, request_time).await,
+        match brought {
+            Ok(brought) => self.answered(plan, brought, request_time).await,
             Err(error) => self.failed(error, None),
         }
     }
@@ -140,7 +144,7 @@ impl FillTask {
         }
     }
 
-    async fn ask(&self, plan: &Plan) -> Result<Fetched, UpstreamError> {
+    async fn ask(&self, plan: &Plan) -> Result<Brought, UpstreamError> {
         let mut headers = self.headers.clone();
         match plan {
             Plan::Plain => {}
@@ -179,19 +183,39 @@ impl FillTask {
             client_host: self.client_host.clone(),
             interim: Some(interim),
             upgrade: None,
+            whom: For { hash: digest(&self.key), client: self.address },
         };
-        self.site.upstream.fetch(self.worker, ask, UpstreamBody::Empty).await
+        let errand = Errand {
+            state: &self.state,
+            site: &self.site,
+            worker: self.worker,
+            key: &self.key,
+            begun: self.stamp.seq(),
+            tags: match plan {
+                Plan::Validate(base) | Plan::Complete(base, _) => &base.tags,
+                Plan::Plain | Plan::Range => &[],
+            },
+        };
+        tier::fetch(&errand, ask, UpstreamBody::Empty).await
     }
 
-    async fn answered(self, plan: Plan, fetched: Fetched, request_time: Time) {
+    async fn answered(self, plan: Plan, brought: Brought, request_time: Time) {
         let response_time = self.state.now();
+        let Brought { fetched, filled_at, from_parent, stamp } = brought;
+        // Kept to the end: the index must not forget what this is still to be held against.
+        let _stamp = stamp;
+        let Some(filled_at) = filled_at else {
+            let why = "nobody says what it is worth";
+            return self.unasked(why, fetched.response.status(), &fetched.body);
+        };
         let Fetched { response, body, .. } = fetched;
         let status = response.status();
         let asked_for_part = matches!(plan, Plan::Range | Plan::Complete(..));
         match (status, &plan) {
             (StatusCode::NOT_MODIFIED, Plan::Validate(base)) => {
                 let base = Arc::clone(base);
-                return self.validated(&base, response.headers(), request_time, response_time);
+                let times = (request_time, response_time);
+                return self.validated(&base, response.headers(), filled_at, from_parent, times);
             }
             (StatusCode::NOT_MODIFIED, _) => {
                 return self.unasked(
@@ -215,6 +239,7 @@ impl FillTask {
         let (parts, ()) = response.into_parts();
         let mut cleaned =
             clean_head(&self.state, status, parts.headers, body.exact_length(), response_time);
+        cleaned.from_parent = from_parent;
         if let Plan::Complete(base, prefix) = &plan
             && status == StatusCode::PARTIAL_CONTENT
         {
@@ -222,12 +247,11 @@ impl FillTask {
             complete(&mut cleaned);
             let status = base.status;
             let terms = self.terms(&Plan::Plain, status, &cleaned, request_time, response_time);
-            let mut head = self.head(status, cleaned, terms);
-            head.filled_at = head.filled_at.min(base.filled_at);
+            let head = self.head(status, cleaned, terms, filled_at.min(base.filled_at));
             return self.deliver(Arc::new(head), &whole_prefix(base, *prefix), body).await;
         }
         let terms = self.terms(&plan, status, &cleaned, request_time, response_time);
-        let head = self.head(status, cleaned, terms);
+        let head = self.head(status, cleaned, terms, filled_at);
         self.deliver(Arc::new(head), &[], body).await;
     }
 

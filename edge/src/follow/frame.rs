@@ -157,6 +157,8 @@ pub struct Welcomed {
     pub releases: Vec<Release>,
     /// What nodes of this log show each other, so that the fields about seqs are believed.
     pub tier_key: String,
+    /// Control's lease in milliseconds: heartbeats come every fifth of it.
+    pub lease_ms: u64,
 }
 
 /// What control asks of a node.

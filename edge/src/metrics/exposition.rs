@@ -2,9 +2,13 @@
 //! and TYPE; label values are escaped.
 
 use super::{Event, Histogram, RESULTS, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
+use crate::follow::Followed;
+use crate::upstream::MemberCounts;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod members;
 
 /// The media type of the exposition.
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,10 +40,27 @@ pub(crate) struct Gauges<'a> {
     pub(crate) store_objects: u64,
     /// Stored responses removed to make room, since the start.
     pub(crate) evictions: u64,
-    /// The highest purge seq applied.
-    pub(crate) applied_seq: u64,
+    /// How the node stands with control.
+    pub(crate) followed: &'a Followed,
+    /// How it bears what is purged.
+    pub(crate) purged: Purged,
     /// Access log lines dropped because its queue was full, since the start.
     pub(crate) log_lines_dropped: u64,
+    /// The members of all pools.
+    pub(crate) members: Vec<MemberCounts>,
+}
+
+/// How the sweep and the index bear what is purged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Purged {
+    /// Purges that wait for the sweep.
+    pub(crate) waiting: u64,
+    /// Purges of which nobody will know what they took: too many came at once.
+    pub(crate) uncounted: u64,
+    /// Targets in the invalidation index.
+    pub(crate) targets: u64,
+    /// Own number below which everything fetched is invalid.
+    pub(crate) floor: u64,
 }
 
 /// The exposition of `workers`.
@@ -56,7 +77,10 @@ pub(crate) fn render(
     fills(&mut text, gauges);
     connections(&mut text, gauges);
     upstream(&mut text, workers);
+    members::members(&mut text, &gauges.members);
     store(&mut text, gauges);
+    following(&mut text, gauges.followed);
+    purged(&mut text, &gauges.purged);
     text.out
 }
 
@@ -206,16 +230,81 @@ fn store(text: &mut Text, gauges: &Gauges<'_>) {
             gauges.evictions,
         ),
         (
-            "weir_purge_applied_seq",
-            "gauge",
-            "The highest seq of the invalidation log that this node applied.",
-            gauges.applied_seq,
-        ),
-        (
             "weir_access_log_dropped_lines_total",
             "counter",
             "Access log lines dropped because the log could not keep up.",
             gauges.log_lines_dropped,
+        ),
+    ] {
+        text.metric(name, kind, help);
+        text.sample(name, &[], value);
+    }
+}
+
+fn purged(text: &mut Text, purged: &Purged) {
+    for (name, kind, help, value) in [
+        (
+            "weir_sweep_waiting_purges",
+            "gauge",
+            "Purges applied for which the store was not searched yet.",
+            purged.waiting,
+        ),
+        (
+            "weir_sweep_uncounted_purges_total",
+            "counter",
+            "Purges applied of which nobody will know what they took: too many came at once.",
+            purged.uncounted,
+        ),
+        (
+            "weir_purge_index_targets",
+            "gauge",
+            "Targets that the invalidation index holds.",
+            purged.targets,
+        ),
+        (
+            "weir_purge_floor_seq",
+            "gauge",
+            "What was fetched before the node applied this number is invalid; 0 for none.",
+            purged.floor,
+        ),
+    ] {
+        text.metric(name, kind, help);
+        text.sample(name, &[], value);
+    }
+}
+
+fn following(text: &mut Text, followed: &Followed) {
+    let behind = followed.head.saturating_sub(followed.applied);
+    for (name, kind, help, value) in [
+        (
+            "weir_purge_applied_seq",
+            "gauge",
+            "The highest seq of the invalidation log that this node applied.",
+            followed.applied,
+        ),
+        (
+            "weir_purge_lag",
+            "gauge",
+            "Entries of the invalidation log that this node knows of and has not applied yet.",
+            behind,
+        ),
+        (
+            "weir_control_connected",
+            "gauge",
+            "1 while this node is connected to control, else 0.",
+            followed.connected.into(),
+        ),
+        (
+            "weir_control_partitioned",
+            "gauge",
+            "1 while control was not heard of for control.lease, else 0; 0 with control built in.",
+            followed.partitioned.into(),
+        ),
+        (
+            "weir_control_reconnects_total",
+            "counter",
+            "Times that control let this node in again.",
+            followed.reconnects,
         ),
     ] {
         text.metric(name, kind, help);

@@ -11,6 +11,7 @@ use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond::{self, Failure};
 use crate::store::{Selecting, Stored};
+use crate::tier::{self, Asker, Errand, Told};
 use crate::upstream::{Ask, UpstreamBody};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
@@ -33,9 +34,11 @@ pub(super) async fn fetch(
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut found = found;
     let mut joins = 0;
-    let mut alone = false;
+    let mut alone = visit.asker.as_ref().is_some_and(Asker::is_apart);
     loop {
-        if let Some(response) = at_once(spine, &visit, &found, outcome) {
+        if let Some((mut response, stored)) = at_once(spine, &visit, &found, outcome) {
+            let told = Told::of_stored(stored);
+            visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
             return Ok(response);
         }
         // RFC 9111 §5.2.1.7
@@ -64,7 +67,7 @@ pub(super) async fn fetch(
         };
         let answer = until_answered(&visit, &mut reader).await;
         let covered = covers_error(&found, &answer);
-        if joined && !covered && !is_for_us(spine, &visit, &reader, &answer) {
+        if joined && !covered && !is_for_us(spine, &visit, &answer) {
             joins += 1;
             // Not to be shared, or too often for others: no more waiting in line.
             alone = joins >= JOINS
@@ -79,12 +82,12 @@ pub(super) async fn fetch(
 
 /// What can be said without the upstream: a response that became fresh meanwhile, or a stale one
 /// that may be sent while it is refreshed.
-fn at_once(
+fn at_once<'a>(
     spine: &Rc<Spine>,
     visit: &Visit,
-    found: &Lookup,
+    found: &'a Lookup,
     outcome: &mut Outcome,
-) -> Option<Response<ResponseBody>> {
+) -> Option<(Response<ResponseBody>, &'a Arc<Stored>)> {
     match found {
         Lookup::Fresh { stored, early } => {
             if *early {
@@ -92,12 +95,12 @@ fn at_once(
                 spine.metrics.count(Event::EarlyRefresh);
             }
             outcome.handling = Handling::Hit;
-            Some(spine.hit(stored, &visit.wish(), spine.state.now(), outcome))
+            Some((spine.hit(stored, &visit.wish(), spine.state.now(), outcome), stored))
         }
         Lookup::Stale { stored, stale } if stale.while_revalidating && !stale.by_request => {
             refresh(spine, visit, stored);
             outcome.handling = Handling::Hit;
-            Some(stale_hit(spine, visit, stored, "stale-while-revalidate", outcome))
+            Some((stale_hit(spine, visit, stored, "stale-while-revalidate", outcome), stored))
         }
         _ => None,
     }
@@ -162,13 +165,16 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         return Some((reader, false));
     }
     let acceptable = |fill: &Fill| {
-        // Its tags are known with its head: until then it may turn out not to be for this request.
+        // Its tags, and what a parent says of when it was fetched, are known with its head: until
+        // then it may turn out not to be for this request.
         let answer = fill.answer();
-        let tags = match &answer {
-            Some(Ok(Answer::Response(head))) => &*head.tags,
-            _ => &[],
+        let (filled_at, tags) = match &answer {
+            Some(Ok(Answer::Response(head))) => (head.filled_at, &*head.tags),
+            _ => (fill.purpose.begun, &[][..]),
         };
-        visit.is_valid(state, fill.purpose.filled_at, tags) && arrives_soon(visit, fill, range)
+        filled_at >= visit.least()
+            && visit.is_valid(state, filled_at, tags)
+            && arrives_soon(visit, fill, range)
     };
     let start = || {
         let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
@@ -211,7 +217,7 @@ fn new_fill(
 ) -> Arc<Fill> {
     let if_range = range.and_then(|_| visit.headers.get(header::IF_RANGE).cloned());
     let range = range.cloned();
-    let purpose = Purpose { filled_at: stamp.seq(), range, if_range, expects, alone };
+    let purpose = Purpose { begun: stamp.seq(), range, if_range, expects, alone };
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 
@@ -235,16 +241,17 @@ fn task(
         target: visit.target.clone(),
         client_host: visit.client_host(),
         headers: visit.fields_for_fill(&spine.state),
+        address: visit.client_address(),
         client: visit.headers.clone(),
         fill,
         base,
-        _stamp: stamp,
+        stamp,
     }
 }
 
 fn look_again(spine: &Spine, visit: &Visit) -> Lookup {
     let state = &spine.state;
-    lookup(&state.store, &state.purges, &visit.query(state.now()))
+    lookup(&state.store, &state.purges, &visit.query(state, state.now()))
 }
 
 async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, UpstreamError> {
@@ -265,26 +272,22 @@ fn covers_error(found: &Lookup, answer: &Result<Answer, UpstreamError>) -> bool 
 }
 
 /// Whether what a joined fill brought is also for this request: to be shared, selected by its
-/// fields, and not purged since its fetch began (invariant I1).
-fn is_for_us(
-    spine: &Spine,
-    visit: &Visit,
-    reader: &Reader,
-    answer: &Result<Answer, UpstreamError>,
-) -> bool {
-    let filled_at = reader.fill().purpose.filled_at;
+/// fields, and not purged since its fetch began, here or at a parent (invariant I1).
+fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
     match answer {
         // A failure is everybody's; whoever comes later tries again.
         Err(_) => true,
         Ok(Answer::Validated { stored, shared, .. }) => {
             *shared
+                && stored.filled_at >= visit.least()
                 && stored.selected_by(&visit.headers)
-                && visit.is_valid(&spine.state, filled_at, &stored.tags)
+                && visit.is_valid(&spine.state, stored.filled_at, &stored.tags)
         }
         Ok(Answer::Response(head)) => {
             head.terms.is_ok()
+                && head.filled_at >= visit.least()
                 && head.selected_by(&visit.headers)
-                && visit.is_valid(&spine.state, filled_at, &head.tags)
+                && visit.is_valid(&spine.state, head.filled_at, &head.tags)
         }
     }
 }
@@ -315,6 +318,8 @@ fn answered(
             outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
             outcome.stored = shared;
             let mut response = spine.hit(&stored, &visit.wish(), spine.state.now(), outcome);
+            let told = Told::of_stored(&stored);
+            visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
             for cookie in cookies.into_iter().filter(|_| !outcome.collapsed) {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
             }
@@ -327,7 +332,9 @@ fn answered(
             {
                 return Ok(stale_hit(spine, visit, stored, "stale-if-error", outcome));
             }
-            Ok(follow(spine, visit, &head, reader, outcome))
+            let mut response = follow(spine, visit, &head, reader, outcome);
+            visit.vouch(&spine.state, &mut response, head.filled_at, Told::of_head(&head))?;
+            Ok(response)
         }
     }
 }
@@ -389,9 +396,11 @@ fn follow(
 fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> {
     let end = head.end?;
     let validator = strong(&head.fields).filter(|_| head.status == StatusCode::OK)?;
-    let (site, worker) = (Arc::clone(&visit.site), spine.worker);
+    let (state, site) = (Arc::clone(&spine.state), Arc::clone(&visit.site));
+    let (worker, key) = (spine.worker, visit.key.clone());
     let fields = visit.fields_for_fill(&spine.state);
     let (target, client_host) = (visit.target.clone(), visit.client_host());
+    let whom = visit.whom();
     Some(Box::new(move |at| {
         Box::pin(async move {
             let mut headers = fields;
@@ -406,8 +415,12 @@ fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> 
                 client_host,
                 interim: None,
                 upgrade: None,
+                whom,
             };
-            let fetched = site.upstream.fetch(worker, ask, UpstreamBody::Empty).await?;
+            let stamp = state.purges.stamp();
+            let (state, site, begun) = (&*state, &*site, stamp.seq());
+            let errand = Errand { state, site, worker, key: &key, begun, tags: &[] };
+            let fetched = tier::fetch(&errand, ask, UpstreamBody::Empty).await?.fetched;
             let (status, fields) = (fetched.response.status(), fetched.response.headers());
             let found = range::content_range(fields);
             let fits = status == StatusCode::PARTIAL_CONTENT

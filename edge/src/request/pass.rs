@@ -8,6 +8,7 @@ use crate::fill::{CleanHead, Fill, FillTask, Interim, Purpose, clean_head};
 use crate::purge::Stamp;
 use crate::respond::{self, Failure};
 use crate::store::Digest;
+use crate::tier::{self, Brought, Told};
 use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
@@ -42,10 +43,11 @@ pub(super) async fn pass(
         }
         _ => UpstreamBody::Empty,
     };
-    let fetched = fetch(spine, visit, body).await.map_err(|error| {
+    let brought = fetch(spine, visit, stamp.seq(), body).await.map_err(|error| {
         spine.metrics.upstream_error(&error);
         Failure::Upstream(error)
     })?;
+    let Brought { fetched, filled_at, from_parent, stamp: received } = brought;
     let status = fetched.response.status();
     outcome.fwd_status = Some(status);
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -54,14 +56,19 @@ pub(super) async fn pass(
     let response_time = spine.state.now();
     let Fetched { response, body, .. } = fetched;
     let (parts, ()) = response.into_parts();
-    let head = clean_head(&spine.state, status, parts.headers, body.exact_length(), response_time);
+    let mut head =
+        clean_head(&spine.state, status, parts.headers, body.exact_length(), response_time);
+    head.from_parent = from_parent;
     if validation::invalidates(&visit.method, status) {
         invalidate(spine, visit, &head.fields);
     }
-    if visit.method == Method::HEAD {
-        update_by_head(spine, visit, status, &head, request_time, response_time);
+    if visit.method == Method::HEAD
+        && let Some(filled_at) = filled_at
+    {
+        update_by_head(spine, visit, status, &head, filled_at, (request_time, response_time));
     }
     if visit.method == Method::POST
+        && let Some(filled_at) = filled_at
         && let Some(stored) =
             store_post(visit, status, &head, stamp.seq(), request_time, response_time)
     {
@@ -69,10 +76,14 @@ pub(super) async fn pass(
         let (fill, terms) = stored;
         spine.state.inflight.start_alone(visit.digest, &fill);
         let task = task(spine, visit, Arc::clone(&fill), stamp);
-        let filled = Arc::new(task.head(status, head, Ok(terms)));
+        let filled = Arc::new(task.head(status, head, Ok(terms), filled_at));
         let Some(reader) = fill.join() else { return Err(Failure::Internal("post-fill")) };
-        let response = respond::from_fill(&filled, reader, &visit.wish(), None);
-        tokio::spawn(async move { task.deliver(filled, &[], body).await });
+        let mut response = respond::from_fill(&filled, reader, &visit.wish(), None);
+        visit.vouch(&spine.state, &mut response, filled_at, Told::of_head(&filled))?;
+        tokio::spawn(async move {
+            task.deliver(filled, &[], body).await;
+            drop(received);
+        });
         return Ok(response);
     }
     let left = match visit.method {
@@ -85,6 +96,15 @@ pub(super) async fn pass(
     });
     *response.status_mut() = status;
     *response.headers_mut() = head.fields;
+    let told = Told {
+        tags: &head.tags,
+        surrogate_control: head.surrogate_control,
+        too_many_tags: head.too_many_tags.is_some(),
+    };
+    // Without one of its own: a node that is asked is a parent, and asks origins.
+    if let Some(filled_at) = filled_at {
+        visit.vouch(&spine.state, &mut response, filled_at, told)?;
+    }
     if visit.method == Method::HEAD || bodiless(status) {
         // A length that speaks of a body which does not follow is the origin's to say.
         restore_length(response.headers_mut(), head.announced);
@@ -110,8 +130,9 @@ fn restore_length(headers: &mut HeaderMap, announced: Option<HeaderValue>) {
 async fn fetch(
     spine: &Spine,
     visit: &Visit,
+    begun: Seq,
     body: UpstreamBody,
-) -> Result<Fetched, crate::error::UpstreamError> {
+) -> Result<Brought, crate::error::UpstreamError> {
     let (sender, mut interims) = mpsc::channel::<Interim>(INTERIMS);
     let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
         let mut fields = fields.clone();
@@ -128,8 +149,10 @@ async fn fetch(
         client_host: visit.client_host(),
         interim: Some(interim),
         upgrade,
+        whom: visit.whom(),
     };
-    let mut answer = std::pin::pin!(visit.site.upstream.fetch(spine.worker, ask, body));
+    let errand = visit.errand(&spine.state, spine.worker, begun);
+    let mut answer = std::pin::pin!(tier::fetch(&errand, ask, body));
     loop {
         tokio::select! {
             biased;
@@ -229,14 +252,18 @@ fn update_by_head(
     visit: &Visit,
     status: StatusCode,
     head: &CleanHead,
-    request_time: Time,
-    response_time: Time,
+    filled_at: Seq,
+    (request_time, response_time): (Time, Time),
 ) {
     let state = &spine.state;
     let Some(resource) = state.store.get(visit.digest, &visit.key) else { return };
     let Some(stored) = crate::store::select(&resource, &visit.headers) else { return };
     // What was hard-purged may be on its way out: put back, it could outlive the purge.
     if matches!(state.purges.validity(stored), Validity::Hard(_)) {
+        return;
+    }
+    // What a parent has had for longer says nothing about it.
+    if filled_at < stored.filled_at {
         return;
     }
     let fields = stored.fields.to_map();
@@ -289,7 +316,7 @@ fn store_post(
     visit: &Visit,
     status: StatusCode,
     head: &CleanHead,
-    filled_at: Seq,
+    begun: Seq,
     request_time: Time,
     response_time: Time,
 ) -> Option<(Arc<Fill>, Terms)> {
@@ -302,7 +329,7 @@ fn store_post(
     let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) else {
         return None;
     };
-    let purpose = Purpose { filled_at, alone: true, ..Purpose::default() };
+    let purpose = Purpose { begun, alone: true, ..Purpose::default() };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     Some((fill, terms))
 }
@@ -320,9 +347,10 @@ fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, stamp: Stamp) -> FillTask
         target: visit.target.clone(),
         client_host: visit.client_host(),
         headers: HeaderMap::new(),
+        address: visit.client_address(),
         client: visit.headers.clone(),
         fill,
         base: None,
-        _stamp: stamp,
+        stamp,
     }
 }

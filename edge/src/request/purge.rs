@@ -99,7 +99,7 @@ pub(super) fn ask(
 
 /// The client that trusted proxies name: the last address of X-Forwarded-For that is not one of
 /// theirs.
-fn named_client(config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
+pub(super) fn named_client(config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
     let chain = headers.get_all("x-forwarded-for").iter().rev();
     let mut named = None;
     for line in chain {

@@ -83,11 +83,13 @@ pub(super) struct Known {
     pub(super) key_hash: Option<u128>,
     /// From the upstream request to the head of its answer.
     pub(super) upstream: Option<Duration>,
+    /// Whether it came, or claimed to come, from a node that takes this one for its parent.
+    pub(super) of_node: bool,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { site: SiteSlot::NONE, bytes_in: 0, key_hash: None, upstream: None }
+        Self { site: SiteSlot::NONE, bytes_in: 0, key_hash: None, upstream: None, of_node: false }
     }
 }
 

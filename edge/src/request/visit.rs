@@ -1,15 +1,20 @@
 //! One request on its way, as the steps after the first wait need it.
 
 use super::Start;
+use super::purge::named_client;
+use crate::body::ResponseBody;
 use crate::forward::{self, Origin};
 use crate::lookup::Query;
-use crate::respond::Wish;
+use crate::respond::{Failure, Wish};
 use crate::server::{Connection, Intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Digest;
+use crate::tier::{Asker, Errand, Told};
+use crate::upstream::{For, digest};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use weir_rules::cache_control::RequestDirectives;
@@ -45,6 +50,8 @@ pub(crate) struct Visit {
     pub(super) directives: RequestDirectives,
     /// Max-Forwards for the upstream.
     pub(super) max_forwards: Option<u32>,
+    /// The node that asks, if it is one.
+    pub(super) asker: Option<Asker>,
 }
 
 impl Visit {
@@ -66,6 +73,7 @@ impl Visit {
             facts: start.facts,
             directives: start.directives,
             max_forwards: start.max_forwards,
+            asker: start.asker,
         }
     }
 
@@ -88,13 +96,25 @@ impl Visit {
         HeaderValue::from_str(&self.host).ok()
     }
 
+    /// The client's address: the peer's or, behind trusted proxies, the one that they name.
+    pub(super) fn client_address(&self) -> IpAddr {
+        let (peer, config) = (self.connection.peer().ip(), &self.live.config);
+        let trusted = forward::contains(&config.node.trusted_proxies, peer);
+        trusted.then(|| named_client(config, &self.headers)).flatten().unwrap_or(peer)
+    }
+
+    /// What the choice of a member of a pool may depend on.
+    pub(super) fn whom(&self) -> For {
+        For { hash: digest(&self.key), client: self.client_address() }
+    }
+
     /// What decides the form of the answer.
     pub(super) fn wish(&self) -> Wish<'_> {
         self.facts.wish(&self.method, &self.headers)
     }
 
     /// What the store is asked.
-    pub(super) fn query(&self, now: Time) -> Query<'_> {
+    pub(super) fn query(&self, state: &NodeState, now: Time) -> Query<'_> {
         let honoured = self.site.config.client_cache_control && self.facts.cache_control;
         Query {
             digest: self.digest,
@@ -103,7 +123,39 @@ impl Visit {
             now,
             client: honoured.then_some(&self.directives),
             when_unreachable: self.site.config.stale_when_unreachable,
+            fresh_only: self.asker.is_some(),
+            least: self.least(),
+            validate: state.lease.validates(now),
         }
+    }
+
+    /// Nothing that began to be fetched below this will do; 0 is no bound.
+    pub(super) fn least(&self) -> Seq {
+        self.asker.as_ref().map_or(0, Asker::least)
+    }
+
+    /// Has a response say what it is worth, where a node asks.
+    pub(super) fn vouch(
+        &self,
+        state: &NodeState,
+        response: &mut Response<ResponseBody>,
+        filled_at: Seq,
+        told: Told<'_>,
+    ) -> Result<(), Failure> {
+        match &self.asker {
+            Some(asker) => asker.vouch(state, response.headers_mut(), filled_at, told),
+            None => Ok(()),
+        }
+    }
+
+    /// What a fetch for this request, begun at the own number `begun`, is for.
+    pub(super) fn errand<'a>(
+        &'a self,
+        state: &'a NodeState,
+        worker: usize,
+        begun: Seq,
+    ) -> Errand<'a> {
+        Errand { state, site: &self.site, worker, key: &self.key, begun, tags: &[] }
     }
 
     /// Whether a response whose fetch began at `filled_at` and that carries `tags` is untouched
@@ -129,7 +181,8 @@ impl Visit {
         let peer = self.connection.peer();
         Origin {
             peer,
-            trusted: forward::contains(&self.live.config.node.trusted_proxies, peer.ip()),
+            trusted: self.asker.is_some()
+                || forward::contains(&self.live.config.node.trusted_proxies, peer.ip()),
             scheme: self.scheme.as_str(),
             host: &self.host,
             node: &state.name,

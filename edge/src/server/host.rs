@@ -59,6 +59,11 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Whether `text` is a host, and may have a port.
+pub(crate) fn is_authority(text: &[u8]) -> bool {
+    Authority::parse(text).is_some()
+}
+
 /// A short authority that was met before on the same connection, and what was found out about it:
 /// clients repeat themselves.
 #[derive(Clone, Copy, Debug, Default)]

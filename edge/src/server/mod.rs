@@ -31,6 +31,7 @@ mod worker;
 mod tests;
 
 pub(crate) use connection::{Connection, Protocol};
+pub(crate) use host::is_authority;
 pub(crate) use intake::{Arrival, Intake, intake};
 pub(crate) use upload::Upload;
 

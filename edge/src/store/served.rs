@@ -1,31 +1,50 @@
-//! How often a stored response was sent, and whether somebody refreshes it: one integer, since
-//! every stored response pays for it.
+//! How often a stored response was sent, whether somebody refreshes it, and whether a purge was
+//! counted for having taken it: one integer, since every stored response pays for it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The lowest bit says whether a refresh was begun, the others count.
+/// Two bits, then the count.
 #[derive(Debug, Default)]
 pub(crate) struct Served(AtomicU32);
+
+/// A refresh was begun.
+const REFRESHED: u32 = 1;
+
+/// A hard purge was counted for it.
+const TAKEN: u32 = 2;
+
+/// One answer.
+const ONCE: u32 = 4;
 
 impl Served {
     /// Sent so many times already, and not being refreshed.
     pub(crate) fn already(times: u32) -> Self {
-        Self(AtomicU32::new(times << 1))
+        Self(AtomicU32::new(times.wrapping_mul(ONCE)))
     }
 
-    /// Counts one answer from the store. Past 2^31 - 1 the count begins again.
+    /// Counts one answer from the store. Past 2^30 - 1 the count begins again.
     pub(crate) fn count(&self) {
-        self.0.fetch_add(2, Ordering::Relaxed);
+        self.0.fetch_add(ONCE, Ordering::Relaxed);
     }
 
     /// Answers from the store.
     pub(crate) fn times(&self) -> u32 {
-        self.0.load(Ordering::Relaxed) >> 1
+        self.0.load(Ordering::Relaxed) / ONCE
     }
 
     /// Whether the caller is the first to begin a refresh ahead of its end.
     pub(crate) fn begin_refresh(&self) -> bool {
-        self.0.fetch_or(1, Ordering::Relaxed) & 1 == 0
+        self.0.fetch_or(REFRESHED, Ordering::Relaxed) & REFRESHED == 0
+    }
+
+    /// Whether the caller is the first to count it for the hard purge that took it.
+    pub(crate) fn take(&self) -> bool {
+        !self.is_taken() && self.0.fetch_or(TAKEN, Ordering::Relaxed) & TAKEN == 0
+    }
+
+    /// Whether it was counted for a hard purge.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & TAKEN != 0
     }
 }
 
@@ -34,12 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counting_and_refreshing_do_not_touch_each_other() {
-        let served = Served::already(u32::MAX >> 1);
-        assert!(served.begin_refresh());
+    fn counting_refreshing_and_taking_do_not_touch_each_other() {
+        let served = Served::already(u32::MAX >> 2);
+        assert!(served.begin_refresh() && served.take());
         served.count();
         assert_eq!(served.times(), 0, "the count begins again");
         assert!(!served.begin_refresh(), "one refresh is enough");
+        assert!(!served.take() && served.is_taken(), "one purge is enough");
         served.count();
         assert_eq!(served.times(), 1);
     }

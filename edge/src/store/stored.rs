@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_rules::freshness::Freshness;
-use weir_rules::invalidation::{Seq, Subject};
+use weir_rules::invalidation::{Seq, Sieved, Subject};
 use weir_rules::range::Span;
 use weir_rules::storability::{LifetimeSource, Terms};
 use weir_rules::vary;
@@ -113,6 +113,12 @@ impl Stored {
             tags: &tags,
             filled_at: self.filled_at,
         })
+    }
+
+    /// What the sieve before the index judges it by, together with its tags.
+    pub(crate) fn sieved(&self) -> Sieved<'_> {
+        let KeyText { host, path, query } = KeyText::of(&self.key);
+        Sieved { host, path, query }
     }
 
     /// The same response with other fields and freshness, under the same stamp. `None` where a

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
-/// What is sent as the body of an upstream request.
-#[derive(Default)]
+/// What is sent as the body of an upstream request. A clone is another handle on the same body.
+#[derive(Clone, Default)]
 pub(crate) enum UpstreamBody {
     /// None.
     #[default]
@@ -27,7 +27,20 @@ impl UpstreamBody {
     pub(crate) fn progress(&self) -> Option<Progress> {
         match self {
             Self::Empty => None,
-            Self::Client(body) => Some(body.progress.clone()),
+            Self::Client(body) => Some(body.0.progress.clone()),
+        }
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether nothing of it was taken, so that it can still be sent.
+    pub(crate) fn is_unread(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(body) => !body.0.begun.load(Ordering::Relaxed),
         }
     }
 }
@@ -38,8 +51,14 @@ const FRAMES: usize = 4;
 /// A client's body. Should it break off, so does the upstream request: the error reaches hyper,
 /// which closes the connection without ending the message, and the origin never takes a cut body
 /// for a whole one.
-pub(crate) struct ClientBody {
-    frames: mpsc::Receiver<Result<Frame<Bytes>, ClientError>>,
+#[derive(Clone)]
+pub(crate) struct ClientBody(Arc<Arriving>);
+
+/// Only one request at a time has a handle on it; the lock is never waited for.
+struct Arriving {
+    frames: Mutex<mpsc::Receiver<Result<Frame<Bytes>, ClientError>>>,
+    /// Somebody has begun to take it.
+    begun: AtomicBool,
     hint: SizeHint,
     progress: Progress,
 }
@@ -59,7 +78,8 @@ impl ClientBody {
                 }
             }
         });
-        Self { frames, hint, progress: Progress::new() }
+        let (frames, begun) = (Mutex::new(frames), AtomicBool::new(false));
+        Self(Arc::new(Arriving { frames, begun, hint, progress: Progress::new() }))
     }
 }
 
@@ -94,8 +114,10 @@ impl Body for UpstreamBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
-        let Self::Client(body) = self.get_mut() else { return Poll::Ready(None) };
-        let frame = ready!(body.frames.poll_recv(context));
+        let Self::Client(ClientBody(body)) = self.get_mut() else { return Poll::Ready(None) };
+        body.begun.store(true, Ordering::Relaxed);
+        let mut frames = body.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let frame = ready!(frames.poll_recv(context));
         body.progress.mark();
         Poll::Ready(frame)
     }
@@ -107,7 +129,7 @@ impl Body for UpstreamBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Client(body) => body.hint,
+            Self::Client(body) => body.0.hint,
         }
     }
 }

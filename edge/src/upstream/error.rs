@@ -5,9 +5,6 @@ use std::error::Error;
 
 /// What went wrong before the head of the answer was here.
 pub(super) fn request_error(error: &hyper_util::client::legacy::Error) -> UpstreamError {
-    if let Some(client) = find::<ClientError>(error) {
-        return UpstreamError::Client(client.clone());
-    }
     if error.is_connect() {
         let timed_out = find::<std::io::Error>(error)
             .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
@@ -16,11 +13,19 @@ pub(super) fn request_error(error: &hyper_util::client::legacy::Error) -> Upstre
             false => UpstreamError::Connect(innermost(error)),
         };
     }
-    UpstreamError::BadHead(innermost(error))
+    exchange_error(error)
+}
+
+/// What went wrong on a connection before the head of the answer was here.
+pub(super) fn exchange_error(error: &(dyn Error + 'static)) -> UpstreamError {
+    match find::<ClientError>(error) {
+        Some(client) => UpstreamError::Client(client.clone()),
+        None => UpstreamError::BadHead(innermost(error)),
+    }
 }
 
 /// What went wrong amid the body.
-pub(crate) fn body_error(error: &hyper::Error) -> UpstreamError {
+pub(super) fn body_error(error: &hyper::Error) -> UpstreamError {
     UpstreamError::BadBody(innermost(error))
 }
 
@@ -36,7 +41,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 /// The deepest cause says most; the layers above repeat that something failed.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut layer = error;
     while let Some(deeper) = layer.source() {
         layer = deeper;

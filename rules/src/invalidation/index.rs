@@ -1,10 +1,9 @@
 //! The index: what each purge raised, and what may be forgotten.
 
-use super::marks::{Marks, MarksByText, raise};
-use super::scope::{Scope, Spelled, host_names};
-use super::target::url_as_compared;
+use super::kept::Kept;
+use super::marks::Marks;
+use super::targets::Targets;
 use super::{Purge, Seq, Subject, Target, Validity};
-use std::collections::HashMap;
 
 /// How much an [`Index`] may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +31,7 @@ pub struct Index {
     floor: Seq,
     /// Purges below it have been held against everything stored, and need not be kept.
     checked: Seq,
-    everywhere: Scope,
-    sites: HashMap<Box<str>, Scope>,
-    hosts: MarksByText,
-    urls: MarksByText,
+    marks: Targets<Marks>,
     /// Entries and patterns, counted along.
     targets: usize,
     patterns: usize,
@@ -51,7 +47,7 @@ impl Index {
     /// (idempotent) but never out of order.
     pub fn apply(&mut self, purge: &Purge) {
         for target in &purge.targets {
-            let added = self.raise(target, purge);
+            let added = self.marks.change(target, purge, |marks| marks.raise(Marks::of(purge)));
             self.targets += added;
             if matches!(target, Target::Pattern(_)) {
                 self.patterns += added;
@@ -63,17 +59,25 @@ impl Index {
     /// Judges one stored response: hard when any hard match is later than its fill, whatever soft
     /// ones came after; else soft. O(depth + tags + patterns).
     pub fn validity(&self, subject: &Subject<'_>) -> Validity {
-        let mut found = self.matching(subject);
-        if subject.filled_at < self.floor {
+        self.validity_since(subject, subject.filled_at)
+    }
+
+    /// The same for a response that was found valid, or soft-purged at worst, when everything up
+    /// to `judged` was applied: only what came later need be looked for, and what was forgotten
+    /// before is known. A soft purge up to `judged` may not be told again.
+    pub fn validity_since(&self, subject: &Subject<'_>, judged: Seq) -> Validity {
+        let since = judged.max(subject.filled_at);
+        let mut found = self.matching(subject, since);
+        if since < self.floor {
             found.raise(Marks::of_floor(self.floor));
         }
-        found.validity(subject.filled_at)
+        found.validity(since)
     }
 
     /// The last purge that took this response or one before it, and whether it was soft; whenever
     /// the response was filled. Purges that were forgotten are not found.
     pub fn last_match(&self, subject: &Subject<'_>) -> Option<(Seq, bool)> {
-        self.matching(subject).last_kind()
+        self.matching(subject, 0).last_kind()
     }
 
     /// Everything stored and every pending write has been held against all purges below `mark`, and
@@ -121,57 +125,23 @@ impl Index {
         self.patterns
     }
 
-    /// Returns how many entries that added.
-    fn raise(&mut self, target: &Target, purge: &Purge) -> usize {
-        match (target, &purge.site) {
-            (Target::Host(host), _) => {
-                raise(&mut self.hosts, &host.to_ascii_lowercase(), Marks::of(purge))
-            }
-            (Target::Url(url), _) => raise(&mut self.urls, &url_as_compared(url), Marks::of(purge)),
-            (_, None) => self.everywhere.raise(target, purge),
-            (_, Some(site)) => match self.sites.get_mut(&**site) {
-                Some(scope) => scope.raise(target, purge),
-                None => self.sites.entry(site.as_str().into()).or_default().raise(target, purge),
-            },
-        }
-    }
-
-    fn matching(&self, subject: &Subject<'_>) -> Marks {
+    fn matching(&self, subject: &Subject<'_>, since: Seq) -> Marks {
         let mut found = Marks::default();
-        if self.is_empty() {
-            return found;
-        }
-        let spelled = Spelled::new(subject);
-        self.everywhere.find(subject, &spelled, &mut found);
-        if let Some(scope) = self.sites.get(subject.site) {
-            scope.find(subject, &spelled, &mut found);
-        }
-        for host in host_names(subject.host) {
-            found.raise_found(self.hosts.get(host));
-        }
-        if !self.urls.is_empty() {
-            let url = format!("{}{}", subject.host, spelled.full);
-            found.raise_found(self.urls.get(&*url));
+        if !self.is_empty() {
+            self.marks.find(subject, since, &mut |marks| found.raise(*marks));
         }
         found
     }
 
     fn keep_within_bounds(&mut self) {
         if self.patterns > self.bounds.patterns {
-            let mut seqs = Vec::with_capacity(self.patterns);
-            self.scopes().for_each(|scope| scope.pattern_seqs(&mut seqs));
-            let cut = self.cut(seqs);
-            for scope in std::iter::once(&mut self.everywhere).chain(self.sites.values_mut()) {
-                scope.retain_patterns(|marks| marks.last() > cut);
-            }
+            let cut = self.cut(self.marks.pattern_seqs());
+            self.marks.retain_patterns(|marks| marks.last() > cut);
             self.recount();
         }
         // More than once where a prefix of very many segments is the one that stays.
         while self.targets > self.bounds.targets {
-            let mut seqs = Vec::with_capacity(self.targets);
-            self.scopes().for_each(|scope| scope.last_seqs(&mut seqs));
-            seqs.extend(self.hosts.values().chain(self.urls.values()).map(|marks| marks.last()));
-            let cut = self.cut(seqs);
+            let cut = self.cut(self.marks.last_seqs());
             self.retain(|marks| marks.last() > cut);
         }
     }
@@ -189,23 +159,12 @@ impl Index {
     }
 
     fn retain(&mut self, keep: impl Fn(&Marks) -> bool + Copy) {
-        self.everywhere.retain(keep);
-        self.sites.retain(|_, scope| {
-            scope.retain(keep);
-            scope.len() > 0
-        });
-        self.hosts.retain(|_, marks| keep(marks));
-        self.urls.retain(|_, marks| keep(marks));
+        self.marks.retain(keep);
         self.recount();
     }
 
     fn recount(&mut self) {
-        let in_scopes = self.scopes().map(Scope::len).sum::<usize>();
-        self.targets = in_scopes + self.hosts.len() + self.urls.len();
-        self.patterns = self.scopes().map(Scope::patterns_len).sum();
-    }
-
-    fn scopes(&self) -> impl Iterator<Item = &Scope> {
-        std::iter::once(&self.everywhere).chain(self.sites.values())
+        self.targets = self.marks.len();
+        self.patterns = self.marks.patterns_len();
     }
 }

@@ -1,7 +1,7 @@
 //! The last seqs of one target.
 
+use super::kept::Kept;
 use super::{Purge, Seq, Validity};
-use std::collections::HashMap;
 
 /// The last hard and the last soft seq; 0 for none. Both are kept: a later soft purge does not make
 /// an earlier hard one milder.
@@ -10,9 +10,6 @@ pub(super) struct Marks {
     hard: Seq,
     soft: Seq,
 }
-
-/// Marks by the text of a target.
-pub(super) type MarksByText = HashMap<Box<str>, Marks>;
 
 impl Marks {
     pub(super) fn of(purge: &Purge) -> Self {
@@ -34,17 +31,6 @@ impl Marks {
         self.soft = self.soft.max(other.soft);
     }
 
-    pub(super) fn raise_found(&mut self, other: Option<&Self>) {
-        if let Some(other) = other {
-            self.raise(*other);
-        }
-    }
-
-    /// The later of both; 0 for none.
-    pub(super) fn last(self) -> Seq {
-        self.hard.max(self.soft)
-    }
-
     /// The later of both, and whether it is soft.
     pub(super) fn last_kind(self) -> Option<(Seq, bool)> {
         (self.last() > 0).then(|| (self.last(), self.soft > self.hard))
@@ -61,12 +47,8 @@ impl Marks {
     }
 }
 
-/// Raises the marks of `text`; returns how many entries that added (0 or 1).
-pub(super) fn raise(map: &mut MarksByText, text: &str, marks: Marks) -> usize {
-    if let Some(known) = map.get_mut(text) {
-        known.raise(marks);
-        return 0;
+impl Kept for Marks {
+    fn last(&self) -> Seq {
+        self.hard.max(self.soft)
     }
-    map.insert(text.into(), marks);
-    1
 }

@@ -1,130 +1,131 @@
-//! What purges of one site, or of all sites, have taken.
+//! What is kept for the targets of one site, or of all sites.
 
-use super::marks::{Marks, MarksByText, raise};
+use super::kept::{ByText, Kept, change, find};
 use super::pattern::Pattern;
 use super::percent::normalised;
+use super::spelled::{Spelled, host_names, unversioned_text, with_query};
 use super::trie::Trie;
 use super::{Purge, Seq, Subject, Target};
-use crate::versions::{is_version_query, unversioned};
-use std::borrow::Cow;
+use crate::versions::unversioned;
 
-/// Last seqs of the targets that a site narrows.
-#[derive(Debug, Default)]
-pub(super) struct Scope {
-    all: Marks,
-    paths: MarksByText,
+/// What is kept for the targets that a site narrows.
+#[derive(Debug)]
+pub(super) struct Scope<V> {
+    all: Option<V>,
+    paths: ByText<V>,
     /// By path and query together.
-    queries: MarksByText,
+    queries: ByText<V>,
     /// By the name without version, with the query where one was given.
-    versions: MarksByText,
-    tags: MarksByText,
-    prefixes: Trie,
-    patterns: Vec<(Pattern, Marks)>,
+    versions: ByText<V>,
+    tags: ByText<V>,
+    prefixes: Trie<V>,
+    /// In the order of their last seqs.
+    patterns: Vec<(Pattern, V)>,
 }
 
-/// A subject's path in the spelling of the index.
-pub(super) struct Spelled<'a> {
-    pub(super) path: Cow<'a, str>,
-    /// Path with query.
-    pub(super) full: Cow<'a, str>,
-}
-
-impl<'a> Spelled<'a> {
-    pub(super) fn new(subject: &Subject<'a>) -> Self {
-        let path = normalised(subject.path);
-        let full = match subject.query {
-            None => path.clone(),
-            Some(query) => Cow::Owned(format!("{path}?{}", normalised(query))),
-        };
-        Self { path, full }
-    }
-
-    fn query(&self) -> Option<&str> {
-        self.full.get(self.path.len() + 1..)
+impl<V: Kept> Default for Scope<V> {
+    fn default() -> Self {
+        Self {
+            all: None,
+            paths: ByText::new(),
+            queries: ByText::new(),
+            versions: ByText::new(),
+            tags: ByText::new(),
+            prefixes: Trie::default(),
+            patterns: Vec::new(),
+        }
     }
 }
 
-impl Scope {
-    /// Raises one target; returns how many entries that added.
-    pub(super) fn raise(&mut self, target: &Target, purge: &Purge) -> usize {
-        let marks = Marks::of(purge);
+impl<V: Kept> Scope<V> {
+    /// Changes what is kept for one target of `purge`; returns how many entries that added.
+    pub(super) fn change(
+        &mut self,
+        target: &Target,
+        purge: &Purge,
+        changed: impl FnOnce(&mut V),
+    ) -> usize {
         match target {
             Target::All => {
-                let new = self.all == Marks::default();
-                self.all.raise(marks);
+                let new = self.all.is_none();
+                changed(self.all.get_or_insert_default());
                 usize::from(new)
             }
-            Target::Path(path) if purge.versions => self.raise_versions(path, marks),
+            Target::Path(path) if purge.versions => {
+                change(&mut self.versions, &unversioned_text(path), changed)
+            }
             Target::Path(path) => {
                 let path = normalised(path);
                 let map = if path.contains('?') { &mut self.queries } else { &mut self.paths };
-                raise(map, &path, marks)
+                change(map, &path, changed)
             }
-            Target::Prefix(prefix) => self.prefixes.raise(&normalised(prefix), marks),
-            Target::Tag(tag) => raise(&mut self.tags, tag, marks),
-            Target::Pattern(pattern) => self.raise_pattern(&normalised(pattern), marks),
-            // Not narrowed by a site: the index keeps them.
+            Target::Prefix(prefix) => self.prefixes.change(&normalised(prefix), changed),
+            Target::Tag(tag) => change(&mut self.tags, tag, changed),
+            Target::Pattern(pattern) => self.change_pattern(&normalised(pattern), changed),
+            // Not narrowed by a site: kept beside the scopes.
             Target::Url(_) | Target::Host(_) => 0,
         }
     }
 
-    /// A query that is a version itself says nothing of which one is meant: all are.
-    fn raise_versions(&mut self, path: &str, marks: Marks) -> usize {
-        let path = normalised(path);
-        let (path, query) = match path.split_once('?') {
-            Some((path, query)) if is_version_query(query) => (path, None),
-            Some((path, query)) => (path, Some(query)),
-            None => (&*path, None),
+    fn change_pattern(&mut self, text: &str, changed: impl FnOnce(&mut V)) -> usize {
+        let known = self.patterns.iter().position(|(known, _)| known.text() == text);
+        let (pattern, mut kept) = match known {
+            Some(at) => self.patterns.remove(at),
+            None => (Pattern::new(text), V::default()),
         };
-        let name = unversioned(path).unwrap_or_else(|| path.to_owned());
-        raise(&mut self.versions, &with_query(&name, query), marks)
+        changed(&mut kept);
+        let place = self.patterns.partition_point(|(_, other)| other.last() <= kept.last());
+        self.patterns.insert(place, (pattern, kept));
+        usize::from(known.is_none())
     }
 
-    fn raise_pattern(&mut self, text: &str, marks: Marks) -> usize {
-        if let Some((_, known)) = self.patterns.iter_mut().find(|(known, _)| known.text() == text) {
-            known.raise(marks);
-            return 0;
+    /// Tells `found` of everything that matches; what has no seq above `since` may be left out.
+    pub(super) fn find(
+        &self,
+        subject: &Subject<'_>,
+        spelled: &Spelled<'_>,
+        since: Seq,
+        found: &mut impl FnMut(&V),
+    ) {
+        self.all.iter().for_each(&mut *found);
+        if !self.paths.is_empty() {
+            find(&self.paths, &spelled.path, found);
         }
-        self.patterns.push((Pattern::new(text), marks));
-        1
-    }
-
-    /// Raises `found` by everything that matches.
-    pub(super) fn find(&self, subject: &Subject<'_>, spelled: &Spelled<'_>, found: &mut Marks) {
-        found.raise(self.all);
-        found.raise_found(self.paths.get(&*spelled.path));
-        found.raise_found(self.queries.get(&*spelled.full));
+        if !self.queries.is_empty() && spelled.has_query() {
+            find(&self.queries, spelled.full(), found);
+        }
         if !self.versions.is_empty() {
             self.find_versions(spelled, found);
         }
-        for tag in subject.tags {
-            found.raise_found(self.tags.get(*tag));
+        if !self.tags.is_empty() {
+            subject.tags.iter().for_each(|tag| find(&self.tags, tag, found));
         }
         if self.prefixes.len() > 0 {
             for host in host_names(subject.host).chain([""]) {
                 self.prefixes.find(host, &spelled.path, found);
             }
         }
-        for (pattern, marks) in &self.patterns {
-            if pattern.takes(&spelled.path, &spelled.full) {
-                found.raise(*marks);
+        let newest_first = self.patterns.iter().rev();
+        for (pattern, kept) in newest_first.take_while(|(_, kept)| kept.last() > since) {
+            if pattern.takes(spelled) {
+                found(kept);
             }
         }
     }
 
-    fn find_versions(&self, spelled: &Spelled<'_>, found: &mut Marks) {
+    fn find_versions(&self, spelled: &Spelled<'_>, found: &mut impl FnMut(&V)) {
         let name = unversioned(&spelled.path);
         for path in [Some(&*spelled.path), name.as_deref()].into_iter().flatten() {
-            found.raise_found(self.versions.get(path));
+            find(&self.versions, path, found);
             if let Some(query) = spelled.query() {
-                found.raise_found(self.versions.get(&*with_query(path, Some(query))));
+                find(&self.versions, &with_query(path, Some(query)), found);
             }
         }
     }
 
     /// Number of entries, patterns among them.
     pub(super) fn len(&self) -> usize {
-        usize::from(self.all != Marks::default())
+        usize::from(self.all.is_some())
             + self.maps().iter().map(|map| map.len()).sum::<usize>()
             + self.prefixes.len()
             + self.patterns.len()
@@ -136,51 +137,33 @@ impl Scope {
 
     /// The last seq of every target, into `seqs`.
     pub(super) fn last_seqs(&self, seqs: &mut Vec<Seq>) {
-        seqs.extend(Some(self.all.last()).filter(|seq| *seq > 0));
+        seqs.extend(self.all.iter().map(Kept::last));
         for map in self.maps() {
-            seqs.extend(map.values().map(|marks| marks.last()));
+            seqs.extend(map.values().map(Kept::last));
         }
         self.prefixes.last_seqs(seqs);
         self.pattern_seqs(seqs);
     }
 
     pub(super) fn pattern_seqs(&self, seqs: &mut Vec<Seq>) {
-        seqs.extend(self.patterns.iter().map(|(_, marks)| marks.last()));
+        seqs.extend(self.patterns.iter().map(|(_, kept)| kept.last()));
     }
 
     /// Forgets what is not to be kept.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Marks) -> bool + Copy) {
-        if !keep(&self.all) {
-            self.all = Marks::default();
-        }
+    pub(super) fn retain(&mut self, keep: impl Fn(&V) -> bool + Copy) {
+        self.all = self.all.take().filter(keep);
         for map in [&mut self.paths, &mut self.queries, &mut self.versions, &mut self.tags] {
-            map.retain(|_, marks| keep(marks));
+            map.retain(|_, kept| keep(kept));
         }
         self.prefixes.retain(keep);
-        self.patterns.retain(|(_, marks)| keep(marks));
+        self.patterns.retain(|(_, kept)| keep(kept));
     }
 
-    pub(super) fn retain_patterns(&mut self, keep: impl Fn(&Marks) -> bool) {
-        self.patterns.retain(|(_, marks)| keep(marks));
+    pub(super) fn retain_patterns(&mut self, keep: impl Fn(&V) -> bool) {
+        self.patterns.retain(|(_, kept)| keep(kept));
     }
 
-    fn maps(&self) -> [&MarksByText; 4] {
+    fn maps(&self) -> [&ByText<V>; 4] {
         [&self.paths, &self.queries, &self.versions, &self.tags]
-    }
-}
-
-/// A host as it is, and without its port: a target without a port takes every port.
-pub(super) fn host_names(host: &str) -> impl Iterator<Item = &str> {
-    let bare = host
-        .rsplit_once(':')
-        .filter(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
-        .map(|(name, _)| name);
-    [host].into_iter().chain(bare)
-}
-
-fn with_query<'a>(path: &'a str, query: Option<&str>) -> Cow<'a, str> {
-    match query {
-        None => Cow::Borrowed(path),
-        Some(query) => Cow::Owned(format!("{path}?{query}")),
     }
 }

@@ -2,35 +2,35 @@
 //! there are.
 
 use super::Seq;
-use super::marks::Marks;
+use super::kept::Kept;
 use std::collections::HashMap;
 
 /// Nodes lie in one list, parents before their children, so that neither removal nor a drop ever
 /// recurses: a path may have thousands of segments.
 #[derive(Debug)]
-pub(super) struct Trie {
-    nodes: Vec<Node>,
+pub(super) struct Trie<V> {
+    nodes: Vec<Node<V>>,
 }
 
 #[derive(Debug, Default)]
-struct Node {
-    marks: Marks,
+struct Node<V> {
+    kept: V,
     children: HashMap<Box<str>, usize>,
 }
 
-impl Default for Trie {
+impl<V: Kept> Default for Trie<V> {
     fn default() -> Self {
         Self { nodes: vec![Node::default()] }
     }
 }
 
-impl Trie {
-    /// Raises the marks of a prefix; returns how many nodes that added. The first segment is the
-    /// host, empty for all hosts.
-    pub(super) fn raise(&mut self, prefix: &str, marks: Marks) -> usize {
+impl<V: Kept> Trie<V> {
+    /// Changes what is kept for a prefix; returns how many nodes that added. The first segment is
+    /// the host, empty for all hosts.
+    pub(super) fn change(&mut self, prefix: &str, change: impl FnOnce(&mut V)) -> usize {
         let before = self.nodes.len();
         let mut at = 0;
-        for segment in prefix.strip_suffix('/').unwrap_or(prefix).split('/') {
+        for segment in segments(prefix) {
             at = match self.nodes[at].children.get(segment) {
                 Some(child) => *child,
                 None => {
@@ -41,20 +41,20 @@ impl Trie {
                 }
             };
         }
-        self.nodes[at].marks.raise(marks);
+        change(&mut self.nodes[at].kept);
         self.nodes.len() - before
     }
 
-    /// Raises `found` by every prefix of `path` on `host`.
-    pub(super) fn find(&self, host: &str, path: &str, found: &mut Marks) {
+    /// Tells `found` what is kept for every prefix of `path` on `host`.
+    pub(super) fn find(&self, host: &str, path: &str, found: &mut impl FnMut(&V)) {
         let Some(mut at) = self.nodes[0].children.get(host).copied() else { return };
-        found.raise(self.nodes[at].marks);
+        found(&self.nodes[at].kept);
         for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
             match self.nodes[at].children.get(segment) {
                 Some(child) => at = *child,
                 None => return,
             }
-            found.raise(self.nodes[at].marks);
+            found(&self.nodes[at].kept);
         }
     }
 
@@ -65,16 +65,16 @@ impl Trie {
 
     /// The last seq of every prefix, into `seqs`.
     pub(super) fn last_seqs(&self, seqs: &mut Vec<Seq>) {
-        seqs.extend(self.nodes.iter().map(|node| node.marks.last()).filter(|seq| *seq > 0));
+        seqs.extend(self.nodes.iter().map(|node| node.kept.last()).filter(|seq| *seq > 0));
     }
 
     /// Forgets what is not to be kept, and the nodes that then lead nowhere.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Marks) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&V) -> bool) {
         let mut needed: Vec<bool> =
-            self.nodes.iter().map(|node| node.marks.last() > 0 && keep(&node.marks)).collect();
+            self.nodes.iter().map(|node| node.kept.last() > 0 && keep(&node.kept)).collect();
         for at in (0..self.nodes.len()).rev() {
             if !needed[at] {
-                self.nodes[at].marks = Marks::default();
+                self.nodes[at].kept = V::default();
                 needed[at] = self.nodes[at].children.values().any(|child| needed[*child]);
             }
         }
@@ -93,4 +93,9 @@ impl Trie {
             needed[at - 1]
         });
     }
+}
+
+/// A prefix in segments, the host first; a slash at its end makes no difference.
+pub(super) fn segments(prefix: &str) -> impl Iterator<Item = &str> {
+    prefix.strip_suffix('/').unwrap_or(prefix).split('/')
 }

@@ -1,6 +1,6 @@
 //! Host names of sites, and URLs of origins.
 
-use crate::config::Origin;
+use crate::config::{Origin, Protocol};
 use http::Uri;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -61,11 +61,12 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
         None => 80,
     };
     let host = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(Origin { tls, host, port, authority: authority.to_ascii_lowercase() })
+    let authority = authority.to_ascii_lowercase();
+    Ok(Origin { tls, host, port, authority, weight: 1, protocol: Protocol::H1 })
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets; lower case.
-fn host(text: &str) -> Result<(), String> {
+pub(super) fn host(text: &str) -> Result<(), String> {
     if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let address = address.parse::<Ipv6Addr>().map_err(|_| "not an IPv6 address")?;
         // The key's host is the text of the Host field, so there is one way to write it.

@@ -37,6 +37,7 @@ pub(super) fn limits(mut s: Section<'_>) -> Limits {
         variants: s.count("variants", 64, 1..=10_000),
         tags: s.count("tags", 1024, 0..=100_000),
         patterns: s.count("patterns", 1000, 1..=1_000_000),
+        sweep: s.duration("sweep", SECOND / 50, SECOND / 1000..=SECOND),
         decisions: s.count("decisions", 10_000, 0..=10_000_000),
         hit_for_miss: s.duration("hit_for_miss", secs(120), Duration::ZERO..=24 * HOUR),
         h2_streams: s.count("h2_streams", 200, 1..=100_000),

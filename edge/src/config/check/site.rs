@@ -1,60 +1,65 @@
 //! `[[site]]`: a website, its hosts, origins and rules.
 
-use super::host::{HOST_FORM, ORIGIN_FORM, origin, site_host};
+use super::host::{HOST_FORM, site_host};
 use super::release::release;
-use super::{ID_FORM, id};
+use super::{ID_FORM, health, id, pool};
 use crate::config::file::{Kind, Value};
-use crate::config::mistakes::Mistake;
 use crate::config::section::Section;
-use crate::config::{HostHeader, Origin, Site, Timeouts};
+use crate::config::{HostHeader, Site};
 use http::HeaderName;
 use std::collections::HashSet;
-use std::time::Duration;
 use weir_rules::key::{KeyRules, QueryKeep, QueryRules, TRACKING};
 use weir_rules::storability::SitePolicy;
 
 const MOST_SITES: usize = 10_000;
 const MOST_HOSTS: usize = 10_000;
-const MOST_ORIGINS: usize = 256;
 const MOST_KEY_PARTS: usize = 64;
 const MOST_PARAMETERS: usize = 1000;
 const YEAR: u32 = 31_536_000;
 
-/// Reads all sites; there must be one, and no host may belong to two.
-pub(super) fn sites(root: &mut Section<'_>) -> Vec<Site> {
-    if !root.has("site") {
+/// Reads all sites; there must be one where it is `needed`, and no host may belong to two.
+/// `longest_ttl` is the default of `max_ttl`.
+pub(super) fn sites(root: &mut Section<'_>, needed: bool, longest_ttl: u32) -> Vec<Site> {
+    if needed && !root.has("site") {
         let accepted = "at least one [[site]] with its origins, or --origin URL";
         root.mistake("site", format!("missing; accepted: {accepted}"));
     }
     let (mut ids, mut hosts) = (HashSet::new(), HashSet::new());
     let sections = root.sections("site", MOST_SITES);
-    sections.into_iter().map(|s| site(s, &mut ids, &mut hosts)).collect()
+    sections.into_iter().map(|s| site(s, longest_ttl, &mut ids, &mut hosts)).collect()
 }
 
-fn site(mut s: Section<'_>, ids: &mut HashSet<String>, taken: &mut HashSet<String>) -> Site {
+fn site(
+    mut s: Section<'_>,
+    longest_ttl: u32,
+    ids: &mut HashSet<String>,
+    taken: &mut HashSet<String>,
+) -> Site {
     let id = s.text("id", ID_FORM, id).unwrap_or_else(|| "default".into());
     if !ids.insert(id.clone()) {
         s.mistake("id", format!("another site has the id {id:?}; give each its own"));
     }
-    let (policy, stale_when_unreachable) = policy(&mut s);
+    let (policy, stale_when_unreachable) = policy(&mut s, longest_ttl);
     let site = Site {
         id,
         hosts: hosts(&mut s, taken),
-        origins: origins(&mut s),
+        origins: pool::origins(&mut s),
+        balance: pool::balance(&mut s),
+        health: health::health(s.section("health")),
         host_header: s.word(
             "host_header",
             HostHeader::Origin,
             &[("origin", HostHeader::Origin), ("client", HostHeader::Client)],
         ),
-        timeouts: timeouts(s.section("timeouts")),
-        retries: s.count("retries", 1, 0..=5),
+        timeouts: pool::timeouts(s.section("timeouts")),
+        retries: pool::retries(&mut s),
         key: key(s.section("key")),
         policy,
         stale_when_unreachable,
         client_cache_control: s.boolean("client_cache_control", false),
         release: release(&mut s),
     };
-    s.finish(&["balance", "health", "compress"]);
+    s.finish(&["compress"]);
     site
 }
 
@@ -72,77 +77,15 @@ fn hosts(s: &mut Section<'_>, taken: &mut HashSet<String>) -> Vec<String> {
     hosts
 }
 
-fn origins(s: &mut Section<'_>) -> Vec<Origin> {
-    let accepted = format!("a list, each {ORIGIN_FORM}");
-    let written = s.has("origins");
-    let Some(elements) = s.elements("origins", MOST_ORIGINS, &accepted) else {
-        if !written {
-            s.mistake("origins", format!("missing; accepted: {accepted}"));
-        }
-        return vec![];
-    };
-    let mut origins: Vec<Origin> = Vec::with_capacity(elements.len());
-    for (n, element) in elements.iter().enumerate() {
-        let Some(origin) = one_origin(s, n, element) else { continue };
-        if origins.contains(&origin) {
-            s.mistake("origins", format!("{:?} is named twice", origin.authority));
-        }
-        origins.push(origin);
-    }
-    if elements.is_empty() {
-        s.mistake("origins", format!("empty; accepted: {accepted}"));
-    }
-    origins
-}
-
-/// An origin is its URL, or a table with `url`.
-fn one_origin(s: &Section<'_>, n: usize, element: &Value) -> Option<Origin> {
-    let path = format!("{}[{n}]", s.path_of("origins"));
-    if let Some(mut table) = Section::of(element, path.clone(), s.notes()) {
-        let read = table.text("url", ORIGIN_FORM, origin);
-        if !table.has("url") {
-            table.mistake("url", format!("missing; accepted: {ORIGIN_FORM}"));
-        }
-        table.finish(&["weight", "region"]);
-        return read;
-    }
-    let reason = match &element.kind {
-        Kind::Text(text) => match origin(text) {
-            Ok(origin) => return Some(origin),
-            Err(reason) => reason,
-        },
-        _ => "not a URL".into(),
-    };
-    s.notes().add(Mistake {
-        path,
-        place: element.place.clone(),
-        value: Some(element.shown()),
-        message: format!("{reason}; accepted: {ORIGIN_FORM}"),
-    });
-    None
-}
-
-fn timeouts(mut s: Section<'_>) -> Timeouts {
-    let least = Duration::from_millis(1);
-    let hour = Duration::from_secs(3600);
-    let timeouts = Timeouts {
-        connect: s.duration("connect", Duration::from_secs(5), least..=hour),
-        first_byte: s.duration("first_byte", Duration::from_secs(60), least..=hour),
-        idle: s.duration("idle", Duration::from_secs(60), least..=hour),
-    };
-    s.finish(&[]);
-    timeouts
-}
-
 /// What bears on storing, and how long a stale response stands in for an unreachable origin.
-fn policy(s: &mut Section<'_>) -> (SitePolicy, u32) {
+fn policy(s: &mut Section<'_>, longest_ttl: u32) -> (SitePolicy, u32) {
     let mut stale = s.section("stale");
     let stale_while_revalidate = stale.seconds("while_revalidate", 0, YEAR);
     let stale_if_error = stale.seconds("if_error", 0, YEAR);
     let when_unreachable = stale.seconds("when_unreachable", 86_400, YEAR);
     stale.finish(&[]);
     let policy = SitePolicy {
-        max_ttl: s.seconds("max_ttl", YEAR, YEAR),
+        max_ttl: s.seconds("max_ttl", longest_ttl, YEAR),
         default_ttl: s.seconds("default_ttl", 0, YEAR),
         versioned_ttl: s.seconds("versioned_ttl", YEAR, YEAR),
         negative_ttl: s.seconds("negative_ttl", 0, YEAR),

@@ -21,12 +21,16 @@ pub(super) fn tokens(root: &mut Section<'_>, sites: &[Site]) -> Vec<Token> {
     for mut s in root.sections("token", MOST_TOKENS) {
         let token = Token {
             name: s.text("name", ID_FORM, id).unwrap_or_default(),
-            secret: secret(&mut s).unwrap_or_default(),
+            secret: secret(&mut s, "secret", "secret_file", true).unwrap_or_default(),
             scopes: scopes(&mut s),
             sites: s
                 .list("sites", 1000, &site_ids(sites), |text| {
                     let known = sites.iter().any(|site| site.id == text);
-                    if known { Ok(text.to_owned()) } else { Err("no such site".into()) }
+                    match sites {
+                        [] => id(text),
+                        _ if known => Ok(text.to_owned()),
+                        _ => Err("no such site".into()),
+                    }
                 })
                 .unwrap_or_default(),
         };
@@ -48,12 +52,12 @@ pub(super) fn tokens(root: &mut Section<'_>, sites: &[Site]) -> Vec<Token> {
 }
 
 fn scopes(s: &mut Section<'_>) -> Vec<Scope> {
-    let accepted = "\"purge\", \"read\", \"admin\"";
+    let accepted = "\"purge\", \"read\", \"admin\", \"node\"";
     let scopes = s.list("scopes", 8, accepted, |text| match text {
         "purge" => Ok(Scope::Purge),
         "read" => Ok(Scope::Read),
         "admin" => Ok(Scope::Admin),
-        "node" => Err("this version of weir has no such scope yet".into()),
+        "node" => Ok(Scope::Node),
         _ => Err("no such scope".into()),
     });
     if scopes.as_ref().is_none_or(Vec::is_empty) && !(s.has("scopes") && scopes.is_none()) {
@@ -62,29 +66,37 @@ fn scopes(s: &mut Section<'_>) -> Vec<Scope> {
     scopes.unwrap_or_default()
 }
 
-/// The secret from `secret` or `secret_file`, exactly one of which must be written.
-fn secret(s: &mut Section<'_>) -> Option<String> {
+/// The secret that the key `text` or the file that the key `file` names holds: one of them, or
+/// neither where it is not `needed`.
+pub(super) fn secret(
+    s: &mut Section<'_>,
+    text: &'static str,
+    file: &'static str,
+    needed: bool,
+) -> Option<String> {
     let form = format!("{SHORTEST_SECRET} to {LONGEST_SECRET} visible ASCII characters");
-    let written = s.value("secret").map(|value| value.kind.clone());
-    let path = s.text("secret_file", "the path of a file", file_path);
-    let (key, secret) = match (written, s.has("secret_file")) {
+    let written = s.value(text).map(|value| value.kind.clone());
+    let path = s.text(file, "the path of a file", file_path);
+    let (key, secret) = match (written, s.has(file)) {
         (Some(_), true) => {
-            s.hidden_mistake("secret", "secret_file is there too; accepted: one of them");
+            s.hidden_mistake(text, format!("{file} is there too; accepted: one of them"));
             return None;
         }
         (None, false) => {
-            s.hidden_mistake("secret", format!("missing; accepted: {form}, or a secret_file"));
+            if needed {
+                s.hidden_mistake(text, format!("missing; accepted: {form}, or a {file}"));
+            }
             return None;
         }
-        (Some(Kind::Text(text)), false) => ("secret", text),
+        (Some(Kind::Text(secret)), false) => (text, secret),
         (Some(_), false) => {
-            s.hidden_mistake("secret", format!("not a text; accepted: {form}"));
+            s.hidden_mistake(text, format!("not a text; accepted: {form}"));
             return None;
         }
         (None, true) => match first_line(&path?) {
-            Ok(text) => ("secret_file", text),
+            Ok(secret) => (file, secret),
             Err(reason) => {
-                s.mistake("secret_file", reason);
+                s.mistake(file, reason);
                 return None;
             }
         },
@@ -108,10 +120,13 @@ fn first_line(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(LONGEST_SECRET as u64 + 2).read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn site_ids(sites: &[Site]) -> String {
+    if sites.is_empty() {
+        return format!("a site's id: {ID_FORM}");
+    }
     let ids: Vec<_> = sites.iter().take(20).map(|site| site.id.as_str()).collect();
     format!("the id of a site ({})", ids.join(", "))
 }

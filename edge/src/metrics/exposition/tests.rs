@@ -20,8 +20,17 @@ const GAUGES: Gauges<'_> = Gauges {
     store_bytes_limit: 1000,
     store_objects: 3,
     evictions: 2,
-    applied_seq: 41,
+    followed: &Followed {
+        log: None,
+        applied: 41,
+        head: 44,
+        connected: true,
+        partitioned: false,
+        reconnects: 2,
+    },
+    purged: Purged { waiting: 7, uncounted: 1, targets: 9, floor: 4 },
     log_lines_dropped: 5,
+    members: Vec::new(),
 };
 
 fn outcome(handling: Handling, ttl: Option<i64>) -> Outcome {
@@ -120,6 +129,14 @@ fn every_metric_is_announced_and_the_workers_are_added_up() {
         ("weir_store_bytes", 100.0),
         ("weir_evictions_total", 2.0),
         ("weir_purge_applied_seq", 41.0),
+        ("weir_sweep_waiting_purges", 7.0),
+        ("weir_sweep_uncounted_purges_total", 1.0),
+        ("weir_purge_index_targets", 9.0),
+        ("weir_purge_floor_seq", 4.0),
+        ("weir_purge_lag", 3.0),
+        ("weir_control_connected", 1.0),
+        ("weir_control_partitioned", 0.0),
+        ("weir_control_reconnects_total", 2.0),
         ("weir_access_log_dropped_lines_total", 5.0),
         ("weir_uptime_seconds", 7.0),
     ] {
@@ -172,6 +189,7 @@ fn errors_and_results_are_counted_under_their_own_words() {
         UpstreamError::BadHead(text()),
         UpstreamError::BadBody(text()),
         UpstreamError::Busy,
+        UpstreamError::TotalTimeout,
     ] {
         assert_eq!(UPSTREAM_ERRORS[super::super::upstream_error_index(&error)], error.word());
     }
@@ -202,4 +220,26 @@ fn a_site_keeps_its_slot_and_too_many_share_one() {
     assert_eq!(many.len(), super::super::SITES - 2, "all but none and the first");
     assert_eq!(slots.slot("999"), slots.slot("998"), "what does not fit is counted together");
     assert!(!many.contains(&0) && !many.contains(&first.index()));
+}
+
+#[test]
+fn members_beyond_the_bound_are_summed_up() {
+    let member = |n: usize| MemberCounts {
+        pool: "shop".into(),
+        member: format!("http://10.0.0.1:{n}").into(),
+        counts: crate::upstream::Counts {
+            requests: 2,
+            errors: 1,
+            ejections: 0,
+            running: 3,
+            healthy: true,
+        },
+    };
+    let gauges = Gauges { members: (1..=1010).map(member).collect(), ..GAUGES };
+    let text = render(&[], &SiteSlots::default(), &gauges);
+    let requests = "weir_upstream_member_requests_total{";
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(requests)).collect();
+    assert_eq!(lines.len(), 1001);
+    assert_eq!(lines[0], format!("{requests}pool=\"shop\",member=\"http://10.0.0.1:1\"}} 2"));
+    assert_eq!(lines[1000], format!("{requests}pool=\"(other)\",member=\"(other)\"}} 20"));
 }

@@ -126,6 +126,7 @@ impl hyper::body::Body for Pieces {
 pub(super) fn limits() -> Limits {
     Limits {
         connections: 100,
+        sweep: BOUND,
         header_bytes: 4096,
         header_fields: 50,
         target_bytes: 1024,

@@ -1,0 +1,91 @@
+//! `[parents]`: whom an edge asks before the origins, and how a parent meets edges that know more.
+
+use super::host::{ORIGIN_FORM, origin};
+use super::node_name;
+use crate::config::file::{Kind, Value};
+use crate::config::mistakes::Mistake;
+use crate::config::section::Section;
+use crate::config::{Node, Parent, ParentScope, Parents, Tier, Timeouts};
+use std::time::Duration;
+
+const MOST_PARENTS: usize = 256;
+const MOST_VIRTUAL_NODES: u32 = 4096;
+
+/// Reads the section; `node` says whose parents they are.
+pub(super) fn parents(mut s: Section<'_>, node: &Node) -> Parents {
+    let second = Duration::from_secs(1);
+    let parents = Parents {
+        urls: urls(&mut s, node),
+        scope: s.word(
+            "scope",
+            ParentScope::Region,
+            &[("region", ParentScope::Region), ("global", ParentScope::Global)],
+        ),
+        virtual_nodes: s.count("virtual_nodes", 128, 1..=MOST_VIRTUAL_NODES),
+        origin_fallback: s.boolean("origin_fallback", true),
+        catch_up: s.duration("catch_up", second / 4, Duration::ZERO..=10 * second),
+        timeouts: timeouts(s.section("timeouts")),
+    };
+    s.finish(&[]);
+    parents
+}
+
+fn timeouts(mut s: Section<'_>) -> Timeouts {
+    let least = Duration::from_millis(1);
+    let hour = Duration::from_secs(3600);
+    let timeouts = Timeouts {
+        connect: s.duration("connect", Duration::from_secs(1), least..=hour),
+        // Longer than a parent waits for an origin, so that it is the parent who says what failed.
+        first_byte: s.duration("first_byte", Duration::from_secs(65), least..=hour),
+        idle: s.duration("idle", Duration::from_secs(65), least..=hour),
+        total: s.duration("total", Duration::ZERO, Duration::ZERO..=24 * hour),
+    };
+    s.finish(&[]);
+    timeouts
+}
+
+fn urls(s: &mut Section<'_>, node: &Node) -> Vec<Parent> {
+    let accepted = format!("a list, each {ORIGIN_FORM}, or a table with url and region");
+    let Some(elements) = s.elements("urls", MOST_PARENTS, &accepted) else { return vec![] };
+    if node.tier == Tier::Parent && !elements.is_empty() {
+        s.mistake("urls", "a node of tier \"parent\" asks origins only; accepted: no urls there");
+    }
+    let mut parents: Vec<Parent> = Vec::with_capacity(elements.len());
+    for (n, element) in elements.iter().enumerate() {
+        let Some(parent) = parent(s, n, element, &node.region) else { continue };
+        if parents.iter().any(|other| other.url == parent.url) {
+            s.mistake("urls", format!("{:?} is named twice", parent.url.authority));
+        }
+        parents.push(parent);
+    }
+    parents
+}
+
+/// A parent is its URL, or a table with `url` and `region`.
+fn parent(s: &Section<'_>, n: usize, element: &Value, own_region: &str) -> Option<Parent> {
+    let path = format!("{}[{n}]", s.path_of("urls"));
+    if let Some(mut table) = Section::of(element, path.clone(), s.notes()) {
+        let url = table.text("url", ORIGIN_FORM, origin);
+        if !table.has("url") {
+            table.mistake("url", format!("missing; accepted: {ORIGIN_FORM}"));
+        }
+        let form = "a region's name, as node.region";
+        let region = table.text("region", form, node_name);
+        table.finish(&[]);
+        return Some(Parent { url: url?, region: region.unwrap_or_else(|| own_region.into()) });
+    }
+    let reason = match &element.kind {
+        Kind::Text(text) => match origin(text) {
+            Ok(url) => return Some(Parent { url, region: own_region.into() }),
+            Err(reason) => reason,
+        },
+        _ => "not a URL".into(),
+    };
+    s.notes().add(Mistake {
+        path,
+        place: element.place.clone(),
+        value: Some(element.shown()),
+        message: format!("{reason}; accepted: {ORIGIN_FORM}"),
+    });
+    None
+}

@@ -1,0 +1,126 @@
+//! What the log says becomes what the node does. All of it happens here, by one task, in order:
+//! raise the index, publish the applied seq, then let it be acknowledged (invariant I1).
+
+use super::frame::Welcomed;
+use crate::metrics::exposition::Purged;
+use crate::state::{Live, NodeState, Site};
+use crate::sweep::Sweeper;
+use std::sync::Arc;
+use weir_rules::invalidation::{Purge, Seq, Target};
+use weir_rules::key::keyed_query;
+use weir_rules::log::{Change, Entry, Gap, Position, Standing, Welcome};
+
+/// Seqs above this are no seqs: programs that read numbers as most of JSON's readers do would
+/// confuse them.
+const HIGHEST: Seq = 1 << 53;
+
+/// Who changes the node as the log says.
+pub(crate) struct Applier {
+    state: Arc<NodeState>,
+    sweeper: Sweeper,
+}
+
+impl Applier {
+    /// Begins at `place`.
+    pub(crate) fn new(state: Arc<NodeState>, sweeper: Sweeper, place: Position) -> Self {
+        state.purges.begin(place);
+        Self { state, sweeper }
+    }
+
+    /// What to tell control.
+    pub(super) fn standing(&self) -> Standing {
+        self.state.purges.position().standing().clone()
+    }
+
+    /// Takes control's welcome; returns the seq up to which everything holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn welcome(&self, welcomed: &Welcomed) -> Result<Seq, String> {
+        let (place, purges) = (&welcomed.place, &self.state.purges);
+        let mut position = purges.position();
+        let Welcome { log, after, head, keep, .. } = place;
+        if *head > HIGHEST || after > head {
+            return Err(format!("a welcome after {after} of a log that ends at {head}"));
+        }
+        if *keep && (position.log() != Some(log) || *after != position.at()) {
+            return Err(format!("a welcome to keep what belongs to {log} after {after}"));
+        }
+        let floor = position.welcomed(place);
+        self.state.releases.replace(&welcomed.releases);
+        purges.follow(&position, floor, &welcomed.tier_key);
+        if floor.is_some() {
+            self.sweeper.refresh();
+        }
+        Ok(position.at())
+    }
+
+    /// Takes the next entry; returns the seq up to which everything holds.
+    ///
+    /// # Errors
+    /// Entries are missing before it.
+    pub(super) fn take(&self, entry: Entry) -> Result<Seq, String> {
+        let mut position = self.state.purges.position();
+        let Entry { seq, mark, change } = entry;
+        let gap = |gap: Gap| format!("entry {} came where {} was due", gap.came, gap.due);
+        if let Some(own) = position.take(seq, mark).map_err(gap)? {
+            match change {
+                Change::Purge(purge) => self.purge(Purge { seq: own, ..purge }),
+                Change::Release(release) => {
+                    self.state.releases.switch(&release);
+                    self.state.purges.publish(own);
+                }
+            }
+        }
+        Ok(position.at())
+    }
+
+    /// Applies a purge under a number of the node's own.
+    pub(crate) fn purge(&self, purge: Purge) {
+        let purge = as_keyed(&self.state.live.load(), purge);
+        self.state.purges.apply(&purge);
+        self.sweeper.sweep(&purge);
+    }
+
+    /// How the sweep and the index bear what is purged.
+    pub(crate) fn purged(&self) -> Purged {
+        let (waiting, uncounted) = self.sweeper.counts();
+        let (targets, floor) = self.state.purges.held();
+        Purged { waiting, uncounted, targets, floor }
+    }
+}
+
+/// A purge whose queries are written as keys have them: what a site's rules sort or drop of a
+/// query is sorted or dropped of a target too.
+fn as_keyed(live: &Live, purge: Purge) -> Purge {
+    let mut keyed = purge.clone();
+    for target in &purge.targets {
+        let (url, sites): (&str, Vec<_>) = match target {
+            Target::Url(url) => {
+                (url, host_of(url).and_then(|host| live.sites.of(host)).into_iter().collect())
+            }
+            Target::Path(path) => (path, live.sites.all().iter().collect()),
+            _ => continue,
+        };
+        let Some((before, query)) = url.split_once('?') else { continue };
+        let ours = |site: &&&Arc<Site>| purge.site.as_ref().is_none_or(|only| **only == *site.id);
+        for site in sites.iter().filter(ours) {
+            let query = keyed_query(Some(query), &site.config.key.query);
+            let text = query.map_or(before.to_owned(), |query| format!("{before}?{query}"));
+            let target = match target {
+                Target::Url(_) => Target::Url(text),
+                _ => Target::Path(text),
+            };
+            if !keyed.targets.contains(&target) {
+                keyed.targets.push(target);
+            }
+        }
+    }
+    keyed
+}
+
+/// The host of an absolute URL.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())])
+}

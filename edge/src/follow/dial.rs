@@ -1,0 +1,256 @@
+//! Ways to control: over HTTP, upgraded to the log's own protocol, or within the process.
+
+use super::frame::{PATH, PROTOCOL};
+use crate::config::{Origin, Secret};
+use crate::error::StartError;
+use crate::upstream;
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Bytes on their way between a node and control of one process.
+const IN_PROCESS: usize = 64 << 10;
+
+/// Bytes of a refusal that are read.
+const LONGEST_REFUSAL: usize = 4 << 10;
+
+/// Makes the connections over which a node follows control.
+pub trait Dial: Send + 'static {
+    /// The connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Makes one. It is given up after the lease.
+    fn dial(&mut self) -> impl Future<Output = Result<Self::Stream, Undialled>> + Send;
+
+    /// Where control is, for logs.
+    fn place(&self) -> String;
+}
+
+/// Why there is no connection to control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undialled {
+    /// It could not be reached.
+    Unreachable(String),
+    /// It does not take this node.
+    Refused(String),
+}
+
+/// Control built into this process: takes the other end of each connection.
+pub struct InProcess<F>(F);
+
+impl<F: FnMut(DuplexStream) + Send + 'static> InProcess<F> {
+    /// Hands control's end of each connection to `accept`, which must not wait.
+    pub fn new(accept: F) -> Self {
+        Self(accept)
+    }
+}
+
+impl<F: FnMut(DuplexStream) + Send + 'static> Dial for InProcess<F> {
+    type Stream = DuplexStream;
+
+    async fn dial(&mut self) -> Result<DuplexStream, Undialled> {
+        let (node, control) = tokio::io::duplex(IN_PROCESS);
+        (self.0)(control);
+        Ok(node)
+    }
+
+    fn place(&self) -> String {
+        "in this process".to_owned()
+    }
+}
+
+/// Control elsewhere, at `control.url`.
+pub struct Remote {
+    url: Origin,
+    authorization: Option<HeaderValue>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl Remote {
+    /// Control at `url`, shown `token`.
+    ///
+    /// # Errors
+    /// The token cannot stand in a field, or the host is no name to which a certificate is given.
+    pub fn new(url: &Origin, token: Option<&Secret>) -> Result<Self, StartError> {
+        let bearer = |token: &Secret| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+                .map_err(|_| StartError("control.token: not a field value".to_owned()))?;
+            value.set_sensitive(true);
+            Ok::<_, StartError>(value)
+        };
+        let tls = || {
+            let name = ServerName::try_from(url.host.clone())
+                .map_err(|error| StartError(format!("control.url: {error}")))?;
+            let mut config = upstream::tls();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok::<_, StartError>((TlsConnector::from(Arc::new(config)), name))
+        };
+        Ok(Self {
+            url: url.clone(),
+            authorization: token.map(bearer).transpose()?,
+            tls: url.tls.then(tls).transpose()?,
+        })
+    }
+
+    /// Asks for the upgrade over a connection.
+    async fn upgrade<S>(&self, stream: S) -> Result<TokioIo<hyper::upgrade::Upgraded>, Undialled>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let broken = |error: hyper::Error| Undialled::Unreachable(said(&error));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Ends with the connection, which the upgraded stream or `sender` holds.
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::get(PATH)
+            .header(header::HOST, &self.url.authority)
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, PROTOCOL);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| Undialled::Unreachable(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let speaks = response.headers().get(header::UPGRADE);
+            if speaks.is_none_or(|upgrade| upgrade != PROTOCOL) {
+                return Err(Undialled::Refused(format!("it does not speak {PROTOCOL}")));
+            }
+            return hyper::upgrade::on(response).await.map(TokioIo::new).map_err(broken);
+        }
+        let body = Limited::new(response.into_body(), LONGEST_REFUSAL).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let refusal = refusal(status, &body);
+        // What will be otherwise in a while is no refusal.
+        Err(if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            Undialled::Unreachable(refusal)
+        } else {
+            Undialled::Refused(refusal)
+        })
+    }
+}
+
+impl Dial for Remote {
+    type Stream = TokioIo<hyper::upgrade::Upgraded>;
+
+    async fn dial(&mut self) -> Result<Self::Stream, Undialled> {
+        let unreachable = |error: std::io::Error| Undialled::Unreachable(error.to_string());
+        let tcp =
+            TcpStream::connect((&*self.url.host, self.url.port)).await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        match &self.tls {
+            Some((tls, name)) => {
+                let stream = tls.connect(name.clone(), tcp).await.map_err(unreachable)?;
+                self.upgrade(stream).await
+            }
+            None => self.upgrade(tcp).await,
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{}://{}", if self.url.tls { "https" } else { "http" }, self.url.authority)
+    }
+}
+
+/// An error with what caused it.
+fn said(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", said(source)),
+        None => error.to_string(),
+    }
+}
+
+/// A status and what the body says: control's errors are JSON.
+fn refusal(status: StatusCode, body: &[u8]) -> String {
+    let message = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let message = message.as_ref().and_then(|body| body.get("error")?.get("message")?.as_str());
+    match message {
+        Some(message) => format!("{status}: {message}"),
+        None => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Dials control that answers a request with `answer`; what it was asked, what came of it.
+    async fn dialled(answer: &str) -> (String, Result<String, Undialled>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let host = "127.0.0.1".to_owned();
+        let config = Config::for_origin(&format!("http://{host}:{port}")).unwrap();
+        let url = &config.sites[0].origins[0];
+        let token = Secret::new("0123456789abcdef".to_owned());
+        let mut remote = Remote::new(url, Some(&token)).unwrap();
+        assert_eq!(remote.place(), format!("http://127.0.0.1:{port}"));
+        let control = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            String::from_utf8(head).unwrap().to_lowercase()
+        };
+        let node = async {
+            let mut rest = String::new();
+            remote.dial().await?.read_to_string(&mut rest).await.unwrap();
+            Ok(rest)
+        };
+        tokio::join!(control, node)
+    }
+
+    #[tokio::test]
+    async fn control_is_asked_for_the_upgrade_with_the_token() {
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                      Upgrade: weir-log/1\r\n\r\nfirst line\n";
+        let (asked, came) = dialled(answer).await;
+        for line in [
+            "get /v1/follow http/1.1\r\n",
+            "\r\nconnection: upgrade\r\n",
+            "\r\nupgrade: weir-log/1\r\n",
+            "\r\nauthorization: bearer 0123456789abcdef\r\n",
+        ] {
+            assert!(asked.contains(line), "{asked}");
+        }
+        assert_eq!(came.as_deref(), Ok("first line\n"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_will_stay_is_a_refusal_and_says_why() {
+        let refused = |reason: &str| Err(Undialled::Refused(reason.to_owned()));
+        let body = "{\"error\":{\"code\":\"forbidden\",\"message\":\"no scope\",\"field\":null}}";
+        let length = body.len();
+        let answer = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {length}\r\n\r\n{body}");
+        assert_eq!(dialled(&answer).await.1, refused("403 Forbidden: no scope"));
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(dialled(answer).await.1, refused("200 OK"));
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n";
+        assert_eq!(dialled(answer).await.1, refused("it does not speak weir-log/1"));
+    }
+
+    #[tokio::test]
+    async fn what_may_change_is_no_refusal() {
+        for answer in ["HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", ""] {
+            let came = dialled(answer).await.1;
+            assert!(matches!(came, Err(Undialled::Unreachable(_))), "{answer}: {came:?}");
+        }
+    }
+}

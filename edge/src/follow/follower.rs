@@ -1,0 +1,249 @@
+//! The task that keeps a node connected to control.
+
+use super::apply::Applier;
+use super::calls::Calls;
+use super::dial::{Dial, Undialled};
+use super::frame::{Hello, Stats, Tier, Welcomed};
+use super::link::{Followed, Link};
+use super::session::{End, converse};
+use crate::metrics;
+use crate::state::NodeState;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The shortest pause before a connection is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a node that leaves waits for control to be told.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What a node that follows control does with what it says.
+pub(crate) struct Following {
+    pub(super) state: Arc<NodeState>,
+    pub(super) applier: Applier,
+    pub(super) calls: Arc<Calls>,
+    pub(super) link: Arc<Link>,
+    /// How long control may be silent, or take nothing.
+    pub(super) patience: Duration,
+    tier: Tier,
+    listen: SocketAddr,
+    instance: String,
+}
+
+/// A running task. Dropping it ends the task at once.
+pub(crate) struct Follower {
+    leave: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Following {
+    /// What a node with this state does, which listens at `listen`.
+    pub(crate) fn new(state: Arc<NodeState>, applier: Applier, listen: SocketAddr) -> Self {
+        let live = state.live.load();
+        let (tier, patience) = (live.config.node.tier, live.config.control.lease);
+        drop(live);
+        let random = RandomState::new();
+        let instance = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
+        let (calls, link) = (Arc::default(), Arc::default());
+        Self { state, applier, calls, link, patience, tier, listen, instance }
+    }
+
+    /// How the node and control are connected.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Purges by method, on their way to control.
+    pub(crate) fn calls(&self) -> &Arc<Calls> {
+        &self.calls
+    }
+
+    /// Who changes the node as the log says.
+    pub(crate) fn applier(&self) -> &Applier {
+        &self.applier
+    }
+
+    /// Where the node stands.
+    pub(crate) fn followed(&self) -> Followed {
+        let purges = &self.state.purges;
+        let followed = purges.standing();
+        let applied = followed.of_log(purges.applied()).unwrap_or(0);
+        Followed {
+            log: followed.log.clone(),
+            applied,
+            head: self.link.head().max(applied),
+            connected: self.link.is_connected(),
+            partitioned: self.state.lease.is_lost(self.state.now()),
+            reconnects: self.link.reconnects(),
+        }
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        Hello {
+            name: self.state.name.to_string(),
+            tier: self.tier,
+            region: self.state.live.load().config.node.region.clone(),
+            listen: self.listen.to_string(),
+            instance: self.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            standing: self.applier.standing(),
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let (requests, hits) = metrics::answered(&self.state.metrics);
+        let store = &self.state.store;
+        Stats { requests, hits, stored: store.objects(), stored_bytes: store.bytes() }
+    }
+}
+
+impl Follower {
+    /// Starts the task on `runtime`.
+    pub(crate) fn start(following: Arc<Following>, dial: impl Dial, runtime: &Handle) -> Self {
+        let (leave, leaves) = watch::channel(false);
+        let task = runtime.spawn(run(following, dial, leaves));
+        Self { leave, task }
+    }
+
+    /// Tells control, where it is connected, that the node serves nothing any more and is not
+    /// expected back; then the task ends.
+    pub(crate) async fn leave(mut self) {
+        self.leave.send_replace(true);
+        if tokio::time::timeout(GOODBYE, &mut self.task).await.is_err() {
+            tracing::warn!("control could not be told that this node leaves");
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Connects, again and again.
+async fn run(following: Arc<Following>, mut dial: impl Dial, mut stop: watch::Receiver<bool>) {
+    let mut pauses = Pauses::new(following.patience / 3);
+    let mut report = Report { place: dial.place(), said: Said::Nothing };
+    loop {
+        let dialled = tokio::select! {
+            dialled = tokio::time::timeout(following.patience, dial.dial()) => dialled,
+            () = leaving(&mut stop) => return,
+        };
+        let end = match dialled {
+            Ok(Ok(stream)) => {
+                let joined = |welcomed: &Welcomed| {
+                    pauses.restart();
+                    report.joined(welcomed, &following);
+                };
+                converse(&following, stream, &mut stop, joined).await
+            }
+            Ok(Err(Undialled::Refused(reason))) => End::Refused(reason),
+            Ok(Err(Undialled::Unreachable(reason))) => End::Lost(reason),
+            Err(_) => End::Lost(format!("no answer for {:?}", following.patience)),
+        };
+        report.ended(&end);
+        if end == End::Left {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pauses.next()) => {}
+            () = leaving(&mut stop) => return,
+        }
+    }
+}
+
+/// Until the node is to leave.
+pub(super) async fn leaving(leave: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could ask for anything else.
+    let _ = leave.wait_for(|leave| *leave).await;
+}
+
+/// Pauses between tries: each about twice the one before, and none the same on two nodes.
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+    random: RandomState,
+}
+
+impl Pauses {
+    fn new(longest: Duration) -> Self {
+        let longest = longest.max(FIRST_PAUSE);
+        Self { next: FIRST_PAUSE, longest, random: RandomState::new() }
+    }
+
+    fn restart(&mut self) {
+        self.next = FIRST_PAUSE;
+    }
+
+    fn next(&mut self) -> Duration {
+        let bound = self.next;
+        self.next = (bound * 2).min(self.longest);
+        // From half of it to all of it.
+        let share = self.random.hash_one(bound) % 1000;
+        self.random = RandomState::new();
+        bound.mul_f64(0.5 + share as f64 / 2000.0).max(FIRST_PAUSE)
+    }
+}
+
+/// What operators are told, once each.
+struct Report {
+    place: String,
+    said: Said,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Joined,
+    Lost,
+    Refused(String),
+}
+
+impl Report {
+    fn joined(&mut self, welcomed: &Welcomed, following: &Following) {
+        let place = &welcomed.place;
+        let control = &self.place;
+        let first = following.link.reconnects() == 0;
+        let (log, after, head) = (&place.log, place.after, place.head);
+        let words = if first { "joined control" } else { "control is back" };
+        tracing::info!(%control, %log, after, head, "{words}");
+        if !place.keep && !first {
+            tracing::warn!(%log, after, "what was stored before is not trusted any more");
+        }
+        let lease = Duration::from_millis(welcomed.lease_ms);
+        if following.state.lease.length().is_some_and(|own| own != lease) {
+            tracing::warn!(
+                own = ?following.patience,
+                control = ?lease,
+                "control.lease differs between this node and control"
+            );
+        }
+        self.said = Said::Joined;
+    }
+
+    fn ended(&mut self, end: &End) {
+        let control = &self.place;
+        match end {
+            End::Left => tracing::info!(%control, "left control"),
+            End::Lost(reason) if self.said != Said::Lost => {
+                tracing::warn!(%control, %reason, "no connection to control; trying again");
+                self.said = Said::Lost;
+            }
+            End::Lost(reason) => tracing::debug!(%control, %reason, "still no connection"),
+            End::Refused(reason) => {
+                let said = Said::Refused(reason.clone());
+                if self.said != said {
+                    tracing::error!(%control, %reason, "control refuses this node; trying again");
+                    self.said = said;
+                }
+            }
+        }
+    }
+}

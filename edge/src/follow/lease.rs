@@ -1,0 +1,110 @@
+//! Whether control was heard of lately (invariant I5), as lookups ask it: one load and one
+//! comparison with a time that they have at hand.
+
+use crate::config::{Control, OnPartition};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use weir_rules::time::Time;
+
+/// The clock may be set back by so much, or be read by another thread a little earlier, without
+/// control counting as lost. Set back further, it does until it is heard again.
+const SLACK: u64 = 60_000;
+
+/// When control was heard of, and what follows where that is too long ago. Time as the system's
+/// clock has it: unlike others it goes on while a machine is suspended.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// Milliseconds, less the slack.
+    heard: AtomicU64,
+    /// The lease and the slack; none where control is built in.
+    bound: u64,
+    rule: OnPartition,
+}
+
+impl Lease {
+    /// A node that begins `now`: it may take until the lease is over to hear of control.
+    pub(crate) fn new(control: &Control, now: Time) -> Self {
+        let lease = u64::try_from(control.lease.as_millis()).unwrap_or(u64::MAX);
+        let bound = match control.url {
+            Some(_) => lease.saturating_add(SLACK),
+            None => u64::MAX,
+        };
+        let heard = AtomicU64::new(0);
+        let lease = Self { heard, bound, rule: control.on_partition };
+        lease.hear(now);
+        lease
+    }
+
+    /// Control was heard of.
+    pub(crate) fn hear(&self, now: Time) {
+        self.heard.store(now.as_millis().wrapping_sub(SLACK), Ordering::Relaxed);
+    }
+
+    /// Whether control is lost.
+    #[inline]
+    pub(crate) fn is_lost(&self, now: Time) -> bool {
+        now.as_millis().wrapping_sub(self.heard.load(Ordering::Relaxed)) > self.bound
+    }
+
+    /// Whether every stored response must be validated before it is sent.
+    #[inline]
+    pub(crate) fn validates(&self, now: Time) -> bool {
+        self.rule == OnPartition::Validate && self.is_lost(now)
+    }
+
+    /// Whether the node follows control elsewhere, which can be lost.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.bound != u64::MAX
+    }
+
+    /// How long after it was heard control is lost.
+    pub(crate) fn length(&self) -> Option<Duration> {
+        self.is_finite().then(|| Duration::from_millis(self.bound - SLACK))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn lease(control: &str, now: Time) -> Lease {
+        let text = format!("[control]\n{control}\n[[site]]\norigins = [\"http://a\"]");
+        Lease::new(&Config::from_toml(&text).unwrap().control, now)
+    }
+
+    #[test]
+    fn control_is_lost_when_it_was_not_heard_for_longer_than_the_lease() {
+        let begin = Time::from_secs(1_800_000_000);
+        let lease = lease("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
+        assert!(!lease.is_lost(begin) && !lease.is_lost(begin.plus_millis(2000)));
+        assert!(lease.is_lost(begin.plus_millis(2001)) && lease.validates(begin.plus_millis(2001)));
+        lease.hear(begin.plus_millis(2001));
+        assert!(!lease.is_lost(begin.plus_millis(4001)) && !lease.validates(begin));
+        assert!(lease.is_lost(begin.plus_millis(4002)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_far_makes_control_lost_until_it_is_heard() {
+        let begin = Time::from_secs(1_800_000_000);
+        let lease = lease("url = \"http://c\"", begin);
+        assert!(!lease.is_lost(begin.minus_millis(SLACK)), "a little is nothing");
+        let back = begin.minus_millis(SLACK + 1);
+        assert!(lease.is_lost(back));
+        lease.hear(back);
+        assert!(!lease.is_lost(back) && !lease.is_lost(back.plus_millis(15_000)));
+        assert!(lease.is_lost(back.plus_millis(15_001)));
+    }
+
+    #[test]
+    fn whether_stored_responses_are_validated_is_for_the_operator_to_say() {
+        let (begin, later) = (Time::from_secs(1_800_000_000), Time::from_secs(1_900_000_000));
+        let serving = lease("url = \"http://c\"", begin);
+        assert!(serving.is_lost(later) && !serving.validates(later));
+        assert_eq!(serving.length(), Some(Duration::from_secs(15)));
+        let built_in = lease("on_partition = \"validate\"", begin);
+        assert!(!built_in.is_lost(later) && !built_in.validates(later));
+        assert_eq!(built_in.length(), None);
+    }
+}

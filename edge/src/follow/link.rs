@@ -1,0 +1,75 @@
+//! How the node and control are connected, for those who ask.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use weir_rules::invalidation::Seq;
+use weir_rules::log::LogId;
+
+/// The connection to control, as its task last told.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    connected: AtomicBool,
+    caught_up: AtomicBool,
+    head: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl Link {
+    /// Control has let the node in; its log ends at `head`.
+    pub(super) fn joined(&self, head: Seq) {
+        self.head.store(head, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.connected.store(true, Ordering::Release);
+    }
+
+    /// The connection is gone.
+    pub(super) fn parted(&self) {
+        self.connected.store(false, Ordering::Release);
+    }
+
+    /// The log goes at least up to `head`.
+    pub(super) fn extend(&self, head: Seq) {
+        self.head.fetch_max(head, Ordering::Relaxed);
+    }
+
+    /// The node has what the log had when it first connected.
+    pub(super) fn caught_up(&self) {
+        self.caught_up.store(true, Ordering::Release);
+    }
+
+    /// Whether it ever had.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// Whether control has let the node in, and is still there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// The last seq of the log that the node knows of, in the log's numbers.
+    pub(crate) fn head(&self) -> Seq {
+        self.head.load(Ordering::Relaxed)
+    }
+
+    /// How often control let the node in again.
+    pub(crate) fn reconnects(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed).saturating_sub(1)
+    }
+}
+
+/// Where a node stands with the log that it follows. Seqs are the log's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The log; `None` before the first.
+    pub log: Option<LogId>,
+    /// The last seq applied.
+    pub applied: Seq,
+    /// The last seq of the log, as far as the node knows.
+    pub head: Seq,
+    /// Whether control is connected.
+    pub connected: bool,
+    /// Whether control was not heard of for the lease.
+    pub partitioned: bool,
+    /// How often control let the node in again.
+    pub reconnects: u64,
+}

@@ -1,0 +1,278 @@
+//! One connection to control, from hello to its end.
+
+use super::answers::answer;
+use super::follower::{Following, leaving};
+use super::frame::{FromControl, FromNode, Welcomed};
+use super::lines::{Lines, write_line};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use weir_rules::invalidation::Seq;
+
+/// Lines that may wait to be written, acknowledgements and counts aside: those never wait in line.
+const QUEUE: usize = 64;
+
+/// Questions of control under way at once.
+const MOST_ASKED: usize = 16;
+
+/// Counts in one line.
+const MOST_COUNTS: usize = 1000;
+
+/// Counts from before the connection that are told once more: control may not have got them.
+const TOLD_AGAIN: u64 = 1000;
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The node left, or stops.
+    Left,
+    /// Control does not take the node.
+    Refused(String),
+    /// The connection was lost, or of no use.
+    Lost(String),
+}
+
+/// What the half that listens tells the half that speaks.
+struct Told {
+    /// The seq up to which everything holds.
+    acked: watch::Receiver<Seq>,
+    /// Heartbeats so far.
+    beats: watch::Receiver<u64>,
+    /// Everything else.
+    queue: mpsc::Receiver<FromNode>,
+}
+
+/// The same, from its other side.
+struct Tell {
+    acked: watch::Sender<Seq>,
+    beats: watch::Sender<u64>,
+    queue: mpsc::Sender<FromNode>,
+}
+
+/// Follows control over `stream`, until that ends or the node stops. `joined` is called once
+/// control has let the node in.
+pub(super) async fn converse<S>(
+    following: &Following,
+    stream: S,
+    stop: &mut watch::Receiver<bool>,
+    joined: impl FnOnce(&Welcomed),
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (read, mut write) = tokio::io::split(stream);
+    let mut lines = Lines::new(read);
+    let welcomed = tokio::select! {
+        welcomed = welcome(following, &mut lines, &mut write) => match welcomed {
+            Ok(welcomed) => welcomed,
+            Err(end) => return end,
+        },
+        () = leaving(stop) => return End::Left,
+    };
+    let seq = match following.applier.welcome(&welcomed) {
+        Ok(seq) => seq,
+        Err(reason) => return End::Lost(reason),
+    };
+    let head = welcomed.place.head;
+    following.link.joined(head);
+    if seq >= head {
+        following.link.caught_up();
+    }
+    joined(&welcomed);
+    let (acked, mut acks) = watch::channel(seq);
+    acks.mark_changed();
+    let (beats, beaten) = watch::channel(0);
+    let (queue, queued) = mpsc::channel(QUEUE);
+    following.calls.open(queue.clone());
+    let tell = Tell { acked, beats, queue };
+    let told = Told { acked: acks, beats: beaten, queue: queued };
+    let end = tokio::select! {
+        end = listen(following, lines, tell, head) => end,
+        end = speak(following, write, told, stop) => end,
+    };
+    following.link.parted();
+    following.calls.close();
+    end
+}
+
+/// Says hello and hears the answer.
+async fn welcome<S: AsyncRead + AsyncWrite>(
+    following: &Following,
+    lines: &mut Lines<ReadHalf<S>>,
+    write: &mut WriteHalf<S>,
+) -> Result<Welcomed, End> {
+    let hello = FromNode::Hello(following.hello());
+    let mut out = Vec::new();
+    put(&mut out, &hello)?;
+    send(write, &mut out, following.patience).await?;
+    match hear(following, lines).await? {
+        FromControl::Welcome(welcomed) => Ok(welcomed),
+        FromControl::Refused { reason } => Err(End::Refused(reason)),
+        other => Err(End::Lost(format!("control began with {other:?}"))),
+    }
+}
+
+/// Takes what control says, until the connection ends.
+async fn listen<S: AsyncRead + AsyncWrite>(
+    following: &Following,
+    mut lines: Lines<ReadHalf<S>>,
+    tell: Tell,
+    caught_up_at: Seq,
+) -> End {
+    let mut asked = JoinSet::new();
+    loop {
+        let line = match hear(following, &mut lines).await {
+            Ok(line) => line,
+            Err(end) => return end,
+        };
+        match line {
+            FromControl::Entry(entry) => {
+                following.link.extend(entry.seq);
+                match following.applier.take(entry) {
+                    Ok(seq) => {
+                        if seq >= caught_up_at {
+                            following.link.caught_up();
+                        }
+                        tell.acked.send_replace(seq);
+                    }
+                    Err(gap) => return End::Lost(gap),
+                }
+            }
+            FromControl::Heartbeat { head } => {
+                following.link.extend(head);
+                tell.beats.send_modify(|beats| *beats += 1);
+            }
+            FromControl::Ask { ask, what } => {
+                while asked.try_join_next().is_some() {}
+                if asked.len() >= MOST_ASKED {
+                    let result = Err("the node is busy with other questions".to_owned());
+                    if tell.queue.try_send(FromNode::Answer { ask, result }).is_err() {
+                        return End::Lost("control asks more than it takes answers".to_owned());
+                    }
+                    continue;
+                }
+                let (state, queue) = (Arc::clone(&following.state), tell.queue.clone());
+                asked.spawn(async move {
+                    let result = answer(state, what).await;
+                    // Fails only where the connection has ended.
+                    let _ = queue.send(FromNode::Answer { ask, result }).await;
+                });
+            }
+            FromControl::Purged { call, status, body } => {
+                following.calls.answered(call, status, body.to_string());
+            }
+            FromControl::Refused { reason } => return End::Refused(reason),
+            FromControl::Welcome(_) => return End::Lost("control welcomes twice".to_owned()),
+        }
+    }
+}
+
+/// Says what there is to say, until the connection ends or the node stops.
+async fn speak<S: AsyncRead + AsyncWrite>(
+    following: &Following,
+    mut write: WriteHalf<S>,
+    mut told: Told,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    let mut noted = following.state.matched.subscribe();
+    let mut seen = noted.borrow_and_update().saturating_sub(TOLD_AGAIN);
+    noted.mark_changed();
+    let mut out = Vec::new();
+    loop {
+        let said = tokio::select! {
+            biased;
+            () = leaving(stop) => {
+                return leave(&mut write, &mut told, out, following.patience).await;
+            }
+            Ok(()) = told.acked.changed() => {
+                put(&mut out, &FromNode::Applied { seq: *told.acked.borrow_and_update() })
+            }
+            Ok(()) = told.beats.changed() => put(&mut out, &FromNode::Alive(following.stats())),
+            Ok(()) = noted.changed() => {
+                let (counts, upto) = following.state.matched.after(seen);
+                seen = upto;
+                put_counts(&mut out, following, &counts)
+            }
+            Some(line) = told.queue.recv() => put(&mut out, &line),
+            else => return End::Left,
+        };
+        if let Err(end) = said {
+            return end;
+        }
+        if let Err(end) = send(&mut write, &mut out, following.patience).await {
+            return end;
+        }
+    }
+}
+
+/// Says what was applied, and that the node is not expected back.
+async fn leave<S: AsyncRead + AsyncWrite>(
+    write: &mut WriteHalf<S>,
+    told: &mut Told,
+    mut out: Vec<u8>,
+    patience: Duration,
+) -> End {
+    let applied = *told.acked.borrow_and_update();
+    let said = put(&mut out, &FromNode::Applied { seq: applied })
+        .and_then(|()| put(&mut out, &FromNode::Leave));
+    if said.is_ok() && send(write, &mut out, patience).await.is_ok() {
+        // Control sees the end of the stream only after all that was said.
+        let _ = tokio::time::timeout(patience, write.shutdown()).await;
+    }
+    End::Left
+}
+
+/// Counts of purges of the log that is followed, in its numbers.
+fn put_counts(out: &mut Vec<u8>, following: &Following, counts: &[(Seq, u64)]) -> Result<(), End> {
+    let followed = following.state.purges.standing();
+    let counts: Vec<_> =
+        counts.iter().filter_map(|(own, count)| Some((followed.of_log(*own)?, *count))).collect();
+    for counts in counts.chunks(MOST_COUNTS) {
+        put(out, &FromNode::Matched { counts: counts.to_vec() })?;
+    }
+    Ok(())
+}
+
+fn put(out: &mut Vec<u8>, line: &FromNode) -> Result<(), End> {
+    write_line(out, line).map_err(|error| End::Lost(format!("{line:?}: {error}")))
+}
+
+async fn send<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    out: &mut Vec<u8>,
+    patience: Duration,
+) -> Result<(), End> {
+    let sent = async {
+        write.write_all(out).await?;
+        write.flush().await
+    };
+    match tokio::time::timeout(patience, sent).await {
+        Ok(Ok(())) => {
+            out.clear();
+            Ok(())
+        }
+        Ok(Err(error)) => Err(End::Lost(format!("the connection broke: {error}"))),
+        Err(_) => Err(End::Lost(format!("control took nothing for {patience:?}"))),
+    }
+}
+
+/// The next line of control, which proves that it is there.
+async fn hear<R: AsyncRead + Unpin>(
+    following: &Following,
+    lines: &mut Lines<R>,
+) -> Result<FromControl, End> {
+    let patience = following.patience;
+    let line = match tokio::time::timeout(patience, lines.next()).await {
+        Ok(Ok(Some(line))) => line,
+        Ok(Ok(None)) => return Err(End::Lost("control ended the connection".to_owned())),
+        Ok(Err(error)) => return Err(End::Lost(error.to_string())),
+        Err(_) => return Err(End::Lost(format!("control said nothing for {patience:?}"))),
+    };
+    // A refusal is a sign of life of control, but not that this node misses nothing.
+    if !matches!(line, FromControl::Refused { .. }) {
+        following.state.lease.hear(following.state.now());
+    }
+    Ok(line)
+}

@@ -1,0 +1,78 @@
+//! How fast the housekeeper walks: a share of a processor in the long run, more in bursts.
+
+use std::time::{Duration, Instant};
+
+/// Work between two pauses.
+pub(super) const SLICE: Duration = Duration::from_millis(1);
+
+/// Time of a processor that may be saved up, so that a purge now and then is swept at once.
+const SAVED: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// An account of processor time: it grows by the share, and work is paid from it.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Seconds.
+    credit: f64,
+    at: Instant,
+}
+
+impl Pace {
+    /// One with all that may be saved up.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { credit: SAVED.as_secs_f64(), at: now }
+    }
+
+    /// Pays for `work`, which ended now; returns how long to pause. `share` is processor time a
+    /// second; what is urgent goes on at half a processor.
+    pub(super) fn pause_after(
+        &mut self,
+        work: Duration,
+        share: Duration,
+        urgent: bool,
+        now: Instant,
+    ) -> Duration {
+        let share = share.as_secs_f64().clamp(0.001, 1.0);
+        let grown = now.saturating_duration_since(self.at).as_secs_f64() * share;
+        self.at = now;
+        self.credit = (self.credit + grown).min(SAVED.as_secs_f64()) - work.as_secs_f64();
+        if urgent || self.credit > 0.0 {
+            self.credit = self.credit.max(0.0);
+            return work.min(LONGEST);
+        }
+        Duration::from_secs_f64(-self.credit / share).min(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks for `work` by the clock of its own; returns how long that took.
+    fn walk(pace: &mut Pace, now: &mut Instant, work: Duration, urgent: bool) -> Duration {
+        let (begin, share) = (*now, Duration::from_millis(20));
+        for _ in 0..work.as_millis() / SLICE.as_millis() {
+            *now += SLICE;
+            *now += pace.pause_after(SLICE, share, urgent, *now);
+        }
+        now.duration_since(begin)
+    }
+
+    #[test]
+    fn a_burst_is_followed_by_the_share() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        let first = walk(&mut pace, &mut now, Duration::from_millis(900), false);
+        assert!(first < Duration::from_millis(1_900), "{first:?}");
+        // The rest of what was saved, then two hundredths.
+        let then = walk(&mut pace, &mut now, Duration::from_millis(1_100), false);
+        assert!(then > Duration::from_secs(45) && then < Duration::from_secs(52), "{then:?}");
+        let urgent = walk(&mut pace, &mut now, Duration::from_secs(1), true);
+        assert!(urgent < Duration::from_millis(2_100), "{urgent:?}");
+        now += Duration::from_secs(50);
+        let later = walk(&mut pace, &mut now, Duration::from_millis(900), false);
+        assert!(later < Duration::from_millis(1_900), "saved up again: {later:?}");
+    }
+}

@@ -1,0 +1,113 @@
+//! One walk over the store for many purges.
+
+use super::TIDY;
+use super::pace::{Pace, SLICE};
+use crate::state::NodeState;
+use crate::store::{Digest, Resource, Stored};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use weir_rules::invalidation::{Seq, Tally, Validity};
+
+/// Resources between two looks at the clock.
+const STRIDE: usize = 32;
+
+/// Under way.
+pub(super) struct Walk<'a> {
+    node: &'a NodeState,
+    purges: Tally,
+    /// `purges` are all there are after this seq.
+    after: Seq,
+    /// What is being fetched began at this seq or later.
+    mark: Seq,
+}
+
+impl<'a> Walk<'a> {
+    /// One for `purges`, which are all after the seq `after`.
+    pub(super) fn begin(node: &'a NodeState, purges: Tally, after: Seq) -> Self {
+        Self { node, purges, after, mark: node.purges.mark() }
+    }
+
+    /// Visits everything stored, with pauses as `pause` makes them; `false` where that says that
+    /// the end has come.
+    pub(super) fn run(&mut self, pace: &mut Pace, pause: impl Fn(Duration) -> bool) -> bool {
+        let node = self.node;
+        let (mut begun, mut tidied) = (Instant::now(), Instant::now());
+        for (number, (digest, resource)) in node.store.iter().enumerate() {
+            self.visit(digest, &resource);
+            if number % STRIDE != STRIDE - 1 || begun.elapsed() < SLICE {
+                continue;
+            }
+            if tidied.elapsed() > TIDY {
+                node.store.tidy();
+                tidied = Instant::now();
+            }
+            if !self.rest(pace, begun, &pause) {
+                return false;
+            }
+            begun = Instant::now();
+        }
+        self.rest(pace, begun, &pause)
+    }
+
+    /// The last purge that it looks for; the one before the first where there is none.
+    pub(super) fn last(&self) -> Seq {
+        self.purges.last().max(self.after)
+    }
+
+    /// What each purge took. The index is told that it may forget them.
+    pub(super) fn end(mut self) -> Vec<(Seq, u64)> {
+        let last = self.last();
+        self.node.purges.taken.settle(&mut self.purges, last);
+        self.node.purges.checked(self.mark.min(last), last);
+        self.purges.counts().collect()
+    }
+
+    fn rest(&self, pace: &mut Pace, begun: Instant, pause: impl Fn(Duration) -> bool) -> bool {
+        let (now, urgent) = (Instant::now(), self.node.purges.is_crowded());
+        let share = self.node.live.load().limits().sweep;
+        pause(pace.pause_after(now.duration_since(begun), share, urgent, now))
+    }
+
+    fn visit(&mut self, digest: Digest, resource: &Resource) {
+        let mut dead = false;
+        for stored in resource.variants() {
+            dead |= self.takes(stored);
+        }
+        if dead {
+            let purges = &self.node.purges;
+            let keep = |stored: &Arc<Stored>| !matches!(purges.validity(stored), Validity::Hard(_));
+            self.node.store.retain(digest, keep);
+        }
+    }
+
+    /// Counts a stored response for the purges that took it; whether it is to go.
+    fn takes(&mut self, stored: &Stored) -> bool {
+        let judged = stored.valid_at.load(Ordering::Acquire);
+        match stored.with_subject(|subject| self.purges.validity(subject)) {
+            Validity::Hard(_) => {
+                if stored.served.take() {
+                    self.count(stored, stored.soft_at.load(Ordering::Relaxed));
+                }
+                return true;
+            }
+            Validity::Soft(seq) => {
+                let before = stored.soft_at.fetch_max(seq, Ordering::Relaxed);
+                if before < seq {
+                    self.count(stored, before);
+                }
+            }
+            Validity::Valid => {}
+        }
+        if judged < self.after {
+            return matches!(self.node.purges.validity(stored), Validity::Hard(_));
+        }
+        // Judged up to there before, and by all that came since now.
+        stored.valid_at.fetch_max(self.purges.last(), Ordering::Release);
+        false
+    }
+
+    fn count(&mut self, stored: &Stored, since: Seq) {
+        stored.with_subject(|subject| self.purges.count(subject, since, Seq::MAX));
+    }
+}

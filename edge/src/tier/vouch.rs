@@ -1,0 +1,95 @@
+//! A parent says what a response is worth, and lets through what only the last hop removes.
+
+use super::Asker;
+use crate::fill::{FillHead, SURROGATE_CONTROL};
+use crate::respond::Failure;
+use crate::state::NodeState;
+use crate::store::Stored;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use weir_rules::invalidation::Seq;
+use weir_rules::tier::{self, Provenance};
+
+static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+
+/// What a response tells nodes and not clients.
+#[derive(Debug, Default)]
+pub(crate) struct Told<'a> {
+    /// Cache tags.
+    pub(crate) tags: &'a [Box<str>],
+    /// Surrogate-Control lines.
+    pub(crate) surrogate_control: Vec<HeaderValue>,
+    /// Whether it has more tags than are kept, so that it must be stored nowhere.
+    pub(crate) too_many_tags: bool,
+}
+
+impl<'a> Told<'a> {
+    /// What a stored response tells.
+    pub(crate) fn of_stored(stored: &'a Stored) -> Self {
+        let surrogate_control = match stored.fields.first(&SURROGATE_CONTROL) {
+            Some(_) => stored.fields.to_map().get_all(&SURROGATE_CONTROL).iter().cloned().collect(),
+            None => Vec::new(),
+        };
+        Self { tags: &stored.tags, surrogate_control, too_many_tags: false }
+    }
+
+    /// What a response that is being filled tells.
+    pub(crate) fn of_head(head: &'a FillHead) -> Self {
+        Self {
+            tags: &head.tags,
+            surrogate_control: head.surrogate_control.clone(),
+            too_many_tags: head.has_too_many_tags(),
+        }
+    }
+
+    fn write(self, fields: &mut HeaderMap) {
+        for tag in self.tags {
+            // A tag with both a comma and a space can only come from Cache-Groups, which travels.
+            let spaced = tag.bytes().any(|byte| byte.is_ascii_whitespace());
+            let name = match (tag.contains(','), spaced) {
+                (false, _) => &CACHE_TAG,
+                (true, false) => &SURROGATE_KEY,
+                (true, true) => continue,
+            };
+            if let Ok(tag) = HeaderValue::from_str(tag) {
+                fields.append(name, tag);
+            }
+        }
+        for line in self.surrogate_control {
+            fields.append(&SURROGATE_CONTROL, line);
+        }
+        if self.too_many_tags {
+            fields.insert(tier::TAGS, HeaderValue::from_static("too-many"));
+        }
+    }
+}
+
+impl Asker {
+    /// Writes into a response's fields what it is worth, given its filled_at_seq.
+    ///
+    /// # Errors
+    /// The node has come to follow another log since it admitted the request: seqs from before
+    /// mean nothing in it.
+    pub(crate) fn vouch(
+        &self,
+        state: &NodeState,
+        fields: &mut HeaderMap,
+        filled_at: Seq,
+        told: Told<'_>,
+    ) -> Result<(), Failure> {
+        const CHANGED: Failure = Failure::CannotVouch("log-changed");
+        // Looked at after filled_at was read: while the log is the same its numbers are.
+        if !self.followed.is_same_log(&state.purges.standing()) {
+            return Err(CHANGED);
+        }
+        let log = self.followed.log.clone().ok_or(CHANGED)?;
+        let filled_at = self.followed.of_log(filled_at).ok_or(CHANGED)?;
+        let (filled_at, checked) = self.told(filled_at);
+        let provenance = Provenance { log, filled_at, checked };
+        let value = HeaderValue::from_str(&provenance.to_string());
+        let value = value.map_err(|_| Failure::CannotVouch("no-log"))?;
+        fields.insert(tier::FILLED_AT, value);
+        told.write(fields);
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! What an upstream is asked.
+
+use super::balance::For;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+
+/// What the upstream is asked.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    /// The method.
+    pub(crate) method: Method,
+    /// Path and query, byte for byte as they go out.
+    pub(crate) target: PathAndQuery,
+    /// Fields, less Host and hop-by-hop ones.
+    pub(crate) headers: HeaderMap,
+    /// The client's host with its port, for `host_header = "client"`.
+    pub(crate) client_host: Option<HeaderValue>,
+    /// Interim responses are handed to this.
+    pub(crate) interim: Option<InterimSink>,
+    /// The protocol to switch to, for an upgrade.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// What the choice of a member may depend on.
+    pub(crate) whom: For,
+}
+
+impl Ask {
+    /// Whether it may be sent again though it may have been acted upon: safe methods change
+    /// nothing (RFC 9110 §9.2.1). PUT and DELETE are idempotent too (§9.2.2), but what stands
+    /// between two of them is not weir's to know.
+    pub(super) fn is_repeatable(&self) -> bool {
+        let safe =
+            matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+        safe && self.upgrade.is_none()
+    }
+}
+
+/// Takes interim responses as they arrive.
+pub(crate) type InterimSink = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;

@@ -1,0 +1,175 @@
+//! The HTTP/1.1 client of one worker: hyper-util's, with connections that remember whether they
+//! have brought an answer before.
+
+use super::body::UpstreamBody;
+use crate::config::{Limits, Timeouts};
+use http::{Extensions, Uri};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tower::Service;
+
+/// The HTTP/1.1 client of one worker.
+pub(super) type HttpClient = Client<Connector, UpstreamBody>;
+
+/// A client; what it opens lives on the runtime of the worker that uses it.
+pub(super) fn client(timeouts: &Timeouts, limits: &Limits) -> HttpClient {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(timeouts.connect));
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(limits.origin_idle)
+        .pool_max_idle_per_host(limits.origin_idle_connections)
+        .http1_max_buf_size(limits.origin_header_bytes.max(8192))
+        .http1_max_headers(limits.header_fields.max(256))
+        .set_host(false)
+        .build(Connector(connector))
+}
+
+/// What origins' certificates are held against.
+pub(crate) fn tls() -> rustls::ClientConfig {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring offers the default protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Marks the connection that brought this answer as one that has brought answers.
+pub(super) fn mark_kept(answer: &Extensions) {
+    if let Some(Kept(kept)) = answer.get() {
+        kept.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a connection that had brought answers before was closed in place of another: an idle
+/// connection may be closed at any time (RFC 9112 §9.3.1), also while a request is on its way.
+pub(super) fn closed_while_kept(error: &Error) -> bool {
+    let mut extensions = Extensions::new();
+    if let Some(connection) = error.connect_info() {
+        connection.get_extras(&mut extensions);
+    }
+    let kept = extensions.get().is_some_and(|Kept(kept)| kept.load(Ordering::Relaxed));
+    kept && is_closed(error)
+}
+
+/// Whether the connection ended before an answer, in whatever way.
+fn is_closed(error: &Error) -> bool {
+    let mut layer = std::error::Error::source(error);
+    while let Some(error) = layer {
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && error.is_incomplete_message()
+        {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+            return matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe);
+        }
+        layer = error.source();
+    }
+    false
+}
+
+/// Travels with each answer, and with each error, of a connection.
+#[derive(Clone)]
+struct Kept(Arc<AtomicBool>);
+
+/// Opens connections that remember.
+#[derive(Clone)]
+pub(super) struct Connector(HttpsConnector<HttpConnector>);
+
+impl Service<Uri> for Connector {
+    type Response = Remembering;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connecting = self.0.call(to);
+        Box::pin(async move {
+            let stream = connecting.await?;
+            Ok(Remembering { stream, kept: Kept(Arc::new(AtomicBool::new(false))) })
+        })
+    }
+}
+
+pin_project! {
+    /// A connection that remembers whether it has brought an answer.
+    pub(super) struct Remembering {
+        #[pin]
+        stream: MaybeHttpsStream<TokioIo<TcpStream>>,
+        kept: Kept,
+    }
+}
+
+impl Connection for Remembering {
+    fn connected(&self) -> Connected {
+        self.stream.connected().extra(self.kept.clone())
+    }
+}
+
+impl Read for Remembering {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.project().stream.poll_read(context, into)
+    }
+}
+
+impl Write for Remembering {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.project().stream.poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().stream.poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().stream.poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().stream.poll_write_vectored(context, slices)
+    }
+}

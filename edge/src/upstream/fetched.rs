@@ -1,0 +1,136 @@
+//! An answer on its way: the head is here, the body follows, bounded by the time between bytes
+//! and, where that is set, by the time of the whole exchange; not by size.
+
+use super::error::body_error;
+use super::health::Errand;
+use super::link::Stream;
+use super::member::{Member, Place};
+use super::trouble::Trouble;
+use crate::error::UpstreamError;
+use crate::metrics::WorkerMetrics;
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// An answer on its way: the head is here, the body follows.
+pub(crate) struct Fetched {
+    /// The head.
+    pub(crate) response: Response<()>,
+    /// The body.
+    pub(crate) body: FetchedBody,
+    /// The connection itself, after a 101.
+    pub(crate) upgraded: OnUpgrade,
+}
+
+/// The body of an upstream's answer. Holds its place at the member until it ends.
+pub(crate) struct FetchedBody {
+    pub(super) incoming: Incoming,
+    pub(super) idle: Duration,
+    /// When the whole exchange has to have ended.
+    pub(super) end: Option<Instant>,
+    /// Runs while the next frame is awaited.
+    pub(super) alarm: Option<Pin<Box<Sleep>>>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) asked: Asked,
+    pub(super) _place: Place,
+    /// Its place on a connection that it shares.
+    pub(super) _stream: Option<Stream>,
+}
+
+/// Whom an answer is from.
+pub(super) struct Asked {
+    pub(super) trouble: Arc<Trouble>,
+    pub(super) member: Arc<Member>,
+    pub(super) errand: Errand,
+    pub(super) target: PathAndQuery,
+}
+
+/// A piece of a body.
+pub(crate) enum Piece {
+    /// Bytes.
+    Data(Bytes),
+    /// Trailer fields, after the last byte.
+    Trailers(HeaderMap),
+}
+
+impl FetchedBody {
+    /// Its length by the framing of the message, where that says.
+    pub(crate) fn exact_length(&self) -> Option<u64> {
+        self.incoming.size_hint().exact()
+    }
+
+    /// The next piece; `None` at the end that the framing promised.
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
+        let piece = self.poll_piece(context);
+        if let Poll::Ready(Some(Err(error))) = &piece {
+            self.tell(error);
+        }
+        piece
+    }
+
+    /// Holds what is wrong with this answer against the member, and has the node's log tell it.
+    pub(crate) fn tell(&self, error: &UpstreamError) {
+        let Asked { trouble, member, errand, target } = &self.asked;
+        member.failed(*errand, error);
+        trouble.tell(&member.address.authority, target, error);
+    }
+
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(context) {
+                Poll::Pending => return self.poll_alarm(context),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(body_error(&error)))),
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.alarm = None;
+                    match frame.into_data() {
+                        Ok(data) => {
+                            self.metrics.upstream_bytes(data.len() as u64);
+                            return Poll::Ready(Some(Ok(Piece::Data(data))));
+                        }
+                        Err(frame) => {
+                            if let Ok(trailers) = frame.into_trailers() {
+                                return Poll::Ready(Some(Ok(Piece::Trailers(trailers))));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next piece.
+    pub(crate) async fn next(&mut self) -> Option<Result<Piece, UpstreamError>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_alarm(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
+        let (idle, end) = (self.idle, self.end);
+        let alarm = self.alarm.get_or_insert_with(|| {
+            let idle = Instant::now() + idle;
+            Box::pin(sleep_until(end.map_or(idle, |end| end.min(idle))))
+        });
+        alarm.as_mut().poll(context).map(|()| {
+            let ended = end.is_some_and(|end| Instant::now() >= end);
+            Some(Err(if ended { UpstreamError::TotalTimeout } else { UpstreamError::IdleTimeout }))
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! HTTP/2 to one member from one worker: a few kept connections that many requests share. Pings
+//! find out within seconds that nobody is there any more. What is asked for (`:authority`) and who
+//! is connected to are two things here, which hyper-util's pooled client would take for one.
+
+use super::body::UpstreamBody;
+use super::error;
+use super::member::Address;
+use super::{Answer, Failed};
+use crate::config::{Limits, Timeouts};
+use crate::error::UpstreamError;
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, Uri, Version, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::ServerName;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// Requests that share one connection; a further connection takes what comes beyond.
+const STREAMS: usize = 64;
+
+/// Bytes of a body that may arrive before they are taken.
+const STREAM_WINDOW: u32 = 512 * 1024;
+
+/// Bytes that may arrive on a connection before they are taken: as many as all of its streams
+/// together, so that slow readers never use it up and hold up the others (invariant I7).
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+
+/// From one ping to the next, and what its answer may take.
+const PING: Duration = Duration::from_secs(5);
+
+/// The connections of one worker to one member.
+pub(super) struct Link {
+    to: Endpoint,
+    connect: Duration,
+    header_bytes: u32,
+    connections: Mutex<Vec<Shared>>,
+    /// One at a time opens a connection; the others find it.
+    opening: Semaphore,
+}
+
+/// Where a member listens.
+struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// A connection.
+#[derive(Clone)]
+struct Shared {
+    sender: http2::SendRequest<UpstreamBody>,
+    streams: Arc<AtomicUsize>,
+    /// It has brought an answer.
+    kept: Arc<AtomicBool>,
+}
+
+/// A running stream; counts while it lives.
+#[derive(Debug)]
+pub(super) struct Stream(Arc<AtomicUsize>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Link {
+    /// Connections to `address`, none of them open.
+    pub(super) fn new(
+        address: &Address,
+        tls: &Arc<rustls::ClientConfig>,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> Result<Self, String> {
+        let host = address.authority.host().trim_matches(['[', ']']).to_owned();
+        let secure = address.scheme == Scheme::HTTPS;
+        let port = address.authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let tls = match secure {
+            true => {
+                let name = ServerName::try_from(host.clone());
+                let name = name.map_err(|error| format!("{}: {error}", address.authority))?;
+                Some((TlsConnector::from(Arc::clone(tls)), name))
+            }
+            false => None,
+        };
+        Ok(Self {
+            to: Endpoint { host, port, tls },
+            connect: timeouts.connect,
+            header_bytes: u32::try_from(limits.origin_header_bytes).unwrap_or(u32::MAX),
+            connections: Mutex::default(),
+            opening: Semaphore::new(1),
+        })
+    }
+
+    /// The trust of `base`, for members that are spoken to in HTTP/2 alone.
+    pub(super) fn tls(mut base: rustls::ClientConfig) -> Arc<rustls::ClientConfig> {
+        base.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(base)
+    }
+
+    /// Sends a request and waits for the head of its answer. Should a connection end before it
+    /// took the request, another one does.
+    pub(super) async fn send(&self, request: Request<UpstreamBody>) -> Answer {
+        let (mut shared, mut stream) = self.connection().await?;
+        let mut refused = match self.ask(&mut shared, request).await {
+            Ok(response) => return Ok((response, Some(stream))),
+            Err(refused) => refused,
+        };
+        let Some(request) = refused.take_message() else { return Err(failed(&shared, refused)) };
+        (shared, stream) = self.connection().await?;
+        match self.ask(&mut shared, request).await {
+            Ok(response) => Ok((response, Some(stream))),
+            Err(refused) => Err(failed(&shared, refused)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        shared: &mut Shared,
+        request: Request<UpstreamBody>,
+    ) -> Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<UpstreamBody>>> {
+        let response = shared.sender.try_send_request(request).await?;
+        shared.kept.store(true, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    /// A connection with room for a stream.
+    async fn connection(&self) -> Result<(Shared, Stream), Failed> {
+        if let Some(open) = self.open() {
+            return Ok(open);
+        }
+        let connecting = async {
+            let _permit = self.opening.acquire().await;
+            if let Some(open) = self.open() {
+                return Ok(open);
+            }
+            let shared =
+                self.to.connect(self.header_bytes).await.map_err(UpstreamError::Connect)?;
+            self.lock().push(shared.clone());
+            let stream = shared.begin();
+            Ok((shared, stream))
+        };
+        let connected = timeout(self.connect, connecting).await;
+        connected.unwrap_or(Err(UpstreamError::ConnectTimeout)).map_err(Failed::unsent)
+    }
+
+    /// The first open connection with room. Those after it are let go once nobody uses them.
+    fn open(&self) -> Option<(Shared, Stream)> {
+        let mut connections = self.lock();
+        connections.retain(|shared| !shared.sender.is_closed());
+        let at = connections.iter().position(|shared| shared.streams() < STREAMS)?;
+        let found = (connections[at].clone(), connections[at].begin());
+        let mut index = 0;
+        connections.retain(|shared| {
+            index += 1;
+            index <= at + 1 || shared.streams() > 0
+        });
+        Some(found)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Shared>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was made for HTTP/1.1, as HTTP/2 has it: the host asked for is `:authority`.
+pub(super) fn adapt(request: &mut Request<UpstreamBody>) {
+    *request.version_mut() = Version::HTTP_2;
+    let Some(host) = request.headers_mut().remove(header::HOST) else { return };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    if let Ok(host) = Authority::try_from(host.as_bytes()) {
+        parts.authority = Some(host);
+    }
+    // Of the parts of a URI only the authority was changed, for another one.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+fn failed(
+    shared: &Shared,
+    mut refused: hyper::client::conn::TrySendError<Request<UpstreamBody>>,
+) -> Failed {
+    let unsent = refused.take_message().is_some();
+    let error = error::exchange_error(&refused.into_error());
+    match error {
+        UpstreamError::BadHead(why) if unsent => Failed::unsent(UpstreamError::Connect(why)),
+        error if shared.kept.load(Ordering::Relaxed) && shared.sender.is_closed() => {
+            Failed::closing(error)
+        }
+        error => Failed::sent(error),
+    }
+}
+
+impl Shared {
+    fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) -> Stream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Stream(Arc::clone(&self.streams))
+    }
+}
+
+impl Endpoint {
+    async fn connect(&self, header_bytes: u32) -> Result<Shared, String> {
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let stream = connecting.await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let Some((tls, name)) = &self.tls else { return shake_hands(stream, header_bytes).await };
+        let connecting = tls.connect(name.clone(), stream);
+        let stream = connecting.await.map_err(|error| error.to_string())?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err("it does not speak HTTP/2 over TLS (ALPN)".into());
+        }
+        shake_hands(stream, header_bytes).await
+    }
+}
+
+/// Begins HTTP/2. The connection runs as a task of its own until it ends, or until nobody asks on
+/// it any more and its last stream has ended.
+async fn shake_hands<S>(stream: S, header_bytes: u32) -> Result<Shared, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(header_bytes.max(8192))
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(|error| error.to_string())?;
+    tokio::spawn(async move {
+        // Whoever still waited on it has been told.
+        let _ = connection.await;
+    });
+    Ok(Shared { sender, streams: Arc::default(), kept: Arc::default() })
+}

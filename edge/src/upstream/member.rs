@@ -1,0 +1,282 @@
+//! A member of a pool: an origin, or a parent. What is known of it outlives a reload that keeps
+//! it, and requests hold on to one that a reload takes away until they have ended.
+
+use super::balance::{Share, digest};
+use super::health::{Change, Errand, Health, Verdict};
+use crate::config::{Ejection, Origin, Probe, Protocol};
+use crate::error::UpstreamError;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// How a member is reached, and how it stands to the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// `http` or `https`.
+    pub(crate) scheme: Scheme,
+    /// Host and port.
+    pub(crate) authority: Authority,
+    /// Its share, where the balance looks at weights.
+    pub(crate) weight: u32,
+    /// Members at a greater distance are asked when none at a smaller is left.
+    pub(crate) distance: u8,
+    /// What it is spoken to in.
+    pub(crate) protocol: Protocol,
+}
+
+impl Address {
+    /// An origin's.
+    pub(crate) fn of(origin: &Origin) -> Result<Self, String> {
+        let authority = origin.authority.parse::<Authority>();
+        Ok(Self {
+            scheme: if origin.tls { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: authority
+                .map_err(|error| format!("origin {}: {error}", origin.authority))?,
+            weight: origin.weight,
+            distance: 0,
+            protocol: origin.protocol,
+        })
+    }
+}
+
+/// A member of a pool.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Its number in its pool, from 0.
+    pub(super) index: usize,
+    pub(super) address: Address,
+    /// Its own authority, for Host.
+    pub(super) host: HeaderValue,
+    /// `http://10.0.0.5:3000`: names it in metrics, and to consistent hashing.
+    pub(super) name: Arc<str>,
+    pub(super) standing: Arc<Standing>,
+    ejection: Ejection,
+    places: Arc<Semaphore>,
+}
+
+/// What is known of a member, whatever the configuration.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(super) health: Health,
+    running: AtomicUsize,
+    waiting: AtomicUsize,
+    requests: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// What is counted of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Requests sent, each try by itself.
+    pub(crate) requests: u64,
+    /// Those that failed, or were answered 502, 503 or 504.
+    pub(crate) errors: u64,
+    /// Times it was ejected.
+    pub(crate) ejections: u64,
+    /// Requests it is working on.
+    pub(crate) running: usize,
+    /// Whether it is asked like any other.
+    pub(crate) healthy: bool,
+}
+
+/// What is counted of a member, and of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemberCounts {
+    /// The site's id, or `parents`.
+    pub(crate) pool: Arc<str>,
+    /// Its URL.
+    pub(crate) member: Arc<str>,
+    /// What is counted.
+    pub(crate) counts: Counts,
+}
+
+impl Member {
+    /// A member; `known` is what was known of it before.
+    pub(super) fn new(
+        index: usize,
+        address: Address,
+        ejection: Ejection,
+        connections: usize,
+        known: Option<Arc<Standing>>,
+    ) -> Result<Self, String> {
+        let host = HeaderValue::from_str(address.authority.as_str())
+            .map_err(|error| format!("{}: {error}", address.authority))?;
+        let name: Arc<str> = format!("{}://{}", address.scheme, address.authority).into();
+        let standing = known.unwrap_or_else(|| Arc::new(Standing::new(&name)));
+        let places = Arc::new(Semaphore::new(connections));
+        Ok(Self { index, address, host, name, standing, ejection, places })
+    }
+
+    /// What a balance knows of it.
+    pub(super) fn share(&self) -> Share {
+        Share { name: digest(self.name.as_bytes()), weight: self.address.weight }
+    }
+
+    /// The port that tests tell it by.
+    #[cfg(test)]
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.address.authority.port_u16()
+    }
+
+    /// Requests it is working on.
+    pub(super) fn running(&self) -> usize {
+        self.standing.running.load(Ordering::Relaxed)
+    }
+
+    /// What is counted of it.
+    pub(crate) fn counts(&self) -> Counts {
+        let Standing { health, running, requests, errors, .. } = &*self.standing;
+        Counts {
+            requests: requests.load(Ordering::Relaxed),
+            errors: errors.load(Ordering::Relaxed),
+            ejections: health.ejections(),
+            running: running.load(Ordering::Relaxed),
+            healthy: health.is_healthy(),
+        }
+    }
+
+    /// Waits for one of its places, in a queue of bounded length.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        queue: usize,
+        bound: Duration,
+    ) -> Result<Place, UpstreamError> {
+        let counted = Running::begin(self);
+        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(Place { _permit: permit, _counted: counted });
+        }
+        let _waiting = Waiting::enter(&self.standing.waiting, queue).ok_or(UpstreamError::Busy)?;
+        let permit = timeout(bound, Arc::clone(&self.places).acquire_owned());
+        let permit = permit.await.map_err(|_| UpstreamError::Busy)?;
+        Ok(Place { _permit: permit.map_err(|_| UpstreamError::Busy)?, _counted: counted })
+    }
+
+    /// Notes that a request was sent.
+    pub(super) fn sent(&self) {
+        self.standing.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a head came.
+    pub(super) fn answered(&self, errand: Errand, status: StatusCode) {
+        let verdict = if is_gateway_error(status) { Verdict::Bad } else { Verdict::Good };
+        self.note(errand, verdict);
+    }
+
+    /// Notes that no head came, or that the body broke off. Not every error is the member's.
+    pub(super) fn failed(&self, errand: Errand, error: &UpstreamError) {
+        let verdict = match error {
+            UpstreamError::Client(_)
+            | UpstreamError::NoParent
+            | UpstreamError::Loop
+            | UpstreamError::Busy
+            | UpstreamError::TotalTimeout => return,
+            UpstreamError::IdleTimeout | UpstreamError::BadBody(_) => Verdict::BrokeOff,
+            UpstreamError::Connect(_)
+            | UpstreamError::ConnectTimeout
+            | UpstreamError::FirstByteTimeout
+            | UpstreamError::BadHead(_) => Verdict::Bad,
+        };
+        self.note(errand, verdict);
+    }
+
+    fn note(&self, errand: Errand, verdict: Verdict) {
+        if verdict != Verdict::Good {
+            self.standing.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let health = &self.standing.health;
+        let change = health.note(&self.ejection, errand, verdict, Instant::now());
+        self.tell(change, "");
+    }
+
+    /// Notes what a probe found.
+    pub(super) fn probed(&self, found: Result<(), String>, probe: &Probe, now: Instant) {
+        let health = &self.standing.health;
+        let change = health.note_probe(found.is_ok(), probe.healthy, probe.unhealthy, now);
+        self.tell(change, &found.err().unwrap_or_default());
+    }
+
+    /// Brings it back where probes took it out: there are none any more.
+    pub(super) fn forget_probes(&self) {
+        self.standing.health.forget_probes(Instant::now());
+    }
+
+    fn tell(&self, change: Option<Change>, why: &str) {
+        let member = &self.name;
+        match change {
+            Some(Change::Out) => tracing::warn!(%member, "out: its probes failed: {why}"),
+            Some(Change::Back) => tracing::info!(%member, "back"),
+            Some(Change::Ejected(length)) => {
+                tracing::warn!(%member, ?length, "ejected: its requests failed");
+            }
+            None => {}
+        }
+    }
+}
+
+impl Standing {
+    fn new(name: &str) -> Self {
+        Self {
+            health: Health::new(digest(name.as_bytes()), Instant::now()),
+            running: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Whether a status says that who was asked cannot answer now, while another may.
+pub(super) fn is_gateway_error(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// One of a member's places, kept until the answer has ended.
+#[derive(Debug)]
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Running,
+}
+
+/// Counts one more running request while it lives, also while it waits for a place: a member
+/// before which a queue stands has the more to do.
+#[derive(Debug)]
+struct Running(Arc<Standing>);
+
+impl Running {
+    fn begin(member: &Member) -> Self {
+        member.standing.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&member.standing))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts one more in a queue while it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(queue: &'a AtomicUsize, bound: usize) -> Option<Self> {
+        if queue.fetch_add(1, Ordering::Relaxed) >= bound {
+            queue.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self(queue))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

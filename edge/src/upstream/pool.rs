@@ -1,0 +1,247 @@
+//! The members of a pool, and in which order a request tries them: healthy ones near by, healthy
+//! ones farther off, then, as nobody is ever given up for good, the rest.
+
+use super::balance::{
+    Balance, Choices, ConsistentHash, For, IpHash, LeastConnections, RoundRobin, WeightedRoundRobin,
+};
+use super::health::{Availability, Errand};
+use super::member::{Address, Member, Standing};
+use crate::config;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The members of a pool.
+pub(crate) struct Pool {
+    members: Vec<Arc<Member>>,
+    balance: Box<dyn Balance>,
+    /// Every distance that a member has, the smallest first.
+    distances: Vec<u8>,
+}
+
+/// How a pool chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choosing {
+    /// Which member first.
+    pub(crate) balance: config::Balance,
+    /// Points of each on the ring of `consistent_hash`.
+    pub(crate) virtual_nodes: u32,
+    /// What ejects one.
+    pub(crate) ejection: config::Ejection,
+    /// Connections to each at once.
+    pub(crate) connections: usize,
+}
+
+/// The most members of one pool.
+const MOST_MEMBERS: usize = 256;
+
+impl Pool {
+    /// A pool of the members at these addresses. What `known` knows of one of them is kept.
+    pub(crate) fn new(
+        addresses: Vec<Address>,
+        choosing: &Choosing,
+        known: Option<&Pool>,
+    ) -> Result<Self, String> {
+        if addresses.len() > MOST_MEMBERS {
+            return Err(format!("{} members; a pool has at most {MOST_MEMBERS}", addresses.len()));
+        }
+        let member = |(index, address): (usize, Address)| {
+            let standing = known.and_then(|pool| pool.standing(&address));
+            Member::new(index, address, choosing.ejection, choosing.connections, standing)
+                .map(Arc::new)
+        };
+        let members =
+            addresses.into_iter().enumerate().map(member).collect::<Result<Vec<_>, _>>()?;
+        let shares: Vec<_> = members.iter().map(|member| member.share()).collect();
+        let balance: Box<dyn Balance> = match choosing.balance {
+            config::Balance::RoundRobin => Box::new(RoundRobin::default()),
+            config::Balance::WeightedRoundRobin => Box::new(WeightedRoundRobin::new(&shares)),
+            config::Balance::LeastConnections => Box::new(LeastConnections::new(&shares)),
+            config::Balance::IpHash => Box::new(IpHash::new(&shares)),
+            config::Balance::ConsistentHash => {
+                Box::new(ConsistentHash::new(&shares, choosing.virtual_nodes))
+            }
+        };
+        let mut distances: Vec<u8> = members.iter().map(|m| m.address.distance).collect();
+        distances.sort_unstable();
+        distances.dedup();
+        Ok(Self { members, balance, distances })
+    }
+
+    /// Its members, in the order of the configuration.
+    pub(crate) fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// The members in the order in which a request tries them, each once. Those before the last
+    /// resort are healthy, or due for a trial; only what can be tried elsewhere afterwards
+    /// (`may_try`) is sent on one.
+    pub(crate) fn candidates(&self, request: For, may_try: bool) -> Candidates<'_> {
+        Candidates {
+            pool: self,
+            request,
+            may_try,
+            tried: Tried::default(),
+            stage: 0,
+            distance: 0,
+            now: None,
+        }
+    }
+
+    fn standing(&self, address: &Address) -> Option<Arc<Standing>> {
+        let same = |member: &&Arc<Member>| {
+            (&member.address.scheme, &member.address.authority)
+                == (&address.scheme, &address.authority)
+        };
+        self.members.iter().find(same).map(|member| Arc::clone(&member.standing))
+    }
+}
+
+/// A member to be tried.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    /// The member.
+    pub(crate) member: &'a Arc<Member>,
+    /// Why it is tried.
+    pub(crate) errand: Errand,
+    /// Held while the trial of a member that may be back is out.
+    pub(crate) _trial: Option<Trial>,
+}
+
+impl Candidate<'_> {
+    /// The same member, to be tried once more.
+    pub(super) fn again(&self) -> Self {
+        Self { member: self.member, errand: self.errand, _trial: None }
+    }
+}
+
+/// The one trial of a member; another may begin once it is dropped.
+#[derive(Debug)]
+pub(crate) struct Trial(Arc<Standing>);
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.0.health.end_trial();
+    }
+}
+
+/// The members in the order in which one request tries them.
+pub(crate) struct Candidates<'a> {
+    pool: &'a Pool,
+    request: For,
+    may_try: bool,
+    tried: Tried,
+    /// 0 is members to be asked, 1 the last resort, 2 the end.
+    stage: u8,
+    /// Index of the distance that is looked at.
+    distance: usize,
+    /// Read when first needed.
+    now: Option<Instant>,
+}
+
+impl<'a> Iterator for Candidates<'a> {
+    type Item = Candidate<'a>;
+
+    fn next(&mut self) -> Option<Candidate<'a>> {
+        while self.stage < 2 {
+            while let Some(distance) = self.pool.distances.get(self.distance) {
+                if let Some(candidate) = self.at(*distance) {
+                    return Some(candidate);
+                }
+                self.distance += 1;
+            }
+            self.stage += 1;
+            self.distance = 0;
+        }
+        None
+    }
+}
+
+impl<'a> Candidates<'a> {
+    /// The next of this stage at a distance.
+    fn at(&mut self, distance: u8) -> Option<Candidate<'a>> {
+        let pool = self.pool;
+        loop {
+            let now = *self.now.get_or_insert_with(Instant::now);
+            let eligible = Eligible {
+                members: &pool.members,
+                tried: &self.tried,
+                distance,
+                last_resort: self.stage == 1,
+                may_try: self.may_try,
+                now,
+            };
+            let chosen = pool.balance.choose(self.request, &eligible)?;
+            let member = &pool.members[chosen];
+            let health = &member.standing.health;
+            let (errand, trial) = match (self.stage, health.availability(|| now)) {
+                (0, Availability::Healthy) => (Errand::Ordinary, None),
+                (0, Availability::Due) if health.begin_trial() => {
+                    (Errand::Trial, Some(Trial(Arc::clone(&member.standing))))
+                }
+                // Another request was faster.
+                (0, _) => continue,
+                _ => (Errand::LastResort, None),
+            };
+            self.tried.insert(chosen);
+            return Some(Candidate { member, errand, _trial: trial });
+        }
+    }
+}
+
+/// The members that may be chosen now.
+struct Eligible<'a> {
+    members: &'a [Arc<Member>],
+    tried: &'a Tried,
+    distance: u8,
+    last_resort: bool,
+    may_try: bool,
+    now: Instant,
+}
+
+impl Choices for Eligible<'_> {
+    fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn eligible(&self, member: usize) -> bool {
+        let candidate = &self.members[member];
+        if candidate.address.distance != self.distance || self.tried.contains(member) {
+            return false;
+        }
+        self.last_resort
+            || match candidate.standing.health.availability(|| self.now) {
+                Availability::Healthy => true,
+                Availability::Due => self.may_try,
+                Availability::Ejected => false,
+            }
+    }
+
+    fn again(&self) -> bool {
+        self.tried.any()
+    }
+
+    fn running(&self, member: usize) -> usize {
+        self.members[member].running()
+    }
+}
+
+/// Numbers of members.
+#[derive(Debug, Default)]
+struct Tried([u64; MOST_MEMBERS / 64]);
+
+impl Tried {
+    fn insert(&mut self, member: usize) {
+        self.0[member / 64] |= 1 << (member % 64);
+    }
+
+    fn any(&self) -> bool {
+        self.0.iter().any(|part| *part != 0)
+    }
+
+    fn contains(&self, member: usize) -> bool {
+        self.0[member / 64] & (1 << (member % 64)) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

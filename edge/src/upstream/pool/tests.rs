@@ -1,0 +1,140 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::config::{Balance::RoundRobin as Turns, Ejection, Protocol};
+use crate::error::UpstreamError;
+use http::StatusCode;
+use http::uri::Scheme;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const EJECTION: Ejection = Ejection {
+    failures: 1,
+    error_percent: 0,
+    requests: 1,
+    window: Duration::from_secs(10),
+    eject: Duration::from_millis(10),
+    eject_max: Duration::from_millis(10),
+};
+
+const REQUEST: For = For { hash: 1, client: std::net::IpAddr::V4(Ipv4Addr::LOCALHOST) };
+
+fn address(authority: &str, distance: u8) -> Address {
+    Address {
+        scheme: Scheme::HTTP,
+        authority: authority.parse().unwrap(),
+        weight: 1,
+        distance,
+        protocol: Protocol::H1,
+    }
+}
+
+fn pool(balance: config::Balance, members: &[(&str, u8)], known: Option<&Pool>) -> Pool {
+    let addresses = members.iter().map(|(authority, distance)| address(authority, *distance));
+    let choosing = Choosing { balance, virtual_nodes: 64, ejection: EJECTION, connections: 1 };
+    Pool::new(addresses.collect(), &choosing, known).unwrap()
+}
+
+/// Whom a request tries in which order, and why.
+fn order(pool: &Pool, may_try: bool) -> Vec<(usize, Errand)> {
+    // Trials last until the request has ended.
+    let candidates: Vec<_> = pool.candidates(REQUEST, may_try).collect();
+    candidates.iter().map(|candidate| (candidate.member.index, candidate.errand)).collect()
+}
+
+fn fail(pool: &Pool, member: usize) {
+    pool.members()[member].failed(Errand::Ordinary, &UpstreamError::FirstByteTimeout);
+    assert!(!pool.members()[member].counts().healthy);
+}
+
+fn until_due(pool: &Pool, member: usize) {
+    let health = &pool.members()[member].standing.health;
+    while health.availability(Instant::now) != Availability::Due {
+        std::thread::yield_now();
+    }
+}
+
+use Errand::{LastResort, Ordinary, Trial};
+
+#[test]
+fn everybody_is_tried_once_healthy_ones_first() {
+    let pool = pool(Turns, &[("a", 0), ("b", 0), ("c", 0)], None);
+    fail(&pool, 1);
+    let order = order(&pool, false);
+    assert_eq!(order.len(), 3);
+    assert_eq!(order[2], (1, LastResort));
+    assert!(order[..2].iter().all(|(_, errand)| *errand == Ordinary));
+}
+
+#[test]
+fn near_ones_come_before_those_farther_off() {
+    for balance in [Turns, config::Balance::ConsistentHash] {
+        let pool = pool(balance, &[("far", 1), ("near", 0), ("near2", 0), ("far2", 1)], None);
+        let near_first = order(&pool, false);
+        assert!(near_first[..2].iter().all(|(member, _)| [1, 2].contains(member)));
+        fail(&pool, 1);
+        fail(&pool, 2);
+        let far_first: Vec<usize> = order(&pool, false).iter().map(|(m, _)| *m).collect();
+        assert!([0, 3].contains(&far_first[0]) && [0, 3].contains(&far_first[1]), "{far_first:?}");
+    }
+}
+
+#[test]
+fn of_a_member_that_is_due_one_request_at_a_time_makes_trial() {
+    let pool = pool(Turns, &[("a", 0)], None);
+    fail(&pool, 0);
+    until_due(&pool, 0);
+    assert_eq!(order(&pool, false), [(0, LastResort)], "what cannot be tried elsewhere makes none");
+    let first = pool.candidates(REQUEST, true).next().unwrap();
+    assert_eq!(first.errand, Trial);
+    assert_eq!(order(&pool, true), [(0, LastResort)]);
+    drop(first);
+    assert_eq!(order(&pool, true), [(0, Trial)]);
+    pool.members()[0].answered(Trial, StatusCode::OK);
+    assert_eq!(order(&pool, true), [(0, Ordinary)]);
+}
+
+#[test]
+fn statuses_of_gateways_count_as_failures_and_others_do_not() {
+    let pool = pool(Turns, &[("a", 0)], None);
+    for status in [StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
+        pool.members()[0].answered(Ordinary, status);
+        assert!(pool.members()[0].counts().healthy, "{status}");
+    }
+    pool.members()[0].answered(Ordinary, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!pool.members()[0].counts().healthy);
+}
+
+#[test]
+fn what_is_known_of_a_member_outlives_its_pool() {
+    let before = pool(Turns, &[("a", 0), ("b", 0)], None);
+    fail(&before, 1);
+    let after = pool(Turns, &[("b", 0), ("c", 0)], Some(&before));
+    let counts: Vec<_> = after.members().iter().map(|member| member.counts()).collect();
+    assert_eq!((counts[0].healthy, counts[0].errors), (false, 1));
+    assert_eq!((counts[1].healthy, counts[1].errors), (true, 0));
+}
+
+#[tokio::test]
+async fn a_member_works_on_no_more_than_it_has_places_for() {
+    let pool = pool(Turns, &[("a", 0)], None);
+    let member = &pool.members()[0];
+    let wait = Duration::from_millis(1);
+    let place = member.place(1, wait).await.unwrap();
+    assert_eq!(member.running(), 1);
+    assert_eq!(member.place(0, wait).await.unwrap_err(), UpstreamError::Busy);
+    assert_eq!(member.place(1, wait).await.unwrap_err(), UpstreamError::Busy);
+    let (waits, ()) = tokio::join!(member.place(1, Duration::from_secs(20)), async { drop(place) });
+    assert_eq!(member.running(), 1);
+    drop(waits);
+    assert_eq!(member.running(), 0);
+}
+
+#[test]
+fn too_many_members_are_refused() {
+    let names: Vec<String> = (0..=MOST_MEMBERS).map(|n| format!("m{n}")).collect();
+    let choosing =
+        Choosing { balance: Turns, virtual_nodes: 1, ejection: EJECTION, connections: 1 };
+    let addresses = names.iter().map(|name| address(name, 0)).collect();
+    assert!(Pool::new(addresses, &choosing, None).is_err_and(|error| error.contains("256")));
+}

@@ -1,0 +1,132 @@
+//! What each of many purges took, counted in one walk over what is stored.
+
+use super::kept::Kept;
+use super::targets::Targets;
+use super::{Purge, Seq, Subject, Validity};
+use std::ops::Range;
+
+/// Purges in the order of their seqs, looked for together.
+///
+/// A stored response is counted for the first hard purge that took it, since it is gone for those
+/// after, and for every soft purge before that one.
+#[derive(Debug, Default)]
+pub struct Tally {
+    targets: Targets<Takers>,
+    purges: Vec<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    seq: Seq,
+    count: u64,
+}
+
+/// The purges that named one target, as places in [`Tally::purges`], ascending.
+#[derive(Debug, Default)]
+struct Takers {
+    hard: Vec<u32>,
+    soft: Vec<u32>,
+    last: Seq,
+}
+
+impl Kept for Takers {
+    fn last(&self) -> Seq {
+        self.last
+    }
+}
+
+impl Takers {
+    fn add(&mut self, place: u32, purge: &Purge) {
+        let places = if purge.soft { &mut self.soft } else { &mut self.hard };
+        // Two targets of one purge may be spellings of one.
+        if places.last() != Some(&place) {
+            places.push(place);
+        }
+        self.last = purge.seq;
+    }
+}
+
+impl Tally {
+    /// Looks for one purge more; its seq is higher than those of all before.
+    pub fn add(&mut self, purge: &Purge) {
+        let Ok(place) = u32::try_from(self.purges.len()) else { return };
+        self.purges.push(Counted { seq: purge.seq, count: 0 });
+        for target in &purge.targets {
+            self.targets.change(target, purge, |takers| takers.add(place, purge));
+        }
+    }
+
+    /// How many purges it looks for.
+    pub fn len(&self) -> usize {
+        self.purges.len()
+    }
+
+    /// Whether it looks for none.
+    pub fn is_empty(&self) -> bool {
+        self.purges.is_empty()
+    }
+
+    /// The last seq; 0 without any purge.
+    pub fn last(&self) -> Seq {
+        self.purges.last().map_or(0, |purge| purge.seq)
+    }
+
+    /// What these purges did to a response: hard with the seq of the first that took it, or soft
+    /// with the last.
+    pub fn validity(&self, subject: &Subject<'_>) -> Validity {
+        let within = self.places(subject.filled_at, Seq::MAX);
+        let (mut hard, mut soft) = (None::<u32>, None::<u32>);
+        self.targets.find(subject, subject.filled_at, &mut |takers| {
+            let first = cut(&takers.hard, &within).first().copied();
+            hard = hard.into_iter().chain(first).min();
+            soft = soft.max(cut(&takers.soft, &within).last().copied());
+        });
+        match (hard, soft) {
+            (Some(place), _) => Validity::Hard(self.seq(place)),
+            (None, Some(place)) => Validity::Soft(self.seq(place)),
+            (None, None) => Validity::Valid,
+        }
+    }
+
+    /// Counts a response for the purges that took it, of those after its fill and after `since`,
+    /// up to `until`.
+    pub fn count(&mut self, subject: &Subject<'_>, since: Seq, until: Seq) {
+        let within = self.places(since.max(subject.filled_at), until);
+        let (mut hard, mut soft) = (None::<u32>, Vec::new());
+        self.targets.find(subject, since, &mut |takers| {
+            let first = cut(&takers.hard, &within).first().copied();
+            hard = hard.into_iter().chain(first).min();
+            soft.extend_from_slice(cut(&takers.soft, &within));
+        });
+        soft.sort_unstable();
+        soft.dedup();
+        for place in soft.into_iter().take_while(|place| hard.is_none_or(|hard| *place < hard)) {
+            self.purges[place as usize].count += 1;
+        }
+        if let Some(place) = hard {
+            self.purges[place as usize].count += 1;
+        }
+    }
+
+    /// How many stored responses each purge took, in the order of their seqs.
+    pub fn counts(&self) -> impl Iterator<Item = (Seq, u64)> {
+        self.purges.iter().map(|purge| (purge.seq, purge.count))
+    }
+
+    /// The places of the purges after `since` and up to `until`.
+    fn places(&self, since: Seq, until: Seq) -> Range<u32> {
+        let place = |seq| self.purges.partition_point(|purge| purge.seq <= seq) as u32;
+        place(since)..place(until)
+    }
+
+    fn seq(&self, place: u32) -> Seq {
+        self.purges[place as usize].seq
+    }
+}
+
+/// Those of ascending `places` that lie in `within`.
+fn cut<'a>(places: &'a [u32], within: &Range<u32>) -> &'a [u32] {
+    let from = places.partition_point(|place| *place < within.start);
+    let to = places.partition_point(|place| *place < within.end);
+    &places[from..to.max(from)]
+}

@@ -1,0 +1,57 @@
+//! `weir control`: the invalidation service alone, which nodes elsewhere follow.
+
+use super::running::{self, Refused, Signals, bind, tokenless};
+use super::{Exit, complain};
+use crate::control::{self, Process};
+use crate::settings::{Part, Settings};
+use crate::text::columns;
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+use weir_edge::config::Config;
+
+/// Run control alone: the invalidation log that nodes follow, and its API
+///
+/// The configuration needs control.data; of its other keys [control], [[token]] and [log] count,
+/// and [[site]] if the ids of sites are to be checked. SIGHUP reads it anew.
+#[derive(Debug, Args)]
+pub(crate) struct Control {
+    /// The configuration file (TOML); flags override it
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where control listens [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+impl Control {
+    pub(super) fn run(self) -> Exit {
+        let Self { config, listen } = self;
+        let settings =
+            Settings { part: Part::Control, file: Some(config), listen, ..Settings::default() };
+        running::run(settings, serve)
+    }
+}
+
+async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<Exit, Refused> {
+    let listener = bind("control.listen", config.control.listen).await?;
+    let listen = listener.local_addr().unwrap_or(config.control.listen);
+    let (stop, stopping) = watch::channel(false);
+    let process = Process::new(None, config.clone(), settings, stopping.clone());
+    let control = control::Control::open(Arc::new(process))
+        .map_err(|error| complain(&error, Exit::Failed))?;
+    let serving =
+        tokio::spawn(control::serve(listener, control::router(control.clone()), stopping));
+    // Only now: who reads it may call at once, and finds everything in its place.
+    let mut rows = vec![("control", format!("http://{listen}"))];
+    rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));
+    rows.extend(tokenless(&config));
+    eprint!("{}", columns(&rows));
+    let end = async {
+        // Fails only when nobody listens any more, which is what is asked for.
+        let _ = stop.send(true);
+        let _ = serving.await;
+    };
+    Ok(signals.serve(Arc::new(move || drop(control.reload())), end).await)
+}

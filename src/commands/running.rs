@@ -1,0 +1,145 @@
+//! What the commands that go on running have in common: start, signals, end.
+
+use super::{Exit, complain};
+use crate::settings::Settings;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use weir_edge::config::Config;
+
+/// Why the process does not start; told already.
+pub(super) type Refused = Exit;
+
+/// Reads the configuration of `settings` and runs `process` by it to its end.
+pub(super) fn run<F>(
+    settings: Settings,
+    process: impl FnOnce(Config, Settings, Signals) -> F,
+) -> Exit
+where
+    F: Future<Output = Result<Exit, Refused>>,
+{
+    let config = match settings.load() {
+        Ok(config) => config,
+        Err(mistakes) => {
+            for mistake in &mistakes.0 {
+                complain(&mistake.to_string(), Exit::Failed);
+            }
+            return Exit::Failed;
+        }
+    };
+    crate::logging::start(&config.log.level);
+    raise_file_limit(&config);
+    // A node has its own workers; control and signals are light, but an apply or a metrics page
+    // must not hold up a health check.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(async {
+                let signals = Signals::new()?;
+                process(config, settings, signals).await
+            });
+            runtime.shutdown_background();
+            exit.unwrap_or_else(|refused| refused)
+        }
+        Err(error) => complain(&format!("cannot start: {error}"), Exit::Failed),
+    }
+}
+
+/// Listens at the address that `key` has.
+pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Refused> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| complain(&format!("{key} = \"{address}\": {error}"), Exit::Failed))
+}
+
+/// A line of an announcement that says what follows where no token is configured.
+pub(super) fn tokenless(config: &Config) -> Option<(&'static str, String)> {
+    let words = "none configured: control answers programs on this machine only";
+    config.tokens.is_empty().then(|| ("token", words.to_owned()))
+}
+
+/// Lets the process open as many files as the system allows it, and says so where that is not
+/// enough for the connections that the configuration allows.
+fn raise_file_limit(config: &Config) {
+    let mut limit = getrlimit(Resource::Nofile);
+    let hard = limit.maximum;
+    limit.current = hard;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+    let have = getrlimit(Resource::Nofile).current;
+    // Clients' connections, those to each origin, and what is open anyway.
+    let origins: usize = config.sites.iter().map(|site| site.origins.len()).sum();
+    let limits = config.limits;
+    let to_origins = origins.saturating_mul(limits.origin_connections);
+    let want = limits.connections.saturating_add(to_origins).saturating_add(256) as u64;
+    if have.is_some_and(|have| have < want) {
+        tracing::warn!(
+            have,
+            want,
+            "the limit on open files is below what limits.connections and \
+             limits.origin_connections allow"
+        );
+    }
+}
+
+/// The signals that the process is told by.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal tells.
+enum Told {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Refused> {
+        let listened = |error: std::io::Error| {
+            complain(&format!("cannot listen for signals: {error}"), Exit::Failed)
+        };
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(listened)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(listened)?,
+            hang_up: signal(SignalKind::hangup()).map_err(listened)?,
+        })
+    }
+
+    /// Reloads at each hang-up, until the process is told to stop; then lets `end` come to its
+    /// end, unless a second signal wants it at once.
+    pub(super) async fn serve(
+        mut self,
+        reload: Arc<dyn Fn() + Send + Sync>,
+        end: impl Future<Output = ()>,
+    ) -> Exit {
+        while let Told::Reload = self.next().await {
+            // It says in the log what came of it.
+            let reload = reload.clone();
+            let _ = tokio::task::spawn_blocking(move || reload()).await;
+        }
+        tracing::info!("stopping: requests under way may finish; a second signal stops at once");
+        tokio::select! {
+            () = end => Exit::Done,
+            () = self.stop() => complain("stopped at once", Exit::Failed),
+        }
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::Reload,
+        }
+    }
+
+    /// Until the next signal to stop.
+    async fn stop(&mut self) {
+        while let Told::Reload = self.next().await {}
+    }
+}

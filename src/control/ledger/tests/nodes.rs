@@ -1,0 +1,241 @@
+//! Expected nodes, and how entries arrive at them.
+
+use super::disk::Fate;
+use super::*;
+
+#[tokio::test]
+async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it() {
+    let ledger = in_memory(100);
+    let alone = ledger.purge(order("/0", None)).await.unwrap();
+    let progress = ledger.progress(&alone);
+    assert!(progress.expects_nobody() && progress.completed.is_some());
+
+    let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
+    assert_eq!((a.welcomed.place.after, a.welcomed.place.head), (0, 1));
+    let purge = ledger.purge(order("/1", None)).await.unwrap();
+    let late = stranger(&ledger, "c").await;
+    assert_eq!(late.welcomed.place.head, 2);
+    ledger.applied(a.session, 2, Instant::now());
+    ledger.parted(b.session);
+    let expected = [("a".to_owned(), Arrival::Applied), ("b".to_owned(), Arrival::Offline)];
+    assert_eq!(states(&ledger, &purge), expected);
+    assert_eq!(ledger.progress(&purge).completed, None);
+    assert_eq!(ledger.counts().incomplete, 1);
+
+    let back = ledger.join(&hello("b", &standing(&ledger, &b, 0)), Instant::now()).await.unwrap();
+    assert!(back.welcomed.place.keep);
+    assert_eq!(states(&ledger, &purge)[1].1, Arrival::Pending);
+    // What a session that ended says is not heard.
+    ledger.applied(b.session, 2, Instant::now());
+    assert_eq!(states(&ledger, &purge)[1].1, Arrival::Pending);
+    ledger.applied(back.session, 2, Instant::now());
+    let progress = ledger.progress(&purge);
+    assert!(progress.completed.is_some() && progress.nodes[1].applied.is_some());
+    assert_eq!((ledger.counts().incomplete, ledger.counts().propagation.count), (0, 2));
+
+    assert_eq!(progress.matched(), None);
+    ledger.matched(a.session, &[(2, 3), (9, 1)]);
+    ledger.matched(back.session, &[(2, 4)]);
+    assert_eq!(ledger.progress(&purge).matched(), Some(7));
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_of_each_change() {
+    let ledger = in_memory(100);
+    let node = stranger(&ledger, "a").await;
+    let purge = ledger.purge(order("/", None)).await.unwrap();
+    let (done, heard) = (ledger.clone(), purge.clone());
+    let waiting = tokio::spawn(async move { done.until(&heard, |p| p.completed.is_some()).await });
+    let (gone, heard) = (ledger.clone(), purge.clone());
+    let parted = tokio::spawn(async move {
+        gone.until(&heard, |p| p.nodes[0].state == Arrival::Offline).await;
+    });
+    tokio::task::yield_now().await;
+    ledger.parted(node.session);
+    parted.await.unwrap();
+    assert!(!waiting.is_finished());
+    assert!(ledger.forget("a").await.unwrap());
+    waiting.await.unwrap();
+    assert!(ledger.progress(&purge).expects_nobody());
+}
+
+#[tokio::test]
+async fn one_living_process_a_name() {
+    let ledger = in_memory(100);
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let first = ledger.join(&hello("a", &Standing::default()), at(0)).await.unwrap();
+    ledger.heard(first.session, at(10), None);
+    let second = Hello { instance: "other".into(), ..hello("a", &Standing::default()) };
+    let heard = Duration::from_secs(14);
+    let taken = ledger.join(&second, at(24)).await.unwrap_err();
+    assert_eq!(taken, JoinError::NameTaken { name: "a".into(), heard });
+    assert_eq!(ledger.nodes(at(24))[0].state, NodeState::Connected);
+    assert_eq!(ledger.nodes(at(25))[0].state, NodeState::Silent);
+    // The same process over another connection takes the place of its earlier one.
+    let again = ledger.join(&hello("a", &Standing::default()), at(24)).await.unwrap();
+    assert_eq!(*first.ended.borrow(), Some(Ended::Replaced));
+    // A silent one has to give way, and a parted one.
+    let other = ledger.join(&second, at(39)).await.unwrap();
+    assert_eq!(*again.ended.borrow(), Some(Ended::Replaced));
+    ledger.parted(other.session);
+    assert_eq!(ledger.nodes(at(39))[0].state, NodeState::Offline);
+    let third = ledger.join(&hello("a", &Standing::default()), at(39)).await.unwrap();
+    assert_eq!(ledger.counts().connected, 1);
+    // Ended sessions do not part the living one.
+    ledger.parted(again.session);
+    assert_eq!(*third.ended.borrow(), None);
+    assert_eq!(ledger.nodes(at(39))[0].session, Some(third.session));
+}
+
+#[tokio::test]
+async fn a_forgotten_node_comes_back_empty_and_is_not_waited_for() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let node = stranger(&ledger, "a").await;
+    let purge = ledger.purge(order("/1", None)).await.unwrap();
+    assert!(!ledger.forget("b").await.unwrap());
+    assert!(ledger.forget("a").await.unwrap());
+    assert_eq!(*node.ended.borrow(), Some(Ended::Forgotten));
+    assert!(ledger.progress(&purge).completed.is_some());
+    let back = standing(&ledger, &node, 0);
+    drop(ledger);
+    let ledger = on(&disk.rebooted());
+    assert!(ledger.nodes(Instant::now()).is_empty());
+    let back = ledger.join(&hello("a", &back), Instant::now()).await.unwrap();
+    assert!(!back.welcomed.place.keep);
+    assert_ne!(back.welcomed.place.member, node.welcomed.place.member);
+    assert!(ledger.progress(&ledger.find(&purge.id).unwrap()).expects_nobody());
+    ledger.leave(back.session).await.unwrap();
+    assert!(disk.contents().nodes.is_empty());
+}
+
+#[tokio::test]
+async fn silent_nodes_are_forgotten_after_a_time_that_begins_with_the_start() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let a = stranger(&ledger, "a").await;
+    stranger(&ledger, "b").await;
+    let soon = Instant::now() + Duration::from_secs(3000);
+    ledger.heard(a.session, soon, Some(Stats { requests: 7, ..Stats::default() }));
+    let later = Instant::now() + Duration::from_secs(3601);
+    assert_eq!(ledger.forget_silent(soon).await.unwrap(), Vec::<String>::new());
+    assert_eq!(ledger.forget_silent(later).await.unwrap(), ["b"]);
+    let view = ledger.nodes(soon);
+    assert_eq!((view.len(), view[0].stats.as_ref().unwrap().requests), (1, 7));
+    drop(ledger);
+    let ledger = on(&disk.rebooted());
+    let soon = Instant::now() + Duration::from_secs(3500);
+    assert_eq!(ledger.forget_silent(soon).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_more_nodes_than_allowed() {
+    let ledger = Ledger::open(Box::new(Memory), Bounds { nodes: 1, ..bounds(9) }).unwrap();
+    let a = stranger(&ledger, "a").await;
+    let b = ledger.join(&hello("b", &Standing::default()), Instant::now()).await;
+    assert_eq!(b.unwrap_err(), JoinError::TooMany(1));
+    ledger.leave(a.session).await.unwrap();
+    stranger(&ledger, "b").await;
+}
+
+#[tokio::test]
+async fn who_joined_is_expected_after_a_crash_and_one_whose_record_failed_is_not_let_in() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    stranger(&ledger, "a").await;
+    disk.doom(Fate::Refused);
+    let failed = ledger.join(&hello("b", &Standing::default()), Instant::now()).await;
+    assert!(matches!(failed, Err(JoinError::Journal(_))));
+    assert_eq!(ledger.nodes(Instant::now()).len(), 1);
+    let purge = ledger.purge(order("/", None)).await.unwrap();
+    // As it is at this moment: the ledger has no chance to save anything more.
+    let crashed = disk.rebooted();
+    let ledger = on(&crashed);
+    let purge = ledger.find(&purge.id).unwrap();
+    assert_eq!(states(&ledger, &purge), [("a".to_owned(), Arrival::Offline)]);
+}
+
+#[tokio::test]
+async fn a_node_that_reconnects_unchanged_costs_no_commit() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let first = stranger(&ledger, "a").await;
+    let before = disk.batches();
+    let again = hello("a", &standing(&ledger, &first, 0));
+    assert!(ledger.join(&again, Instant::now()).await.unwrap().welcomed.place.keep);
+    assert_eq!(disk.batches(), before);
+    let moved = Hello { region: "south".into(), ..again };
+    ledger.join(&moved, Instant::now()).await.unwrap();
+    assert_eq!(
+        (disk.batches(), ledger.nodes(Instant::now())[0].region.as_str()),
+        (before + 1, "south")
+    );
+}
+
+#[tokio::test]
+async fn a_node_whose_store_outlived_it_goes_on_after_its_checked_mark() {
+    let ledger = in_memory(100);
+    let node = stranger(&ledger, "a").await;
+    for path in ["/1", "/2", "/3"] {
+        ledger.purge(order(path, None)).await.unwrap();
+    }
+    // It had acknowledged 2 while control was away; its store was checked up to 1.
+    let standing = Standing { checked: Some(1), ..standing(&ledger, &node, 2) };
+    let again = ledger.join(&hello("a", &standing), Instant::now()).await.unwrap();
+    let place = &again.welcomed.place;
+    let listed = ledger.after(0, 3).unwrap();
+    assert_eq!((place.keep, place.after, place.mark), (true, 1, listed[0].entry.mark));
+    let done = |at: usize| ledger.progress(&listed[at]).completed.is_some();
+    assert_eq!((done(1), done(2)), (true, false));
+    ledger.applied(again.session, 3, Instant::now());
+    assert!(done(2));
+}
+
+#[tokio::test]
+async fn who_may_keep_nothing_gets_a_new_membership() {
+    let ledger = in_memory(2);
+    let node = stranger(&ledger, "a").await;
+    for path in ["/1", "/2", "/3"] {
+        ledger.purge(order(path, None)).await.unwrap();
+    }
+    // What it has yet to apply is forgotten.
+    let behind = Standing {
+        log: Some(node.welcomed.place.log.clone()),
+        member: Some(node.welcomed.place.member.clone()),
+        ..Standing::default()
+    };
+    let again = ledger.join(&hello("a", &behind), Instant::now()).await.unwrap();
+    let place = again.welcomed.place;
+    assert_eq!((place.keep, place.after), (false, 1));
+    assert_ne!(place.member, node.welcomed.place.member);
+    assert_eq!(ledger.nodes(Instant::now()).len(), 1);
+}
+
+#[tokio::test]
+async fn history_keeps_its_figures_over_a_restart() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
+    let done = ledger.purge(order("/1", None)).await.unwrap();
+    let open = ledger.purge(order("/2", None)).await.unwrap();
+    ledger.applied(a.session, 2, Instant::now());
+    ledger.matched(a.session, &[(1, 5)]);
+    ledger.applied(b.session, 1, Instant::now());
+    let before = ledger.progress(&done);
+    let kept = standing(&ledger, &b, 2);
+    drop(ledger);
+    let ledger = on(&disk.rebooted());
+    let (done, open) = (ledger.find(&done.id).unwrap(), ledger.find(&open.id).unwrap());
+    let after = ledger.progress(&done);
+    let micros = |time: Option<Duration>| time.map(|time| time.as_micros());
+    assert_eq!(micros(after.completed), micros(before.completed));
+    assert_eq!(micros(after.nodes[0].applied), micros(before.nodes[0].applied));
+    assert_eq!((after.nodes[0].matched, after.nodes[1].matched), (Some(5), None));
+    assert_eq!(ledger.progress(&open).completed, None);
+    // It applied the second one while control was away: when is not known.
+    ledger.join(&hello("b", &kept), Instant::now()).await.unwrap();
+    let progress = ledger.progress(&open);
+    assert!(progress.completed.is_some() && progress.nodes[0].applied.is_some());
+    assert_eq!((progress.nodes[1].state, progress.nodes[1].applied), (Arrival::Applied, None));
+}

@@ -1,0 +1,120 @@
+//! A line between two processes that can be cut, or hold back what is sent over it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A listener whose connections lead elsewhere, as long as the line is whole.
+pub(crate) struct Line {
+    at: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    cut: bool,
+    held: bool,
+    closed: bool,
+    /// Both ends of each connection.
+    streams: Vec<TcpStream>,
+}
+
+impl Line {
+    /// A line to `to`, whole.
+    pub(crate) fn to(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared::default());
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                if accepting.lock().closed {
+                    return;
+                }
+                accepting.connect(near, to);
+            }
+        });
+        Self { at, shared }
+    }
+
+    /// Where it begins.
+    pub(crate) fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    /// Breaks every connection, and lets none come about.
+    pub(crate) fn cut(&self) {
+        let mut state = self.shared.lock();
+        state.cut = true;
+        state.streams.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        self.shared.changed.notify_all();
+    }
+
+    /// Makes it whole again, for new connections.
+    pub(crate) fn mend(&self) {
+        self.shared.lock().cut = false;
+    }
+
+    /// Holds back, from now on, what is sent either way; nobody is told.
+    pub(crate) fn hold(&self) {
+        self.shared.lock().held = true;
+    }
+
+    /// Lets go what was held back.
+    pub(crate) fn let_go(&self) {
+        self.shared.lock().held = false;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.cut();
+        self.let_go();
+        self.shared.lock().closed = true;
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(self.at));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(self: &Arc<Self>, near: TcpStream, to: SocketAddr) {
+        let mut state = self.lock();
+        if state.cut {
+            return;
+        }
+        // Nobody may be there.
+        let Ok(far) = TcpStream::connect(to) else { return };
+        let ends = [(&near, &far), (&far, &near)];
+        for (from, to) in ends {
+            let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
+            let (from, to, line) = (copy(from), copy(to), Arc::clone(self));
+            std::thread::spawn(move || line.carry(from, to));
+        }
+        state.streams.extend([near, far]);
+    }
+
+    /// Until either end closes.
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut part = [0; 16_384];
+        while let Ok(read @ 1..) = from.read(&mut part) {
+            let held = self.changed.wait_while(self.lock(), |state| state.held);
+            drop(held);
+            if to.write_all(&part[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,117 @@
+//! A log that a test feeds by hand: each node gets an entry when the test says so.
+
+use super::{Edge, PATIENCE, Target};
+use std::sync::Mutex;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use weir_edge::follow::InProcess;
+use weir_edge::follow::frame::{FromControl, FromNode, Welcomed};
+use weir_edge::follow::lines::Lines;
+use weir_rules::invalidation::Purge;
+use weir_rules::log::{Change, Entry, LogId, Welcome};
+
+/// A log.
+pub(crate) struct Log {
+    id: &'static str,
+    entries: Mutex<Vec<Entry>>,
+}
+
+/// A node's end of it.
+pub(crate) struct Leash {
+    frames: mpsc::UnboundedSender<FromControl>,
+    applied: watch::Receiver<Option<u64>>,
+}
+
+impl Log {
+    /// An empty log of this id.
+    pub(crate) fn new(id: &'static str) -> Self {
+        Self { id, entries: Mutex::default() }
+    }
+
+    /// Appends a hard purge, of which no node knows yet; returns its seq.
+    pub(crate) fn purge(&self, target: Target) -> u64 {
+        let mut entries = self.entries.lock().expect("no panic before");
+        let seq = entries.len() as u64 + 1;
+        let (targets, site) = (vec![target], None);
+        let purge = Purge { seq, targets, site, soft: false, versions: false };
+        entries.push(Entry { seq, mark: seq * 7919, change: Change::Purge(purge) });
+        seq
+    }
+
+    /// Lets a node follow it from its beginning, and waits until it does.
+    pub(crate) async fn lead(&self, edge: &Edge) -> Leash {
+        let (frames, queue) = mpsc::unbounded_channel();
+        let (told, mut applied) = watch::channel(None);
+        let welcome = FromControl::Welcome(Welcomed {
+            place: Welcome {
+                log: LogId(self.id.to_owned()),
+                member: "member".to_owned(),
+                after: 0,
+                mark: 0,
+                keep: false,
+                head: 0,
+            },
+            releases: Vec::new(),
+            // No heartbeats are sent: long enough for any test.
+            lease_ms: 60_000,
+            tier_key: format!("key of {}", self.id),
+        });
+        frames.send(welcome).expect("the queue is there");
+        let mut once = Some((queue, told));
+        let dial = InProcess::new(move |stream| {
+            let (queue, told) = once.take().expect("one connection is enough for a test");
+            tokio::spawn(session(stream, queue, told));
+        });
+        edge.node.follow(dial, &tokio::runtime::Handle::current());
+        let joined = applied.wait_for(Option::is_some);
+        timeout(PATIENCE, joined).await.expect("the node joins").expect("the session lives");
+        Leash { frames, applied }
+    }
+
+    /// Has a node apply everything up to `seq`.
+    pub(crate) async fn feed(&self, leash: &Leash, seq: u64) {
+        let from = leash.applied.borrow().unwrap_or_default();
+        let due: Vec<Entry> = {
+            let entries = self.entries.lock().expect("no panic before");
+            let due = entries.iter().filter(|entry| entry.seq > from && entry.seq <= seq);
+            due.cloned().collect()
+        };
+        for entry in due {
+            leash.frames.send(FromControl::Entry(entry)).expect("the session lives");
+        }
+        let mut applied = leash.applied.clone();
+        let reached = applied.wait_for(|applied| applied.is_some_and(|applied| applied >= seq));
+        timeout(PATIENCE, reached).await.expect("the node applies").expect("the session lives");
+    }
+}
+
+async fn session(
+    stream: DuplexStream,
+    mut queue: mpsc::UnboundedReceiver<FromControl>,
+    told: watch::Sender<Option<u64>>,
+) {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut lines = Lines::new(read);
+    let hello = lines.next::<FromNode>().await;
+    assert!(matches!(hello, Ok(Some(FromNode::Hello(_)))), "{hello:?}");
+    loop {
+        tokio::select! {
+            frame = queue.recv() => {
+                let Some(frame) = frame else { return };
+                let mut line = serde_json::to_vec(&frame).expect("a frame is JSON");
+                line.push(b'\n');
+                if write.write_all(&line).await.is_err() {
+                    return;
+                }
+            }
+            said = lines.next::<FromNode>() => match said {
+                Ok(Some(FromNode::Applied { seq })) => {
+                    told.send_replace(Some(seq));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            },
+        }
+    }
+}
