@@ -11,6 +11,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For an answer, beyond the wait that the call itself asks for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Between two parts of an answer that goes on; longer than a node may take.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
+
 /// Largest answer that is read, bytes.
 const LARGEST_ANSWER: usize = 64 << 20;
 
@@ -114,6 +117,46 @@ impl Client {
         self.call(self.http.post(self.url(path)).json(body), wait).await
     }
 
+    /// POST of a JSON body that is answered with lines of JSON, which `read` takes as they come.
+    /// Returns the answer where it is a refusal.
+    ///
+    /// # Errors
+    /// Control cannot be reached, or is silent for too long; in words.
+    pub(crate) async fn post_lines(
+        &self,
+        path: &str,
+        body: &Value,
+        mut read: impl FnMut(Value),
+    ) -> Result<Option<Answer>, String> {
+        let request = self.authorized(self.http.post(self.url(path)).json(body));
+        let silent = |_| format!("control was silent for {} s", LONGEST_SILENCE.as_secs());
+        let sent = tokio::time::timeout(LONGEST_SILENCE, request.send()).await.map_err(silent)?;
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            return self.whole(response).await.map(Some);
+        }
+        let mut rest = Vec::new();
+        loop {
+            let part = tokio::time::timeout(LONGEST_SILENCE, response.chunk()).await;
+            let Some(part) = part.map_err(silent)?.map_err(|error| self.unreachable(&error))?
+            else {
+                return Ok(None);
+            };
+            rest.extend_from_slice(&part);
+            let mut lines = rest.split_inclusive(|byte| *byte == b'\n').peekable();
+            let mut left = 0;
+            while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
+                left += line.len();
+                let line = serde_json::from_slice(line);
+                read(line.map_err(|error| format!("not an answer of control: {error}"))?);
+            }
+            rest.drain(..left);
+            if rest.len() > LARGEST_ANSWER {
+                return Err(format!("a line of control's answer is over {LARGEST_ANSWER} bytes"));
+            }
+        }
+    }
+
     fn url(&self, path: &str) -> Url {
         let mut url = self.control.clone();
         let base = url.path().trim_end_matches('/').to_owned();
@@ -134,21 +177,29 @@ impl Client {
 
     async fn call(
         &self,
-        mut request: reqwest::RequestBuilder,
+        request: reqwest::RequestBuilder,
         wait: Duration,
     ) -> Result<Answer, String> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        let request = self.authorized(request).timeout(wait + ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.whole(response).await
+    }
+
+    fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
         }
-        let unreachable = |error: reqwest::Error| {
-            let control = &self.control;
-            let why = root_cause(&error);
-            format!("cannot reach control at {control}: {why}; is weir serve running there?")
-        };
-        let mut response =
-            request.timeout(wait + ANSWER_TIMEOUT).send().await.map_err(unreachable)?;
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> String {
+        let (control, why) = (&self.control, root_cause(error));
+        format!("cannot reach control at {control}: {why}; is weir serve running there?")
+    }
+
+    async fn whole(&self, mut response: reqwest::Response) -> Result<Answer, String> {
         let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(unreachable)? {
+        while let Some(part) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + part.len() > LARGEST_ANSWER {
                 return Err(format!("the answer of control is over {LARGEST_ANSWER} bytes"));
             }
@@ -178,7 +229,7 @@ impl Answer {
 }
 
 /// The innermost cause: the outer ones repeat the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -9,13 +9,13 @@ mod program;
 mod random;
 
 use program::{Spec, Topology, call, until};
-use random::Random;
+use random::{Random, number, seed};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use weir_origin_sim::{Origin, reply};
 
 /// Nothing listens there.
@@ -30,7 +30,7 @@ type Answered = BTreeMap<String, String>;
 #[test]
 fn no_answered_purge_is_lost_and_none_is_doubled_by_crashes() {
     let crashes = number("WEIR_CRASHES").unwrap_or(8);
-    let seed = number("WEIR_SEED").unwrap_or_else(seed_of_the_moment);
+    let seed = seed();
     println!("WEIR_SEED={seed} WEIR_CRASHES={crashes}");
     let mut random = Random::new(seed);
     let mut topology = Topology::start("crash");
@@ -269,15 +269,4 @@ fn copy(from: &str, to: &str) {
         let to = std::path::Path::new(to).join(entry.file_name());
         fs::copy(entry.path(), to).expect("it can be copied");
     }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    let number = text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}"));
-    Some(number)
-}
-
-fn seed_of_the_moment() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_nanos() as u64
 }

@@ -10,23 +10,32 @@
 //! `WEIR_READS` is how many answers are checked (20,000 unless said otherwise), `WEIR_SEED` what
 //! the tasks draw their choices from; a failure names its seed.
 
+#[path = "race/change.rs"]
+mod change;
 #[path = "race/check.rs"]
 mod check;
+#[path = "race/door.rs"]
+mod door;
 #[path = "race/random.rs"]
 mod random;
 #[path = "race/reader.rs"]
 mod reader;
 mod support;
+#[path = "race/tally.rs"]
+mod tally;
 #[path = "race/world.rs"]
 mod world;
 
-use random::Random;
-use reader::{Reader, Tally};
-use std::sync::Arc;
+use door::Door;
+use random::{Random, number, seed};
+use reader::{Changes, Reader};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use support::{Origin, edge};
+use tally::Tally;
 use tokio::task::JoinSet;
+use weir_edge::node::Node;
 use world::World;
 
 /// Clients at once.
@@ -39,19 +48,20 @@ const TABLES: &str = "[memory]\nsize = \"12MiB\"\nmax_object = \"256KiB\"\n\
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn nothing_from_before_a_purge_is_shown_after_it() {
     let reads = number("WEIR_READS").unwrap_or(20_000);
-    let seed = number("WEIR_SEED").unwrap_or_else(seed_of_the_moment);
+    let seed = seed();
     println!("WEIR_SEED={seed} WEIR_READS={reads}");
     let origin = Origin::builder().keep_requests(1).start().await;
-    let world = Arc::new(World::new(seed));
+    let world = Arc::new(World::new(seed, 1, Duration::from_micros(200)));
     origin.default_route(world.route());
     let edge = edge().origin(&origin).site("host_header = \"client\"").tables(TABLES).start();
-    let left = Arc::new(AtomicU64::new(reads));
+    let door = Arc::new(Door::calm("edge", edge.node.listen()));
+    let (changes, left) = (purges(&edge.node), Arc::new(AtomicU64::new(reads)));
     let mut readers = JoinSet::new();
     for number in 0..READERS {
         let random = Random::new(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let reader = Reader::new(Arc::clone(&world), Arc::clone(&edge.node), random);
-        let left = Arc::clone(&left);
-        readers.spawn(reader.run(left));
+        let (world, door) = (Arc::clone(&world), Arc::clone(&door));
+        let reader = Reader::new(world, door, random, changes.clone(), left.clone());
+        readers.spawn(reader.run());
     }
     let mut tally = Tally::default();
     while let Some(ended) = readers.join_next().await {
@@ -62,17 +72,24 @@ async fn nothing_from_before_a_purge_is_shown_after_it() {
         }
     }
     println!("{tally:?}");
-    tally.must_have_covered(reads);
+    tally.must_have_covered([("hit", reads / 20), ("collapsed", reads / 200), ("200", reads / 4)]);
+    let some = ["206", "304", "416", "multipart", "change", "post", "left", "slow"];
+    tally.must_have_covered(some.map(|what| (what, reads / 1000)));
+    let few = ["stale-while-revalidate", "stale-if-error", "502", "cut"];
+    tally.must_have_covered(few.map(|what| (what, reads / 5000)));
     assert_eq!(left.load(Ordering::Relaxed), 0);
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    let number = text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}"));
-    Some(number)
-}
-
-fn seed_of_the_moment() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_nanos() as u64
+/// Changes something at the origin and purges it.
+fn purges(node: &Arc<Node>) -> Changes {
+    let (node, log) = (Arc::clone(node), Mutex::new(0));
+    Arc::new(move |world, random| {
+        let change = world.change(random);
+        {
+            let mut seq = log.lock().unwrap_or_else(PoisonError::into_inner);
+            *seq += 1;
+            node.apply(&change.purge(*seq));
+        }
+        world.obeyed(&change, 0);
+    })
 }

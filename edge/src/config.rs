@@ -69,6 +69,8 @@ pub struct Control {
     pub url: Option<Origin>,
     /// What the node shows control.
     pub token: Option<Secret>,
+    /// Authorities that control's certificate may come from, beside those that browsers trust.
+    pub ca: Option<PathBuf>,
     /// Where control listens when it runs alone.
     pub listen: SocketAddr,
     /// The directory where control keeps the log; `None` keeps it in memory.
@@ -165,6 +167,8 @@ pub enum Scope {
 pub struct Parents {
     /// Whom an edge asks instead of the origins; none asks these.
     pub urls: Vec<Parent>,
+    /// Authorities that their certificates may come from, beside those that browsers trust.
+    pub ca: Option<PathBuf>,
     /// Over which of them keys are spread.
     pub scope: ParentScope,
     /// Points of each parent on the ring of consistent hashing.

@@ -31,7 +31,7 @@ pub(crate) fn explain(
     let Some(site) = live.sites.of(&asked.host) else {
         return Ok(unknown_host(state, &asked));
     };
-    let key = asked.key(site, headers);
+    let key = asked.key(state, site, headers);
     Ok(explain_key(state, site, &key, headers))
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn waiting(state: &NodeState, url: &str) -> usize {
     let live = state.live.load();
     let Ok(asked) = Asked::parse(url, live.sites.all()) else { return 0 };
     let Some(site) = live.sites.of(&asked.host) else { return 0 };
-    let key = asked.key(site, &HeaderMap::new());
+    let key = asked.key(state, site, &HeaderMap::new());
     state.inflight.of(state.digest(&key)).iter().map(|fill| fill.readers()).sum()
 }
 
@@ -241,14 +241,15 @@ struct Asked {
 }
 
 impl Asked {
-    fn key(&self, site: &Site, headers: &HeaderMap) -> Vec<u8> {
+    fn key(&self, state: &NodeState, site: &Site, headers: &HeaderMap) -> Vec<u8> {
         let mut key = Vec::new();
+        let release = state.release_of(site);
         let parts = KeyParts {
             scheme: &self.scheme,
             host: &self.host,
             path: &self.path,
             query: self.query.as_deref(),
-            release: None,
+            release: release.as_deref(),
         };
         write_key(&mut key, &parts, &site.config.key, headers);
         key

@@ -22,6 +22,7 @@ mod store;
 mod sweep;
 mod tier;
 mod upstream;
+pub mod warm;
 
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]

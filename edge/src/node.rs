@@ -72,13 +72,13 @@ impl Node {
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
-        let following = Arc::new(Following::new(Arc::clone(&state), applier, listen));
+        let following = Following::new(Arc::clone(&state), applier, listen)?;
         Ok(Node {
             listen,
             listen_tls: server.listen_tls(),
             server: Mutex::new(Some(server)),
             state,
-            following,
+            following: Arc::new(following),
             follower: Mutex::new(None),
             prober,
             purger,
@@ -138,6 +138,7 @@ impl Node {
             ("node.workers", old.node.workers != config.node.workers),
             ("control.url", old.control.url != config.control.url),
             ("control.token", old.control.token != config.control.token),
+            ("control.ca", old.control.ca != config.control.ca),
             ("control.lease", old.control.lease != config.control.lease),
             ("control.on_partition", old.control.on_partition != config.control.on_partition),
             ("memory", old.memory != config.memory),

@@ -187,15 +187,15 @@ impl Purges {
 
     /// A request to a parent that begins now; `None` where no parent may be asked.
     pub(crate) fn asking(&self) -> Option<Asking> {
-        // Read first: an entry that comes in between is not claimed yet.
-        let applied = self.applied();
-        Asking::begin(&self.position(), applied)
+        // Held meanwhile: what is applied is then no more than it says.
+        let position = self.position();
+        Asking::begin(&position, self.applied())
     }
 
     /// How an edge that claims this is met.
     pub(crate) fn admit(&self, claim: &Claim) -> Admission {
-        let applied = self.applied();
-        admit(&self.position(), applied, claim)
+        let position = self.position();
+        admit(&position, self.applied(), claim)
     }
 
     /// The own number below which the index cannot judge.

@@ -20,6 +20,7 @@ pub(crate) use record::Closing;
 
 use crate::access_log::AccessLog;
 use crate::body::ResponseBody;
+use crate::config::Tier;
 use crate::forward;
 use crate::lookup::{Lookup, Query, lookup};
 use crate::metrics::WorkerMetrics;
@@ -85,6 +86,8 @@ struct Start {
     directives: RequestDirectives,
     max_forwards: Option<u32>,
     asker: Option<Asker>,
+    /// Whether nobody but a parent is to be asked.
+    parents_only: bool,
 }
 
 impl Handler for Spine {
@@ -187,20 +190,27 @@ impl Spine {
         known.site = site.slot;
         known.bytes_in = record::announced(request, &facts);
         let peer = connection.peer();
-        let trusted =
-            asker.is_some() || forward::contains(&live.config.node.trusted_proxies, peer.ip());
+        let warms = self.state.own.warms(request.headers());
+        let trusted = asker.is_some()
+            || warms.is_some()
+            || forward::contains(&live.config.node.trusted_proxies, peer.ip());
         let scheme = Scheme::of(&intake, trusted, request.headers());
         if request.method().as_str() == "PURGE" {
             let ask = purge::ask(&live.config, site, &intake, request.headers(), peer, trusted)?;
             return Ok(Step::Purge(ask));
         }
+        // Taken once: whatever is switched meanwhile, this request stays with it.
+        let release = match &asker {
+            Some(_) => tier::release(site, request.headers())?,
+            None => self.state.release_of(site),
+        };
         let mut key = self.key.borrow_mut();
         let parts = KeyParts {
             scheme: scheme.as_str(),
             host: &intake.host,
             path: intake.path,
             query: intake.query,
-            release: None,
+            release: release.as_deref(),
         };
         write_key(&mut key, &parts, &site.config.key, request.headers());
         let digest = self.state.digest(&key);
@@ -221,10 +231,15 @@ impl Spine {
                 directives,
                 max_forwards: intake.max_forwards,
                 asker: asker.clone(),
+                parents_only: warms == Some(Tier::Parent),
             })
         };
         outcome.handling = passes(request.method(), &facts);
         if outcome.handling != Handling::Undecided {
+            return Ok(Step::Pass(start(directives, &intake, &key)));
+        }
+        if warms == Some(Tier::Parent) {
+            outcome.handling = Handling::Request;
             return Ok(Step::Pass(start(directives, &intake, &key)));
         }
         let honoured = site.config.client_cache_control && facts.cache_control;

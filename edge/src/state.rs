@@ -9,8 +9,10 @@ use crate::follow::{Lease, Matched, Releases};
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::purge::Purges;
 use crate::store::{Digest, KeyText, Store, Stored};
+use crate::sweep::Popular;
 use crate::tier::Parents;
 use crate::upstream::{MemberCounts, Target, Upstream};
+use crate::warm::Own;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -43,6 +45,10 @@ pub(crate) struct NodeState {
     pub(crate) releases: Releases,
     /// What purges took.
     pub(crate) matched: Matched,
+    /// What of it was popular, for purges whose caller wants it fetched anew.
+    pub(crate) popular: Popular,
+    /// By what the node knows its own requests.
+    pub(crate) own: Own,
     /// Why URLs were not stored.
     pub(crate) decisions: Decisions,
     /// Bytes of bodies that are on their way into the store.
@@ -74,6 +80,8 @@ pub(crate) struct Site {
     pub(crate) id: Arc<str>,
     /// Its configuration.
     pub(crate) config: SiteConfig,
+    /// The release that it shows before the first switch.
+    pub(crate) initial: Option<Arc<str>>,
     /// Its origins.
     pub(crate) upstream: Upstream,
     /// Where it is counted.
@@ -127,6 +135,8 @@ impl NodeState {
             purges: Purges::new(bounds),
             lease: Lease::new(&config.control, Time::from(SystemTime::now())),
             releases: Releases::default(),
+            popular: Popular::default(),
+            own: Own::new()?,
             matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
             filling: Budget { used: AtomicU64::new(0), bound: share },
@@ -138,15 +148,18 @@ impl NodeState {
         })
     }
 
-    /// Takes a new configuration. A site whose key rules changed, or that is gone, loses what it
-    /// has stored, and a host that moved to another site what is stored for it: the same bytes of
-    /// a key may name another resource now.
+    /// Takes a new configuration. A site whose rules about keys or releases changed, or that is
+    /// gone, loses what it has stored, and a host that moved to another site what is stored for it:
+    /// the same bytes of a key may name another resource now.
     pub(crate) fn replace(&self, live: Live) {
         let old = self.live.swap(Arc::new(live));
         let live = self.live.load();
         let changed = |site: &Site| {
             let new = live.sites.all().iter().find(|new| new.id == site.id);
-            new.is_none_or(|new| new.config.key != site.config.key)
+            let same = |new: &Arc<Site>| {
+                new.config.key == site.config.key && new.config.release == site.config.release
+            };
+            !new.is_some_and(same)
         };
         let moved = !old.sites.hosts().eq(live.sites.hosts());
         let dropped: Vec<&Arc<Site>> =
@@ -168,6 +181,12 @@ impl NodeState {
                 self.store.retain(digest, |stored| stays(stored));
             }
         }
+    }
+
+    /// The release that a site shows now: what it was switched to last, else its first.
+    pub(crate) fn release_of(&self, site: &Site) -> Option<Arc<str>> {
+        site.config.release.as_ref()?;
+        self.releases.switched(&site.id).unwrap_or_else(|| site.initial.clone())
     }
 
     /// The digest of a key in this process.
@@ -236,6 +255,11 @@ impl Sites {
                 .map_err(|why| StartError(format!("site {}: {why}", config.id)))?;
             let site = Arc::new(Site {
                 id: Arc::from(config.id.as_str()),
+                initial: config
+                    .release
+                    .as_ref()
+                    .and_then(|rules| rules.initial.as_deref())
+                    .map(Arc::from),
                 config: config.clone(),
                 upstream,
                 slot: slots.slot(&config.id),

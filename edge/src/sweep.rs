@@ -7,9 +7,11 @@
 //! by them, and the index may forget them.
 
 mod pace;
+mod popular;
 mod taken;
 mod walk;
 
+pub(crate) use popular::Popular;
 pub(crate) use taken::Taken;
 
 use crate::state::NodeState;
@@ -19,9 +21,9 @@ use std::time::{Duration, Instant};
 use walk::Walk;
 use weir_rules::invalidation::{Purge, Seq, Tally, Target};
 
-/// From the beginning of one walk to that of the next, at least: purges that come in a stream are
-/// gathered.
-const GATHER: Duration = Duration::from_millis(50);
+/// From the end of one walk to the beginning of the next, at least, in times of what the last one
+/// took, and at most: purges that come in a stream are gathered.
+const GATHER: (u32, Duration) = (50, Duration::from_millis(50));
 
 /// How often the map is tidied.
 const TIDY: Duration = Duration::from_secs(1);
@@ -199,16 +201,16 @@ fn run(shared: &Shared, node: &Weak<NodeState>) {
         if waiting.is_empty() {
             node.purges.taken.forget(walked);
         } else {
-            next = Instant::now() + GATHER;
+            let begun = Instant::now();
             // What lies below a floor is not to be raised over it.
             let after = walked.max(waiting.missed).max(node.purges.floor());
             let mut walk = Walk::begin(&node, waiting.purges, after);
-            if !walk.run(&mut pace, |pause| shared.pause(pause)) {
-                return;
-            }
+            let Some(due) = walk.run(&mut pace, |pause| shared.pause(pause)) else { return };
             walked = walk.last();
+            next = Instant::now() + (begun.elapsed() * GATHER.0).min(GATHER.1).max(due);
             node.matched.note(&walk.end());
         }
+        node.popular.tidy(Instant::now());
         node.store.tidy();
     }
 }

@@ -23,7 +23,7 @@ mod trouble;
 pub(crate) use ask::{Ask, InterimSink};
 pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
-pub(crate) use client::tls;
+pub(crate) use client::{tls, tls_with};
 pub(crate) use fetched::{Fetched, FetchedBody, Piece};
 pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
@@ -76,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) host_header: HostHeader,
     /// Waits.
     pub(crate) timeouts: config::Timeouts,
+    /// What certificates of members are held against.
+    pub(crate) tls: rustls::ClientConfig,
     /// Further tries.
     pub(crate) retries: config::Retries,
     /// Whether members that are not in health are tried where none is; else it is an error.
@@ -104,6 +106,7 @@ impl Upstream {
             choosing,
             host_header: site.host_header,
             timeouts: site.timeouts,
+            tls: tls(),
             retries: site.retries,
             last_resort: true,
             judges_status: true,
@@ -126,7 +129,7 @@ impl Upstream {
             Some(known) => Arc::clone(&known.budget),
             None => Arc::new(Budget::new(&settings.retries, std::time::Instant::now())),
         };
-        let h2 = Link::tls(tls());
+        let h2 = Link::tls(settings.tls.clone());
         let links = |member: &Arc<Member>| {
             let wanted = metrics.iter().filter(|_| member.address.protocol == Protocol::H2);
             wanted.map(|_| Link::new(&member.address, &h2, &settings.timeouts, limits)).collect()
@@ -137,7 +140,10 @@ impl Upstream {
             budget,
             links,
             probe: None,
-            clients: metrics.iter().map(|_| client(&settings.timeouts, limits)).collect(),
+            clients: metrics
+                .iter()
+                .map(|_| client(&settings.tls, &settings.timeouts, limits))
+                .collect(),
             metrics: metrics.to_vec(),
             trouble: Trouble::new(&settings.name),
             queue: limits.origin_queue,

@@ -4,6 +4,7 @@
 
 use http::HeaderName;
 use http::uri::PathAndQuery;
+use std::borrow::Cow;
 
 /// Longest name of a release, bytes.
 pub const LONGEST_NAME: usize = 64;
@@ -84,10 +85,40 @@ impl PathTemplate {
         if !target.path().starts_with('/') {
             return target.clone();
         }
-        let text = format!("{before}{release}{after}{}{query}", target.path());
+        let path = within(target.path());
+        let text = format!("{before}{release}{after}{path}{query}");
         // All parts are those of targets already.
         PathAndQuery::try_from(text).unwrap_or_else(|_| target.clone())
     }
+}
+
+/// A path as it is, but that no segment leads out of what it is put below: `.` and `..`, in
+/// whatever spelling, are followed here (RFC 3986 §5.2.4).
+fn within(path: &str) -> Cow<'_, str> {
+    let dots = |segment: &str| match segment.replace("%2e", ".").replace("%2E", ".").as_str() {
+        "." => Some(1),
+        ".." => Some(2),
+        _ => None,
+    };
+    if !path.split('/').any(|segment| dots(segment).is_some()) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match dots(segment) {
+            None => kept.push(segment),
+            Some(dots) => {
+                if dots == 2 {
+                    kept.pop();
+                }
+                if segments.peek().is_none() {
+                    kept.push("");
+                }
+            }
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
 }
 
 #[cfg(test)]
@@ -113,7 +144,10 @@ mod tests {
             ("/", "/releases/v2/"),
             ("/a//b?x=/y", "/releases/v2/a//b?x=/y"),
             ("/a?", "/releases/v2/a?"),
-            ("/%2e%2e/b", "/releases/v2/%2e%2e/b"),
+            ("/a/../b", "/releases/v2/b"),
+            ("/../../b?..", "/releases/v2/b?.."),
+            ("/%2e%2E/a/.%2e/./%2e", "/releases/v2/"),
+            ("/a/..b/...", "/releases/v2/a/..b/..."),
         ] {
             assert_eq!(template.apply("v2", &target.parse().unwrap()), expected);
         }
@@ -141,14 +175,24 @@ mod tests {
         }
     }
 
+    fn spelled_dots(path: &str) -> bool {
+        let path = path.to_ascii_lowercase().replace("%2e", ".");
+        path.split('/').any(|segment| segment == "." || segment == "..")
+    }
+
     proptest! {
         #[test]
         fn a_target_stays_below_its_release(path in "/[!-~]{0,40}", name in "[a-z0-9][a-z0-9.-]{0,9}") {
             if let Ok(target) = path.parse::<PathAndQuery>() {
                 let template = PathTemplate::parse("/r/{release}").unwrap();
                 let sent = template.apply(&name, &target);
-                let expected = format!("/r/{name}{target}");
-                prop_assert_eq!(sent.as_str(), expected);
+                let rest = sent.path().strip_prefix(&format!("/r/{name}/")).expect("below it");
+                let spelled = rest.to_ascii_lowercase().replace("%2e", ".");
+                prop_assert!(spelled.split('/').all(|segment| segment != ".." && segment != "."));
+                prop_assert_eq!(sent.query(), target.query());
+                if !spelled_dots(target.path()) {
+                    prop_assert_eq!(sent.as_str(), format!("/r/{name}{target}"));
+                }
             }
         }
     }

@@ -29,9 +29,12 @@ pub const TAGS: &str = "weir-tags";
 /// The field that names the release of a request.
 pub const RELEASE: &str = "weir-release";
 
+/// The field by which a node knows the requests that it sends itself to warm what is stored.
+pub const WARM: &str = "weir-warm";
+
 /// All fields that only nodes may send each other (invariant I3): removed from everyone else, and
 /// never sent to clients and origins.
-pub const FIELDS: [&str; 7] = [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE];
+pub const FIELDS: [&str; 8] = [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM];
 
 /// Longest name of a log that travels between nodes, bytes.
 pub const LONGEST_LOG: usize = 64;
@@ -232,6 +235,10 @@ mod tests {
         "[A-Za-z0-9._-]{1,64}".prop_map(LogId)
     }
 
+    fn begin(position: &Position) -> Option<Asking> {
+        Asking::begin(position, position.applied())
+    }
+
     /// A node that follows `log` from its beginning up to `at`.
     fn position(log: &str, at: Seq) -> Position {
         let mut position = Position::default();
@@ -274,8 +281,7 @@ mod tests {
         fn what_is_received_is_no_newer_than_it_is(
             at in 0u64..12, filled_at in 0u64..20, checked in 0u64..20, reach in 0u64..20, same: bool
         ) {
-            let edge = position("a", at);
-            let asking = Asking::begin(&edge, edge.applied()).expect("it has caught up");
+            let asking = begin(&position("a", at)).expect("it has caught up");
             let log = LogId(if same { "a" } else { "b" }.into());
             let provenance = Provenance { log, filled_at, checked };
             let base = asking.begun() - at;
@@ -331,13 +337,12 @@ mod tests {
     #[test]
     fn a_parent_judges_seqs_of_its_own_history_only() {
         let parent = position("a", 9);
-        let judged = |parent: &Position, claim: &Claim| admit(parent, parent.applied(), claim);
         let claim = |log: &str, applied, mark| Claim { log: LogId(log.into()), applied, mark };
-        assert_eq!(judged(&Position::default(), &claim("a", 1, 3)), Admission::OtherLog);
-        assert_eq!(judged(&parent, &claim("b", 1, 3)), Admission::OtherLog);
-        assert_eq!(judged(&parent, &claim("a", 9, 27)), Admission::Ordinary);
-        assert_eq!(judged(&parent, &claim("a", 9, 28)), Admission::OtherLog);
-        assert_eq!(judged(&parent, &claim("a", 10, 30)), Admission::Behind);
-        assert_eq!(judged(&position("a", 5000), &claim("a", 1, 3)), Admission::Apart);
+        assert_eq!(admit(&Position::default(), 0, &claim("a", 1, 3)), Admission::OtherLog);
+        assert_eq!(admit(&parent, parent.applied(), &claim("b", 1, 3)), Admission::OtherLog);
+        assert_eq!(admit(&parent, parent.applied(), &claim("a", 9, 27)), Admission::Ordinary);
+        assert_eq!(admit(&parent, parent.applied(), &claim("a", 9, 28)), Admission::OtherLog);
+        assert_eq!(admit(&parent, parent.applied(), &claim("a", 10, 30)), Admission::Behind);
+        assert_eq!(admit(&position("a", 5000), 5001, &claim("a", 1, 3)), Admission::Apart);
     }
 }

@@ -11,6 +11,7 @@ mod release;
 mod reload;
 mod running;
 mod serve;
+mod warm;
 
 use crate::client::Client;
 use clap::{Args, Subcommand};
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     Control(control::Control),
     Purge(purge::Purge),
+    Warm(warm::Warm),
     Release(release::Release),
     Explain(explain::Explain),
     Nodes(nodes::Nodes),
@@ -43,6 +45,7 @@ impl Command {
             Self::Explain(explain) => block_on(explain.run()),
             Self::Nodes(nodes) => block_on(nodes.run()),
             Self::Purges(purges) => block_on(purges.run()),
+            Self::Warm(warm) => block_on(warm.run()),
             Self::Release(release) => block_on(release.run()),
             Self::Reload(reload) => block_on(reload.run()),
             Self::Healthcheck(healthcheck) => block_on(healthcheck.run()),

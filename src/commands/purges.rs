@@ -139,6 +139,15 @@ fn what(purge: &Value) -> String {
 fn one(purge: &Value, paint: Paint) -> String {
     let mut told = columns(&[("what", what(purge))]);
     told.push_str(&super::purge::told(purge, paint));
+    let count = |name: &str| purge["warmed"][name].as_u64().unwrap_or(0);
+    if purge["warmed"].is_object() {
+        let (done, asked) = (count("done"), count("asked"));
+        let failed = match count("failed") {
+            0 => String::new(),
+            failed => format!(", {}", paint.bad(&format!("{failed} failed"))),
+        };
+        told.push_str(&columns(&[("warmed", format!("{done} of {asked} fetches{failed}"))]));
+    }
     told
 }
 
@@ -146,6 +155,16 @@ fn one(purge: &Value, paint: Paint) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_was_fetched_again_is_told_of_one() {
+        let mut purge = json!({"id": "a-1", "status": "completed", "paths": ["/a"], "warm": true,
+                               "nodes": [], "warmed": null});
+        assert!(!one(&purge, Paint::plain()).contains("warmed"));
+        purge["warmed"] = json!({"asked": 3, "done": 2, "failed": 1});
+        let told = one(&purge, Paint::plain());
+        assert!(told.ends_with("warmed  2 of 3 fetches, 1 failed\n"), "{told}");
+    }
 
     #[test]
     fn purges_are_told_in_a_table() {

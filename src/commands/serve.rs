@@ -58,8 +58,8 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let process = Process::new(Some(node.clone()), config.clone(), settings, stopping.clone());
     let process = Arc::new(process);
     let here = Handle::current();
-    let elsewhere = config.control.url.as_ref();
-    let dial = elsewhere.map(|url| Remote::new(url, config.control.token.as_ref())).transpose();
+    let (token, ca) = (config.control.token.as_ref(), config.control.ca.as_deref());
+    let dial = config.control.url.as_ref().map(|url| Remote::new(url, token, ca)).transpose();
     let dial = dial.map_err(|error| failed(error.0))?;
     let reload: Arc<dyn Fn() + Send + Sync>;
     let router = if dial.is_some() {

@@ -4,16 +4,13 @@
 use super::Control;
 use super::auth::Caller;
 use super::ledger::Listed;
+use super::pieces::Pieces;
 use super::purges::may_see;
 use super::told::{Named, millis};
 use crate::timestamp::rfc3339;
 use axum::body::{Body, Bytes};
-use http_body::Frame;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use weir_edge::follow::frame::Hello;
@@ -241,21 +238,6 @@ fn piece_of(name: &str, what: &Value) -> String {
     format!("event: {name}\ndata: {what}\n\n")
 }
 
-/// A body of pieces as they come.
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -263,6 +245,7 @@ mod tests {
     use crate::control::Process;
     use crate::settings::Settings;
     use http_body::Body as _;
+    use std::pin::Pin;
     use tokio::sync::watch;
     use weir_edge::config::Config;
 

@@ -17,17 +17,22 @@ mod listener;
 mod method;
 mod metrics;
 mod openapi;
+mod pieces;
 mod process;
 mod purges;
 mod rate;
 mod rest;
 mod session;
 mod told;
+mod warm;
 
 pub(crate) use listener::serve;
 pub(crate) use process::Process;
 pub(crate) use purges::LONGEST_WAIT_MS;
 pub(crate) use rest::{node_router, router};
+pub(crate) use warm::{
+    DEFAULT_RATE as DEFAULT_WARM_RATE, MOST_RATE as MOST_WARM_RATE, MOST_URLS as MOST_WARM_URLS,
+};
 
 use auth::Caller;
 use errors::ApiError;
@@ -42,6 +47,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use told::Told;
+use warm::Warming;
 use weir_edge::config::Config;
 use weir_rules::log::Release;
 
@@ -68,6 +74,7 @@ pub(crate) struct Control {
     sessions: Sessions,
     events: Events,
     rates: Rates,
+    warming: Warming,
 }
 
 impl Control {
@@ -85,7 +92,8 @@ impl Control {
         let ledger = Ledger::open(journal, bounds(&config)).map_err(failed)?;
         let (sessions, events) = (Sessions::new(), Events::new());
         let rates = Rates::new(config.control.rate);
-        let control = Arc::new(Self { process, ledger, sessions, events, rates });
+        let control =
+            Arc::new(Self { process, ledger, sessions, events, rates, warming: Warming::new() });
         tokio::spawn(control.clone().tell_of_entries());
         tokio::spawn(control.clone().forget_absent());
         Ok(control)

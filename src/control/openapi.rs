@@ -2,6 +2,7 @@
 
 use super::purges::LONGEST_WAIT_MS;
 use super::rest::{Call, Kind};
+use super::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
 use serde_json::{Map, Value, json};
 
 /// The document (OpenAPI 3.1).
@@ -60,6 +61,23 @@ fn operation(path: &str, method: &str) -> Value {
                 ("200", "The purge and what it named.", Some("RecordedPurge")),
                 ("404", "Not known, or no longer.", Some("Error")),
             ]),
+        }),
+        ("post", "/v1/warm") => json!({
+            "summary": "Have URLs fetched ahead of those who will ask for them",
+            "description": "On every connected edge or, for tier parent, from the parents of each \
+                            region. Lines of JSON: what came of each URL on each node, as it \
+                            comes; first and last the counts of all. Who hangs up ends it.",
+            "requestBody": body("WarmRequest"),
+            "responses": {
+                "200": {
+                    "description": "A line a URL and node (Fetched), between two with the \
+                                    counts (Warmed).",
+                    "content": {"application/x-ndjson": {"schema": {"oneOf": [
+                        reference("Fetched"), reference("Warmed"),
+                    ]}}},
+                },
+                "default": refused(),
+            },
         }),
         ("get", "/v1/nodes") => json!({
             "summary": "The expected nodes",
@@ -229,6 +247,7 @@ fn schemas() -> Value {
             "applied_ms": maybe("number"),
             "matched": maybe("integer"),
         }}},
+        "warmed": {"oneOf": [reference("Warmed"), {"type": "null"}]},
         "note": maybe("string"),
     });
     let wait = json!({
@@ -262,6 +281,25 @@ fn schemas() -> Value {
     switch["required"] = json!(["name"]);
     json!({
         "PurgeRequest": request,
+        "WarmRequest": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["urls"],
+            "properties": {
+                "urls": {"type": "array", "items": text, "minItems": 1, "maxItems": MOST_URLS},
+                "rate": {"type": "integer", "minimum": 1, "maximum": MOST_RATE,
+                         "default": DEFAULT_RATE},
+                "tier": {"enum": ["edge", "parent"], "default": "edge"},
+            },
+        },
+        "Fetched": {"type": "object", "properties": {
+            "node": text, "url": text, "status": whole,
+            "cache": {"enum": ["hit", "stored", "collapsed"]},
+            "error": text, "ms": {"type": "number"},
+        }},
+        "Warmed": {"type": "object", "properties": {
+            "asked": whole, "done": whole, "failed": whole,
+        }},
         "ReleaseRequest": switch,
         "Release": object(&[&of_site]),
         "Switched": object(&[&told, &of_site]),

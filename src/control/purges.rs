@@ -46,13 +46,10 @@ impl PurgeRequest {
             site: site(&mut fields, config)?,
             soft: fields.boolean("soft")?,
             versions: fields.boolean("versions")?,
-            warm: false,
+            warm: fields.boolean("warm")?,
             reference: reference(&mut fields)?,
         };
         let wait = wait(&mut fields)?;
-        if fields.boolean("warm")? {
-            return Err(ApiError::invalid("warm", "true is not accepted: not in this version"));
-        }
         fields.finish()?;
         if order.targets.is_empty() {
             let accepted = "one or more of paths, urls, prefixes, tags, hosts, or all";
@@ -168,8 +165,11 @@ pub(crate) fn may_purge(
     Ok(())
 }
 
-/// `host` is as a parsed target has it, perhaps with a port.
-fn may_purge_host(caller: &Caller, host: &str, config: &Config) -> Result<(), ApiError> {
+/// Whether the caller may touch the site of a host, which may have a port.
+///
+/// # Errors
+/// 403 that names the host.
+pub(crate) fn may_purge_host(caller: &Caller, host: &str, config: &Config) -> Result<(), ApiError> {
     let authority = host.to_ascii_lowercase().parse::<Authority>().ok();
     let site = authority.and_then(|authority| config.site_for(authority.host()));
     caller.needs_site(site.map(|site| site.id.as_str()), &format!("the host {host}"))
@@ -209,14 +209,14 @@ mod tests {
         let request = parse(
             r#"{"paths": ["/a", "/img/*"], "urls": ["http://shop.example/x?y"], "prefixes": ["/p"],
                 "tags": ["t"], "hosts": ["shop.example"], "all": true, "site": "shop",
-                "soft": true, "versions": true, "warm": false, "reference": "deploy-42",
+                "soft": true, "versions": true, "warm": true, "reference": "deploy-42",
                 "wait_ms": 100}"#,
         )
         .unwrap();
         assert_eq!(request.order.targets.len(), 7);
         assert_eq!(request.order.targets[6], Target::All);
         assert_eq!(request.order.site.as_deref(), Some("shop"));
-        assert!(request.order.soft && request.order.versions);
+        assert!(request.order.soft && request.order.versions && request.order.warm);
         assert_eq!(request.order.reference.as_deref(), Some("deploy-42"));
         assert_eq!(request.wait, Duration::from_millis(100));
         let least = parse(r#"{"paths": ["/a"]}"#).unwrap();
@@ -231,7 +231,7 @@ mod tests {
             (r#"{"paths": ["/a"], "site": "shpo"}"#, "site", "shop, blog"),
             (r#"{"paths": ["/a"], "wait_ms": 60001}"#, "wait_ms", "0 to 60000"),
             (r#"{"paths": ["/a"], "wait_ms": -1}"#, "wait_ms", "-1"),
-            (r#"{"paths": ["/a"], "warm": true}"#, "warm", "not in this version"),
+            (r#"{"paths": ["/a"], "warm": 1}"#, "warm", "true or false"),
             (r#"{"paths": ["/a"], "reference": ""}"#, "reference", "1 to 256"),
             (r#"{"paths": ["/a"], "softly": true}"#, "softly", "did you mean soft?"),
         ] {

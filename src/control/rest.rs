@@ -8,6 +8,7 @@ mod nodes;
 mod purges;
 mod releases;
 mod state;
+mod warm;
 
 pub(crate) use node::router as node_router;
 
@@ -96,6 +97,7 @@ pub(super) fn calls() -> Vec<Call> {
         Call::new("post", "/v1/purges", post(purges::purge)),
         Call::new("get", "/v1/purges", get(purges::list)),
         Call::new("get", "/v1/purges/{id}", get(purges::one)),
+        Call { kind: Kind::Lasting, ..Call::new("post", "/v1/warm", post(warm::warm)) },
         Call::new("get", "/v1/nodes", get(nodes::all)),
         Call::new("get", "/v1/nodes/{name}", get(nodes::one)),
         Call::new("delete", "/v1/nodes/{name}", delete(nodes::forget)),

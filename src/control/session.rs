@@ -405,6 +405,9 @@ impl<'a> Session<'a> {
         let forgotten = |gone: super::ledger::Forgotten| Over::Outrun(gone.up_to);
         let entries = self.control.ledger.after(*sent, ENTRIES).map_err(forgotten)?;
         for listed in &entries {
+            if listed.warm {
+                line(&FromControl::Remember { seq: listed.seq() }, out)?;
+            }
             line(&FromControl::Entry(listed.entry.clone()), out)?;
             *sent = listed.seq();
             if out.len() >= BATCH {

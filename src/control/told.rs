@@ -1,6 +1,7 @@
 //! What is told of purges and releases, as JSON.
 
 use super::ledger::{Arrival, Listed, NodeProgress, Progress};
+use super::warm::Warmed;
 use crate::timestamp::rfc3339;
 use http::StatusCode;
 use serde::Serialize;
@@ -17,6 +18,8 @@ pub(crate) struct Told {
     created_at: String,
     elapsed_ms: f64,
     nodes: Vec<ToldNode>,
+    /// How far the popular part of it is fetched again; `null` until that is known.
+    warmed: Option<Warmed>,
     /// What a caller might not expect, in words.
     note: Option<&'static str>,
 }
@@ -42,6 +45,7 @@ impl Told {
             created_at: rfc3339(listed.created_at),
             elapsed_ms: millis(completed.unwrap_or_else(|| listed.elapsed(now))),
             nodes: progress.nodes.iter().map(ToldNode::of).collect(),
+            warmed: listed.warmed(),
             note: note(listed, progress),
         }
     }
@@ -206,6 +210,7 @@ mod tests {
             "urls",
             "versions",
             "warm",
+            "warmed",
         ];
         assert_eq!(names, documented);
         assert_eq!((&told["seq"], &told["status"]), (&json!(1), &json!("completed")));

@@ -18,6 +18,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    to: Option<SocketAddr>,
     cut: bool,
     held: bool,
     closed: bool,
@@ -31,13 +32,14 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared::default());
+        shared.lock().to = Some(to);
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 if accepting.lock().closed {
                     return;
                 }
-                accepting.connect(near, to);
+                accepting.connect(near);
             }
         });
         Self { at, shared }
@@ -59,6 +61,11 @@ impl Line {
     /// Makes it whole again, for new connections.
     pub(crate) fn mend(&self) {
         self.shared.lock().cut = false;
+    }
+
+    /// New connections lead there from now on.
+    pub(crate) fn lead_to(&self, to: SocketAddr) {
+        self.shared.lock().to = Some(to);
     }
 
     /// Holds back, from now on, what is sent either way; nobody is told.
@@ -88,13 +95,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connect(self: &Arc<Self>, near: TcpStream, to: SocketAddr) {
+    fn connect(self: &Arc<Self>, near: TcpStream) {
         let mut state = self.lock();
         if state.cut {
             return;
         }
         // Nobody may be there.
-        let Ok(far) = TcpStream::connect(to) else { return };
+        let Some(Ok(far)) = state.to.map(TcpStream::connect) else { return };
         let ends = [(&near, &far), (&far, &near)];
         for (from, to) in ends {
             let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");

@@ -1,7 +1,8 @@
 //! Control and any number of nodes that follow it, each a process of the real program: started,
 //! killed and started again where they were, cut off, put to sleep. Every wait is bounded.
 
-use super::{Answer, Folder, Line, TextFile, Weir, try_exchange, until};
+use super::{Answer, Folder, Line, Ran, TextFile, Weir, run, try_exchange, until};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -33,14 +34,17 @@ pub(crate) struct Spec {
     tier: &'static str,
     region: String,
     origins: Vec<String>,
+    node: String,
     tables: String,
+    site: String,
 }
 
 impl Spec {
     /// An edge in front of `origin`.
     pub(crate) fn edge(origin: &str) -> Self {
-        let (region, tables) = ("default".to_owned(), String::new());
-        Self { tier: "edge", region, origins: vec![origin.to_owned()], tables }
+        let (region, origins) = ("default".to_owned(), vec![origin.to_owned()]);
+        let (node, tables, site) = (String::new(), String::new(), String::new());
+        Self { tier: "edge", region, origins, node, tables, site }
     }
 
     /// A parent in front of `origin`.
@@ -53,22 +57,42 @@ impl Spec {
         Self { region: region.to_owned(), ..self }
     }
 
-    /// Further tables, as TOML.
+    /// Further keys of `[node]`, as TOML.
+    pub(crate) fn node(mut self, toml: &str) -> Self {
+        self.node.push_str(toml);
+        self.node.push('\n');
+        self
+    }
+
+    /// Further keys of `[control]`, then further tables, as TOML.
     pub(crate) fn tables(mut self, toml: &str) -> Self {
         self.tables.push_str(toml);
         self.tables.push('\n');
         self
     }
 
+    /// In front of a further origin.
+    pub(crate) fn origin(mut self, origin: &str) -> Self {
+        self.origins.push(origin.to_owned());
+        self
+    }
+
+    /// Further keys of the site, as TOML.
+    pub(crate) fn site(mut self, toml: &str) -> Self {
+        self.site.push_str(toml);
+        self.site.push('\n');
+        self
+    }
+
     fn config(&self, name: &str, control: SocketAddr) -> String {
-        let Self { tier, region, origins, tables } = self;
+        let Self { tier, region, origins, node, tables, site } = self;
         let mut text = format!("[node]\nname = \"{name}\"\ntier = \"{tier}\"\n");
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "region = \"{region}\"\nworkers = 1\n\
+            "region = \"{region}\"\nworkers = 1\n{node}\
              [control]\nurl = \"http://{control}\"\ntoken = \"{NODE_TOKEN}\"\n{tables}\n\
-             [[site]]\nid = \"site\"\norigins = {origins:?}\n"
+             [[site]]\nid = \"site\"\norigins = {origins:?}\n{site}"
         );
         text
     }
@@ -77,9 +101,14 @@ impl Spec {
 impl Topology {
     /// Control without a node.
     pub(crate) fn start(name: &str) -> Self {
+        Self::with(name, "")
+    }
+
+    /// The same, with further keys of `[control]`.
+    pub(crate) fn with(name: &str, keys: &str) -> Self {
         let data = Folder::new(name);
         let config = format!(
-            "[control]\ndata = {:?}\nrate = 1000000\n\
+            "[control]\ndata = {:?}\nrate = 1000000\n{keys}\n\
              [[token]]\nname = \"nodes\"\nsecret = \"{NODE_TOKEN}\"\nscopes = [\"node\"]\n\
              [[token]]\nname = \"me\"\nsecret = \"{ADMIN_TOKEN}\"\n\
              scopes = [\"purge\", \"read\", \"admin\"]\n",
@@ -123,9 +152,19 @@ impl Topology {
 
     /// Starts a node that was killed; returns when control sees it and it is ready.
     pub(crate) fn start_node(&mut self, name: &str) {
+        self.run_node(name);
+        self.until_joined(name);
+    }
+
+    /// Starts a node that does not run; returns when it listens.
+    pub(crate) fn run_node(&mut self, name: &str) {
         let member = self.nodes.get_mut(name).expect("a node of this name");
         assert!(member.weir.is_none(), "{name} runs");
         member.weir = Some(Weir::serve(&["--config", member.config.path()]));
+    }
+
+    /// Waits until control sees a node and it is ready.
+    pub(crate) fn until_joined(&self, name: &str) {
         self.until_state(name, "connected");
         self.node(name).until_ready();
     }
@@ -134,6 +173,14 @@ impl Topology {
     pub(crate) fn kill_node(&mut self, name: &str) {
         let member = self.nodes.get_mut(name).expect("a node of this name");
         member.weir.take().expect("it runs").kill();
+    }
+
+    /// Has a node leave; returns its exit status.
+    pub(crate) fn drain_node(&mut self, name: &str) -> Option<i32> {
+        let member = self.nodes.get_mut(name).expect("a node of this name");
+        let weir = member.weir.take().expect("it runs");
+        weir.signal(Signal::TERM);
+        weir.exit_status()
     }
 
     /// A running node.
@@ -149,6 +196,12 @@ impl Topology {
     /// The names of all nodes, running or not.
     pub(crate) fn names(&self) -> Vec<String> {
         self.nodes.keys().cloned().collect()
+    }
+
+    /// Runs a client command against control as its operator does.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        let control = format!("http://{}", self.at);
+        run(arguments, &[("WEIR_CONTROL", &control), ("WEIR_TOKEN", ADMIN_TOKEN)])
     }
 
     /// A call of control as its operator makes it.

@@ -1,5 +1,6 @@
 //! What must hold for one answer.
 
+use super::door::Door;
 use super::world::{Floor, Kind, Resource};
 use crate::support::{Answer, Client, pattern};
 
@@ -7,9 +8,16 @@ use crate::support::{Answer, Client, pattern};
 pub(crate) struct Asked {
     pub(crate) method: &'static str,
     pub(crate) fields: Vec<(&'static str, String)>,
+    /// The door's turns when the connection was made.
+    pub(crate) turns: u64,
 }
 
 impl Asked {
+    /// GET, as a browser does.
+    pub(crate) fn plainly() -> Self {
+        Self { method: "GET", fields: Vec::new(), turns: 0 }
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
     }
@@ -23,23 +31,28 @@ impl Asked {
 
 /// What an answer was.
 pub(crate) struct Seen {
+    /// Whether it showed the resource, or why there is none: else it is an error.
+    pub(crate) shown: bool,
     pub(crate) etag: Option<String>,
     /// By which it is counted.
     pub(crate) sorts: Vec<String>,
 }
 
-/// Checks an answer; the error tells all about it.
+/// Checks an answer that came out of `door`; the error tells all about it.
 pub(crate) fn check(
+    door: &Door,
     resource: &Resource,
     asked: &Asked,
     floor: &Floor,
     answer: &Answer,
 ) -> Result<Seen, String> {
-    let judge = Judge { resource, asked, floor, answer };
+    let judge = Judge { door, resource, asked, floor, answer };
     judge.judge().map_err(|wrong| {
         format!(
-            "{:?} {}{}: {wrong}\nasked {} {:?}\nfloor {floor:?}, now {}\nanswered {:?}\n\
-             {} bytes of body, whole: {}",
+            "{} ({}), {:?} {}{}: {wrong}\nasked {} {:?}\nfloor {floor:?}, now {}\nanswered {:?}\n\
+             {} bytes of body, whole: {}\nits last purges:\n{}",
+            door.name,
+            door.node,
             resource.kind,
             resource.host,
             resource.target,
@@ -49,11 +62,13 @@ pub(crate) fn check(
             answer.head,
             answer.body.len(),
             answer.whole,
+            resource.told(),
         )
     })
 }
 
 struct Judge<'a> {
+    door: &'a Door,
     resource: &'a Resource,
     asked: &'a Asked,
     floor: &'a Floor,
@@ -69,14 +84,22 @@ impl Judge<'_> {
     fn judge(&self) -> Result<Seen, String> {
         let answer = self.answer;
         let status = answer.status;
-        let handled = answer.handled();
-        let mut seen = Seen { etag: None, sorts: vec![status.to_string()] };
+        let mut seen = Seen { shown: false, etag: None, sorts: vec![status.to_string()] };
         if status >= 500 {
-            must(self.resource.kind == Kind::Faulty, || "an error from nowhere".into())?;
+            let faulty = self.resource.kind == Kind::Faulty;
+            must(faulty || self.was_ended() || self.door.has_parents, || {
+                "an error from nowhere".into()
+            })?;
+            if !faulty {
+                seen.sorts.push("error".into());
+            }
             return Ok(seen);
         }
+        seen.shown = true;
+        let handled = answer.handled_by(&self.door.name);
+        let by_parent = answer.values("cache-status").len() > 1;
         let breaks = matches!(self.resource.kind, Kind::Faulty | Kind::Large);
-        must(answer.whole || breaks, || "broke off".into())?;
+        must(answer.whole || breaks || by_parent || self.was_ended(), || "broke off".into())?;
         if !answer.whole {
             seen.sorts.push("cut".into());
         }
@@ -101,6 +124,10 @@ impl Judge<'_> {
         if handled == "hit" {
             seen.sorts.push("hit".into());
         }
+        if let [parent, _] = &answer.values("cache-status")[..] {
+            let hit = parent.contains("; hit");
+            seen.sorts.push(if hit { "parent's hit" } else { "parent's fetch" }.into());
+        }
         for word in ["collapsed", "stale-while-revalidate", "stale-if-error"] {
             if handled.contains(word) {
                 seen.sorts.push(word.into());
@@ -109,13 +136,19 @@ impl Judge<'_> {
         Ok(seen)
     }
 
+    /// Whether the node may have been ended meanwhile.
+    fn was_ended(&self) -> bool {
+        self.door.was_closed_since(self.asked.turns)
+    }
+
     /// Which version it shows: its ETag says or, where there is none, its body.
     fn version(&self) -> Result<u64, String> {
         let resource = self.resource;
         let newest = resource.version();
         if resource.kind == Kind::Lying {
             let is_it = |version: &u64| {
-                self.answer.body.len() as u64 == resource.length(*version)
+                let (held, length) = (self.answer.body.len() as u64, resource.length(*version));
+                (held == length || (held < length && !self.answer.whole))
                     && pattern::first_difference(resource.seed(*version, ""), 0, &self.answer.body)
                         .is_none()
             };
@@ -135,7 +168,8 @@ impl Judge<'_> {
         must(version >= *hard, || format!("version {version} is older than a hard purge"))?;
         must(!banned.contains(&version), || format!("version {version} was purged by its tag"))?;
         let as_stale = handled.contains("detail=stale-while-revalidate")
-            || (handled.starts_with("fwd=stale") && self.resource.kind == Kind::Faulty);
+            || (handled.starts_with("fwd=stale") && self.resource.kind == Kind::Faulty)
+            || (handled.starts_with("fwd=stale; detail=") && !self.door.calm);
         must(version >= *soft || as_stale, || {
             format!("version {version}, older than a soft purge, was sent as fresh")
         })
@@ -154,6 +188,9 @@ impl Judge<'_> {
             return self.is_slice(version, start, &answer.body, end - start);
         };
         seen.sorts.push("multipart".into());
+        if !answer.whole {
+            return Ok(());
+        }
         self.has_length(answer.body.len() as u64)?;
         let delimiter = format!("--{}", boundary.trim_matches('"')).into_bytes();
         self.multipart(version, &delimiter)

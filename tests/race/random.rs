@@ -1,5 +1,7 @@
 //! Choices that a seed determines.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// SplitMix64.
 pub(crate) struct Random(u64);
 
@@ -29,4 +31,19 @@ impl Random {
     pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
+}
+
+/// `WEIR_SEED`, or one of the moment.
+pub(crate) fn seed() -> u64 {
+    number("WEIR_SEED").unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.as_nanos() as u64
+    })
+}
+
+/// The number that a variable holds, if there is one.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}"));
+    Some(number)
 }

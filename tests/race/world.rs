@@ -1,16 +1,27 @@
 //! What there is to read: the URLs, their versions as the origin has them, and what was purged.
 
+use super::change::Change;
 use super::random::Random;
-use crate::support::{Purge, Reply, Target, answer_with, reply};
+use crate::support::{Reply, Target, answer_with, reply};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use weir_edge::node::Node;
 use weir_origin_sim::{Recorded, Route};
 
 const HOSTS: [&str; 2] = ["a.example", "b.example"];
 const DIRECTORIES: [&str; 2] = ["red", "blue"];
+
+/// The site that all of it belongs to.
+const SITE: &str = "site";
+
+/// A name, and the same with a version in it.
+const ASSET: &str = "asset.js";
+const ASSET_VERSION: &str = "asset.3f9a1c2d.js";
+
+/// How many of the last changes of a resource are told when something is wrong with it.
+const TOLD: usize = 12;
 
 /// How a resource behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +46,13 @@ pub(crate) enum Kind {
     Faulty,
     /// Last-Modified never changes: the origin answers 304 to whatever it is asked about.
     Lying,
+    /// Fresh for a second, then sent for another while it is refreshed.
+    Brief,
+    /// Under a name without and one with a version.
+    Asset,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
     Kind::Plain,
     Kind::Long,
     Kind::Vary,
@@ -48,6 +63,8 @@ const KINDS: [Kind; 10] = [
     Kind::Sometimes,
     Kind::Faulty,
     Kind::Lying,
+    Kind::Brief,
+    Kind::Asset,
 ];
 
 /// One URL.
@@ -61,11 +78,20 @@ pub(crate) struct Resource {
     directory: &'static str,
     /// What the origin has now.
     version: AtomicU64,
-    /// No version below it may be shown to requests sent from now on.
+    /// What each node obeys.
+    bounds: Vec<Bounds>,
+    /// The last purges that took it.
+    changes: Mutex<VecDeque<Arc<Change>>>,
+}
+
+/// What a node may show of a resource to requests sent from now on.
+#[derive(Default)]
+struct Bounds {
+    /// No version below it.
     hard: AtomicU64,
     /// None below it as fresh.
     soft: AtomicU64,
-    /// Versions that were purged by themselves, hard.
+    /// None of these, which were purged by themselves, hard.
     banned: Mutex<Vec<u64>>,
 }
 
@@ -78,12 +104,28 @@ pub(crate) struct Floor {
 }
 
 impl Resource {
-    pub(crate) fn floor(&self) -> Floor {
+    /// What holds for a request to this node that is sent from now on.
+    pub(crate) fn floor(&self, node: usize) -> Floor {
+        let Bounds { hard, soft, banned } = &self.bounds[node];
         Floor {
-            hard: self.hard.load(Ordering::SeqCst),
-            soft: self.soft.load(Ordering::SeqCst),
-            banned: self.banned.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            hard: hard.load(Ordering::SeqCst),
+            soft: soft.load(Ordering::SeqCst),
+            banned: banned.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    /// The last purges that took it, in words.
+    pub(crate) fn told(&self) -> String {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().map(|change| change.told(self.number)).collect()
+    }
+
+    fn note(&self, change: &Arc<Change>) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.len() == TOLD {
+            changes.pop_front();
+        }
+        changes.push_back(Arc::clone(change));
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -130,6 +172,7 @@ impl Resource {
             Kind::Stale | Kind::Lying => "max-age=10",
             Kind::Refreshed => "max-age=10, stale-while-revalidate=600",
             Kind::Faulty => "max-age=10, stale-if-error=600",
+            Kind::Brief => "max-age=1, stale-while-revalidate=1",
             Kind::Sometimes if version % 4 == 3 => "no-store",
             _ => "max-age=600",
         };
@@ -160,34 +203,39 @@ impl Resource {
 pub(crate) struct World {
     pub(crate) resources: Vec<Resource>,
     random: Mutex<Random>,
-    /// The last seq.
-    log: Mutex<u64>,
+    /// A moment of the origin's: what is slow takes a few.
+    pace: Duration,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// As so many nodes show it.
+    pub(crate) fn new(seed: u64, nodes: usize, pace: Duration) -> Self {
         let mut resources = Vec::new();
         for host in HOSTS {
             for (n, kind) in KINDS.into_iter().enumerate() {
                 let directory = DIRECTORIES[n % 2];
-                let path = format!("/{directory}/{kind:?}");
-                for query in ["", "?q=1"] {
+                let name = format!("{kind:?}");
+                let both = match kind {
+                    Kind::Asset => [(ASSET, ""), (ASSET_VERSION, "")],
+                    _ => [(name.as_str(), ""), (name.as_str(), "?q=1")],
+                };
+                for (name, query) in both {
+                    let path = format!("/{directory}/{name}");
                     resources.push(Resource {
                         number: resources.len() as u64,
                         kind,
                         host,
-                        path: path.clone(),
                         target: format!("{path}{query}"),
+                        path,
                         directory,
                         version: AtomicU64::new(1),
-                        hard: AtomicU64::new(0),
-                        soft: AtomicU64::new(0),
-                        banned: Mutex::default(),
+                        bounds: (0..nodes).map(|_| Bounds::default()).collect(),
+                        changes: Mutex::default(),
                     });
                 }
             }
         }
-        Self { resources, random: Mutex::new(Random::new(!seed)), log: Mutex::new(0) }
+        Self { resources, random: Mutex::new(Random::new(!seed)), pace }
     }
 
     /// The origin.
@@ -213,7 +261,6 @@ impl World {
     fn disturb(&self, resource: &Resource, reply: Reply) -> Reply {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         let some = random.below(400);
-        let pace = || Duration::from_micros(200);
         if resource.kind == Kind::Faulty {
             // Each says that it closes: a kept connection that ends without a word fails whoever
             // uses it next, which is no fault of the cache.
@@ -232,26 +279,26 @@ impl World {
             }
         }
         match random.below(12) {
-            0 => reply.delay(pace() * 5),
-            1 => reply.delay_body(pace() * 5),
-            2 => reply.pace(resource.length(1) as usize / 4, pace()),
+            0 => reply.delay(self.pace * 5),
+            1 => reply.delay_body(self.pace * 5),
+            2 => reply.pace(resource.length(1) as usize / 4, self.pace),
             3 => reply.interim(103, &[("Link", "</a.css>; rel=preload")]),
             4 => reply.close(),
             _ => reply,
         }
     }
 
-    /// Changes something and purges it; what must hold from then on is noted once the purge was
-    /// applied.
-    pub(crate) fn change_and_purge(&self, node: &Node, random: &mut Random) {
+    /// Changes something at the origin, and says what purge goes with that: whoever had it applied
+    /// notes so by [`World::obeyed`].
+    pub(crate) fn change(&self, random: &mut Random) -> Arc<Change> {
         let resource = &self.resources[random.below(self.resources.len() as u64) as usize];
         let before = resource.version();
         resource.write();
-        let all = |_: &Resource| true;
-        let Resource { host, path, target, directory, number, .. } = resource;
+        let Resource { host, path, target, directory, number, kind, .. } = resource;
+        let url = || format!("http://{host}{target}");
         type Takes<'a> = Box<dyn Fn(&Resource) -> bool + 'a>;
-        let (purged, takes): (Target, Takes<'_>) = match random.below(24) {
-            0 => (Target::All, Box::new(all)),
+        let (target, takes): (Target, Takes<'_>) = match random.below(24) {
+            0 => (Target::All, Box::new(|_| true)),
             1 => (Target::Host((*host).into()), Box::new(|r| r.host == *host)),
             2 => (Target::Prefix(format!("/{directory}")), Box::new(|r| r.directory == *directory)),
             3 => (
@@ -259,49 +306,72 @@ impl World {
                 Box::new(|r| r.host == *host && r.directory == *directory),
             ),
             4 => {
-                (Target::Pattern(format!("/*/{:?}", resource.kind)), Box::new(|r| r.path == *path))
+                let name = &path[directory.len() + 2..];
+                (Target::Pattern(format!("/*/{name}")), Box::new(|r| r.path == *path))
             }
             5 => (Target::Tag((*directory).into()), Box::new(|r| r.directory == *directory)),
             6 | 7 => (Target::Tag(format!("u{number}")), Box::new(|r| r.number == *number)),
-            8..12 => {
-                return self.ban(node, resource, before);
+            // A lie may have been told about it before: then the origin itself has said that the
+            // old version is the new one, under the new one's tags.
+            8..12 if *kind != Kind::Lying => {
+                let version = Target::Tag(format!("u{number}v{before}"));
+                return self.begun(Change::of_version(version, (*number, before)));
             }
-            12..16 => {
-                (Target::Url(format!("http://{host}{target}")), Box::new(|r| r.number == *number))
+            12..16 => (Target::Url(url()), Box::new(|r| r.number == *number)),
+            _ if *kind == Kind::Asset && random.once_in(2) => {
+                let target = Target::Path(format!("/{directory}/{ASSET}"));
+                let mut change = Change::of(target, self.all(|r| r.kind == Kind::Asset));
+                change.versions = true;
+                return self.begun(change);
             }
             _ if target.contains('?') => {
                 (Target::Path(target.clone()), Box::new(|r| r.target == *target))
             }
             _ => (Target::Path(path.clone()), Box::new(|r| r.path == *path)),
         };
-        let soft = random.once_in(3);
-        let taken: Vec<(&Resource, u64)> =
-            self.resources.iter().filter(|r| takes(r)).map(|r| (r, r.version())).collect();
-        self.apply(node, purged, soft);
-        for (resource, version) in taken {
-            // A strong validator proves that nothing changed; one that lies proves nothing here.
-            if soft && resource.kind == Kind::Lying {
-                continue;
+        let site = match target {
+            Target::Url(_) | Target::Host(_) => None,
+            _ => random.once_in(3).then(|| SITE.to_owned()),
+        };
+        let mut change = Change::of(target, self.all(takes));
+        change.site = site;
+        change.soft = random.once_in(3);
+        self.begun(change)
+    }
+
+    /// The resources that a purge takes, with what the origin has of them now.
+    fn all(&self, takes: impl Fn(&Resource) -> bool) -> Vec<(u64, u64)> {
+        self.resources.iter().filter(|r| takes(r)).map(|r| (r.number, r.version())).collect()
+    }
+
+    fn begun(&self, change: Change) -> Arc<Change> {
+        let change = Arc::new(change);
+        for (number, _) in &change.takes {
+            self.resources[*number as usize].note(&change);
+        }
+        change
+    }
+
+    /// A node has said that it obeys the purge: what must hold for requests to it from now on.
+    pub(crate) fn obeyed(&self, change: &Change, node: usize) {
+        change.obeyed(node);
+        for &(number, version) in &change.takes {
+            let resource = &self.resources[number as usize];
+            let bounds = &resource.bounds[node];
+            if change.one_version {
+                bounds.banned.lock().unwrap_or_else(PoisonError::into_inner).push(version);
+            } else if !change.soft {
+                bounds.hard.fetch_max(version, Ordering::SeqCst);
+            } else if resource.kind != Kind::Lying {
+                // A strong validator proves that nothing changed; one that lies proves nothing.
+                bounds.soft.fetch_max(version, Ordering::SeqCst);
             }
-            let floor = if soft { &resource.soft } else { &resource.hard };
-            floor.fetch_max(version, Ordering::SeqCst);
         }
     }
 
-    /// Purges one version by its own tag.
-    fn ban(&self, node: &Node, resource: &Resource, version: u64) {
-        self.apply(node, Target::Tag(format!("u{}v{version}", resource.number)), false);
-        resource.banned.lock().unwrap_or_else(PoisonError::into_inner).push(version);
-    }
-
-    fn apply(&self, node: &Node, target: Target, soft: bool) {
-        let mut seq = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        *seq += 1;
-        node.apply(&Purge { seq: *seq, targets: vec![target], site: None, soft, versions: false });
-    }
-
-    /// A POST that succeeded has changed this resource: nothing older from now on.
-    pub(crate) fn posted(&self, resource: &Resource, version: u64) {
-        resource.hard.fetch_max(version, Ordering::SeqCst);
+    /// A POST through this node that succeeded has changed this resource: nothing older from now
+    /// on.
+    pub(crate) fn posted(&self, resource: &Resource, version: u64, node: usize) {
+        resource.bounds[node].hard.fetch_max(version, Ordering::SeqCst);
     }
 }

@@ -16,16 +16,24 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).await.expect("the node accepts");
-        Self { stream, buffer: Vec::new() }
+        Self::try_connect(to).await.expect("the node accepts")
+    }
+
+    /// To who may not be there.
+    pub(crate) async fn try_connect(to: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self { stream: TcpStream::connect(to).await?, buffer: Vec::new() })
     }
 
     /// With the smallest receive buffer that the system gives.
     pub(crate) async fn connect_slow(to: SocketAddr) -> Self {
+        Self::try_connect_slow(to).await.expect("the node accepts")
+    }
+
+    /// The same, to who may not be there.
+    pub(crate) async fn try_connect_slow(to: SocketAddr) -> std::io::Result<Self> {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
-        let stream = socket.connect(to).await.expect("the node accepts");
-        Self { stream, buffer: Vec::new() }
+        Ok(Self { stream: socket.connect(to).await?, buffer: Vec::new() })
     }
 
     /// Sends bytes as they are. The node may have answered and closed already: that shows in the
@@ -70,14 +78,22 @@ impl Client {
 
     /// The next head, interim or not.
     pub(crate) async fn head(&mut self) -> Head {
+        let head = self.next_head().await;
+        head.unwrap_or_else(|| panic!("closed before an answer: {:?}", self.shown()))
+    }
+
+    /// The next head; `None` where the connection ends before it is whole.
+    pub(crate) async fn next_head(&mut self) -> Option<Head> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at;
             }
-            assert!(self.fill().await, "closed before an answer: {:?}", self.shown());
+            if !self.fill().await {
+                return None;
+            }
         };
         let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
-        Head::parse(&head[..end])
+        Some(Head::parse(&head[..end]))
     }
 
     /// What follows a head.

@@ -49,6 +49,12 @@ impl Client {
         Ok(Self { sender, connection, host: to.to_string() })
     }
 
+    /// Asks for this host from now on, wherever it is connected: one URL for all nodes.
+    pub(crate) fn for_host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
     /// Sends a request; answers with the head, the body still to be read.
     pub(crate) async fn send(
         &mut self,

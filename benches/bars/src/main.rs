@@ -8,13 +8,18 @@ mod apply;
 mod check;
 mod client;
 mod crawl;
+mod crowd;
 mod large;
+mod line;
 mod links;
 mod memory;
+mod ocean;
 mod origin;
 mod program;
+mod propagation;
 mod purged_hits;
 mod stampede;
+mod tiers;
 mod topology;
 
 use check::Checks;
@@ -56,6 +61,12 @@ enum Bar {
     Apply,
     /// Hits while 1,000 purges a second arrive, and while none does
     PurgedHits,
+    /// How long a purge takes to 8 nodes, also while one sleeps
+    Propagation,
+    /// 10,000 clients at three edges with two parents, for one cold URL and for 1,000
+    Tiers,
+    /// What edge and parent save a reader whose origin is 100 ms away
+    Ocean,
     /// All of them
     All(crawl::Crawl),
 }
@@ -97,6 +108,9 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Brim => memory::brim(programs, scale, checks).await,
         Bar::Apply => apply::run(programs, scale, checks).await,
         Bar::PurgedHits => purged_hits::run(programs, scale, checks).await,
+        Bar::Propagation => propagation::run(programs, scale, checks).await,
+        Bar::Tiers => tiers::run(programs, scale, checks).await,
+        Bar::Ocean => ocean::run(programs, scale, checks).await,
         Bar::All(crawl) => {
             stampede::run(programs, scale, checks).await?;
             large::run(programs, scale, checks).await?;
@@ -104,6 +118,9 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
             memory::brim(programs, scale, checks).await?;
             apply::run(programs, scale, checks).await?;
             purged_hits::run(programs, scale, checks).await?;
+            propagation::run(programs, scale, checks).await?;
+            tiers::run(programs, scale, checks).await?;
+            ocean::run(programs, scale, checks).await?;
             crawl.run(programs, scale, checks).await
         }
     }

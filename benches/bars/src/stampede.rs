@@ -3,23 +3,20 @@
 
 use crate::check::{Checks, mib};
 use crate::client::{self, Answer, Client};
+use crate::crowd::{all, gather};
 use crate::origin::OriginSim;
 use crate::program::{Programs, Weir};
 use crate::{Error, scaled};
 use http::Response;
 use hyper::body::Incoming;
 use serde_json::json;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 use weir_origin_sim::pattern;
 
 /// Clients at full size.
 const CROWD: u64 = 10_000;
 /// Bytes of each body.
 const BODY: u64 = 16 * 1024;
-/// Connections opened at once, below what a listening socket queues.
-const OPENING: usize = 256;
 /// What "at once" may take, on a busy machine too.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
@@ -175,18 +172,6 @@ async fn tries_again(
     Ok(())
 }
 
-/// Connects a crowd.
-async fn gather(to: SocketAddr, count: usize) -> Result<Vec<Client>, Error> {
-    let mut clients = Vec::with_capacity(count);
-    while clients.len() < count {
-        let wave = OPENING.min(count - clients.len());
-        for client in all((0..wave).collect(), move |_| Client::connect(to)).await {
-            clients.push(client?);
-        }
-    }
-    Ok(clients)
-}
-
 /// Has every client ask for `path`, and returns when each has the head of its answer.
 async fn heads(
     clients: Vec<Client>,
@@ -197,16 +182,6 @@ async fn heads(
         Ok::<_, Error>((client, head))
     });
     heads.await.into_iter().collect()
-}
-
-/// Runs `work` for all at once.
-async fn all<T, F, R>(items: Vec<T>, work: impl Fn(T) -> F) -> Vec<R>
-where
-    F: Future<Output = R> + Send + 'static,
-    R: Send + 'static,
-{
-    let set: JoinSet<R> = items.into_iter().map(work).collect();
-    set.join_all().await
 }
 
 fn is_whole(answer: &Result<Answer, Error>, seed: u64) -> bool {

@@ -10,11 +10,17 @@ use std::time::{Duration, Instant};
 /// How long a state is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The host that clients ask every node for.
+pub(crate) const HOST: &str = "bars.example";
+
 /// A running topology.
 pub(crate) struct Topology {
+    /// The parents first.
     pub(crate) nodes: Vec<Weir>,
+    /// How many of them are parents.
+    parents: usize,
     control: Control,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Topology {
@@ -25,25 +31,73 @@ impl Topology {
         origin: SocketAddr,
         count: usize,
     ) -> Result<Self, Error> {
+        let mut topology = Self::alone(programs, origin)?;
+        for number in 0..count {
+            topology.add(programs, origin, &format!("edge-{number}"), "")?;
+        }
+        topology.until_joined().await?;
+        Ok(topology)
+    }
+
+    /// Parents `parent-eu` and `parent-us`, two edges in `eu` and one in `us`, each with a worker;
+    /// keys are spread over the parents by `scope`. They are all expected when this returns.
+    pub(crate) async fn with_parents(
+        programs: &Programs,
+        origin: SocketAddr,
+        scope: &str,
+    ) -> Result<Self, Error> {
+        let mut topology = Self::alone(programs, origin)?;
+        let mut parents = Vec::new();
+        for region in ["eu", "us"] {
+            let keys = format!("tier = \"parent\"\nregion = \"{region}\"\n");
+            topology.add(programs, origin, &format!("parent-{region}"), &keys)?;
+            let listen = topology.nodes.last().ok_or("no parent")?.listen;
+            parents.push(format!("{{ url = \"http://{listen}\", region = \"{region}\" }}"));
+        }
+        for (number, region) in ["eu", "eu", "us"].into_iter().enumerate() {
+            let keys = format!(
+                "region = \"{region}\"\n[parents]\nscope = \"{scope}\"\nurls = [{}]\n",
+                parents.join(", ")
+            );
+            topology.add(programs, origin, &format!("edge-{number}"), &keys)?;
+        }
+        topology.parents = parents.len();
+        topology.until_joined().await?;
+        Ok(topology)
+    }
+
+    /// The nodes that are no parents.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = &Weir> {
+        self.nodes.iter().skip(self.parents)
+    }
+
+    /// Control without a node.
+    fn alone(programs: &Programs, origin: SocketAddr) -> Result<Self, Error> {
         let folder = Folder::new(&format!("topology-{}", origin.port()))?;
         let data = folder.path().join("data");
         let text = format!("[control]\ndata = {data:?}\nrate = 1000000\n");
         let control = Control::configured(programs, &folder.file("control.toml", &text)?)?;
-        let mut nodes = Vec::new();
-        for number in 0..count {
-            let text = format!(
-                "[node]\nname = \"edge-{number}\"\nworkers = 1\n\
-                 [control]\nurl = \"http://{}\"\n\
-                 [memory]\nsize = \"256MiB\"\n\
-                 [[site]]\nid = \"site\"\norigins = [\"http://{origin}\"]\n",
-                control.at
-            );
-            let config = folder.file(&format!("edge-{number}.toml"), &text)?;
-            nodes.push(Weir::configured(programs, &config)?);
-        }
-        let topology = Self { nodes, control, _folder: folder };
-        topology.until_joined().await?;
-        Ok(topology)
+        Ok(Self { nodes: Vec::new(), parents: 0, control, folder })
+    }
+
+    /// Starts a node with a worker; `keys` follow those of `[node]`.
+    fn add(
+        &mut self,
+        programs: &Programs,
+        origin: SocketAddr,
+        name: &str,
+        keys: &str,
+    ) -> Result<(), Error> {
+        let text = format!(
+            "[node]\nname = \"{name}\"\nworkers = 1\n{keys}\
+             [control]\nurl = \"http://{}\"\n\
+             [memory]\nsize = \"256MiB\"\n\
+             [[site]]\nid = \"site\"\norigins = [\"http://{origin}\"]\n",
+            self.control.at
+        );
+        let config = self.folder.file(&format!("{name}.toml"), &text)?;
+        self.nodes.push(Weir::configured(programs, &config)?);
+        Ok(())
     }
 
     /// A connection to control.

@@ -202,11 +202,18 @@ impl FillTask {
         govern(&mut cleaned.fields, &cleaned.surrogate_control);
         let plan = Plan::Validate(Arc::clone(base));
         let terms = self.terms(&plan, base.status, &cleaned, request_time, response_time);
-        // Checked with the old tags, under the new stamp, before the new tags are taken.
+        // What is asked about was judged when this fill began: a purge that came before a parent
+        // was asked would otherwise be seen by nobody.
+        let filled_at = filled_at.min(self.stamp.seq());
         let judged = base
             .with_subject(|subject| self.state.purges.judge(&Subject { filled_at, ..*subject }));
-        let tags = if cleaned.tags.is_empty() { Box::from(&base.tags) } else { cleaned.tags };
+        let most = self.state.live.load().limits().tags;
+        let tags = joined_tags(&base.tags, cleaned.tags);
         let shared = match terms {
+            Ok(_) if tags.len() > most => {
+                self.note(Why::Rule(Reason::TooManyTags(most)), Some(StatusCode::NOT_MODIFIED));
+                None
+            }
             Ok(terms) if !matches!(judged, Validity::Hard(_)) => {
                 let selecting = self.selecting(&terms.vary);
                 let (status, body) = (base.status, base.body.clone());
@@ -244,6 +251,18 @@ impl FillTask {
         self.fill.finish(None);
         self.state.inflight.leave(self.digest, &self.fill);
     }
+}
+
+/// The tags of a stored response that a 304 refreshed: the new ones and, until it is fetched whole
+/// again, the old ones too. A purge by one of those may have been ordered before the 304 was sent
+/// and yet reach this node after it.
+fn joined_tags(old: &[Box<str>], new: Box<[Box<str>]>) -> Box<[Box<str>]> {
+    if new.is_empty() {
+        return old.into();
+    }
+    let kept = old.iter().filter(|tag| !new.contains(tag)).cloned();
+    let kept: Vec<_> = kept.collect();
+    new.into_iter().chain(kept).collect()
 }
 
 /// A response on its way into the store.

@@ -195,6 +195,7 @@ impl FillTask {
                 Plan::Validate(base) | Plan::Complete(base, _) => &base.tags,
                 Plan::Plain | Plan::Range => &[],
             },
+            parents_only: false,
         };
         tier::fetch(&errand, ask, UpstreamBody::Empty).await
     }

@@ -6,6 +6,7 @@ use crate::metrics::exposition::Purged;
 use crate::state::{Live, NodeState, Site};
 use crate::sweep::Sweeper;
 use std::sync::Arc;
+use std::time::Instant;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::key::keyed_query;
 use weir_rules::log::{Change, Entry, Gap, Position, Standing, Welcome};
@@ -78,6 +79,7 @@ impl Applier {
     /// Applies a purge under a number of the node's own.
     pub(crate) fn purge(&self, purge: Purge) {
         let purge = as_keyed(&self.state.live.load(), purge);
+        self.state.popular.begin(&purge, Instant::now());
         self.state.purges.apply(&purge);
         self.sweeper.sweep(&purge);
     }

@@ -82,9 +82,15 @@ mod tests {
             self.disk.kept.push((tag, stamp.seq()));
         }
 
+        /// Whether what survived may be seen.
+        fn is_whole(&self) -> bool {
+            let purges = &self.state.purges;
+            purges.position().caught_up(purges.applied())
+        }
+
         /// Holds everything against the log; what is invalid is removed before that is noted.
         fn check(&mut self) {
-            assert!(self.state.purges.position().caught_up(self.state.purges.applied()));
+            assert!(self.is_whole());
             let checked = self.state.purges.mark();
             self.disk.kept.retain(|(tag, stamp)| !is_hard(&self.state, tag, *stamp));
             self.disk.checkpoint = Checkpoint::of(&self.state.purges.position(), checked);
@@ -99,7 +105,7 @@ mod tests {
 
         /// The tags that requests are answered with.
         fn visible(&self) -> Vec<&'static str> {
-            let whole = self.state.purges.position().caught_up(self.state.purges.applied());
+            let whole = self.is_whole();
             let hidden = if whole { 0 } else { self.survived };
             let shown = self.disk.kept.iter().skip(hidden);
             shown.filter(|(tag, at)| !is_hard(&self.state, tag, *at)).map(|(tag, _)| *tag).collect()

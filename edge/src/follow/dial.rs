@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
@@ -74,11 +75,17 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Control at `url`, shown `token`.
+    /// Control at `url`, shown `token`. Its certificate may come from the authorities in the PEM
+    /// file `ca` too.
     ///
     /// # Errors
-    /// The token cannot stand in a field, or the host is no name to which a certificate is given.
-    pub fn new(url: &Origin, token: Option<&Secret>) -> Result<Self, StartError> {
+    /// The token cannot stand in a field, the host is no name to which a certificate is given, or
+    /// `ca` holds no certificates.
+    pub fn new(
+        url: &Origin,
+        token: Option<&Secret>,
+        ca: Option<&Path>,
+    ) -> Result<Self, StartError> {
         let bearer = |token: &Secret| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
                 .map_err(|_| StartError("control.token: not a field value".to_owned()))?;
@@ -88,7 +95,8 @@ impl Remote {
         let tls = || {
             let name = ServerName::try_from(url.host.clone())
                 .map_err(|error| StartError(format!("control.url: {error}")))?;
-            let mut config = upstream::tls();
+            let config = upstream::tls_with(ca);
+            let mut config = config.map_err(|error| StartError(format!("control.ca: {error}")))?;
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok::<_, StartError>((TlsConnector::from(Arc::new(config)), name))
         };
@@ -196,7 +204,7 @@ mod tests {
         let config = Config::for_origin(&format!("http://{host}:{port}")).unwrap();
         let url = &config.sites[0].origins[0];
         let token = Secret::new("0123456789abcdef".to_owned());
-        let mut remote = Remote::new(url, Some(&token)).unwrap();
+        let mut remote = Remote::new(url, Some(&token), None).unwrap();
         assert_eq!(remote.place(), format!("http://127.0.0.1:{port}"));
         let control = async {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -230,6 +238,61 @@ mod tests {
             assert!(asked.contains(line), "{asked}");
         }
         assert_eq!(came.as_deref(), Ok("first line\n"));
+    }
+
+    /// Control's end of a connection over TLS with a certificate of this chain.
+    async fn accept_tls(
+        listener: TcpListener,
+        certificate: rustls_pki_types::CertificateDer<'static>,
+        key: rcgen::KeyPair,
+    ) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider);
+        let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = server.with_single_cert(vec![certificate], key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Who does not trust the certificate breaks off.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+            }
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                          Upgrade: weir-log/1\r\n\r\nfirst line\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn over_tls_control_is_believed_by_a_private_authority() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let ca = std::env::temp_dir().join(format!("weir-dial-{}.pem", std::process::id()));
+        std::fs::write(&ca, certificate.pem()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let control = tokio::spawn(accept_tls(listener, certificate.der().clone(), key));
+        let config = Config::for_origin(&url).unwrap();
+        let url = &config.sites[0].origins[0];
+        let mut stranger = Remote::new(url, None, None).unwrap();
+        let refused = stranger.dial().await.err();
+        assert!(
+            matches!(&refused, Some(Undialled::Unreachable(why)) if why.contains("certificate")),
+            "{refused:?}"
+        );
+        let mut remote = Remote::new(url, None, Some(&ca)).unwrap();
+        std::fs::remove_file(&ca).unwrap();
+        let mut came = String::new();
+        remote.dial().await.unwrap().read_to_string(&mut came).await.unwrap();
+        assert_eq!(came, "first line\n");
+        let error = Remote::new(url, None, Some(&ca)).err().unwrap().0;
+        assert!(error.starts_with("control.ca: "), "{error}");
+        control.abort();
     }
 
     #[tokio::test]

@@ -6,8 +6,10 @@ use super::dial::{Dial, Undialled};
 use super::frame::{Hello, Stats, Tier, Welcomed};
 use super::link::{Followed, Link};
 use super::session::{End, converse};
+use crate::error::StartError;
 use crate::metrics;
 use crate::state::NodeState;
+use crate::warm::Warmer;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ pub(crate) struct Following {
     pub(super) applier: Applier,
     pub(super) calls: Arc<Calls>,
     pub(super) link: Arc<Link>,
+    pub(super) warmer: Arc<Warmer>,
     /// How long control may be silent, or take nothing.
     pub(super) patience: Duration,
     tier: Tier,
@@ -44,14 +47,23 @@ pub(crate) struct Follower {
 
 impl Following {
     /// What a node with this state does, which listens at `listen`.
-    pub(crate) fn new(state: Arc<NodeState>, applier: Applier, listen: SocketAddr) -> Self {
+    ///
+    /// # Errors
+    /// There is no client to warm with.
+    pub(crate) fn new(
+        state: Arc<NodeState>,
+        applier: Applier,
+        listen: SocketAddr,
+    ) -> Result<Self, StartError> {
+        let warmer = Warmer::new(Arc::clone(&state), listen).map_err(StartError)?;
         let live = state.live.load();
         let (tier, patience) = (live.config.node.tier, live.config.control.lease);
         drop(live);
         let random = RandomState::new();
         let instance = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
         let (calls, link) = (Arc::default(), Arc::default());
-        Self { state, applier, calls, link, patience, tier, listen, instance }
+        let warmer = Arc::new(warmer);
+        Ok(Self { state, applier, calls, link, warmer, patience, tier, listen, instance })
     }
 
     /// How the node and control are connected.

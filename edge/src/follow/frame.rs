@@ -124,6 +124,11 @@ pub enum FromControl {
     },
     /// The next entry.
     Entry(Entry),
+    /// The entry of this seq, which follows, is a purge whose popular URLs will be asked for.
+    Remember {
+        /// In the log's numbers.
+        seq: Seq,
+    },
     /// Said a few times a lease, so that the node knows that it misses nothing.
     Heartbeat {
         /// The last seq of the log.
@@ -179,11 +184,52 @@ pub enum Question {
         /// At most so many.
         most: usize,
     },
-    /// Fetch these URLs into the store.
+    /// Fetch these URLs; answered with a list of [`Fetched`] in the same order.
     Warm {
         /// Absolute URLs.
         urls: Vec<String>,
         /// Requests a second at most.
         rate: u32,
+        /// Into this node's store, or into those of its parents alone.
+        tier: Tier,
     },
+}
+
+/// A URL that a purge took, and how often it had been answered from the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PopularUrl {
+    /// Absolute.
+    pub url: String,
+    /// Answers.
+    pub hits: u64,
+}
+
+/// What came of fetching a URL.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// The URL.
+    pub url: String,
+    /// The status that it was answered with, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How it came to be stored; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cached>,
+    /// What went wrong, in words; absent where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+}
+
+/// How a response comes to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cached {
+    /// It was before.
+    Hit,
+    /// It was fetched for this request.
+    Stored,
+    /// It was being fetched for another.
+    Collapsed,
 }

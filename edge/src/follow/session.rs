@@ -140,6 +140,10 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                     Err(gap) => return End::Lost(gap),
                 }
             }
+            FromControl::Remember { seq } => {
+                let own = following.state.purges.standing().own(seq);
+                following.state.popular.expect(own);
+            }
             FromControl::Heartbeat { head } => {
                 following.link.extend(head);
                 tell.beats.send_modify(|beats| *beats += 1);
@@ -154,8 +158,9 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                     continue;
                 }
                 let (state, queue) = (Arc::clone(&following.state), tell.queue.clone());
+                let warmer = Arc::clone(&following.warmer);
                 asked.spawn(async move {
-                    let result = answer(state, what).await;
+                    let result = answer(state, warmer, what).await;
                     // Fails only where the connection has ended.
                     let _ = queue.send(FromNode::Answer { ask, result }).await;
                 });

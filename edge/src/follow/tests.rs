@@ -2,7 +2,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::follower::{Follower, Following};
-use super::frame::{FromControl, FromNode, Question, Welcomed};
+use super::frame::{FromControl, FromNode, Question, Tier, Welcomed};
 use super::lines::{Lines, write_line};
 use super::{Applier, InProcess};
 use crate::config::Config;
@@ -48,7 +48,7 @@ pub(super) fn node(checkpoint: &Checkpoint) -> (Arc<NodeState>, Arc<Following>) 
     let sweeper = Sweeper::start(&state).unwrap();
     let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
     let listen = ([127, 0, 0, 1], 8080).into();
-    let following = Arc::new(Following::new(Arc::clone(&state), applier, listen));
+    let following = Arc::new(Following::new(Arc::clone(&state), applier, listen).unwrap());
     (state, following)
 }
 
@@ -441,7 +441,11 @@ async fn releases_change_in_the_order_of_the_log() {
     place.releases = vec![release("shop", Some("one")), release("blog", Some("x"))];
     control.say(FromControl::Welcome(place)).await;
     control.until_applied(4).await;
-    let shown = |site: &str| scene.state.releases.release_of(site).as_deref().map(str::to_owned);
+    let shown = |site: &str| {
+        let switched = scene.state.releases.switched(site).expect("it was switched");
+        switched.as_deref().map(str::to_owned)
+    };
+    assert_eq!(scene.state.releases.switched("docs"), None);
     assert_eq!((shown("shop"), shown("blog")), (Some("one".into()), Some("x".into())));
     for (seq, name) in [(5, Some("two")), (6, None), (7, Some("three"))] {
         let change = Change::Release(release("shop", name));
@@ -484,12 +488,13 @@ async fn control_asks_and_the_node_answers() {
     let question = |url: &str| Question::Explain { url: url.to_owned(), headers: Vec::new() };
     let bad_field =
         Question::Explain { url: "/".to_owned(), headers: vec![("a b".to_owned(), String::new())] };
+    let warm = |tier| Question::Warm { urls: vec!["http://example.com/a".into()], rate: 1, tier };
     let asked = [
         (question("http://example.com/a"), Ok("not-stored")),
         (question("ftp://example.com/a"), Err("scheme")),
         (bad_field, Err("names no field")),
-        (Question::Popular { seq: 1, most: 5 }, Err("does not tell")),
-        (Question::Warm { urls: Vec::new(), rate: 1 }, Err("does not warm")),
+        (Question::Popular { seq: 1, most: 5 }, Err("not counted yet")),
+        (warm(Tier::Parent), Err("no parents")),
     ];
     for (number, (what, expected)) in asked.into_iter().enumerate() {
         let number = number as u64;

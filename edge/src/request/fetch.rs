@@ -419,7 +419,8 @@ fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> 
             };
             let stamp = state.purges.stamp();
             let (state, site, begun) = (&*state, &*site, stamp.seq());
-            let errand = Errand { state, site, worker, key: &key, begun, tags: &[] };
+            let errand =
+                Errand { state, site, worker, key: &key, begun, tags: &[], parents_only: false };
             let fetched = tier::fetch(&errand, ask, UpstreamBody::Empty).await?.fetched;
             let (status, fields) = (fetched.response.status(), fetched.response.headers());
             let found = range::content_range(fields);

@@ -7,7 +7,7 @@ use crate::body::{PassBody, ResponseBody};
 use crate::fill::{CleanHead, Fill, FillTask, Interim, Purpose, clean_head};
 use crate::purge::Stamp;
 use crate::respond::{self, Failure};
-use crate::store::Digest;
+use crate::store::{Digest, release_in};
 use crate::tier::{self, Brought, Told};
 use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -239,7 +239,7 @@ fn same_host(spine: &Spine, visit: &Visit, reference: &HeaderValue) -> Option<Di
         host: &visit.host,
         path: if path.is_empty() { "/" } else { path },
         query,
-        release: None,
+        release: release_in(&visit.key),
     };
     let mut key = Vec::new();
     write_key(&mut key, &parts, &visit.site.config.key, &visit.headers);

@@ -52,6 +52,8 @@ pub(crate) struct Visit {
     pub(super) max_forwards: Option<u32>,
     /// The node that asks, if it is one.
     pub(super) asker: Option<Asker>,
+    /// Whether nobody but a parent is to be asked.
+    pub(super) parents_only: bool,
 }
 
 impl Visit {
@@ -74,6 +76,7 @@ impl Visit {
             directives: start.directives,
             max_forwards: start.max_forwards,
             asker: start.asker,
+            parents_only: start.parents_only,
         }
     }
 
@@ -155,7 +158,15 @@ impl Visit {
         worker: usize,
         begun: Seq,
     ) -> Errand<'a> {
-        Errand { state, site: &self.site, worker, key: &self.key, begun, tags: &[] }
+        Errand {
+            state,
+            site: &self.site,
+            worker,
+            key: &self.key,
+            begun,
+            tags: &[],
+            parents_only: self.parents_only,
+        }
     }
 
     /// Whether a response whose fetch began at `filled_at` and that carries `tags` is untouched

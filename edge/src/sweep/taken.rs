@@ -1,6 +1,7 @@
 //! What lookups find purged before the housekeeper does: by the time it comes by, a popular
 //! response has been replaced, and the purge would seem to have taken nothing.
 
+use super::Popular;
 use crate::store::{KeyText, Stored};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ struct Found {
     site: Arc<str>,
     tags: Vec<Box<str>>,
     filled_at: Seq,
+    /// Answers from the store.
+    hits: u32,
     /// Purges up to here have counted it.
     since: Seq,
     /// The last purge that may have taken it.
@@ -52,12 +55,13 @@ impl Taken {
     }
 
     /// Has `purges` count what was noted; what purges after `last` may have taken stays noted.
-    pub(super) fn settle(&self, purges: &mut Tally, last: Seq) {
+    pub(super) fn settle(&self, purges: &mut Tally, last: Seq, popular: &Popular) {
         let mut found = std::mem::take(&mut *self.lock());
         found.retain_mut(|found| {
             let (since, until) = (found.since, found.until);
             let gone = found.with_subject(|subject| {
                 purges.count(subject, since, until);
+                popular.note(subject, &found.key, found.hits);
                 matches!(purges.validity(subject), Validity::Hard(_))
             });
             found.since = since.max(last);
@@ -85,6 +89,7 @@ impl Found {
             site: Arc::clone(&stored.site),
             tags: stored.tags.to_vec(),
             filled_at: stored.filled_at,
+            hits: stored.plain_hits(),
             since,
             until,
         }

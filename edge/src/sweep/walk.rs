@@ -4,10 +4,19 @@ use super::TIDY;
 use super::pace::{Pace, SLICE};
 use crate::state::NodeState;
 use crate::store::{Digest, Resource, Stored};
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use weir_rules::invalidation::{Seq, Tally, Validity};
+
+/// Time of a processor that this thread has used. What others took of it meanwhile is no work of
+/// the sweep, which on a busy machine would else hardly go on.
+fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    let secs = u64::try_from(used.tv_sec).unwrap_or_default();
+    Duration::new(secs, u32::try_from(used.tv_nsec).unwrap_or_default())
+}
 
 /// Resources between two looks at the clock.
 const STRIDE: usize = 32;
@@ -28,26 +37,30 @@ impl<'a> Walk<'a> {
         Self { node, purges, after, mark: node.purges.mark() }
     }
 
-    /// Visits everything stored, with pauses as `pause` makes them; `false` where that says that
-    /// the end has come.
-    pub(super) fn run(&mut self, pace: &mut Pace, pause: impl Fn(Duration) -> bool) -> bool {
+    /// Visits everything stored, with pauses as `pause` makes them; returns the one that is still
+    /// due, or `None` where `pause` says that the end has come.
+    pub(super) fn run(
+        &mut self,
+        pace: &mut Pace,
+        pause: impl Fn(Duration) -> bool,
+    ) -> Option<Duration> {
         let node = self.node;
-        let (mut begun, mut tidied) = (Instant::now(), Instant::now());
+        let (mut begun, mut tidied) = (processor_time(), Instant::now());
         for (number, (digest, resource)) in node.store.iter().enumerate() {
             self.visit(digest, &resource);
-            if number % STRIDE != STRIDE - 1 || begun.elapsed() < SLICE {
+            if number % STRIDE != STRIDE - 1 || processor_time().saturating_sub(begun) < SLICE {
                 continue;
             }
             if tidied.elapsed() > TIDY {
                 node.store.tidy();
                 tidied = Instant::now();
             }
-            if !self.rest(pace, begun, &pause) {
-                return false;
+            if !pause(self.due(pace, begun)) {
+                return None;
             }
-            begun = Instant::now();
+            begun = processor_time();
         }
-        self.rest(pace, begun, &pause)
+        Some(self.due(pace, begun))
     }
 
     /// The last purge that it looks for; the one before the first where there is none.
@@ -58,15 +71,17 @@ impl<'a> Walk<'a> {
     /// What each purge took. The index is told that it may forget them.
     pub(super) fn end(mut self) -> Vec<(Seq, u64)> {
         let last = self.last();
-        self.node.purges.taken.settle(&mut self.purges, last);
+        self.node.purges.taken.settle(&mut self.purges, last, &self.node.popular);
         self.node.purges.checked(self.mark.min(last), last);
-        self.purges.counts().collect()
+        self.purges.counts()
     }
 
-    fn rest(&self, pace: &mut Pace, begun: Instant, pause: impl Fn(Duration) -> bool) -> bool {
-        let (now, urgent) = (Instant::now(), self.node.purges.is_crowded());
+    /// The pause after work that began when the thread had used `begun`.
+    fn due(&self, pace: &mut Pace, begun: Duration) -> Duration {
+        let (work, urgent) =
+            (processor_time().saturating_sub(begun), self.node.purges.is_crowded());
         let share = self.node.live.load().limits().sweep;
-        pause(pace.pause_after(now.duration_since(begun), share, urgent, now))
+        pace.pause_after(work, share, urgent, Instant::now())
     }
 
     fn visit(&mut self, digest: Digest, resource: &Resource) {
@@ -108,6 +123,10 @@ impl<'a> Walk<'a> {
     }
 
     fn count(&mut self, stored: &Stored, since: Seq) {
-        stored.with_subject(|subject| self.purges.count(subject, since, Seq::MAX));
+        let popular = &self.node.popular;
+        stored.with_subject(|subject| {
+            self.purges.count(subject, since, Seq::MAX);
+            popular.note(subject, &stored.key, stored.plain_hits());
+        });
     }
 }

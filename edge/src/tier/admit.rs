@@ -3,10 +3,11 @@
 use crate::config::Tier;
 use crate::purge::Followed;
 use crate::respond::Failure;
-use crate::state::NodeState;
+use crate::state::{NodeState, Site};
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 use weir_rules::invalidation::Seq;
+use weir_rules::release::check_name;
 use weir_rules::tier::{self, Claim};
 
 /// A node that asks, and what it must be given.
@@ -99,6 +100,17 @@ pub(crate) fn admit(state: &NodeState, headers: &HeaderMap) -> Result<Admission,
         Some(asker) => Admission::Asker(asker),
         None => Admission::Ahead(claim, past),
     })
+}
+
+/// The release that a node asks for, whatever is shown here.
+///
+/// # Errors
+/// The origin could not be told which it is.
+pub(crate) fn release(site: &Site, headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
+    const UNKNOWN: Failure = Failure::CannotVouch("weir-release");
+    let Some(named) = headers.get(tier::RELEASE) else { return Ok(None) };
+    let name = named.to_str().ok().filter(|name| check_name(name).is_ok()).ok_or(UNKNOWN)?;
+    site.config.release.is_some().then(|| Some(Arc::from(name))).ok_or(UNKNOWN)
 }
 
 const NO_LOG: Failure = Failure::CannotVouch("no-log");

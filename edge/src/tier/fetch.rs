@@ -5,7 +5,7 @@ use crate::error::UpstreamError;
 use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::state::{NodeState, Site};
-use crate::store::KeyText;
+use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Candidate, Fetched, Upstream, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use weir_rules::fields;
@@ -26,6 +26,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) begun: Seq,
     /// Tags of the stored response that is asked about; none of a plain request.
     pub(crate) tags: &'a [Box<str>],
+    /// Whether nobody but a parent is to be asked.
+    pub(crate) parents_only: bool,
 }
 
 /// What was fetched.
@@ -50,7 +52,10 @@ pub(crate) async fn fetch(
 ) -> Result<Brought, UpstreamError> {
     let live = errand.state.live.load_full();
     let Some(parents) = live.parents.upstream() else {
-        return ask_origin(errand, &ask, &body).await;
+        return match errand.parents_only {
+            true => Err(UpstreamError::NoParent),
+            false => ask_origin(errand, &ask, &body).await,
+        };
     };
     // A node that cannot claim anything yet asks none: what strangers are sent lacks tags.
     if errand.state.purges.asking().is_some()
@@ -58,7 +63,7 @@ pub(crate) async fn fetch(
     {
         return outcome;
     }
-    match live.config.parents.origin_fallback {
+    match live.config.parents.origin_fallback && !errand.parents_only {
         true => ask_origin(errand, &ask, &body).await,
         false => Err(UpstreamError::NoParent),
     }
@@ -69,12 +74,32 @@ async fn ask_origin(
     ask: &Ask,
     body: &UpstreamBody,
 ) -> Result<Brought, UpstreamError> {
+    let of_release = of_release(errand, ask);
+    let ask = of_release.as_ref().unwrap_or(ask);
     let mut fetched = errand.site.upstream.fetch(errand.worker, ask, body).await?;
     for name in tier::FIELDS {
         fetched.response.headers_mut().remove(name);
     }
     let filled_at = Some(tier::stamp(errand.begun, errand.state.purges.applied()));
     Ok(Brought { fetched, filled_at, from_parent: false, stamp: None })
+}
+
+/// What the origin is asked of a site with releases: its path and a field tell which, and nobody
+/// else may say it. `None` of a site without.
+fn of_release(errand: &Errand<'_>, ask: &Ask) -> Option<Ask> {
+    let rules = errand.site.config.release.as_ref()?;
+    let release = release_in(errand.key);
+    let mut ask = ask.clone();
+    if let Some(field) = &rules.field {
+        ask.headers.remove(field);
+        if let Some(release) = release.and_then(|name| HeaderValue::from_str(name).ok()) {
+            ask.headers.insert(field, release);
+        }
+    }
+    if let (Some(path), Some(release)) = (&rules.path, release) {
+        ask.target = path.apply(release, &ask.target);
+    }
+    Some(ask)
 }
 
 /// What the parents answer; `None` where none is of use and the origin may be asked.
@@ -118,8 +143,9 @@ async fn ask_parent(
         let (Some(asking), standing) = (purges.asking(), purges.standing()) else {
             return Said::Nothing;
         };
-        let Some(asked) = with_claim(ask, asking.claim(), standing.tier_key.as_deref(), past)
-        else {
+        let release = release_in(errand.key);
+        let key = standing.tier_key.as_deref();
+        let Some(asked) = with_claim(ask, asking.claim(), key, release, past) else {
             return Said::Nothing;
         };
         let mut fetched = match parents.fetch_from(parent, errand.worker, &asked, body).await {
@@ -172,12 +198,21 @@ async fn ask_parent(
 }
 
 /// The same with what only nodes tell each other.
-fn with_claim(ask: &Ask, claim: &Claim, key: Option<&str>, past: bool) -> Option<Ask> {
+fn with_claim(
+    ask: &Ask,
+    claim: &Claim,
+    key: Option<&str>,
+    release: Option<&str>,
+    past: bool,
+) -> Option<Ask> {
     let mut ask = ask.clone();
     let mut key = HeaderValue::from_str(key?).ok()?;
     key.set_sensitive(true);
     ask.headers.insert(tier::KEY, key);
     ask.headers.insert(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
+    if let Some(release) = release {
+        ask.headers.insert(tier::RELEASE, HeaderValue::from_str(release).ok()?);
+    }
     if past {
         ask.headers.insert(tier::PAST, HeaderValue::from_static("1"));
     }

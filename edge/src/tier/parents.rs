@@ -2,7 +2,7 @@
 
 use crate::config::{self, Balance, Config, HostHeader, ParentScope, Retries};
 use crate::metrics::WorkerMetrics;
-use crate::upstream::{Address, Choosing, Settings, Upstream};
+use crate::upstream::{Address, Choosing, Settings, Upstream, tls_with};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ impl Parents {
             // The parent's key is to be the edge's.
             host_header: HostHeader::Client,
             timeouts: parents.timeouts,
+            tls: tls_with(parents.ca.as_deref()).map_err(|error| format!("parents.ca: {error}"))?,
             // Each is asked once; how many there are is bound enough.
             retries: Retries { most: 0, percent: 0, per_second: 0 },
             // Without the origins a parent that may be dead is better than none.

@@ -10,8 +10,12 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,14 +28,18 @@ use tower::Service;
 pub(super) type HttpClient = Client<Connector, UpstreamBody>;
 
 /// A client; what it opens lives on the runtime of the worker that uses it.
-pub(super) fn client(timeouts: &Timeouts, limits: &Limits) -> HttpClient {
+pub(super) fn client(
+    tls: &rustls::ClientConfig,
+    timeouts: &Timeouts,
+    limits: &Limits,
+) -> HttpClient {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(timeouts.connect));
     http.set_keepalive(Some(Duration::from_secs(60)));
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls())
+        .with_tls_config(tls.clone())
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
@@ -48,7 +56,33 @@ pub(super) fn client(timeouts: &Timeouts, limits: &Limits) -> HttpClient {
 
 /// What origins' certificates are held against.
 pub(crate) fn tls() -> rustls::ClientConfig {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    with_roots(public_roots())
+}
+
+/// The same with the authorities in a PEM file beside the public ones.
+pub(crate) fn tls_with(ca: Option<&Path>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = public_roots();
+    if let Some(ca) = ca {
+        let wrong = |why: &dyn Display| format!("{}: {why}", ca.display());
+        let certificates = CertificateDer::pem_file_iter(ca).map_err(|error| wrong(&error))?;
+        let public = roots.len();
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| wrong(&error))?;
+            roots.add(certificate).map_err(|error| wrong(&error))?;
+        }
+        if roots.len() == public {
+            return Err(wrong(&"no certificate in it"));
+        }
+    }
+    Ok(with_roots(roots))
+}
+
+/// The authorities that browsers trust.
+fn public_roots() -> rustls::RootCertStore {
+    rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+fn with_roots(roots: rustls::RootCertStore) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

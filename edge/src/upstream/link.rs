@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -44,6 +44,15 @@ pub(super) struct Link {
     connections: Mutex<Vec<Shared>>,
     /// One at a time opens a connection; the others find it.
     opening: Semaphore,
+    /// The last try to open one that failed.
+    vain: Mutex<Option<Vain>>,
+}
+
+/// A try to open a connection that failed.
+#[derive(Clone, Debug)]
+struct Vain {
+    begun: Instant,
+    error: UpstreamError,
 }
 
 /// Where a member listens.
@@ -97,6 +106,7 @@ impl Link {
             header_bytes: u32::try_from(limits.origin_header_bytes).unwrap_or(u32::MAX),
             connections: Mutex::default(),
             opening: Semaphore::new(1),
+            vain: Mutex::default(),
         })
     }
 
@@ -137,19 +147,39 @@ impl Link {
         if let Some(open) = self.open() {
             return Ok(open);
         }
-        let connecting = async {
-            let _permit = self.opening.acquire().await;
-            if let Some(open) = self.open() {
-                return Ok(open);
-            }
-            let shared =
-                self.to.connect(self.header_bytes).await.map_err(UpstreamError::Connect)?;
-            self.lock().push(shared.clone());
-            let stream = shared.begin();
-            Ok((shared, stream))
+        // The turn is waited for apart: in a crowd each connection takes its time, and a member
+        // that opens one after the other in time has failed nobody.
+        let since = Instant::now();
+        let _turn = self.opening.acquire().await;
+        if let Some(open) = self.open() {
+            return Ok(open);
+        }
+        // What was tried in vain meanwhile is not tried again by each in turn.
+        let vain = self.vain().clone().filter(|vain| vain.begun >= since);
+        let connected = match vain {
+            Some(vain) => Err(vain.error),
+            None => self.connect().await,
         };
-        let connected = timeout(self.connect, connecting).await;
-        connected.unwrap_or(Err(UpstreamError::ConnectTimeout)).map_err(Failed::unsent)
+        let shared = connected.map_err(Failed::unsent)?;
+        let stream = shared.begin();
+        self.lock().push(shared.clone());
+        Ok((shared, stream))
+    }
+
+    /// Opens a connection, and notes when that was in vain.
+    async fn connect(&self) -> Result<Shared, UpstreamError> {
+        let begun = Instant::now();
+        let error = match timeout(self.connect, self.to.connect(self.header_bytes)).await {
+            Ok(Ok(shared)) => return Ok(shared),
+            Ok(Err(why)) => UpstreamError::Connect(why),
+            Err(_) => UpstreamError::ConnectTimeout,
+        };
+        *self.vain() = Some(Vain { begun, error: error.clone() });
+        Err(error)
+    }
+
+    fn vain(&self) -> MutexGuard<'_, Option<Vain>> {
+        self.vain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first open connection with room. Those after it are let go once nobody uses them.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 /// Decodes escapes of unreserved characters, puts the digits of the others in upper case, and
 /// escapes what may not stand in a URI at all. A `%` that begins no escape stays.
 pub(super) fn normalised(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| is_unreserved(byte) || is_reserved(byte)) {
+    if text.bytes().all(|byte| STAYS[usize::from(byte)]) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -49,12 +49,42 @@ fn escape(after: &[u8]) -> Option<(u8, &[u8])> {
     Some((byte, tail))
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+/// Bytes that are written as they are: a table, because lookups read every path after a purge.
+const STAYS: [bool; 256] = {
+    let mut stays = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        stays[byte] = is_unreserved(byte as u8) || is_reserved(byte as u8);
+        byte += 1;
+    }
+    stays
+};
+
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn is_reserved(byte: u8) -> bool {
-    b":/?#[]@!$&'()*+,;=".contains(&byte)
+const fn is_reserved(byte: u8) -> bool {
+    matches!(
+        byte,
+        b':' | b'/'
+            | b'?'
+            | b'#'
+            | b'['
+            | b']'
+            | b'@'
+            | b'!'
+            | b'$'
+            | b'&'
+            | b'\''
+            | b'('
+            | b')'
+            | b'*'
+            | b'+'
+            | b','
+            | b';'
+            | b'='
+    )
 }
 
 #[cfg(test)]

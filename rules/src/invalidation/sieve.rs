@@ -34,10 +34,13 @@ enum Kind {
     Url,
     Tag,
     Host,
+    /// On every host.
     Prefix,
+    /// On one.
+    HostPrefix,
 }
 
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// What of a stored response the sieve needs.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +79,9 @@ impl Sieve {
                 Target::Tag(tag) => (Kind::Tag, of_text(tag)),
                 Target::Host(host) => (Kind::Host, of_text(&host.to_ascii_lowercase())),
                 Target::Prefix(prefix) => {
-                    (Kind::Prefix, segments(&normalised(prefix)).fold(0, within))
+                    let anywhere = prefix.split('/').next() == Some("");
+                    let kind = if anywhere { Kind::Prefix } else { Kind::HostPrefix };
+                    (kind, segments(&normalised(prefix)).fold(0, within))
                 }
             };
             // The slot first: whoever sees the kind's seq sees the slot's.
@@ -113,7 +118,8 @@ impl Sieve {
         }
         let (paths, queries) = (newer(Kind::Path), newer(Kind::Query));
         let (urls, prefixes) = (newer(Kind::Url), newer(Kind::Prefix));
-        if !(paths || queries || urls || prefixes) {
+        let host_prefixes = newer(Kind::HostPrefix);
+        if !(paths || queries || urls || prefixes || host_prefixes) {
             return true;
         }
         let path = normalised(subject.path);
@@ -130,16 +136,18 @@ impl Sieve {
                 return false;
             }
         }
-        !prefixes
-            || host_names(subject.host).chain([""]).all(|host| {
-                let mut hash = within(0, host);
-                let clear = !taken(Kind::Prefix, hash);
-                clear
-                    && path.strip_prefix('/').unwrap_or(&path).split('/').all(|segment| {
-                        hash = within(hash, segment);
-                        !taken(Kind::Prefix, hash)
-                    })
-            })
+        let beneath = |kind: Kind, host: &str| {
+            let mut hash = within(0, host);
+            let mut segments = path.strip_prefix('/').unwrap_or(&path).split('/');
+            taken(kind, hash)
+                || segments.any(|segment| {
+                    hash = within(hash, segment);
+                    taken(kind, hash)
+                })
+        };
+        !(prefixes && beneath(Kind::Prefix, "")
+            || host_prefixes
+                && host_names(subject.host).any(|host| beneath(Kind::HostPrefix, host)))
     }
 
     fn slot(&self, kind: Kind, hash: u64) -> &AtomicU64 {

@@ -13,6 +13,7 @@ use std::ops::Range;
 pub struct Tally {
     targets: Targets<Takers>,
     purges: Vec<Counted>,
+    runs: Vec<Run>,
 }
 
 #[derive(Debug)]
@@ -25,8 +26,35 @@ struct Counted {
 #[derive(Debug, Default)]
 struct Takers {
     hard: Vec<u32>,
+    /// Soft ones that named other targets too, any of which may find them.
     soft: Vec<u32>,
+    /// Soft ones that named this target only: a place in [`Tally::runs`].
+    run: Option<u32>,
     last: Seq,
+}
+
+/// Soft purges that are found by one target only. A response counts for all of them within some
+/// bounds, which are all that is noted of it: else thousands of soft purges of everything would
+/// cost thousands of steps for each response.
+#[derive(Debug, Default)]
+struct Run {
+    /// Their places in [`Tally::purges`], ascending.
+    places: Vec<u32>,
+    /// By how much the count of each is above that of the one before.
+    steps: Vec<i64>,
+}
+
+impl Run {
+    /// Counts a response for those within `within`.
+    fn count(&mut self, within: &Range<u32>) {
+        let Range { start, end } = part(&self.places, within);
+        if start == end {
+            return;
+        }
+        self.steps.resize(self.places.len() + 1, 0);
+        self.steps[start] += 1;
+        self.steps[end] -= 1;
+    }
 }
 
 impl Kept for Takers {
@@ -36,13 +64,25 @@ impl Kept for Takers {
 }
 
 impl Takers {
-    fn add(&mut self, place: u32, purge: &Purge) {
-        let places = if purge.soft { &mut self.soft } else { &mut self.hard };
+    fn add(&mut self, place: u32, purge: &Purge, runs: &mut Vec<Run>) {
+        self.last = purge.seq;
+        let places = match (purge.soft, purge.targets.len()) {
+            (false, _) => &mut self.hard,
+            (true, 1) => {
+                let run = *self.run.get_or_insert(runs.len() as u32) as usize;
+                runs.resize_with(runs.len().max(run + 1), Run::default);
+                &mut runs[run].places
+            }
+            (true, _) => &mut self.soft,
+        };
         // Two targets of one purge may be spellings of one.
         if places.last() != Some(&place) {
             places.push(place);
         }
-        self.last = purge.seq;
+    }
+
+    fn run<'a>(&self, runs: &'a [Run]) -> &'a [u32] {
+        self.run.map_or(&[], |run| &runs[run as usize].places)
     }
 }
 
@@ -52,7 +92,9 @@ impl Tally {
         let Ok(place) = u32::try_from(self.purges.len()) else { return };
         self.purges.push(Counted { seq: purge.seq, count: 0 });
         for target in &purge.targets {
-            self.targets.change(target, purge, |takers| takers.add(place, purge));
+            self.targets.change(target, purge, |takers| {
+                takers.add(place, purge, &mut self.runs);
+            });
         }
     }
 
@@ -80,6 +122,7 @@ impl Tally {
             let first = cut(&takers.hard, &within).first().copied();
             hard = hard.into_iter().chain(first).min();
             soft = soft.max(cut(&takers.soft, &within).last().copied());
+            soft = soft.max(cut(takers.run(&self.runs), &within).last().copied());
         });
         match (hard, soft) {
             (Some(place), _) => Validity::Hard(self.seq(place)),
@@ -91,26 +134,38 @@ impl Tally {
     /// Counts a response for the purges that took it, of those after its fill and after `since`,
     /// up to `until`.
     pub fn count(&mut self, subject: &Subject<'_>, since: Seq, until: Seq) {
-        let within = self.places(since.max(subject.filled_at), until);
-        let (mut hard, mut soft) = (None::<u32>, Vec::new());
+        let mut within = self.places(since.max(subject.filled_at), until);
+        let (mut hard, mut soft, mut runs) = (None::<u32>, Vec::new(), Vec::new());
         self.targets.find(subject, since, &mut |takers| {
             let first = cut(&takers.hard, &within).first().copied();
             hard = hard.into_iter().chain(first).min();
             soft.extend_from_slice(cut(&takers.soft, &within));
+            runs.extend(takers.run);
         });
-        soft.sort_unstable();
-        soft.dedup();
-        for place in soft.into_iter().take_while(|place| hard.is_none_or(|hard| *place < hard)) {
-            self.purges[place as usize].count += 1;
-        }
         if let Some(place) = hard {
+            self.purges[place as usize].count += 1;
+            within.end = place;
+        }
+        runs.into_iter().for_each(|run| self.runs[run as usize].count(&within));
+        // Made of sorted pieces, which a stable sort merges.
+        soft.sort();
+        soft.dedup();
+        for place in soft.into_iter().take_while(|place| *place < within.end) {
             self.purges[place as usize].count += 1;
         }
     }
 
     /// How many stored responses each purge took, in the order of their seqs.
-    pub fn counts(&self) -> impl Iterator<Item = (Seq, u64)> {
-        self.purges.iter().map(|purge| (purge.seq, purge.count))
+    pub fn counts(&self) -> Vec<(Seq, u64)> {
+        let mut counts: Vec<_> = self.purges.iter().map(|purge| (purge.seq, purge.count)).collect();
+        for Run { places, steps } in &self.runs {
+            let mut count = 0;
+            for (place, step) in places.iter().zip(steps) {
+                count += step;
+                counts[*place as usize].1 += count.unsigned_abs();
+            }
+        }
+        counts
     }
 
     /// The places of the purges after `since` and up to `until`.
@@ -126,7 +181,12 @@ impl Tally {
 
 /// Those of ascending `places` that lie in `within`.
 fn cut<'a>(places: &'a [u32], within: &Range<u32>) -> &'a [u32] {
+    &places[part(places, within)]
+}
+
+/// Where those of ascending `places` are that lie in `within`.
+fn part(places: &[u32], within: &Range<u32>) -> Range<usize> {
     let from = places.partition_point(|place| *place < within.start);
     let to = places.partition_point(|place| *place < within.end);
-    &places[from..to.max(from)]
+    from..to.max(from)
 }

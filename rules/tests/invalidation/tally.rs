@@ -44,6 +44,6 @@ proptest! {
                 *expected.entry(seq).or_default() += 1;
             }
         }
-        prop_assert_eq!(tally.counts().collect::<BTreeMap<_, _>>(), expected);
+        prop_assert_eq!(tally.counts().into_iter().collect::<BTreeMap<_, _>>(), expected);
     }
 }

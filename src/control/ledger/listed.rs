@@ -2,6 +2,8 @@
 
 use super::arrivals::Arrivals;
 use crate::control::journal::{ArrivalsRecord, EntryRecord};
+use crate::control::warm::Warmed;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
@@ -51,6 +53,9 @@ pub(crate) struct Listed {
     pub(crate) created_at: SystemTime,
     /// What it takes is to be fetched again.
     pub(crate) warm: bool,
+    /// How far that has come; `None` until it is known what is to be fetched.
+    warmed: Mutex<Option<Warmed>>,
+    warms: AtomicBool,
     log: LogId,
     /// This process's time at which it was as old as `age`.
     counted_from: Instant,
@@ -68,6 +73,8 @@ impl Listed {
             reference: None,
             created_at: accepted.wall,
             warm: false,
+            warmed: Mutex::default(),
+            warms: AtomicBool::new(false),
             log,
             counted_from: accepted.at,
             age: Duration::ZERO,
@@ -112,6 +119,21 @@ impl Listed {
             Change::Purge(_) => None,
             Change::Release(release) => Some(release),
         }
+    }
+
+    /// Whether the caller is the first to have fetched again what it took.
+    pub(crate) fn begins_to_warm(&self) -> bool {
+        self.warm && !self.warms.swap(true, Ordering::Relaxed)
+    }
+
+    /// How far fetching again has come; `None` until it is known what is to be fetched.
+    pub(crate) fn warmed(&self) -> Option<Warmed> {
+        *self.warmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetching again has come so far.
+    pub(crate) fn set_warmed(&self, warmed: Warmed) {
+        *self.warmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(warmed);
     }
 
     /// From acceptance to `now`.

@@ -28,7 +28,11 @@ pub(super) async fn purge(
     let PurgeRequest { order, wait } = PurgeRequest::parse(&body, &config)?;
     may_purge(&caller, &order.targets, order.site.as_deref(), &config)?;
     control.rates.take(caller.name())?;
+    let to_warm = order.warm.then(|| control.warming.purge()).transpose()?;
     let listed = control.purge(order).await?;
+    if let Some(room) = to_warm {
+        control.warm_after(listed.clone(), room);
+    }
     tracing::info!(id = listed.id, caller = caller.name(), "purge");
     control.until_done(&listed, wait).await;
     let told = control.told(&listed);

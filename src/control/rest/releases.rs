@@ -46,6 +46,7 @@ pub(super) async fn switch(
     caller.needs(Scope::Admin)?;
     known(&site, &control.config())?;
     caller.needs_site(Some(&site), &format!("the site {site}"))?;
+    has_releases(&site, &control.config())?;
     let mut fields = Fields::parse(&body)?;
     let name = name(&mut fields)?;
     let wait = wait(&mut fields)?;
@@ -65,6 +66,19 @@ pub(super) async fn switch(
 fn known(site: &str, config: &Config) -> Result<(), ApiError> {
     known_site(site, config)
         .map_err(|accepted| ApiError::not_found(format!("no such site; {accepted}")))
+}
+
+/// Control alone may not have been told of the site; its nodes are.
+fn has_releases(site: &str, config: &Config) -> Result<(), ApiError> {
+    let known = config.sites.iter().find(|known| known.id == site);
+    if known.is_none_or(|site| site.release.is_some()) {
+        return Ok(());
+    }
+    let message = format!(
+        "the site {site:?} has no releases; accepted: a site with [site.release], which says how \
+         the origin is told the name"
+    );
+    Err(ApiError::invalid("site", message))
 }
 
 /// The release's name, or `null` for none. It stands in keys and in origins' paths.

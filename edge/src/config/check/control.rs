@@ -1,6 +1,7 @@
 //! `[control]`: the service itself, and what a node needs to follow it.
 
 use super::host::origin;
+use super::tls::ca;
 use super::token::secret;
 use super::{address, file_path, networks};
 use crate::config::section::Section;
@@ -19,9 +20,11 @@ pub(super) fn control(mut s: Section<'_>) -> Control {
     let url = s.text("url", URL_FORM, url);
     let token = secret(&mut s, "token", "token_file", false).map(Secret::new);
     let words = [("serve", OnPartition::Serve), ("validate", OnPartition::Validate)];
+    let https = url.as_ref().is_none_or(|url| url.tls);
     let control = Control {
         url,
         token,
+        ca: ca(&mut s, "control.url is not one that", https),
         listen: address(&mut s, "listen", ([127, 0, 0, 1], 9090)),
         data: s.text("data", "the path of a directory", file_path),
         lease: s.duration("lease", 15 * second, second..=3600 * second),
@@ -45,6 +48,9 @@ pub(super) fn control(mut s: Section<'_>) -> Control {
     } else {
         for key in ["token", "token_file"].into_iter().filter(|key| s.has(key)) {
             s.hidden_mistake(key, "a node shows it at control.url, which is missing");
+        }
+        if control.ca.is_some() {
+            s.mistake("ca", "it is about control.url, which is missing");
         }
     }
     s.finish(&[]);

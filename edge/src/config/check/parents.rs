@@ -2,10 +2,11 @@
 
 use super::host::{ORIGIN_FORM, origin};
 use super::node_name;
+use super::tls::ca;
 use crate::config::file::{Kind, Value};
 use crate::config::mistakes::Mistake;
 use crate::config::section::Section;
-use crate::config::{Node, Parent, ParentScope, Parents, Tier, Timeouts};
+use crate::config::{Node, Origin, Parent, ParentScope, Parents, Protocol, Tier, Timeouts};
 use std::time::Duration;
 
 const MOST_PARENTS: usize = 256;
@@ -14,8 +15,11 @@ const MOST_VIRTUAL_NODES: u32 = 4096;
 /// Reads the section; `node` says whose parents they are.
 pub(super) fn parents(mut s: Section<'_>, node: &Node) -> Parents {
     let second = Duration::from_secs(1);
+    let urls = urls(&mut s, node);
+    let https = urls.iter().any(|parent| parent.url.tls);
     let parents = Parents {
-        urls: urls(&mut s, node),
+        urls,
+        ca: ca(&mut s, "no parent's url", https),
         scope: s.word(
             "scope",
             ParentScope::Region,
@@ -45,7 +49,7 @@ fn timeouts(mut s: Section<'_>) -> Timeouts {
 }
 
 fn urls(s: &mut Section<'_>, node: &Node) -> Vec<Parent> {
-    let accepted = format!("a list, each {ORIGIN_FORM}, or a table with url and region");
+    let accepted = format!("a list, each {ORIGIN_FORM}, or a table with url, region and protocol");
     let Some(elements) = s.elements("urls", MOST_PARENTS, &accepted) else { return vec![] };
     if node.tier == Tier::Parent && !elements.is_empty() {
         s.mistake("urls", "a node of tier \"parent\" asks origins only; accepted: no urls there");
@@ -53,7 +57,8 @@ fn urls(s: &mut Section<'_>, node: &Node) -> Vec<Parent> {
     let mut parents: Vec<Parent> = Vec::with_capacity(elements.len());
     for (n, element) in elements.iter().enumerate() {
         let Some(parent) = parent(s, n, element, &node.region) else { continue };
-        if parents.iter().any(|other| other.url == parent.url) {
+        let place = |parent: &Parent| (parent.url.tls, parent.url.host.clone(), parent.url.port);
+        if parents.iter().any(|other| place(other) == place(&parent)) {
             s.mistake("urls", format!("{:?} is named twice", parent.url.authority));
         }
         parents.push(parent);
@@ -61,7 +66,7 @@ fn urls(s: &mut Section<'_>, node: &Node) -> Vec<Parent> {
     parents
 }
 
-/// A parent is its URL, or a table with `url` and `region`.
+/// A parent is its URL, or a table with `url`, `region` and `protocol`.
 fn parent(s: &Section<'_>, n: usize, element: &Value, own_region: &str) -> Option<Parent> {
     let path = format!("{}[{n}]", s.path_of("urls"));
     if let Some(mut table) = Section::of(element, path.clone(), s.notes()) {
@@ -71,12 +76,18 @@ fn parent(s: &Section<'_>, n: usize, element: &Value, own_region: &str) -> Optio
         }
         let form = "a region's name, as node.region";
         let region = table.text("region", form, node_name);
+        let protocols = [("h1", Protocol::H1), ("h2", Protocol::H2)];
+        let protocol = table.word("protocol", Protocol::H2, &protocols);
         table.finish(&[]);
-        return Some(Parent { url: url?, region: region.unwrap_or_else(|| own_region.into()) });
+        let url = Origin { protocol, ..url? };
+        return Some(Parent { url, region: region.unwrap_or_else(|| own_region.into()) });
     }
     let reason = match &element.kind {
         Kind::Text(text) => match origin(text) {
-            Ok(url) => return Some(Parent { url, region: own_region.into() }),
+            Ok(url) => {
+                let url = Origin { protocol: Protocol::H2, ..url };
+                return Some(Parent { url, region: own_region.into() });
+            }
             Err(reason) => reason,
         },
         _ => "not a URL".into(),

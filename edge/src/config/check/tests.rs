@@ -122,7 +122,7 @@ fn mistakes_about_control_are_told() {
         assert!(!told.contains("hunter2"), "{told}");
     }
     let told = mistakes(&format!("[control]\ntoken = \"hunter2hunter2hunter2\"\n{LEAST}"));
-    assert!(told.contains("control.token: a node shows it at control.url"), "{told}");
+    assert!(told.contains("control.token: a node needs it at control.url"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
 }
 
@@ -167,6 +167,23 @@ fn mistakes_about_parents_are_told() {
         ("[parents]\nurls = [{ url = \"http://p\", region = \"\" }]", &["region = \"\": empty"]),
         ("[parents]\nurls = [{ url = \"http://p\", wieght = 1 }]", &["wieght: unknown key"]),
         ("[parents]\nurls = [\"http://p\", \"http://P/\"]", &["\"p\" is named twice"]),
+        (
+            "[parents]\nurls = [{ url = \"http://p\", protocol = \"h3\" }]",
+            &["parents.urls[0].protocol = \"h3\"", "\"h1\", \"h2\""],
+        ),
+        (
+            "[parents]\nurls = [\"http://p\"]\nca = \"Cargo.toml\"",
+            &["parents.ca = \"Cargo.toml\": no parent's url is https"],
+        ),
+        (
+            "[parents]\nurls = [\"https://p\"]\nca = \"/nowhere\"",
+            &["parents.ca = \"/nowhere\": cannot be read", "PEM file"],
+        ),
+        (
+            "[control]\nurl = \"http://c\"\nca = \"Cargo.toml\"",
+            &["control.ca = \"Cargo.toml\"", "control.url is not one that is https"],
+        ),
+        ("[control]\nca = \"Cargo.toml\"", &["control.ca", "control.url, which is missing"]),
         ("[parents]\nscope = \"all\"", &["parents.scope = \"all\"", "\"region\", \"global\""]),
         ("[parents]\nvirtual_nodes = 0", &["parents.virtual_nodes = 0", "1 to 4096"]),
         ("[parents]\ncatch_up = \"1m\"", &["parents.catch_up", "from 0s to 10s"]),

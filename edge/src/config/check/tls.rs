@@ -44,13 +44,25 @@ fn pem(s: &mut Section<'_>, name: &'static str) -> PathBuf {
         s.mistake(name, format!("missing; accepted: {accepted}"));
         return PathBuf::new();
     }
-    s.text(name, accepted, |text| {
-        let path = file_path(text)?;
-        match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() => Ok(path),
-            Ok(_) => Err("not a regular file".into()),
-            Err(error) => Err(format!("cannot be read: {error}")),
-        }
-    })
-    .unwrap_or_default()
+    s.text(name, accepted, present_file).unwrap_or_default()
+}
+
+/// `ca`: authorities beside those that browsers trust. They are of use only where something,
+/// `whose`, is reached by https.
+pub(super) fn ca(s: &mut Section<'_>, whose: &str, https: bool) -> Option<PathBuf> {
+    let ca = s.text("ca", "the path of a PEM file with certificates", present_file);
+    if ca.is_some() && !https {
+        s.mistake("ca", format!("{whose} is https; accepted: only where one is"));
+    }
+    ca
+}
+
+/// A path where there is a file.
+fn present_file(text: &str) -> Result<PathBuf, String> {
+    let path = file_path(text)?;
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => Ok(path),
+        Ok(_) => Err("not a regular file".into()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
 }

@@ -126,7 +126,6 @@ impl hyper::body::Body for Pieces {
 pub(super) fn limits() -> Limits {
     Limits {
         connections: 100,
-        sweep: BOUND,
         header_bytes: 4096,
         header_fields: 50,
         target_bytes: 1024,
@@ -143,6 +142,7 @@ pub(super) fn limits() -> Limits {
         variants: 8,
         tags: 8,
         patterns: 8,
+        sweep: Duration::from_millis(20),
         decisions: 8,
         hit_for_miss: BOUND,
         h2_streams: 16,
