@@ -62,7 +62,7 @@ fn refusals_have_one_form_and_name_what_is_wrong() {
         ("POST /v1/purges", r#"{"paths": ["a"]}"#, 400, "invalid", Some("paths[0]")),
         ("POST /v1/purges", r#"{"path": ["/a"]}"#, 400, "invalid", Some("path")),
         ("POST /v1/purges", r#"{"all": true, "site": "x"}"#, 400, "invalid", Some("site")),
-        ("POST /v1/purges", r#"{"all": true, "warm": true}"#, 400, "invalid", Some("warm")),
+        ("POST /v1/purges", r#"{"all": true, "warm": 1}"#, 400, "invalid", Some("warm")),
         ("GET /v1/purges?after=x", "", 400, "invalid", Some("after")),
         ("GET /v1/purges?befor=1", "", 400, "invalid", Some("befor")),
         ("GET /v1/explain", "", 400, "invalid", Some("url")),
@@ -206,7 +206,9 @@ fn a_reload_is_all_or_nothing() {
 
 #[test]
 fn a_release_is_switched_through_the_log() {
-    let weir = Weir::in_front_of(NO_ORIGIN);
+    let site = format!("[[site]]\norigins = [\"{NO_ORIGIN}\"]\nrelease.field = \"x-release\"\n");
+    let config = TextFile::new("release.toml", &site);
+    let weir = Weir::serve(&["--config", config.path()]);
     let line = "GET /v1/sites/default/release";
     let current = || weir.json(line, "").json();
     assert_eq!(current(), json!({"site": "default", "name": null}));

@@ -95,7 +95,7 @@ async fn torture(shape: fn(&str) -> Shape, reads: u64) -> Tally {
     println!("WEIR_SEED={seed} WEIR_READS={reads}");
     let origin = Origin::builder().keep_requests(1).start().await;
     let shape = shape(&origin.url());
-    let world = Arc::new(World::new(seed, shape.doors.len(), Duration::from_millis(2)));
+    let world = Arc::new(World::new(seed, shape.doors.len(), Duration::from_millis(4)));
     origin.default_route(world.route());
     let began = Instant::now();
     let (due, orders) = sync_channel::<()>(DUE);

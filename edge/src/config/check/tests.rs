@@ -122,7 +122,7 @@ fn mistakes_about_control_are_told() {
         assert!(!told.contains("hunter2"), "{told}");
     }
     let told = mistakes(&format!("[control]\ntoken = \"hunter2hunter2hunter2\"\n{LEAST}"));
-    assert!(told.contains("control.token: a node needs it at control.url"), "{told}");
+    assert!(told.contains("control.token: a node shows it at control.url"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
 }
 
