@@ -55,7 +55,8 @@ fn the_history_is_listed_and_each_purge_found() {
 
 #[test]
 fn refusals_have_one_form_and_name_what_is_wrong() {
-    let weir = Weir::in_front_of(NO_ORIGIN);
+    let config = TextFile::new("refusals.toml", &released());
+    let weir = Weir::serve(&["--config", config.path()]);
     for (line, body, status, code, field) in [
         ("POST /v1/purges", "{", 400, "malformed", None),
         ("POST /v1/purges", "{}", 400, "malformed", None),
@@ -204,10 +205,14 @@ fn a_reload_is_all_or_nothing() {
     assert_eq!((purge("one"), purge("two")), (400, 200));
 }
 
+/// A site with releases.
+fn released() -> String {
+    format!("[[site]]\norigins = [\"{NO_ORIGIN}\"]\nrelease.field = \"x-release\"\n")
+}
+
 #[test]
 fn a_release_is_switched_through_the_log() {
-    let site = format!("[[site]]\norigins = [\"{NO_ORIGIN}\"]\nrelease.field = \"x-release\"\n");
-    let config = TextFile::new("release.toml", &site);
+    let config = TextFile::new("release.toml", &released());
     let weir = Weir::serve(&["--config", config.path()]);
     let line = "GET /v1/sites/default/release";
     let current = || weir.json(line, "").json();
