@@ -415,8 +415,27 @@ pub struct Log {
     pub access: AccessLog,
     /// Where it goes; `None` is standard output.
     pub path: Option<PathBuf>,
+    /// Its lines that may wait to be written.
+    pub queue: usize,
+    /// Where traces go; `None` exports none.
+    pub otlp: Option<Otlp>,
     /// The node's own log: error, warn, info, debug, trace.
     pub level: String,
+}
+
+/// The export of traces, by OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// Where spans are posted.
+    pub url: String,
+    /// Of a million requests that name no trace, so many begin one.
+    pub sample: u32,
+    /// Spans that may wait to be sent.
+    pub queue: usize,
+    /// What the collector may take to answer.
+    pub timeout: Duration,
+    /// How long a span waits for others to be sent with it.
+    pub interval: Duration,
 }
 
 /// Form of the access log.

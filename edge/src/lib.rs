@@ -21,6 +21,7 @@ mod state;
 mod store;
 mod sweep;
 mod tier;
+mod trace;
 mod upstream;
 pub mod warm;
 

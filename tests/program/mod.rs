@@ -14,7 +14,7 @@ pub(crate) use topology::{Spec, Topology, call};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -53,9 +53,27 @@ impl Weir {
         weir
     }
 
+    /// The same with a standard output that is the test's to read, or not to read.
+    pub(crate) fn serve_with_output(arguments: &[&str]) -> (Self, ChildStdout) {
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut command = program();
+        command.args(ports).args(arguments).stdout(Stdio::piped());
+        let mut weir = Self::run_by(command);
+        weir.listen = weir.announced("listen");
+        weir.admin = weir.announced("admin");
+        let child = weir.child.as_mut().expect("it runs");
+        let output = child.stdout.take().expect("its standard output is piped");
+        (weir, output)
+    }
+
     fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            program().args(arguments).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut command = program();
+        command.args(arguments);
+        Self::run_by(command)
+    }
+
+    fn run_by(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
         Self { child: Some(child), lines, listen: unbound, admin: unbound }

@@ -5,6 +5,7 @@ mod control;
 mod health;
 mod host;
 mod limits;
+mod log;
 mod parents;
 mod pool;
 mod release;
@@ -17,7 +18,7 @@ use super::mistakes::{Mistakes, Place};
 use super::network::NETWORK_FORM;
 use super::section::{Notes, Section};
 use super::units::format_size;
-use super::{AccessLog, Config, Log, Memory, Network, Node, Parents, Site, Tier};
+use super::{Config, Memory, Network, Node, Parents, Site, Tier};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,7 +87,7 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     let control = control::control(root.section("control"));
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
-    let log = log(root.section("log"));
+    let log = log::log(root.section("log"));
     let tls = tls::tls(root.section("tls"));
     let parents = parents::parents(root.section("parents"), &node);
     // Control alone keeps a log, and may be told of no site.
@@ -145,19 +146,6 @@ fn memory(mut s: Section<'_>) -> Memory {
     }
     s.finish(&[]);
     Memory { size, max_object }
-}
-
-fn log(mut s: Section<'_>) -> Log {
-    let forms =
-        [("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)];
-    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
-    let log = Log {
-        access: s.word("access", AccessLog::Off, &forms),
-        path: s.text("path", "the path of a file", file_path),
-        level: s.word("level", "info", &levels).to_owned(),
-    };
-    s.finish(&[]);
-    log
 }
 
 /// Two listeners cannot have one address; said here rather than by the system at start.

@@ -132,6 +132,7 @@ impl Server {
             secrets: secrets.map(ArcSwap::from_pointee),
             tls: Mutex::new(settings.tls.clone()),
             connections: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
         let (alive, workers_alive) = mpsc::channel(1);
@@ -175,6 +176,11 @@ impl Server {
     /// Connections open now.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections taken since the start.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shared.taken.load(Ordering::Relaxed)
     }
 
     /// Connections refused because of `limits.connections`, since the start.
