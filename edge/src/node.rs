@@ -16,7 +16,6 @@ use crate::upstream::Prober;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tokio::runtime::Handle;
 use weir_rules::invalidation::{Purge, Seq};
 
@@ -37,7 +36,6 @@ pub struct Node {
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
     tracer: Arc<Tracer>,
-    started: Instant,
 }
 
 impl Node {
@@ -75,7 +73,7 @@ impl Node {
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
-        let following = Following::new(Arc::clone(&state), applier, listen)?;
+        let following = Following::new(Arc::clone(&state), applier, listen, server.open())?;
         Ok(Node {
             listen,
             listen_tls: server.listen_tls(),
@@ -87,7 +85,6 @@ impl Node {
             purger,
             log,
             tracer,
-            started: Instant::now(),
         })
     }
 
@@ -207,7 +204,7 @@ impl Node {
             node: &self.state.name,
             region: &live.config.node.region,
             tier: self.state.tier.as_str(),
-            uptime: self.started.elapsed(),
+            uptime: self.state.started.elapsed(),
             fills_running: self.state.inflight.len() as u64,
             filling_bytes: self.state.filling.used(),
             connections_open: open,
@@ -217,6 +214,7 @@ impl Node {
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),
             evictions: self.state.store.evicted(),
+            not_stored: self.state.decisions.counts(),
             followed: &self.followed(),
             purged: self.following.applier().purged(),
             log_lines_dropped: self.log.dropped(),

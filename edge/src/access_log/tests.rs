@@ -80,8 +80,9 @@ fn json_tells_all_there_is_and_leaves_out_what_is_not() {
     let told = serde_json::json!({
         "time": "2001-09-09T01:46:40.123Z", "peer": "192.0.2.7", "method": "GET",
         "host": "example.com", "target": "/a?b", "protocol": "HTTP/1.1", "status": 200,
-        "bytes": 1024, "site": "shop", "cache": "uri-miss", "fwd_status": 200, "ttl": 60, "stored": true,
-        "collapsed": false, "upstream": "http://10.0.1.1:8080", "upstream_tier": "parent",
+        "bytes": 1024, "site": "shop", "cache": "uri-miss", "fwd_status": 200, "ttl": 60,
+        "stored": true, "collapsed": false,
+        "upstream": "http://10.0.1.1:8080", "upstream_tier": "parent",
         "tiers": ["origin-cache; hit", "parent-eu; fwd=uri-miss; detail=\"a\""],
         "upstream_ms": 1.5, "first_byte_ms": 1.6, "total_ms": 2.007, "user_agent": "curl/8",
         "key": "00000000000000000000000000000abc",
