@@ -37,8 +37,13 @@ async function ask() {
   try {
     const told = await call("v1/explain", { query: { url, header, node: form.elements.node.value } });
     if (mine !== asking) return;
+    // The address can be passed on: who opens it is told the same.
+    window.history.replaceState(null, "", `#explain?${new URLSearchParams({ url })}`);
     say(byId("explain-said"), summary(told.nodes));
-    byId("explanations").replaceChildren(...told.nodes.map((node) => card(node, url)));
+    byId("explanations").replaceChildren(...told.nodes.map(card));
+    const target = new URLSearchParams({ [url.startsWith("/") ? "paths" : "urls"]: url });
+    byId("explain-purge").href = `#purges?${target}`;
+    byId("explain-purge").hidden = told.nodes.every((node) => !node.explanation?.site);
   } catch (refused) {
     if (mine === asking) wrong(refused);
   }
@@ -46,6 +51,7 @@ async function ask() {
 
 function wrong(refused) {
   say(byId("explain-said"), "");
+  byId("explain-purge").hidden = true;
   byId("explanations").replaceChildren();
   const place = refused.field && byId(`wrong-${refused.field}`);
   if (!place || !form.contains(place)) return say(byId("explain-said"), `${refused.message}.`);
@@ -67,7 +73,7 @@ function summary(nodes) {
   return `${hits} it from the store.${rest}`;
 }
 
-function card(node, url) {
+function card(node) {
   const told = node.explanation;
   const head = el("header", {}, el("b", {}, node.name), el("span", { class: "faint" }, `${node.tier}, ${node.region}`),
     el("span", { class: "state", "data-tone": told ? TONES[told.state] ?? "bad" : "off" }, told?.state ?? "unknown"));
@@ -76,8 +82,7 @@ function card(node, url) {
     head,
     el("p", { class: "sentence" }, told.sentence),
     told.selected ? lifetime(told.selected) : null,
-    el("dl", { class: "facts" }, ...rows(told)),
-    told.site === null ? null : el("p", { class: "actions" }, el("a", { class: "button quiet", href: `#purges?${new URLSearchParams({ [url.startsWith("/") ? "paths" : "urls"]: url })}` }, "Purge …")));
+    el("dl", { class: "facts" }, ...rows(told)));
 }
 
 /** How much of its lifetime is over. */

@@ -50,14 +50,22 @@ export async function refresh() {
   try {
     do {
       again = false;
-      const told = await call("v1/purges", { query: { after: Math.max(0, headSeq - SHOWN), limit: SHOWN } });
-      headSeq = told.head;
+      let told = await latest();
+      // The log was longer than was known.
+      if (told.head > told.after + SHOWN) told = await latest();
       purges = told.purges.toReversed();
     } while (again);
   } finally {
     looking = false;
   }
   show();
+}
+
+async function latest() {
+  const after = Math.max(0, headSeq - SHOWN);
+  const told = await call("v1/purges", { query: { after, limit: SHOWN } });
+  headSeq = told.head;
+  return { ...told, after };
 }
 
 /** What is known of the purge with this id. */

@@ -3,6 +3,7 @@
 import { byId, options, say, tell } from "./dom.js";
 import { call, listen, listenAgain } from "./api.js";
 import { askFor, isAsking, wire } from "./token.js";
+import { clock } from "./words.js";
 import * as topology from "./topology.js";
 import * as traffic from "./traffic.js";
 import * as purge from "./purge.js";
@@ -65,10 +66,8 @@ function lookNow() {
 function failed(error) {
   if (error.status === 401 || error.status === 403) return askFor(error);
   if (error.status === undefined) throw error;
-  lost ??= Date.now();
-  const since = Math.round((Date.now() - lost) / 1000);
-  const age = since > 2 ? ` What is shown is ${since} s old.` : "";
-  tell(byId("trouble"), `No figures: ${error.message}.${age}`);
+  lost ??= clock(Date.now());
+  tell(byId("trouble"), `No news since ${lost}: ${error.message}.`);
   document.body.classList.add("old");
 }
 
@@ -137,4 +136,5 @@ traffic.wire();
 document.addEventListener("visibilitychange", () => !document.hidden && lookNow());
 addEventListener("hashchange", route);
 route();
-listen(history.heard, told);
+// Elsewhere nothing shows at once what happens.
+listen((name, data) => view === "purges" && history.heard(name, data), told);

@@ -113,7 +113,7 @@ function sure(body) {
 }
 
 /** What became of the purge, until every node has it. */
-function show(purge) {
+function show(purge, pause = 500) {
   if (purge.id !== mine) return;
   const sum = matched(purge);
   const done = purge.status === "completed";
@@ -129,8 +129,8 @@ function show(purge) {
   if (!done || sum === null) {
     setTimeout(async () => {
       const now = known(purge.id) ?? (await call(`v1/purges/${encodeURIComponent(purge.id)}`).catch(() => purge));
-      show({ ...purge, ...now });
-    }, 500);
+      show({ ...purge, ...now }, Math.min(10_000, pause * 1.3));
+    }, pause);
   }
 }
 
@@ -151,14 +151,20 @@ function clearWrong() {
   for (const element of form.querySelectorAll("[aria-invalid]")) element.removeAttribute("aria-invalid");
 }
 
+/** The number of the line that was sent as the so-manieth: empty ones are not sent. */
+function lineOf(input, at) {
+  const lines = [...input.value.split("\n").entries()].filter(([, line]) => line.trim() !== "");
+  return (lines[at]?.[0] ?? at) + 1;
+}
+
 /** Control's refusal, beside the field that it names: `paths[1]` is the second line of paths. */
 function wrong(refused) {
   const [, name, at] = /^(\w+)(?:\[(\d+)\])?$/.exec(refused.field ?? "") ?? [];
   const place = name && byId(`wrong-${name}`);
   if (!place || !form.contains(place)) return tell(byId("wrong-purge"), `${refused.message}.`);
-  const line = at === undefined ? "" : `line ${Number(at) + 1}: `;
-  tell(place, `${line}${refused.message}`);
   const input = form.elements[name];
+  const line = at === undefined ? "" : `line ${lineOf(input, Number(at))}: `;
+  tell(place, `${line}${refused.message}`);
   input.setAttribute("aria-invalid", "true");
   input.focus();
 }
