@@ -40,6 +40,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) store_objects: u64,
     /// Stored responses removed to make room, since the start.
     pub(crate) evictions: u64,
+    /// Fetches of which nothing was stored, by reason, since the start.
+    pub(crate) not_stored: Vec<(&'static str, u64)>,
     /// How the node stands with control.
     pub(crate) followed: &'a Followed,
     /// How it bears what is purged.
@@ -79,6 +81,7 @@ pub(crate) fn render(
     upstream(&mut text, workers);
     members::members(&mut text, &gauges.members);
     store(&mut text, gauges);
+    not_stored(&mut text, &gauges.not_stored);
     following(&mut text, gauges.followed);
     purged(&mut text, &gauges.purged);
     text.out
@@ -238,6 +241,19 @@ fn store(text: &mut Text, gauges: &Gauges<'_>) {
     ] {
         text.metric(name, kind, help);
         text.sample(name, &[], value);
+    }
+}
+
+fn not_stored(text: &mut Text, counts: &[(&str, u64)]) {
+    let name = "weir_not_stored_total";
+    text.metric(
+        name,
+        "counter",
+        "Fetches that might have been stored and were not, by reason: the words of explain and of \
+         Cache-Status detail.",
+    );
+    for (reason, count) in counts {
+        text.sample(name, &[("reason", reason)], *count);
     }
 }
 

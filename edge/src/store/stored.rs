@@ -178,6 +178,15 @@ impl<'a> KeyText<'a> {
     }
 }
 
+/// Longest URL that is shown to anybody, bytes.
+pub(crate) const LONGEST_URL: usize = 2048;
+
+/// The URL in a key's readable form; `None` where it is too long to be shown.
+pub(crate) fn url_in(key: &[u8]) -> Option<&str> {
+    let url = &key[..memchr::memchr(b'\n', key).unwrap_or(key.len())];
+    std::str::from_utf8(url).ok().filter(|url| url.len() <= LONGEST_URL)
+}
+
 /// The release in a key's readable form: the first of its extras, where there is one.
 pub(crate) fn release_in(key: &[u8]) -> Option<&str> {
     let extras = &key[memchr::memchr(b'\n', key)?..];
@@ -198,6 +207,8 @@ mod tests {
         assert_eq!(release_in(b"http://h/?a\nx-a: 1\nrelease=2"), None);
         assert_eq!(release_in(b"http://h/?release=2"), None);
         assert_eq!(KeyText::of(b"http://h/").query, None);
+        assert_eq!(url_in(b"http://h/?a\nrelease=2"), Some("http://h/?a"));
+        assert_eq!(url_in(&[b'a'; LONGEST_URL + 1]), None);
         assert_eq!(KeyText::of(b"http://h/a\nx-lang: \xff").path, "/a");
     }
 }

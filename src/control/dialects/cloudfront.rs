@@ -101,7 +101,7 @@ async fn list(
     call.caller.needs_site(Some(&site), &site)?;
     only(&parameters, &["Marker", "MaxItems"])?;
     let marker = one(&parameters, "Marker")?.filter(|marker| !marker.is_empty());
-    let most = number(&parameters, "MaxItems", LISTED, MOST_LISTED)?;
+    let most = number(&parameters, "MaxItems", LISTED, 0..=MOST_LISTED)?;
     let limit = usize::try_from(most).unwrap_or(usize::MAX).max(1);
     // One more than is told, to know whether there are more.
     let mut found = latest(&control, &call, marker, limit + 1, |purged| {
