@@ -19,6 +19,10 @@ fn stats(topology: &Topology) -> Value {
     topology.call("GET /v1/stats", "").json()
 }
 
+fn popular(topology: &Topology, query: &str) -> Value {
+    topology.call(&format!("GET /v1/popular{query}"), "").json()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn known_requests_are_counted_exactly_and_by_result() {
     let origin = Origin::start().await;
@@ -134,8 +138,7 @@ async fn popular_is_what_all_edges_answered_most() {
             assert_eq!(topology.node(name).get(path).status, 200);
         }
     }
-    let popular = |query: &str| topology.call(&format!("GET /v1/popular{query}"), "").json();
-    let told = popular("");
+    let told = popular(&topology, "");
     let shown = |told: &Value| -> Vec<(String, u64)> {
         let objects = told["objects"].as_array().expect("a list");
         let shown = objects.iter().map(|object| {
@@ -154,14 +157,14 @@ async fn popular_is_what_all_edges_answered_most() {
     );
     let ttl = first["ttl_seconds"].as_i64().expect("a number");
     assert!((1..=600).contains(&ttl) && first["variants"] == 1, "{first}");
-    assert_eq!(shown(&popular("?limit=1")), [(a.clone(), 4)]);
-    assert_eq!(shown(&popular("?node=one")), [(a, 3)]);
+    assert_eq!(shown(&popular(&topology, "?limit=1")), [(a.clone(), 4)]);
+    assert_eq!(shown(&popular(&topology, "?node=one")), [(a, 3)]);
     // What is purged is not told any more, once nodes look anew; a node that is gone is named.
     topology.purge(&json!({"paths": ["/a"], "wait_ms": 10_000}));
-    until("the purged is gone", || shown(&popular("")) == [(b.clone(), 2)]);
+    until("the purged is gone", || shown(&popular(&topology, "")) == [(b.clone(), 2)]);
     topology.kill_node("one");
     topology.until_state("one", "offline");
-    let told = popular("");
+    let told = popular(&topology, "");
     assert!(named(&told["nodes"], "one")["error"].is_string(), "{told}");
     assert_eq!((&named(&told["nodes"], "two")["error"], shown(&told).len()), (&Value::Null, 1));
 }

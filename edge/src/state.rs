@@ -210,8 +210,8 @@ impl NodeState {
 }
 
 impl Live {
-    /// Makes a configuration ready, with what was known of upstreams `before`; fails on what only shows here, such as an origin that is no
-    /// valid authority.
+    /// Makes a configuration ready, with what was known of upstreams `before`; fails on what only
+    /// shows here, such as an origin that is no valid authority.
     pub(crate) fn new(
         config: Config,
         metrics: &[Arc<WorkerMetrics>],

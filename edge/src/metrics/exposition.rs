@@ -212,7 +212,7 @@ fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
 }
 
 fn store(text: &mut Text, gauges: &Gauges<'_>) {
-    for (name, kind, help, value) in [
+    text.singles(&[
         (
             "weir_store_bytes",
             "gauge",
@@ -238,10 +238,7 @@ fn store(text: &mut Text, gauges: &Gauges<'_>) {
             "Access log lines dropped because the log could not keep up.",
             gauges.log_lines_dropped,
         ),
-    ] {
-        text.metric(name, kind, help);
-        text.sample(name, &[], value);
-    }
+    ]);
 }
 
 fn not_stored(text: &mut Text, counts: &[(&str, u64)]) {
@@ -258,7 +255,7 @@ fn not_stored(text: &mut Text, counts: &[(&str, u64)]) {
 }
 
 fn purged(text: &mut Text, purged: &Purged) {
-    for (name, kind, help, value) in [
+    text.singles(&[
         (
             "weir_sweep_waiting_purges",
             "gauge",
@@ -283,15 +280,12 @@ fn purged(text: &mut Text, purged: &Purged) {
             "What was fetched before the node applied this number is invalid; 0 for none.",
             purged.floor,
         ),
-    ] {
-        text.metric(name, kind, help);
-        text.sample(name, &[], value);
-    }
+    ]);
 }
 
 fn following(text: &mut Text, followed: &Followed) {
     let behind = followed.head.saturating_sub(followed.applied);
-    for (name, kind, help, value) in [
+    text.singles(&[
         (
             "weir_purge_applied_seq",
             "gauge",
@@ -322,10 +316,7 @@ fn following(text: &mut Text, followed: &Followed) {
             "Times that control let this node in again.",
             followed.reconnects,
         ),
-    ] {
-        text.metric(name, kind, help);
-        text.sample(name, &[], value);
-    }
+    ]);
 }
 
 /// The exposition as it grows. Writing to a String cannot fail, so results are dropped.
@@ -334,6 +325,14 @@ struct Text {
 }
 
 impl Text {
+    /// Metrics of one sample without labels: name, kind, help and value.
+    fn singles(&mut self, metrics: &[(&str, &str, &str, u64)]) {
+        for (name, kind, help, value) in metrics {
+            self.metric(name, kind, help);
+            self.sample(name, &[], *value);
+        }
+    }
+
     fn metric(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }

@@ -111,15 +111,7 @@ impl Stored {
     /// What the invalidation index judges it by.
     pub(crate) fn with_subject<T>(&self, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
         let tags: Vec<&str> = self.tags.iter().map(|tag| &**tag).collect();
-        let parts = KeyText::of(&self.key);
-        judge(&Subject {
-            site: &self.site,
-            host: parts.host,
-            path: parts.path,
-            query: parts.query,
-            tags: &tags,
-            filled_at: self.filled_at,
-        })
+        judge(&KeyText::of(&self.key).subject(&self.site, &tags, self.filled_at))
     }
 
     /// What the sieve before the index judges it by, together with its tags.
@@ -175,6 +167,14 @@ impl<'a> KeyText<'a> {
             Some(mark) => Self { host, path: &target[..mark], query: Some(&target[mark + 1..]) },
             None => Self { host, path: target, query: None },
         }
+    }
+}
+
+impl<'a> KeyText<'a> {
+    /// A response under this key, as purges judge it.
+    pub(crate) fn subject(self, site: &'a str, tags: &'a [&'a str], filled_at: Seq) -> Subject<'a> {
+        let Self { host, path, query } = self;
+        Subject { site, host, path, query, tags, filled_at }
     }
 }
 
