@@ -16,7 +16,7 @@ PARENTS = {"parent-eu": "eu", "parent-us": "us"}
 RATES = [90, 55, 70, 30]
 DELAY = "45ms"
 #: Seconds of traffic before the first picture.
-TRAFFIC = 150
+TRAFFIC = 600
 
 
 def screenshots(browser, weir, origin_sim, folder):
@@ -30,8 +30,8 @@ def screenshots(browser, weir, origin_sim, folder):
         with Load(topology, paths, EDGES, lambda n: RATES[n] * random.uniform(0.7, 1.3)):
             history(topology)
             for name, kind in {
-                "page": {"color_scheme": "light"},
-                "page-dark": {"color_scheme": "dark"},
+                "page": {"color_scheme": "light", "viewport": {"width": 1280, "height": 930}},
+                "page-dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 930}},
                 "page-narrow": {"color_scheme": "light", "viewport": {"width": 360, "height": 780}},
             }.items():
                 pictures(browser, topology, folder, name, kind)
@@ -84,6 +84,7 @@ def pictures(browser, topology, folder, name, kind):
     time.sleep(2.5)
     save(page, f"{folder}/{name}.png")
     if name == "page":
+        page.set_viewport_size({"width": 1280, "height": 640})
         page.goto(f"http://{topology.at}/#purges")
         until("the history is there", lambda: page.locator("#history > li").count() >= 5)
         save(page, f"{folder}/page-purges.png")
@@ -93,4 +94,5 @@ def pictures(browser, topology, folder, name, kind):
 def save(page, path):
     """A small picture: a page of few colours needs no more than a palette."""
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    image.quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    palette = image.quantize(160, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette.save(path, optimize=True)

@@ -1,9 +1,9 @@
 // Scales of charts.
 
-/** A round number at or above `n`: 1, 2 or 5 times a power of ten. */
+/** A round number at or above `n`, whose half is round as well. */
 export function roundUp(n) {
   const power = 10 ** Math.floor(Math.log10(n));
-  return [1, 2, 5, 10].map((step) => step * power).find((round) => round >= n * (1 - 1e-9));
+  return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((round) => round >= n * (1 - 1e-9));
 }
 
 /** Maps [from, to] to [low, high]. */
