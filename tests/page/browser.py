@@ -36,7 +36,10 @@ class Watched:
         self.refusals = set()
         self.page.on("console", self.heard)
         self.page.on("pageerror", lambda error: self.wrong.append(f"uncaught: {error}"))
-        self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.page.on(
+            "dialog",
+            lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()),
+        )
         self.page.on("request", self.asked)
 
     def heard(self, message):

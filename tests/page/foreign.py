@@ -34,7 +34,16 @@ ATTACK = """async (control) => {
 
 def foreign_pages_are_refused(browser, weir, origin_sim):
     origin = Origin(origin_sim)
-    command = [weir, "serve", "--origin", f"http://{origin.at}", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    command = [
+        weir,
+        "serve",
+        "--origin",
+        f"http://{origin.at}",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]
     node = Program(command, "listen", "admin")
     site = foreign_site()
     try:
@@ -64,7 +73,11 @@ def attacked(browser, node, site):
     for host in ("localhost", "127.0.0.1"):
         page.goto(f"http://{host}:{site.server_address[1]}/")
         came = page.evaluate(ATTACK, control)
-        expect(f"a page of {host} reads nothing", all(one in ("refused", "opaque0") for one in came), came)
+        expect(
+            f"a page of {host} reads nothing",
+            all(one in ("refused", "opaque0") for one in came),
+            came,
+        )
         framed = page.frames[1].evaluate("document.documentElement.outerHTML")
         expect("and frames nothing", "Topology" not in framed, framed[:200])
     after = json.load(urllib.request.urlopen(f"{control}/v1/purges", timeout=PATIENCE))["head"]

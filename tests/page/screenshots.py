@@ -38,13 +38,27 @@ def screenshots(browser, weir, origin_sim, folder):
 
 
 def origin(origin):
-    articles = {"body_bytes": 18_000, "max_age": 60, "delay": DELAY, "content_type": "text/html",
-                "headers": [["Surrogate-Key", "articles front"]]}
+    articles = {
+        "body_bytes": 18_000,
+        "max_age": 60,
+        "delay": DELAY,
+        "content_type": "text/html",
+        "headers": [["Surrogate-Key", "articles front"]],
+    }
     for path, reply in {
         "/": {**articles, "max_age": 10, "body_bytes": 31_000},
         "/articles/*": articles,
-        "/img/*": {"body_bytes": 74_000, "max_age": 86_400, "delay": DELAY, "content_type": "image/webp"},
-        "/cart": {"body": "cart", "headers": [["Cache-Control", "private, no-store"]], "delay": DELAY},
+        "/img/*": {
+            "body_bytes": 74_000,
+            "max_age": 86_400,
+            "delay": DELAY,
+            "content_type": "image/webp",
+        },
+        "/cart": {
+            "body": "cart",
+            "headers": [["Cache-Control", "private, no-store"]],
+            "delay": DELAY,
+        },
         "/api/stock": {"body": "[]", "headers": [["Cache-Control", "no-store"]], "delay": DELAY},
         "/login": {"body": "login", "set_cookie": "visit=1; Path=/", "max_age": 60, "delay": DELAY},
     }.items():

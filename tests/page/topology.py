@@ -66,7 +66,9 @@ class Origin:
 
     def __init__(self, program):
         command = [program, "--listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for line in self.process.stdout:
             if found := re.search(r"http://(127\.0\.0\.1:\d+)", line):
                 self.at = found[1]
@@ -130,7 +132,10 @@ class Topology:
         self.at = self.control.at["control"]
 
     def add(self, name, tier="edge", region="eu", parents=()):
-        parents = [f'{{ url = "http://{self.nodes[of].at["listen"]}", region = "{of.split("-")[1]}" }}' for of in parents]
+        parents = [
+            f'{{ url = "http://{self.nodes[of].at["listen"]}", region = "{of.split("-")[1]}" }}'
+            for of in parents
+        ]
         self.specs[name] = self.write(
             f"{name}.toml",
             f'[node]\nname = "{name}"\ntier = "{tier}"\nregion = "{region}"\nworkers = 1\n'
@@ -152,7 +157,9 @@ class Topology:
         return nodes.get(name)
 
     def call(self, path, body=None):
-        request = urllib.request.Request(f"http://{self.at}{path}", headers={"Authorization": f"Bearer {SECRET}"})
+        request = urllib.request.Request(
+            f"http://{self.at}{path}", headers={"Authorization": f"Bearer {SECRET}"}
+        )
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
@@ -165,7 +172,9 @@ class Topology:
 
 
 def get(at, path, fields=None):
-    request = urllib.request.Request(f"http://{at}{path}", headers={"Host": "shop.example", **(fields or {})})
+    request = urllib.request.Request(
+        f"http://{at}{path}", headers={"Host": "shop.example", **(fields or {})}
+    )
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             response.read()
@@ -182,7 +191,10 @@ class Load:
     def __init__(self, topology, paths, names, rate):
         self.topology, self.paths, self.rate = topology, paths, rate
         self.over = threading.Event()
-        self.threads = [threading.Thread(target=self.ask, args=(name, n), daemon=True) for n, name in enumerate(names)]
+        self.threads = [
+            threading.Thread(target=self.ask, args=(name, n), daemon=True)
+            for n, name in enumerate(names)
+        ]
 
     def __enter__(self):
         for thread in self.threads:
@@ -201,7 +213,9 @@ class Load:
             path = self.paths(n, sent)
             sent += 1
             try:
-                connection = connection or http.client.HTTPConnection(self.topology.nodes[name].at["listen"], timeout=5)
+                connection = connection or http.client.HTTPConnection(
+                    self.topology.nodes[name].at["listen"], timeout=5
+                )
                 connection.request("GET", path, headers={"Host": "shop.example"})
                 connection.getresponse().read()
             except (OSError, http.client.HTTPException):

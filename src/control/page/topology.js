@@ -36,7 +36,7 @@ function figures(stats) {
     ["To clients", bytes(all.bytes_per_second), "/s"],
     ["Reach the origin", percent(sent), ""],
     ["Errors", figure(all.errors_per_second), "/s", all.errors_per_second > 0 ? "bad" : ""],
-    ["Nodes", `${connected} / ${expected}`, "", connected < expected ? "bad" : ""],
+    ["Nodes", `${connected}/${expected}`, "", connected < expected ? "bad" : ""],
   ];
   keep(
     byId("figures"),
@@ -46,8 +46,8 @@ function figures(stats) {
     (row, [, value, unit, tone]) => {
       const [number, ...words] = value.split(" ");
       const dd = row.lastElementChild;
-      say(dd.firstElementChild, unit === "" && words[0] === "/" ? value : number);
-      say(dd.lastElementChild, unit === "" && words[0] === "/" ? "" : `${words.join(" ")}${unit}`);
+      say(dd.firstElementChild, number);
+      say(dd.lastElementChild, `${words.join(" ")}${unit}`);
       row.dataset.tone = tone ?? "";
     },
   );
