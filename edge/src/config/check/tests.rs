@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::config::{OnPartition, Secret, file};
+use crate::config::{Absent, OnPartition, Secret, file};
 use proptest::prelude::*;
 use weir_rules::key::{QueryKeep, TRACKING};
 use weir_rules::release::PathTemplate;
