@@ -15,6 +15,7 @@ WEIR_EU_NORTH_PORT=$((ports + 2))
 WEIR_US_EAST_PORT=$((ports + 3))
 WEIR_ASIA_SE_PORT=$((ports + 4))
 WEIR_CONTROL_PORT=$((ports + 5))
+WEIR_GIVEN_PORT=$((ports + 6))
 COMPOSE_PROJECT_NAME=weir-test-$$
 WEIR_IMAGE=weir:test-$$
 WEIR_BUILD_TARGET=prebuilt
@@ -32,9 +33,12 @@ clean_up() {
     local status=$? job
     for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
     if ((status != 0)); then "${compose[@]}" logs --tail 40 >&2 || true; fi
-    "${compose[@]}" down --volumes --timeout 5 >/dev/null 2>&1 || true
+    local project
+    for project in "$COMPOSE_PROJECT_NAME" "$COMPOSE_PROJECT_NAME-given"; do
+        COMPOSE_PROJECT_NAME=$project "${compose[@]}" down --volumes --timeout 5 >/dev/null 2>&1 || true
+    done
     docker image rm "$WEIR_IMAGE" >/dev/null 2>&1 || true
-    rm -rf "$scratch"
+    as_root rm -rf "$scratch"
     exit "$status"
 }
 trap clean_up EXIT
@@ -53,7 +57,7 @@ ok "the topology is healthy after $took ms"
 ((took < 30000)) || fail "that is over 30 s"
 token=$("${compose[@]}" exec -T control weir token)
 
-for part in topology edges parents control ends; do
+for part in topology edges parents control ends given; do
     begin=$SECONDS
     # shellcheck source=/dev/null
     . "tests/compose/$part.sh"

@@ -3,17 +3,17 @@
 log=$(api /v1/stats | json 'd["log"]["id"]')
 asked edge-us-east /articles/control >/dev/null
 answered=$(purge '{"paths": ["/nowhere"], "reference": "answered", "wait_ms": 10000}' | json 'd["id"]')
-"${compose[@]}" kill control >/dev/null 2>&1
+engine kill control
 expect "without control nodes serve on" '^200 edge-us-east; hit; ' "$(asked edge-us-east /articles/control)"
 purge '{"paths": ["/articles/control"]}' >/dev/null && fail "a purge without control was taken"
 ok "and a purge is refused"
-"${compose[@]}" start control >/dev/null 2>&1
+engine start control
 until_true 40 "all nodes back at control" connected 6
 expect "a purge that was answered before control was killed is there" "^$answered$" \
     "$(api '/v1/purges?limit=1000' | json 'next(p["id"] for p in d["purges"] if p["reference"] == "answered")')"
 expect "in the same log" "^$log$" "$(api /v1/stats | json 'd["log"]["id"]')"
 
-"${compose[@]}" pause control >/dev/null 2>&1
+engine pause control
 since=$SECONDS
 waiting='{"paths": ["/articles/control"], "reference": "waiting", "wait_ms": 10000}'
 curl -s -m 60 -H "Authorization: Bearer $token" -H 'Content-Type: application/json' \
@@ -22,7 +22,7 @@ waits=$!
 lost() { [[ $(asked edge-us-east /articles/control) =~ ^200\ edge-us-east\;\ hit\;.*detail=control-lost ]]; }
 until_true 40 "detail=control-lost" lost
 ok "after $((SECONDS - since)) s without a word of control nodes say so, and serve on"
-"${compose[@]}" unpause control >/dev/null 2>&1
+engine unpause control
 wait "$waits" || fail "the purge that waited for control got no answer"
 until_true 40 "all nodes back at control" connected 6
 expect "a purge that waited for it was taken" '^(completed|in_progress)$' "$(json 'd["status"]' <"$scratch/waiting")"

@@ -2,7 +2,7 @@
 # and what it took is not shown there afterwards.
 
 edge=edge-eu-west
-network=$(docker network ls -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+network=$(docker network ls -q "${of_project[@]}")
 number=0
 
 # The next version is at the edge and read there over and over.
@@ -35,15 +35,15 @@ back() {
 }
 
 begin
-"${compose[@]}" kill "$edge" >/dev/null 2>&1
+engine kill "$edge"
 purged_without killed offline
-"${compose[@]}" start "$edge" >/dev/null 2>&1
+engine start "$edge"
 back killed
 
 begin
-"${compose[@]}" pause "$edge" >/dev/null 2>&1
+engine pause "$edge"
 purged_without paused 'pending|offline'
-"${compose[@]}" unpause "$edge" >/dev/null 2>&1
+engine unpause "$edge"
 back paused
 
 begin

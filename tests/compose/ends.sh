@@ -1,12 +1,12 @@
 # What ends: an origin that goes away, and an edge that is stopped.
 
 asked edge-eu-north /api/time >/dev/null
-"${compose[@]}" kill origin >/dev/null 2>&1
+engine kill origin
 stale() { [[ $(asked edge-eu-north /api/time) =~ ^200\ edge-eu-north\;\ fwd=stale\;.*ttl=-[0-9]+\;\ detail= ]]; }
 until_true 30 "a stale response in place of the origin" stale
 ok "a stale response stands in for an origin that is gone: $(asked edge-eu-north /api/time)"
 expect "what is not stored is an honest error" '^50[24] ' "$(asked edge-eu-north /style.css)"
-"${compose[@]}" start origin >/dev/null 2>&1
+engine start origin
 there() { [[ $(asked edge-eu-north /style.css) =~ ^200 ]]; }
 until_true 40 "an origin that is back" there
 ok "the origin is used again once it is back"

@@ -32,13 +32,21 @@ as_root() { if (($(id -u) == 0)); then "$@"; else sudo "$@"; fi; }
 # json EXPRESSION: a Python expression of the document d on standard input.
 json() { python3 -c 'import json, sys; d = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"; }
 
-container() { "${compose[@]}" ps -q "$1"; }
+of_project=(--filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+# The engine is asked rather than compose, which takes a second to start.
+container() { docker ps -aq "${of_project[@]}" --filter "label=com.docker.compose.service=$1"; }
 inspect() { docker inspect -f "$2" "$(container "$1")"; }
+# engine VERB SERVICE...: kill, start, pause, unpause.
+engine() {
+    local verb=$1 service
+    shift
+    for service in "$@"; do docker "$verb" "$(container "$service")" >/dev/null; done
+}
 healthy() {
-    local service
-    for service in "$@"; do
-        [[ $(inspect "$service" '{{.State.Health.Status}}' 2>/dev/null) == healthy ]] || return 1
-    done
+    local found service
+    found=$(docker ps "${of_project[@]}" --filter health=healthy \
+        --format '{{.Label "com.docker.compose.service"}}')
+    for service in "$@"; do grep -qx "$service" <<<"$found" || return 1; done
 }
 
 # The address of an edge, as its clients know it.

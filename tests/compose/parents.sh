@@ -15,24 +15,24 @@ python3 tests/compose/clients.py load "$scratch/load" "${urls[@]}" &
 load=$!
 until_true 20 "a first answer" test -s "$scratch/load"
 more 100
-"${compose[@]}" kill parent-eu >/dev/null 2>&1
+engine kill parent-eu
 more 200
-"${compose[@]}" start parent-eu >/dev/null 2>&1
+engine start parent-eu
 until_true 30 "a parent that is back" healthy parent-eu
 more 100
-"${compose[@]}" pause parent-us >/dev/null 2>&1
+engine pause parent-us
 more 200
-"${compose[@]}" unpause parent-us >/dev/null 2>&1
+engine unpause parent-us
 more 100
 kill "$load"
 wait "$load" || fail "the load failed"
 expect "a parent killed and one paused under load: no error of $(counts 1) answers, the slowest in $(counts 3) ms" \
     '^0$' "$(counts 2)"
 
-"${compose[@]}" kill "${parents[@]}" >/dev/null 2>&1
+engine kill "${parents[@]}"
 expect "without parents the edge asks the origin" '^200 edge-us-east; fwd=uri-miss; .*stored' \
     "$(asked edge-us-east /articles/alone)"
-"${compose[@]}" start "${parents[@]}" >/dev/null 2>&1
+engine start "${parents[@]}"
 until_true 30 "parents that are back" healthy "${parents[@]}"
 by_parent() { [[ $(asked edge-us-east "/articles/back-$SECONDS-$RANDOM") =~ ^200\ parent-us\; ]]; }
 until_true 60 "a parent that is asked again" by_parent

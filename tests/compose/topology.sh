@@ -40,6 +40,6 @@ for service in control origin "${parents[@]}" "${edges[@]}"; do
     )"
 done
 expect "ports are published on loopback alone" '^127\.0\.0\.1$' \
-    "$(docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" |
+    "$(docker ps -q "${of_project[@]}" |
         xargs docker inspect -f '{{range .NetworkSettings.Ports}}{{range .}}{{println .HostIp}}{{end}}{{end}}' |
         sort -u | grep .)"
