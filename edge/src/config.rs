@@ -39,6 +39,19 @@ pub struct Config {
     pub log: Log,
     /// `[tls]`; `None` serves in the clear only.
     pub tls: Option<Tls>,
+    /// Files of secrets that are not there yet; a secret that nobody knows stands in for each.
+    pub absent: Vec<Absent>,
+}
+
+/// A file of a secret that is not there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The key that names it.
+    pub key: String,
+    /// Its path.
+    pub file: PathBuf,
+    /// Whether this process makes it; else another one does.
+    pub made: bool,
 }
 
 /// This node.
@@ -69,6 +82,8 @@ pub struct Control {
     pub url: Option<Origin>,
     /// What the node shows control.
     pub token: Option<Secret>,
+    /// How long the start waits for files of secrets that are not there yet.
+    pub token_wait: Duration,
     /// Authorities that control's certificate may come from, beside those that browsers trust.
     pub ca: Option<PathBuf>,
     /// Where control listens when it runs alone.

@@ -2,6 +2,7 @@
 
 use super::{Exit, complain};
 use crate::settings::Settings;
+use crate::tokens;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_edge::config::Config;
+use weir_edge::config::mistakes::Mistakes;
 
 /// Why the process does not start; told already.
 pub(super) type Refused = Exit;
@@ -23,12 +25,7 @@ where
 {
     let config = match settings.load() {
         Ok(config) => config,
-        Err(mistakes) => {
-            for mistake in &mistakes.0 {
-                complain(&mistake.to_string(), Exit::Failed);
-            }
-            return Exit::Failed;
-        }
+        Err(mistakes) => return refuse(&mistakes),
     };
     crate::logging::start(&config.log.level);
     raise_file_limit(&config);
@@ -39,7 +36,12 @@ where
     match runtime {
         Ok(runtime) => {
             let exit = runtime.block_on(async {
-                let signals = Signals::new()?;
+                let mut signals = Signals::new()?;
+                let config = tokio::select! {
+                    config = tokens::complete(config, &settings) => config,
+                    () = signals.stop() => return Ok(Exit::Done),
+                };
+                let config = config.map_err(|mistakes| refuse(&mistakes))?;
                 process(config, settings, signals).await
             });
             runtime.shutdown_background();
@@ -47,6 +49,14 @@ where
         }
         Err(error) => complain(&format!("cannot start: {error}"), Exit::Failed),
     }
+}
+
+/// Tells each mistake of a configuration.
+fn refuse(mistakes: &Mistakes) -> Refused {
+    for mistake in &mistakes.0 {
+        complain(&mistake.to_string(), Exit::Failed);
+    }
+    Exit::Failed
 }
 
 /// Listens at the address that `key` has.

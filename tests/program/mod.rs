@@ -39,11 +39,20 @@ impl Weir {
 
     /// `weir serve` with these arguments, on ports that the system chooses.
     pub(crate) fn serve(arguments: &[&str]) -> Self {
+        Self::begin_to_serve(arguments).serving()
+    }
+
+    /// The same, not waiting for it to listen.
+    pub(crate) fn begin_to_serve(arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let mut weir = Self::start(&[&ports[..], arguments].concat());
-        weir.listen = weir.announced("listen");
-        weir.admin = weir.announced("admin");
-        weir
+        Self::start(&[&ports[..], arguments].concat())
+    }
+
+    /// Once it says where it listens.
+    pub(crate) fn serving(mut self) -> Self {
+        self.listen = self.announced("listen");
+        self.admin = self.announced("admin");
+        self
     }
 
     /// `weir control`, listening there, with this configuration.

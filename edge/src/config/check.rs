@@ -9,6 +9,7 @@ mod log;
 mod parents;
 mod pool;
 mod release;
+mod secret;
 mod site;
 mod tls;
 mod token;
@@ -84,7 +85,8 @@ pub fn check(file: &FileConfig) -> Result<Config, Mistakes> {
 fn read(file: &FileConfig, notes: &Notes) -> Config {
     let mut root = Section::root(&file.root, notes);
     let node = node(root.section("node"));
-    let control = control::control(root.section("control"));
+    let mut absent = Vec::new();
+    let control = control::control(root.section("control"), &mut absent);
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
     let log = log::log(root.section("log"));
@@ -93,10 +95,10 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     // Control alone keeps a log, and may be told of no site.
     let needed = control.data.is_none();
     let sites = site::sites(&mut root, needed, longest_ttl(&node, &parents));
-    let tokens = token::tokens(&mut root, &sites);
+    let tokens = token::tokens(&mut root, &sites, &control, &mut absent);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
     root.finish(&[]);
-    Config { node, control, tokens, memory, parents, sites, limits, log, tls }
+    Config { node, control, tokens, memory, parents, sites, limits, log, tls, absent }
 }
 
 /// The default of a site's `max_ttl`, seconds. What has gone out to many edges is best let go
