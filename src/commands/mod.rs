@@ -2,6 +2,7 @@
 
 mod check;
 mod control;
+mod demo;
 mod explain;
 mod healthcheck;
 mod nodes;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Serve(serve::Serve),
     Control(control::Control),
+    Demo(demo::Demo),
     Purge(purge::Purge),
     Warm(warm::Warm),
     Release(release::Release),
@@ -40,6 +42,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Control(control) => control.run(),
+            Self::Demo(demo) => demo.run(),
             Self::Check(check) => check.run(),
             Self::Purge(purge) => block_on(purge.run()),
             Self::Explain(explain) => block_on(explain.run()),

@@ -53,10 +53,34 @@ impl Weir {
         weir
     }
 
+    /// `weir demo` with these arguments, and what it prints once it runs.
+    pub(crate) fn demo(arguments: &[&str]) -> (Self, Vec<String>) {
+        let mut command = program();
+        command.arg("demo").args(arguments).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let lines = lines_of(child.stdout.take().expect("its standard output is piped"));
+        let mut demo = Self::of(child, lines);
+        let mut printed = vec![demo.next_line()];
+        while !printed.iter().any(|line| line.starts_with("Ctrl-C ends it")) {
+            printed.push(demo.next_line());
+        }
+        let at = |name: &str| {
+            let line = printed.iter().find(|line| line.starts_with(name)).expect("a line for it");
+            let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+            address.expect("an address").parse().expect("an address")
+        };
+        (demo.admin, demo.listen) = (at("control "), at("edge-eu-west "));
+        (demo, printed)
+    }
+
     fn start(arguments: &[&str]) -> Self {
         let mut child =
             program().args(arguments).stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
+        Self::of(child, lines)
+    }
+
+    fn of(child: Child, lines: Receiver<String>) -> Self {
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
         Self { child: Some(child), lines, listen: unbound, admin: unbound }
     }
@@ -77,6 +101,10 @@ impl Weir {
         let line = self.until_line(what);
         let address = line.rsplit("http://").next().expect("a rest");
         address.trim().parse().unwrap_or_else(|_| panic!("no address in {line:?}"))
+    }
+
+    fn next_line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line in time")
     }
 
     /// The next line of its log that contains `part`.
