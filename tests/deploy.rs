@@ -10,6 +10,7 @@ const COMPOSE_NODE: &str = include_str!("../deploy/compose/node.toml");
 const UNIT: &str = include_str!("../deploy/systemd/weir.service");
 const ALERTS: &str = include_str!("../deploy/prometheus/weir-alerts.yml");
 const README: &str = include_str!("../README.md");
+const TUNING: &str = include_str!("../docs/tuning.md");
 
 #[test]
 fn every_metric_that_is_named_is_there() {
@@ -19,7 +20,8 @@ fn every_metric_that_is_named_is_there() {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
-    for (file, text) in [("weir-alerts.yml", ALERTS), ("README.md", README)] {
+    for (file, text) in [("weir-alerts.yml", ALERTS), ("README.md", README), ("tuning.md", TUNING)]
+    {
         let named = metrics(text);
         assert!(named.len() >= 3, "{file}: {named:?}");
         for name in named {

@@ -30,7 +30,7 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// Adds the demo site's routes: `/`, `/style.css`, `/app.3f9a1c.js` (a fingerprinted name that
 /// says nothing about freshness), `/logo.svg`, `/articles/N` and `/img/N.svg` (with Surrogate-Key),
-/// `/search?q=…` and `/api/time` (short-lived), `/basket` (sets a cookie) and `/account` (private).
+/// `/search?q=…` and `/api/time` (short-lived), `/basket` (sets a cookie) and `/account…` (private).
 pub fn add_to(builder: Builder) -> Builder {
     at_a_distance(builder, Duration::ZERO)
 }
@@ -53,7 +53,7 @@ pub fn at_a_distance(builder: Builder, delay: Duration) -> Builder {
         .route("/search", answer_with(move |_| later(search())))
         .route("/api/time", answer_with(move |_| later(time())))
         .route("/basket", later(basket()))
-        .route("/account", later(account()))
+        .route("/account*", later(account()))
         .default_route(later(missing))
 }
 
