@@ -11,6 +11,7 @@ const PROMETHEUS: &str = include_str!("../deploy/prometheus/prometheus.yml");
 const DASHBOARD: &str = include_str!("../deploy/grafana/dashboards/weir.json");
 const PROVIDER: &str = include_str!("../deploy/grafana/provisioning/dashboards/weir.yml");
 const README: &str = include_str!("../README.md");
+const TUNING: &str = include_str!("../docs/tuning.md");
 
 /// Labels that Prometheus adds.
 const ADDED: [&str; 2] = ["instance", "job"];
@@ -100,12 +101,14 @@ fn templated(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn what_the_readme_names_is_exposed() {
+fn what_the_guides_name_is_exposed() {
     let exposed = Exposed::scrape();
-    let named = named(README);
-    assert!(named.len() >= 3, "{named:?}");
-    for name in named {
-        assert!(exposed.has(name), "README.md names {name}");
+    for (file, text) in [("README.md", README), ("docs/tuning.md", TUNING)] {
+        let named = named(text);
+        assert!(named.len() >= 3, "{file}: {named:?}");
+        for name in named {
+            assert!(exposed.has(name), "{file} names {name}");
+        }
     }
     for series in [
         "weir_responses_total{site=\"default\",class=\"5xx\"} 1",

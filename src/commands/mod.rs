@@ -2,6 +2,7 @@
 
 mod check;
 mod control;
+mod demo;
 mod explain;
 mod healthcheck;
 mod nodes;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Serve(serve::Serve),
     Control(control::Control),
+    Demo(demo::Demo),
     Purge(purge::Purge),
     Warm(warm::Warm),
     Release(release::Release),
@@ -43,6 +45,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Control(control) => control.run(),
+            Self::Demo(demo) => demo.run(),
             Self::Check(check) => check.run(),
             Self::Token(token) => token.run(),
             Self::Purge(purge) => block_on(purge.run()),

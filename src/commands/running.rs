@@ -7,10 +7,15 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_edge::config::Config;
 use weir_edge::config::mistakes::Mistakes;
+use weir_edge::node::Node;
+
+/// How long a node may take to join the control in its own process.
+const LONGEST_JOIN: Duration = Duration::from_secs(10);
 
 /// Why the process does not start; told already.
 pub(super) type Refused = Exit;
@@ -63,6 +68,20 @@ fn refuse(mistakes: &Mistakes) -> Refused {
 pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Refused> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| complain(&format!("{key} = \"{address}\": {error}"), Exit::Failed))
+}
+
+/// Until the node is one that control expects: a purge before that would be completed without it.
+pub(super) async fn until_joined(node: &Node) -> Result<(), String> {
+    // The node tells nobody, so it is asked; it takes less than the first pause, as a rule.
+    let asked = async {
+        while !node.ready() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let joined = tokio::time::timeout(LONGEST_JOIN, asked).await;
+    joined.map_err(|_| {
+        "the node could not join the control that is built in; the log says why".into()
+    })
 }
 
 /// A line of an announcement that says what follows where no token is configured.

@@ -67,12 +67,30 @@ impl Weir {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         let mut command = program();
         command.args(ports).args(arguments).stdout(Stdio::piped());
-        let mut weir = Self::run_by(command);
-        weir.listen = weir.announced("listen");
-        weir.admin = weir.announced("admin");
+        let mut weir = Self::run_by(command).serving();
         let child = weir.child.as_mut().expect("it runs");
         let output = child.stdout.take().expect("its standard output is piped");
         (weir, output)
+    }
+
+    /// `weir demo` with these arguments, and what it prints once it runs.
+    pub(crate) fn demo(arguments: &[&str]) -> (Self, Vec<String>) {
+        let mut command = program();
+        command.arg("demo").args(arguments).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let lines = lines_of(child.stdout.take().expect("its standard output is piped"));
+        let mut demo = Self::of(child, lines);
+        let mut printed = vec![demo.next_line()];
+        while !printed.iter().any(|line| line.starts_with("Ctrl-C ends it")) {
+            printed.push(demo.next_line());
+        }
+        let at = |name: &str| {
+            let line = printed.iter().find(|line| line.starts_with(name)).expect("a line for it");
+            let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+            address.expect("an address").parse().expect("an address")
+        };
+        (demo.admin, demo.listen) = (at("control "), at("edge-eu-west "));
+        (demo, printed)
     }
 
     fn start(arguments: &[&str]) -> Self {
@@ -84,6 +102,10 @@ impl Weir {
     fn run_by(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
+        Self::of(child, lines)
+    }
+
+    fn of(child: Child, lines: Receiver<String>) -> Self {
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
         Self { child: Some(child), lines, listen: unbound, admin: unbound }
     }
@@ -104,6 +126,10 @@ impl Weir {
         let line = self.until_line(what);
         let address = line.rsplit("http://").next().expect("a rest");
         address.trim().parse().unwrap_or_else(|_| panic!("no address in {line:?}"))
+    }
+
+    fn next_line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line in time")
     }
 
     /// The next line of its log that contains `part`.
