@@ -133,7 +133,7 @@ impl NodeState {
             store: Store::new(&memory, config.limits.variants.max(1)),
             inflight: Inflight::new(),
             purges: Purges::new(bounds),
-            lease: Lease::new(&config.control, Time::from(SystemTime::now())),
+            lease: Lease::new(&config.control),
             releases: Releases::default(),
             popular: Popular::default(),
             own: Own::new()?,
