@@ -227,7 +227,8 @@ impl Live {
 
     /// Who is to be probed.
     pub(crate) fn targets(&self) -> Vec<Target> {
-        self.sites.all().iter().flat_map(|site| site.upstream.targets()).collect()
+        let origins = self.sites.all().iter().map(|site| &site.upstream);
+        self.parents.upstream().into_iter().chain(origins).flat_map(Upstream::targets).collect()
     }
 
     /// The limits in force.

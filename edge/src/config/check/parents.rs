@@ -1,5 +1,6 @@
 //! `[parents]`: whom an edge asks before the origins, and how a parent meets edges that know more.
 
+use super::health;
 use super::host::{ORIGIN_FORM, origin};
 use super::node_name;
 use super::tls::ca;
@@ -29,6 +30,7 @@ pub(super) fn parents(mut s: Section<'_>, node: &Node) -> Parents {
         origin_fallback: s.boolean("origin_fallback", true),
         catch_up: s.duration("catch_up", second / 4, Duration::ZERO..=10 * second),
         timeouts: timeouts(s.section("timeouts")),
+        probe: health::of_parents(s.section("health")),
     };
     s.finish(&[]);
     parents
