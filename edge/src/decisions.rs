@@ -1,11 +1,19 @@
 //! Why URLs were not stored, as long as that is remembered: for hit-for-miss (an uncacheable URL
-//! must not have its requests wait for one another) and for `explain`. Bounded in number.
+//! must not have its requests wait for one another), for `explain`, and for the list of what was
+//! not stored of late ([`recent`]). Bounded in number. No hit comes here.
+
+mod recent;
+
+pub(crate) use recent::About;
 
 use crate::error::UpstreamError;
+use crate::follow::frame::NotStored;
+use crate::metrics::SiteSlot;
 use crate::store::Digest;
 use http::StatusCode;
 use moka::sync::Cache;
-use std::sync::Arc;
+use recent::Recent;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir_rules::storability::Reason;
 use weir_rules::time::Time;
@@ -86,23 +94,27 @@ impl Why {
 pub(crate) struct Decisions {
     cache: Cache<Digest, Arc<Decision>>,
     hit_for_miss: u64,
+    recent: Mutex<Recent>,
 }
 
 impl Decisions {
     /// Remembers at most `count`; hit-for-miss holds for `hit_for_miss`.
     pub(crate) fn new(count: usize, hit_for_miss: Duration) -> Self {
         let hit_for_miss = u64::try_from(hit_for_miss.as_millis()).unwrap_or(u64::MAX);
-        Self { cache: Cache::new(count as u64), hit_for_miss }
+        Self { cache: Cache::new(count as u64), hit_for_miss, recent: Mutex::default() }
     }
 
     /// Remembers a decision.
-    pub(crate) fn note(&self, digest: Digest, decision: Decision) {
-        self.cache.insert(digest, Arc::new(decision));
+    pub(crate) fn note(&self, about: &About<'_>, decision: Decision) {
+        let decision = Arc::new(decision);
+        self.recent().note(about, &decision);
+        self.cache.insert(about.digest, decision);
     }
 
     /// It was stored after all.
     pub(crate) fn forget(&self, digest: Digest) {
         self.cache.invalidate(&digest);
+        self.recent().forget(digest);
     }
 
     /// The last decision about a resource.
@@ -115,5 +127,26 @@ impl Decisions {
         let decision = self.of(digest)?;
         let recent = now.millis_since(decision.at) < self.hit_for_miss;
         (decision.why.lasts() && recent).then(|| decision.why.word())
+    }
+
+    /// How often nothing was stored, by reason: every reason there is.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.recent().counts()
+    }
+
+    /// What was not stored of late, with at most `most` URLs, of the sites that are counted and
+    /// named so.
+    pub(crate) fn told(
+        &self,
+        most: usize,
+        now: Time,
+        is_counted: impl Fn(SiteSlot) -> bool,
+        is_named: impl Fn(&str) -> bool,
+    ) -> NotStored {
+        self.recent().told(most, now, is_counted, is_named)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

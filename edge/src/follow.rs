@@ -16,6 +16,7 @@ pub mod lines;
 mod link;
 mod matched;
 mod releases;
+mod reports;
 mod session;
 #[cfg(test)]
 mod tests;

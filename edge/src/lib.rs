@@ -14,6 +14,7 @@ mod metrics;
 pub mod node;
 mod parts;
 mod purge;
+mod ranking;
 mod request;
 mod respond;
 mod server;

@@ -10,6 +10,9 @@
 //! [`exposition`].
 
 pub(crate) mod exposition;
+mod stats;
+
+pub(crate) use stats::counted;
 
 use crate::error::UpstreamError;
 use http::StatusCode;
@@ -73,7 +76,7 @@ events! {
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
 /// client's own.
-const UPSTREAM_ERRORS: [&str; 11] = [
+pub(crate) const UPSTREAM_ERRORS: [&str; 11] = [
     "origin-connect",
     "origin-connect-timeout",
     "origin-first-byte-timeout",
@@ -87,7 +90,8 @@ const UPSTREAM_ERRORS: [&str; 11] = [
     "origin-total-timeout",
 ];
 
-fn upstream_error_index(error: &UpstreamError) -> usize {
+/// Which of [`UPSTREAM_ERRORS`] an error is.
+pub(crate) fn upstream_error_index(error: &UpstreamError) -> usize {
     match error {
         UpstreamError::Connect(_) => 0,
         UpstreamError::ConnectTimeout => 1,
@@ -106,7 +110,7 @@ fn upstream_error_index(error: &UpstreamError) -> usize {
 /// How requests are told apart: `hit`, `hit-stale` (served from store past its freshness),
 /// `stale-on-error` (likewise, because the origin failed),
 /// otherwise the word of [`Handling`].
-const RESULTS: [&str; 13] = [
+pub(crate) const RESULTS: [&str; 13] = [
     "hit",
     "hit-stale",
     "bypass",
@@ -238,16 +242,6 @@ impl WorkerMetrics {
     }
 }
 
-/// Requests answered by all workers, and how many of them from the store.
-pub(crate) fn answered(workers: &[Arc<WorkerMetrics>]) -> (u64, u64) {
-    let sites = workers.iter().flat_map(|worker| worker.sites.iter().filter_map(OnceLock::get));
-    sites.fold((0, 0), |(requests, hits), site| {
-        let all = site.results.iter().map(Counter::value).fold(0, u64::wrapping_add);
-        let stored = site.results[..HITS].iter().map(Counter::value).fold(0, u64::wrapping_add);
-        (requests.wrapping_add(all), hits.wrapping_add(stored))
-    })
-}
-
 /// Durations by powers of two from 16 µs to 34 s, and beyond.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
@@ -257,10 +251,10 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     /// Buckets with an upper bound; one without follows.
-    const BOUNDS: usize = 22;
+    pub(crate) const BOUNDS: usize = 22;
 
     /// The upper bound of bucket `index`, inclusive, in microseconds.
-    const fn bound_micros(index: usize) -> u64 {
+    pub(crate) const fn bound_micros(index: usize) -> u64 {
         16 << index
     }
 
@@ -276,7 +270,7 @@ impl Histogram {
 }
 
 /// Which place in [`WorkerMetrics`] a site is counted at. Resolved once per configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SiteSlot(u8);
 
 impl SiteSlot {
@@ -287,6 +281,11 @@ impl SiteSlot {
 
     fn index(self) -> usize {
         usize::from(self.0)
+    }
+
+    /// Whether one site has it alone.
+    pub(crate) fn is_own(self) -> bool {
+        self != Self::NONE && self != Self::OTHER
     }
 }
 

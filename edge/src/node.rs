@@ -15,7 +15,6 @@ use crate::upstream::Prober;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tokio::runtime::Handle;
 use weir_rules::invalidation::{Purge, Seq};
 
@@ -38,7 +37,6 @@ pub struct Node {
     prober: Prober,
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
-    started: Instant,
 }
 
 impl Node {
@@ -72,7 +70,7 @@ impl Node {
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
-        let following = Following::new(Arc::clone(&state), applier, listen)?;
+        let following = Following::new(Arc::clone(&state), applier, listen, server.open())?;
         Ok(Node {
             listen,
             listen_tls: server.listen_tls(),
@@ -83,7 +81,6 @@ impl Node {
             prober,
             purger,
             log,
-            started: Instant::now(),
         })
     }
 
@@ -201,7 +198,7 @@ impl Node {
             node: &self.state.name,
             region: &live.config.node.region,
             tier: self.state.tier.as_str(),
-            uptime: self.started.elapsed(),
+            uptime: self.state.started.elapsed(),
             fills_running: self.state.inflight.len() as u64,
             filling_bytes: self.state.filling.used(),
             connections_open: open,
@@ -210,6 +207,7 @@ impl Node {
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),
             evictions: self.state.store.evicted(),
+            not_stored: self.state.decisions.counts(),
             followed: &self.followed(),
             purged: self.following.applier().purged(),
             log_lines_dropped: self.log.dropped(),
@@ -236,7 +234,8 @@ impl Node {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let follows = self.state.lease.is_finite() || follower.is_some();
         drop(follower);
-        let in_time = self.state.lease.length().is_none_or(|lease| self.started.elapsed() < lease);
+        let in_time =
+            self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
         let waits = follows
             && !self.following.link().is_caught_up()
             && (in_time || !self.state.lease.is_lost(self.state.now()));

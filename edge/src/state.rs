@@ -8,6 +8,7 @@ use crate::fill::Inflight;
 use crate::follow::{Lease, Matched, Releases};
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::purge::Purges;
+use crate::ranking::Ranking;
 use crate::store::{Digest, KeyText, Store, Stored};
 use crate::sweep::Popular;
 use crate::tier::Parents;
@@ -21,7 +22,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use weir_rules::invalidation::Bounds;
 use weir_rules::time::Time;
 
@@ -51,6 +52,8 @@ pub(crate) struct NodeState {
     pub(crate) own: Own,
     /// Why URLs were not stored.
     pub(crate) decisions: Decisions,
+    /// Which stored responses were sent most.
+    pub(crate) ranking: Ranking,
     /// Bytes of bodies that are on their way into the store.
     pub(crate) filling: Budget,
     /// Sites and limits in force.
@@ -61,6 +64,8 @@ pub(crate) struct NodeState {
     pub(crate) slots: SiteSlots,
     /// Largest body stored.
     pub(crate) max_object: u64,
+    /// When it was made.
+    pub(crate) started: Instant,
     digest_keys: (u64, u64),
 }
 
@@ -141,6 +146,8 @@ impl NodeState {
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
             filling: Budget { used: AtomicU64::new(0), bound: share },
             max_object: config.memory.max_object.min(memory.size / 2),
+            ranking: Ranking::default(),
+            started: Instant::now(),
             digest_keys: (random.hash_one(1), random.hash_one(2)),
             live: ArcSwap::from_pointee(Live::new(config, &metrics, &slots, None)?),
             metrics,
@@ -203,8 +210,8 @@ impl NodeState {
 }
 
 impl Live {
-    /// Makes a configuration ready, with what was known of upstreams `before`; fails on what only shows here, such as an origin that is no
-    /// valid authority.
+    /// Makes a configuration ready, with what was known of upstreams `before`; fails on what only
+    /// shows here, such as an origin that is no valid authority.
     pub(crate) fn new(
         config: Config,
         metrics: &[Arc<WorkerMetrics>],

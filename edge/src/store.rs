@@ -15,7 +15,7 @@ mod weight;
 pub(crate) use body::{SLICE, Slice, StoredBody};
 pub(crate) use fields::PackedFields;
 pub(crate) use served::Served;
-pub(crate) use stored::{Answered, KeyText, Selecting, Stored, release_in};
+pub(crate) use stored::{Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in};
 pub(crate) use tags::Tags;
 
 use crate::config::Memory;

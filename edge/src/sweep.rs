@@ -122,20 +122,11 @@ impl Waiting {
 /// Bytes that looking for a target takes, about: its text, a place in a map, a list of one.
 fn cost(target: &Target) -> usize {
     const BESIDE: usize = 160;
-    let text = match target {
-        Target::Path(text)
-        | Target::Pattern(text)
-        | Target::Prefix(text)
-        | Target::Url(text)
-        | Target::Tag(text)
-        | Target::Host(text) => text.len(),
-        Target::All => 0,
-    };
     let segments = match target {
         Target::Prefix(text) => text.matches('/').count(),
         _ => 1,
     };
-    text + segments.max(1) * BESIDE
+    target.text().len() + segments.max(1) * BESIDE
 }
 
 impl Shared {

@@ -1,6 +1,6 @@
 //! `weir explain`: why a URL is, or is not, a hit.
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit, complain};
 use crate::text::{Paint, columns, harmless};
 use clap::Args;
 use serde_json::Value;
@@ -31,20 +31,12 @@ impl Explain {
         let mut query = vec![("url", self.url.as_str())];
         query.extend(self.headers.iter().map(|header| ("header", header.as_str())));
         query.extend(self.node.iter().map(|node| ("node", node.as_str())));
-        let answer = match client.get("/v1/explain", &query).await {
-            Ok(answer) => answer,
-            Err(reason) => return complain(&reason, Exit::Failed),
+        let answer = client.get("/v1/explain", &query).await;
+        let body = match self.control.show(answer, |body| told(body, Paint::for_stdout())) {
+            Ok(body) => body,
+            Err(exit) => return exit,
         };
-        if self.control.json {
-            print_json(&answer.body);
-        }
-        if !answer.is_success() {
-            return complain(&answer.refusal(), Exit::Failed);
-        }
-        if !self.control.json {
-            print(&told(&answer.body, Paint::for_stdout()));
-        }
-        let nodes = nodes(&answer.body);
+        let nodes = nodes(&body);
         let explained = nodes.iter().filter(|node| node["explanation"].is_object()).count();
         match explained {
             0 if nodes.is_empty() => complain("no node is known to control", Exit::Failed),

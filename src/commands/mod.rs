@@ -13,8 +13,9 @@ mod running;
 mod serve;
 mod warm;
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use std::future::Future;
 use std::process::ExitCode;
 
@@ -94,6 +95,27 @@ impl ControlArgs {
         let token = std::env::var("WEIR_TOKEN").ok().filter(|token| !token.is_empty());
         Client::new(&self.control, token).map_err(|reason| complain(&reason, Exit::Usage))
     }
+
+    /// Shows what control answered, as JSON or in `words`; returns its body. Where control cannot
+    /// be reached, or refuses, that is told and the command has failed.
+    fn show(
+        &self,
+        answer: Result<Answer, String>,
+        words: impl FnOnce(&Value) -> String,
+    ) -> Result<Value, Exit> {
+        let answer = answer.map_err(|reason| complain(&reason, Exit::Failed))?;
+        // RFC 9110 §15.3.5: a 204 has no body.
+        if self.json && answer.status != 204 {
+            print_json(&answer.body);
+        }
+        if !answer.is_success() {
+            return Err(complain(&answer.refusal(), Exit::Failed));
+        }
+        if !self.json {
+            print(&words(&answer.body));
+        }
+        Ok(answer.body)
+    }
 }
 
 /// Tells what went wrong on standard error.
@@ -109,7 +131,7 @@ fn print(text: &str) {
 }
 
 /// Prints an answer's body as JSON.
-fn print_json(body: &serde_json::Value) {
+fn print_json(body: &Value) {
     print(&format!("{body:#}\n"));
 }
 

@@ -1,6 +1,6 @@
 //! `weir nodes`: which nodes are expected, and how far each has come.
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit};
 use crate::text::{Align, Paint, harmless, table};
 use clap::Args;
 use serde_json::Value;
@@ -26,23 +26,11 @@ impl Nodes {
             Some(name) => client.delete(&["v1", "nodes", name]).await,
             None => client.get("/v1/nodes", &[]).await,
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(reason) => return complain(&reason, Exit::Failed),
+        let words = |body: &Value| match &self.forget {
+            Some(name) => format!("{} is not expected any more\n", harmless(name)),
+            None => told(body, Paint::for_stdout()),
         };
-        if self.control.json && !answer.body.is_null() {
-            print_json(&answer.body);
-        }
-        if !answer.is_success() {
-            return complain(&answer.refusal(), Exit::Failed);
-        }
-        if !self.control.json {
-            match &self.forget {
-                Some(name) => print(&format!("{} is not expected any more\n", harmless(name))),
-                None => print(&told(&answer.body, Paint::for_stdout())),
-            }
-        }
-        Exit::Done
+        self.control.show(answer, words).map_or_else(|exit| exit, |_| Exit::Done)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `weir purges`: what was purged, and how far each purge has come.
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit, complain};
 use crate::text::{Align, Paint, columns, harmless, table};
 use clap::Args;
 use serde_json::Value;
@@ -37,24 +37,12 @@ impl Purges {
                 Err(reason) => return complain(&reason, Exit::Failed),
             },
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(reason) => return complain(&reason, Exit::Failed),
+        let paint = Paint::for_stdout();
+        let words = |body: &Value| match self.id {
+            Some(_) => one(body, paint),
+            None => told(body, paint),
         };
-        if self.control.json {
-            print_json(&answer.body);
-        }
-        if !answer.is_success() {
-            return complain(&answer.refusal(), Exit::Failed);
-        }
-        if !self.control.json {
-            let paint = Paint::for_stdout();
-            print(&match self.id {
-                Some(_) => one(&answer.body, paint),
-                None => told(&answer.body, paint),
-            });
-        }
-        Exit::Done
+        self.control.show(answer, words).map_or_else(|exit| exit, |_| Exit::Done)
     }
 
     /// Where the listing begins: as told, or so that it ends with the last purge.

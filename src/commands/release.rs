@@ -1,6 +1,6 @@
 //! `weir release`: which release of a site is shown, and switching it.
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit};
 use crate::text::{Paint, columns, harmless};
 use clap::Args;
 use serde_json::{Value, json};
@@ -39,20 +39,11 @@ impl Release {
             true => client.put(&at, &json!({"name": self.name}), WAIT).await,
             false => client.get_at(&at).await,
         };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(reason) => return complain(&reason, Exit::Failed),
+        let body = match self.control.show(answer, |body| told(body, Paint::for_stdout())) {
+            Ok(body) => body,
+            Err(exit) => return exit,
         };
-        if self.control.json {
-            print_json(&answer.body);
-        }
-        if !answer.is_success() {
-            return complain(&answer.refusal(), Exit::Failed);
-        }
-        if !self.control.json {
-            print(&told(&answer.body, Paint::for_stdout()));
-        }
-        match answer.body["status"].as_str() {
+        match body["status"].as_str() {
             Some("completed") | None => Exit::Done,
             Some(_) => Exit::Incomplete,
         }

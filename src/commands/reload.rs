@@ -1,8 +1,8 @@
 //! `weir reload`: the running node reads its configuration anew.
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Have the running node read its configuration anew, all or nothing
@@ -21,24 +21,16 @@ impl Reload {
             Ok(client) => client,
             Err(exit) => return exit,
         };
-        let answer = match client.post("/v1/reload", &json!({}), WAIT).await {
-            Ok(answer) => answer,
-            Err(reason) => return complain(&reason, Exit::Failed),
-        };
-        if self.control.json {
-            print_json(&answer.body);
-        }
-        if !answer.is_success() {
-            return complain(&answer.refusal(), Exit::Failed);
-        }
-        if !self.control.json {
-            let keys = answer.body["needs_restart"].as_array().into_iter().flatten();
-            let keys: Vec<_> = keys.filter_map(|key| key.as_str()).collect();
-            print("reloaded\n");
-            if !keys.is_empty() {
-                print(&format!("needs a restart: {}\n", keys.join(", ")));
-            }
-        }
-        Exit::Done
+        let answer = client.post("/v1/reload", &json!({}), WAIT).await;
+        self.control.show(answer, told).map_or_else(|exit| exit, |_| Exit::Done)
+    }
+}
+
+fn told(body: &Value) -> String {
+    let keys = body["needs_restart"].as_array().into_iter().flatten();
+    let keys: Vec<_> = keys.filter_map(|key| key.as_str()).collect();
+    match keys.is_empty() {
+        true => "reloaded\n".to_owned(),
+        false => format!("reloaded\nneeds a restart: {}\n", keys.join(", ")),
     }
 }

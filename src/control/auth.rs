@@ -136,6 +136,14 @@ impl Caller {
         }
     }
 
+    /// The sites that it is confined to; none where it may act on all.
+    pub(crate) fn sites(&self) -> &[String] {
+        match self {
+            Self::Local => &[],
+            Self::Bearer(token) => &token.sites,
+        }
+    }
+
     /// # Errors
     /// 403 when it may not act on `site`; `what` says what was to be touched there.
     pub(crate) fn needs_site(&self, site: Option<&str>, what: &str) -> Result<(), ApiError> {

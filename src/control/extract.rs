@@ -10,6 +10,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::ops::RangeInclusive;
 
 /// Most request fields that `explain` takes.
 const MOST_EXPLAIN_FIELDS: usize = 100;
@@ -94,12 +95,13 @@ pub(super) fn number(
     parameters: &[(String, String)],
     name: &str,
     default: u64,
-    most: u64,
+    accepted: RangeInclusive<u64>,
 ) -> Result<u64, ApiError> {
     let Some(text) = one(parameters, name)? else { return Ok(default) };
-    text.parse::<u64>().ok().filter(|number| *number <= most).ok_or_else(|| {
-        let shown = shorten(text);
-        ApiError::invalid(name, format!("{shown:?}; accepted: a whole number from 0 to {most}"))
+    text.parse::<u64>().ok().filter(|number| accepted.contains(number)).ok_or_else(|| {
+        let (shown, least, most) = (shorten(text), accepted.start(), accepted.end());
+        let message = format!("{shown:?}; accepted: a whole number from {least} to {most}");
+        ApiError::invalid(name, message)
     })
 }
 
@@ -146,10 +148,11 @@ mod tests {
     #[test]
     fn parameters_are_judged_by_name_and_bounds() {
         let parameters = pairs(&[("after", "7"), ("limit", "x")]);
-        assert_eq!(number(&parameters, "after", 0, 9).unwrap(), 7);
-        assert_eq!(number(&parameters, "absent", 3, 9).unwrap(), 3);
-        assert!(number(&parameters, "limit", 0, 9).is_err());
-        assert!(number(&parameters, "after", 0, 6).is_err());
+        assert_eq!(number(&parameters, "after", 0, 0..=9).unwrap(), 7);
+        assert_eq!(number(&parameters, "absent", 3, 0..=9).unwrap(), 3);
+        assert!(number(&parameters, "limit", 0, 0..=9).is_err());
+        assert!(number(&parameters, "after", 0, 0..=6).is_err());
+        assert!(number(&parameters, "after", 9, 8..=9).is_err());
         assert!(one(&pairs(&[("url", "/a"), ("url", "/b")]), "url").is_err());
         let refused = only(&pairs(&[("hedaer", "a: b")]), &["url", "header"]).unwrap_err();
         assert!(format!("{refused:?}").contains("did you mean header?"));

@@ -24,6 +24,7 @@ mod rate;
 mod rest;
 mod session;
 mod told;
+mod traffic;
 mod warm;
 
 pub(crate) use listener::serve;
@@ -43,10 +44,13 @@ use journal::redb::Redb;
 use ledger::{Bounds, Ledger, Listed, Order, Refusal};
 use rate::Rates;
 use session::Sessions;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::MissedTickBehavior;
 use told::Told;
+use traffic::{STEP, Traffic};
 use warm::Warming;
 use weir_edge::config::Config;
 use weir_rules::log::Release;
@@ -75,6 +79,7 @@ pub(crate) struct Control {
     events: Events,
     rates: Rates,
     warming: Warming,
+    traffic: Traffic,
 }
 
 impl Control {
@@ -92,10 +97,12 @@ impl Control {
         let ledger = Ledger::open(journal, bounds(&config)).map_err(failed)?;
         let (sessions, events) = (Sessions::new(), Events::new());
         let rates = Rates::new(config.control.rate);
-        let control =
-            Arc::new(Self { process, ledger, sessions, events, rates, warming: Warming::new() });
+        let traffic = Traffic::new(Instant::now(), SystemTime::now());
+        let warming = Warming::new();
+        let control = Arc::new(Self { process, ledger, sessions, events, rates, warming, traffic });
         tokio::spawn(control.clone().tell_of_entries());
         tokio::spawn(control.clone().forget_absent());
+        tokio::spawn(control.clone().point_traffic());
         Ok(control)
     }
 
@@ -158,6 +165,21 @@ impl Control {
     /// The configuration in use.
     fn config(&self) -> Arc<Config> {
         self.process.config()
+    }
+
+    /// Makes points of what nodes tell of their traffic, to the end of control.
+    async fn point_traffic(self: Arc<Self>) {
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let step = tokio::select! {
+                step = steps.tick() => step,
+                () = self.process.stopped() => return,
+            };
+            let expected: HashSet<String> =
+                self.ledger.nodes(Instant::now()).into_iter().map(|node| node.name).collect();
+            self.traffic.point(step.into_std(), |name| expected.contains(name));
+        }
     }
 
     /// Expects those nodes no more that were absent for `control.forget_after`.

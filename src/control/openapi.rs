@@ -5,6 +5,8 @@ use super::rest::{Call, Kind};
 use super::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
 use serde_json::{Map, Value, json};
 
+mod traffic;
+
 /// The document (OpenAPI 3.1).
 pub(super) fn document(calls: &[Call]) -> Value {
     let mut paths = Map::new();
@@ -102,9 +104,51 @@ fn operation(path: &str, method: &str) -> Value {
                 ("503", "The log cannot be written: it is still expected.", Some("Error")),
             ]),
         }),
-        ("get", "/v1/stats") => {
-            simple("Figures of control", "The log, the nodes together, the uptime.")
-        }
+        ("get", "/v1/stats") => json!({
+            "summary": "Figures of control and of the nodes",
+            "description": "Rates are over the last window_seconds, at most; those of a node that \
+                            is not connected are null. traffic is what clients saw: all edges \
+                            together.",
+            "responses": responses(&[("200", "As they are now.", Some("Stats"))]),
+        }),
+        ("get", "/v1/traffic") => json!({
+            "summary": "The course of the last ten minutes",
+            "parameters": [
+                parameter("node", "query", false, "Of this node."),
+                parameter("tier", "query", false, "Of edge or parent; edge is the default."),
+            ],
+            "responses": responses(&[
+                ("200", "Oldest first; steps at which nothing was told are left out.",
+                 Some("Traffic")),
+                ("404", "No such node is expected.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/popular") => json!({
+            "summary": "What is stored, by how often it was answered from the store",
+            "description": "Hits are counted since the response was stored. Nodes look anew every \
+                            few seconds.",
+            "parameters": [
+                parameter("limit", "query", false, "At most so many, 1 to 100; 20."),
+                parameter("node", "query", false, "Of this node; else of all edges together."),
+            ],
+            "responses": responses(&[
+                ("200", "Most hits first.", Some("Popular")),
+                ("404", "No such node is expected.", Some("Error")),
+            ]),
+        }),
+        ("get", "/v1/uncached") => json!({
+            "summary": "What was not stored of late, and why",
+            "description": "reason is the word that explain and the detail of Cache-Status use; \
+                            reasons are counted since the nodes started.",
+            "parameters": [
+                parameter("limit", "query", false, "At most so many URLs, 1 to 100; 20."),
+                parameter("node", "query", false, "Of this node; else of all edges together."),
+            ],
+            "responses": responses(&[
+                ("200", "Reasons by count, URLs by how late.", Some("Uncached")),
+                ("404", "No such node is expected.", Some("Error")),
+            ]),
+        }),
         ("get", "/v1/explain") => json!({
             "summary": "Why a URL is, or is not, a hit",
             "parameters": [
@@ -279,7 +323,7 @@ fn schemas() -> Value {
     let mut switch = object(&[&release, &wait]);
     switch["additionalProperties"] = json!(false);
     switch["required"] = json!(["name"]);
-    json!({
+    let mut schemas = json!({
         "PurgeRequest": request,
         "WarmRequest": {
             "type": "object",
@@ -325,7 +369,11 @@ fn schemas() -> Value {
         "Error": {"type": "object", "properties": {"error": {"type": "object", "properties": {
             "code": text, "message": text, "field": maybe("string"),
         }}}},
-    })
+    });
+    if let Some(schemas) = schemas.as_object_mut() {
+        schemas.extend(traffic::schemas());
+    }
+    schemas
 }
 
 #[cfg(test)]

@@ -1,13 +1,18 @@
 //! The calls of control. [`calls`] is the table of contents: router and OpenAPI are made of it.
 
+mod ask;
 mod events;
 mod explain;
 mod follow;
 mod node;
 mod nodes;
+mod popular;
 mod purges;
 mod releases;
 mod state;
+mod stats;
+mod traffic;
+mod uncached;
 mod warm;
 
 pub(crate) use node::router as node_router;
@@ -101,7 +106,10 @@ pub(super) fn calls() -> Vec<Call> {
         Call::new("get", "/v1/nodes", get(nodes::all)),
         Call::new("get", "/v1/nodes/{name}", get(nodes::one)),
         Call::new("delete", "/v1/nodes/{name}", delete(nodes::forget)),
-        Call::new("get", "/v1/stats", get(state::stats)),
+        Call::new("get", "/v1/stats", get(stats::stats)),
+        Call::new("get", "/v1/traffic", get(traffic::traffic)),
+        Call::new("get", "/v1/popular", get(popular::popular)),
+        Call::new("get", "/v1/uncached", get(uncached::uncached)),
         Call::new("get", "/v1/explain", get(explain::explain)),
         Call::new("get", "/v1/sites/{id}/release", get(releases::current)),
         Call::new("put", "/v1/sites/{id}/release", put(releases::switch)),

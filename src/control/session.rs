@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
-use weir_edge::follow::frame::{FromControl, FromNode, Hello, Question};
+use weir_edge::follow::frame::{FromControl, FromNode, Hello, Question, Tier};
 use weir_edge::follow::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 
@@ -32,6 +32,9 @@ const LONGEST_WORD: usize = 256;
 
 /// Most connections of nodes at once.
 const MOST_SESSIONS: usize = 4096;
+
+/// From one heartbeat to the next, at most: what nodes tell of their traffic is to be fresh.
+const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
 /// Purges by method of one node that are under way at once; further ones get 429.
 const MOST_PURGES: usize = 64;
@@ -153,7 +156,7 @@ where
     let keep = joined.welcomed.place.keep;
     tracing::info!(node = name, after = joined.welcomed.place.after, keep, "node connected");
     control.events.joined(&hello, &joined.welcomed.place);
-    let (session, outgoing) = Session::new(&control, caller, &name, joined);
+    let (session, outgoing) = Session::new(&control, caller, (&name, hello.tier), joined);
     let over = session.run(lines, writing, outgoing).await;
     match over {
         Over::Left | Over::Stopping => tracing::info!(node = name, "node parted: {over}"),
@@ -210,6 +213,7 @@ struct Session<'a> {
     control: &'a Arc<Control>,
     caller: Caller,
     name: &'a str,
+    tier: Tier,
     joined: Joined,
     lease: Duration,
     answers: mpsc::Sender<FromControl>,
@@ -234,7 +238,7 @@ impl<'a> Session<'a> {
     fn new(
         control: &'a Arc<Control>,
         caller: Caller,
-        name: &'a str,
+        (name, tier): (&'a str, Tier),
         joined: Joined,
     ) -> (Self, Outgoing) {
         let (answers, to_write) = mpsc::channel(MOST_PURGES);
@@ -244,6 +248,7 @@ impl<'a> Session<'a> {
             control,
             caller,
             name,
+            tier,
             joined,
             lease: control.config().control.lease,
             answers,
@@ -303,7 +308,10 @@ impl<'a> Session<'a> {
                 ledger.heard(session, now, None);
                 ledger.matched(session, &counts);
             }
-            FromNode::Alive(stats) => ledger.heard(session, now, Some(stats)),
+            FromNode::Alive(stats) => {
+                self.control.traffic.hear(self.name, self.tier, &stats, now);
+                ledger.heard(session, now, Some(stats));
+            }
             FromNode::Answer { ask, result } => {
                 ledger.heard(session, now, None);
                 self.awaited.lock().unwrap_or_else(PoisonError::into_inner).answered(ask, result);
@@ -345,7 +353,7 @@ impl<'a> Session<'a> {
     async fn write<W: AsyncWrite + Unpin>(&self, writing: &mut W, mut outgoing: Outgoing) -> Over {
         let mut heads = self.control.ledger.heads();
         let mut sent = self.joined.welcomed.place.after;
-        let beat = self.lease / 5;
+        let beat = (self.lease / 5).min(LONGEST_BEAT);
         let mut beats = interval_at(tokio::time::Instant::now() + beat, beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut out = Vec::new();

@@ -189,7 +189,6 @@ pub(super) fn joined_tags(old: &[Box<str>], new: Box<[Box<str>]>) -> Box<[Box<st
     if new.is_empty() {
         return old.into();
     }
-    let kept = old.iter().filter(|tag| !new.contains(tag)).cloned();
-    let kept: Vec<_> = kept.collect();
+    let kept: Vec<_> = old.iter().filter(|tag| !new.contains(tag)).cloned().collect();
     new.into_iter().chain(kept).collect()
 }

@@ -3,7 +3,7 @@
 use super::head::{CleanHead, clean_head, strong};
 use super::keep::joined_tags;
 use super::shared::{Fill, Interim};
-use crate::decisions::{Decision, Why};
+use crate::decisions::{About, Decision, Why};
 use crate::error::UpstreamError;
 use crate::purge::Stamp;
 use crate::state::{NodeState, Site};
@@ -270,7 +270,13 @@ impl FillTask {
     }
 
     pub(super) fn note(&self, why: Why, status: Option<StatusCode>) {
-        self.state.decisions.note(self.digest, Decision { why, status, at: self.state.now() });
+        let about = About {
+            digest: self.digest,
+            key: &self.key,
+            site: &self.site.id,
+            slot: self.site.slot,
+        };
+        self.state.decisions.note(&about, Decision { why, status, at: self.state.now() });
     }
 
     pub(super) fn failed(self, error: UpstreamError, status: Option<StatusCode>) {

@@ -1,6 +1,6 @@
 //! What control asks of a node.
 
-use super::frame::{PopularUrl, Question};
+use super::frame::{NotStored, PopularUrl, Question};
 use crate::explain;
 use crate::state::NodeState;
 use crate::warm::Warmer;
@@ -30,6 +30,19 @@ pub(super) async fn answer(
             let popular = popular(&state, seq, most)?;
             serde_json::to_value(popular).map_err(|error| error.to_string())
         }
+        Question::Stored { most, sites } => {
+            // It may walk over the whole store.
+            let ranked = move || {
+                let told = state.ranking.most(&state, most, &sites);
+                serde_json::to_value(told).map_err(|error| error.to_string())
+            };
+            let ranked = tokio::task::spawn_blocking(ranked).await;
+            ranked.map_err(|_| "the node failed to rank what it stores".to_owned())?
+        }
+        Question::NotStored { most, sites } => {
+            let told = not_stored(&state, most, &sites);
+            serde_json::to_value(told).map_err(|error| error.to_string())
+        }
         Question::Warm { urls, rate, tier } => {
             let fetched = warmer.warm(urls, rate, tier).await?;
             serde_json::to_value(fetched).map_err(|error| error.to_string())
@@ -50,6 +63,19 @@ fn popular(state: &NodeState, seq: Seq, most: usize) -> Result<Vec<PopularUrl>, 
     };
     let urls = state.popular.of(own, most, is_shown);
     urls.ok_or_else(|| "what this purge took is not remembered".to_owned())
+}
+
+/// Longest list of URLs that were not stored.
+const MOST_NOT_STORED: usize = 100;
+
+/// What was not stored of late, of these sites or, where none is named, of all.
+fn not_stored(state: &NodeState, most: usize, sites: &[String]) -> NotStored {
+    let live = state.live.load();
+    let is_named = |site: &str| sites.is_empty() || sites.iter().any(|named| named == site);
+    let named = live.sites.all().iter().filter(|site| is_named(&site.id));
+    let slots: Vec<_> = named.map(|site| site.slot).filter(|slot| slot.is_own()).collect();
+    let is_counted = |slot| sites.is_empty() || slots.contains(&slot);
+    state.decisions.told(most.min(MOST_NOT_STORED), state.now(), is_counted, is_named)
 }
 
 fn fields(named: Vec<(String, String)>) -> Result<HeaderMap, String> {

@@ -14,6 +14,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub(crate) struct Following {
     pub(super) patience: Duration,
     tier: Tier,
     listen: SocketAddr,
+    /// Client connections open now.
+    open: Arc<AtomicUsize>,
     instance: String,
 }
 
@@ -46,7 +49,7 @@ pub(crate) struct Follower {
 }
 
 impl Following {
-    /// What a node with this state does, which listens at `listen`.
+    /// What a node with this state does, which listens at `listen` and has `open` connections.
     ///
     /// # Errors
     /// There is no client to warm with.
@@ -54,6 +57,7 @@ impl Following {
         state: Arc<NodeState>,
         applier: Applier,
         listen: SocketAddr,
+        open: Arc<AtomicUsize>,
     ) -> Result<Self, StartError> {
         let warmer = Warmer::new(Arc::clone(&state), listen).map_err(StartError)?;
         let live = state.live.load();
@@ -63,7 +67,7 @@ impl Following {
         let instance = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
         let (calls, link) = (Arc::default(), Arc::default());
         let warmer = Arc::new(warmer);
-        Ok(Self { state, applier, calls, link, warmer, patience, tier, listen, instance })
+        Ok(Self { state, applier, calls, link, warmer, patience, tier, listen, open, instance })
     }
 
     /// How the node and control are connected.
@@ -109,9 +113,17 @@ impl Following {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let (requests, hits) = metrics::answered(&self.state.metrics);
-        let store = &self.state.store;
-        Stats { requests, hits, stored: store.objects(), stored_bytes: store.bytes() }
+        let (state, store) = (&self.state, &self.state.store);
+        let uptime = state.started.elapsed().as_millis();
+        Stats {
+            uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
+            connections: self.open.load(Ordering::Relaxed) as u64,
+            stored: store.objects(),
+            stored_bytes: store.bytes(),
+            capacity_bytes: state.live.load().config.memory.size,
+            evictions: store.evicted(),
+            ..metrics::counted(&state.metrics)
+        }
     }
 }
 

@@ -9,6 +9,11 @@ use serde_json::Value;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, Release, Standing, Welcome};
 
+pub use super::reports::{
+    LATENCY_BUCKETS, NotStored, NotStoredReason, NotStoredUrl, RESULTS, Stats, StoredUrl,
+    latency_bound_micros,
+};
+
 /// The token of the Upgrade field.
 pub const PROTOCOL: &str = "weir-log/1";
 
@@ -98,19 +103,6 @@ impl Tier {
     }
 }
 
-/// What a node tells of itself with each heartbeat; counters since its start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Requests answered.
-    pub requests: u64,
-    /// Of them, from the store.
-    pub hits: u64,
-    /// Responses stored now.
-    pub stored: u64,
-    /// Their bytes.
-    pub stored_bytes: u64,
-}
-
 /// A line of control.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
@@ -129,7 +121,8 @@ pub enum FromControl {
         /// In the log's numbers.
         seq: Seq,
     },
-    /// Said a few times a lease, so that the node knows that it misses nothing.
+    /// Said a few times a lease and at least once a second, so that the node knows that it misses
+    /// nothing, and control what the node counts.
     Heartbeat {
         /// The last seq of the log.
         head: Seq,
@@ -162,7 +155,7 @@ pub struct Welcomed {
     pub releases: Vec<Release>,
     /// What nodes of this log show each other, so that the fields about seqs are believed.
     pub tier_key: String,
-    /// Control's lease in milliseconds: heartbeats come every fifth of it.
+    /// Control's lease in milliseconds: heartbeats come every fifth of it, at least once a second.
     pub lease_ms: u64,
 }
 
@@ -183,6 +176,20 @@ pub enum Question {
         seq: Seq,
         /// At most so many.
         most: usize,
+    },
+    /// The stored responses that were sent most, most first; answered with a list of [`StoredUrl`].
+    Stored {
+        /// At most so many.
+        most: usize,
+        /// Of these sites only; of all where none is named.
+        sites: Vec<String>,
+    },
+    /// What was not stored of late, and why; answered with [`NotStored`].
+    NotStored {
+        /// At most so many URLs.
+        most: usize,
+        /// Of these sites only; of all where none is named.
+        sites: Vec<String>,
     },
     /// Fetch these URLs; answered with a list of [`Fetched`] in the same order.
     Warm {

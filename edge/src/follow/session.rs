@@ -75,17 +75,18 @@ where
         Ok(seq) => seq,
         Err(reason) => return End::Lost(reason),
     };
+    let (acked, mut acks) = watch::channel(seq);
+    acks.mark_changed();
+    let (beats, beaten) = watch::channel(0);
+    let (queue, queued) = mpsc::channel(QUEUE);
+    // Before the node says that it is ready: a purge by method may come at once.
+    following.calls.open(queue.clone());
     let head = welcomed.place.head;
     following.link.joined(head);
     if seq >= head {
         following.link.caught_up();
     }
     joined(&welcomed);
-    let (acked, mut acks) = watch::channel(seq);
-    acks.mark_changed();
-    let (beats, beaten) = watch::channel(0);
-    let (queue, queued) = mpsc::channel(QUEUE);
-    following.calls.open(queue.clone());
     let tell = Tell { acked, beats, queue };
     let told = Told { acked: acks, beats: beaten, queue: queued };
     let end = tokio::select! {

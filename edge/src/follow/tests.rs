@@ -48,7 +48,8 @@ pub(super) fn node(checkpoint: &Checkpoint) -> (Arc<NodeState>, Arc<Following>) 
     let sweeper = Sweeper::start(&state).unwrap();
     let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
     let listen = ([127, 0, 0, 1], 8080).into();
-    let following = Arc::new(Following::new(Arc::clone(&state), applier, listen).unwrap());
+    let following =
+        Arc::new(Following::new(Arc::clone(&state), applier, listen, Arc::default()).unwrap());
     (state, following)
 }
 

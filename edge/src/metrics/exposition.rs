@@ -40,6 +40,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) store_objects: u64,
     /// Stored responses removed to make room, since the start.
     pub(crate) evictions: u64,
+    /// Fetches of which nothing was stored, by reason, since the start.
+    pub(crate) not_stored: Vec<(&'static str, u64)>,
     /// How the node stands with control.
     pub(crate) followed: &'a Followed,
     /// How it bears what is purged.
@@ -79,6 +81,7 @@ pub(crate) fn render(
     upstream(&mut text, workers);
     members::members(&mut text, &gauges.members);
     store(&mut text, gauges);
+    not_stored(&mut text, &gauges.not_stored);
     following(&mut text, gauges.followed);
     purged(&mut text, &gauges.purged);
     text.out
@@ -209,7 +212,7 @@ fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
 }
 
 fn store(text: &mut Text, gauges: &Gauges<'_>) {
-    for (name, kind, help, value) in [
+    text.singles(&[
         (
             "weir_store_bytes",
             "gauge",
@@ -235,14 +238,24 @@ fn store(text: &mut Text, gauges: &Gauges<'_>) {
             "Access log lines dropped because the log could not keep up.",
             gauges.log_lines_dropped,
         ),
-    ] {
-        text.metric(name, kind, help);
-        text.sample(name, &[], value);
+    ]);
+}
+
+fn not_stored(text: &mut Text, counts: &[(&str, u64)]) {
+    let name = "weir_not_stored_total";
+    text.metric(
+        name,
+        "counter",
+        "Fetches that might have been stored and were not, by reason: the words of explain and of \
+         Cache-Status detail.",
+    );
+    for (reason, count) in counts {
+        text.sample(name, &[("reason", reason)], *count);
     }
 }
 
 fn purged(text: &mut Text, purged: &Purged) {
-    for (name, kind, help, value) in [
+    text.singles(&[
         (
             "weir_sweep_waiting_purges",
             "gauge",
@@ -267,15 +280,12 @@ fn purged(text: &mut Text, purged: &Purged) {
             "What was fetched before the node applied this number is invalid; 0 for none.",
             purged.floor,
         ),
-    ] {
-        text.metric(name, kind, help);
-        text.sample(name, &[], value);
-    }
+    ]);
 }
 
 fn following(text: &mut Text, followed: &Followed) {
     let behind = followed.head.saturating_sub(followed.applied);
-    for (name, kind, help, value) in [
+    text.singles(&[
         (
             "weir_purge_applied_seq",
             "gauge",
@@ -306,10 +316,7 @@ fn following(text: &mut Text, followed: &Followed) {
             "Times that control let this node in again.",
             followed.reconnects,
         ),
-    ] {
-        text.metric(name, kind, help);
-        text.sample(name, &[], value);
-    }
+    ]);
 }
 
 /// The exposition as it grows. Writing to a String cannot fail, so results are dropped.
@@ -318,6 +325,14 @@ struct Text {
 }
 
 impl Text {
+    /// Metrics of one sample without labels: name, kind, help and value.
+    fn singles(&mut self, metrics: &[(&str, &str, &str, u64)]) {
+        for (name, kind, help, value) in metrics {
+            self.metric(name, kind, help);
+            self.sample(name, &[], *value);
+        }
+    }
+
     fn metric(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }

@@ -8,7 +8,7 @@ use crate::lookup::Query;
 use crate::respond::{Failure, Wish};
 use crate::server::{Connection, Intake};
 use crate::state::{Live, NodeState, Site};
-use crate::store::Digest;
+use crate::store::{Digest, KeyText};
 use crate::tier::{Asker, Errand, Told};
 use crate::upstream::{For, digest};
 use http::uri::PathAndQuery;
@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use weir_rules::cache_control::RequestDirectives;
-use weir_rules::invalidation::{Seq, Subject, Validity};
+use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::key::origin_query;
 use weir_rules::time::Time;
 
@@ -176,15 +176,7 @@ impl Visit {
             return true;
         }
         let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
-        let text = crate::store::KeyText::of(&self.key);
-        let subject = Subject {
-            site: &self.site.id,
-            host: text.host,
-            path: text.path,
-            query: text.query,
-            tags: &tags,
-            filled_at,
-        };
+        let subject = KeyText::of(&self.key).subject(&self.site.id, &tags, filled_at);
         state.purges.judge(&subject) == Validity::Valid
     }
 

@@ -131,7 +131,7 @@ impl Server {
             limits: ArcSwap::from_pointee(settings.limits),
             secrets: secrets.map(ArcSwap::from_pointee),
             tls: Mutex::new(settings.tls.clone()),
-            connections: AtomicUsize::new(0),
+            connections: Arc::default(),
             refused: AtomicU64::new(0),
         });
         let (alive, workers_alive) = mpsc::channel(1);
@@ -175,6 +175,11 @@ impl Server {
     /// Connections open now.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many they are, for whoever asks from elsewhere.
+    pub(crate) fn open(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.shared.connections)
     }
 
     /// Connections refused because of `limits.connections`, since the start.

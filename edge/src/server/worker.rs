@@ -20,7 +20,7 @@ pub(super) struct Shared {
     /// Where those come from.
     pub(super) tls: Mutex<Option<Tls>>,
     /// Connections open now.
-    pub(super) connections: AtomicUsize,
+    pub(super) connections: Arc<AtomicUsize>,
     /// Connections refused because of `limits.connections`, since the start.
     pub(super) refused: AtomicU64,
 }

@@ -111,15 +111,7 @@ impl Stored {
     /// What the invalidation index judges it by.
     pub(crate) fn with_subject<T>(&self, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
         let tags: Vec<&str> = self.tags.iter().map(|tag| &**tag).collect();
-        let parts = KeyText::of(&self.key);
-        judge(&Subject {
-            site: &self.site,
-            host: parts.host,
-            path: parts.path,
-            query: parts.query,
-            tags: &tags,
-            filled_at: self.filled_at,
-        })
+        judge(&KeyText::of(&self.key).subject(&self.site, &tags, self.filled_at))
     }
 
     /// What the sieve before the index judges it by, together with its tags.
@@ -178,6 +170,23 @@ impl<'a> KeyText<'a> {
     }
 }
 
+impl<'a> KeyText<'a> {
+    /// A response under this key, as purges judge it.
+    pub(crate) fn subject(self, site: &'a str, tags: &'a [&'a str], filled_at: Seq) -> Subject<'a> {
+        let Self { host, path, query } = self;
+        Subject { site, host, path, query, tags, filled_at }
+    }
+}
+
+/// Longest URL that is shown to anybody, bytes.
+pub(crate) const LONGEST_URL: usize = 2048;
+
+/// The URL in a key's readable form; `None` where it is too long to be shown.
+pub(crate) fn url_in(key: &[u8]) -> Option<&str> {
+    let url = &key[..memchr::memchr(b'\n', key).unwrap_or(key.len())];
+    std::str::from_utf8(url).ok().filter(|url| url.len() <= LONGEST_URL)
+}
+
 /// The release in a key's readable form: the first of its extras, where there is one.
 pub(crate) fn release_in(key: &[u8]) -> Option<&str> {
     let extras = &key[memchr::memchr(b'\n', key)?..];
@@ -198,6 +207,8 @@ mod tests {
         assert_eq!(release_in(b"http://h/?a\nx-a: 1\nrelease=2"), None);
         assert_eq!(release_in(b"http://h/?release=2"), None);
         assert_eq!(KeyText::of(b"http://h/").query, None);
+        assert_eq!(url_in(b"http://h/?a\nrelease=2"), Some("http://h/?a"));
+        assert_eq!(url_in(&[b'a'; LONGEST_URL + 1]), None);
         assert_eq!(KeyText::of(b"http://h/a\nx-lang: \xff").path, "/a");
     }
 }

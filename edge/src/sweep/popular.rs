@@ -2,6 +2,7 @@
 //! anew. Remembered for a few purges, some minutes, and for as many URLs as are ever asked for.
 
 use crate::follow::frame::PopularUrl;
+use crate::store::LONGEST_URL;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,9 +14,6 @@ const MOST_PURGES: usize = 32;
 
 /// URLs remembered of each: the most popular ones.
 const MOST_URLS: usize = 200;
-
-/// Longest URL that is remembered, bytes.
-const LONGEST_URL: usize = 2048;
 
 /// How long a purge is remembered.
 const LIFE: Duration = Duration::from_secs(300);

@@ -97,8 +97,6 @@ impl Found {
 
     fn with_subject<T>(&self, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
         let tags: Vec<&str> = self.tags.iter().map(|tag| &**tag).collect();
-        let KeyText { host, path, query } = KeyText::of(&self.key);
-        let (site, filled_at) = (&*self.site, self.filled_at);
-        judge(&Subject { site, host, path, query, tags: &tags, filled_at })
+        judge(&KeyText::of(&self.key).subject(&self.site, &tags, self.filled_at))
     }
 }

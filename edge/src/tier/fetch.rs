@@ -9,7 +9,7 @@ use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Candidate, Fetched, Upstream, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use weir_rules::fields;
-use weir_rules::invalidation::{Seq, Subject, Validity};
+use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::tier::{self, Claim, Provenance};
 
 /// What a fetch is for.
@@ -239,15 +239,7 @@ fn is_valid(errand: &Errand<'_>, filled_at: Seq, headers: &HeaderMap) -> bool {
     let own = fields::tags(headers, most).unwrap_or_default();
     let tags: Vec<&str> =
         own.iter().map(String::as_str).chain(errand.tags.iter().map(|tag| &**tag)).collect();
-    let text = KeyText::of(errand.key);
-    let subject = Subject {
-        site: &errand.site.id,
-        host: text.host,
-        path: text.path,
-        query: text.query,
-        tags: &tags,
-        filled_at,
-    };
+    let subject = KeyText::of(errand.key).subject(&errand.site.id, &tags, filled_at);
     errand.state.purges.judge(&subject) == Validity::Valid
 }
 

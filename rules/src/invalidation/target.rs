@@ -20,6 +20,19 @@ const TAG: &str = "1 to 1024 bytes of text without control characters";
 const HOST: &str = "a host name such as www.example.com, with a port if it is not the default one";
 
 impl Target {
+    /// What it names; empty for all, which needs no name.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Path(text)
+            | Self::Pattern(text)
+            | Self::Prefix(text)
+            | Self::Url(text)
+            | Self::Tag(text)
+            | Self::Host(text) => text,
+            Self::All => "",
+        }
+    }
+
     /// An absolute path, or a pattern where it holds `*`. The error names what is wrong and what is
     /// accepted; so for the others below.
     pub fn parse_path(text: &str) -> Result<Self, String> {

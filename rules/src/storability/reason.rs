@@ -4,6 +4,25 @@ use super::Reason;
 use crate::targeted::Source;
 
 impl Reason {
+    /// Every word that [`Reason::word`] gives.
+    pub const WORDS: [&'static str; 15] = [
+        "method",
+        "status",
+        "no-store",
+        "private",
+        "authorization",
+        "set-cookie",
+        "cookie-without-freshness",
+        "vary-any",
+        "nothing-to-go-by",
+        "not-understood",
+        "partial-content",
+        "already-stale",
+        "no-cache",
+        "second-opinion",
+        "too-many-tags",
+    ];
+
     /// A stable word for logs, metrics and JSON, in kebab-case.
     pub fn word(&self) -> &'static str {
         match self {
@@ -114,6 +133,7 @@ mod tests {
         assert_eq!(words.len(), all().len());
         let kebab = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
         assert!(words.iter().all(|word| kebab(word)));
+        assert_eq!(words, HashSet::from(Reason::WORDS), "all of them are listed");
     }
 
     #[test]

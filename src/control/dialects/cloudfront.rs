@@ -5,7 +5,7 @@ mod batch;
 mod xml;
 
 use super::Dialect;
-use super::admit::admit;
+use super::admit::{Admitted, admit};
 use super::order::{Purged, find, latest, may_watch, purge, site};
 use crate::control::errors::ApiError;
 use crate::control::extract::{Parameters, number, one, only};
@@ -69,15 +69,25 @@ async fn create(
         .into_response())
 }
 
+/// Judges who wants to see a distribution's invalidations; its site.
+async fn watch(
+    control: &Shared,
+    distribution: &str,
+    request: Request,
+) -> Result<(Admitted, String), ApiError> {
+    let call = admit(control, Dialect::CloudFront, request).await?;
+    may_watch(&call.caller)?;
+    let site = site(&call.config, "distribution", distribution)?;
+    call.caller.needs_site(Some(&site), &site)?;
+    Ok((call, site))
+}
+
 async fn one_of(
     State(control): State<Shared>,
     Path((distribution, id)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let call = admit(&control, Dialect::CloudFront, request).await?;
-    may_watch(&call.caller)?;
-    let site = site(&call.config, "distribution", &distribution)?;
-    call.caller.needs_site(Some(&site), &site)?;
+    let (call, site) = watch(&control, &distribution, request).await?;
     let found = find(&control, &call, &id)
         .filter(|purged| purged.order.site.as_ref() == Some(&site))
         .and_then(|purged| Some((batch(&purged.order)?, purged)));
@@ -95,13 +105,10 @@ async fn list(
     Parameters(parameters): Parameters,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let call = admit(&control, Dialect::CloudFront, request).await?;
-    may_watch(&call.caller)?;
-    let site = site(&call.config, "distribution", &distribution)?;
-    call.caller.needs_site(Some(&site), &site)?;
+    let (call, site) = watch(&control, &distribution, request).await?;
     only(&parameters, &["Marker", "MaxItems"])?;
     let marker = one(&parameters, "Marker")?.filter(|marker| !marker.is_empty());
-    let most = number(&parameters, "MaxItems", LISTED, MOST_LISTED)?;
+    let most = number(&parameters, "MaxItems", LISTED, 0..=MOST_LISTED)?;
     let limit = usize::try_from(most).unwrap_or(usize::MAX).max(1);
     // One more than is told, to know whether there are more.
     let mut found = latest(&control, &call, marker, limit + 1, |purged| {

@@ -157,7 +157,7 @@ impl Listed {
     pub(super) fn bytes(&self) -> usize {
         let change = match &self.entry.change {
             Change::Purge(purge) => {
-                let texts: usize = purge.targets.iter().map(text_bytes).sum();
+                let texts: usize = purge.targets.iter().map(|target| target.text().len()).sum();
                 let site = purge.site.as_ref().map_or(0, String::len);
                 texts + purge.targets.len() * size_of::<Target>() + site
             }
@@ -184,17 +184,5 @@ impl Listed {
 
     pub(super) fn arrivals_record(&self) -> ArrivalsRecord {
         self.arrivals().record()
-    }
-}
-
-fn text_bytes(target: &Target) -> usize {
-    match target {
-        Target::Path(text)
-        | Target::Pattern(text)
-        | Target::Prefix(text)
-        | Target::Url(text)
-        | Target::Tag(text)
-        | Target::Host(text) => text.len(),
-        Target::All => 0,
     }
 }

@@ -1,9 +1,13 @@
 //! Who is expected, who is there, and what they have applied.
 
+use super::arrivals::Arrivals;
 use super::errors::Ended;
+use super::listed::Listed;
 use super::nodes::{Joined, Node, Session, SessionId};
-use super::state::State;
+use super::state::{State, Unsaved};
 use crate::control::journal::{Life, NodeRecord};
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -86,26 +90,16 @@ impl State {
         }
         node.record.applied = seq;
         self.unsaved.nodes = true;
-        let mut completed = Vec::new();
-        for (seq, listed) in self.incomplete.range(before + 1..=seq) {
+        let Self { incomplete, unsaved, propagation, .. } = self;
+        let at = now.unwrap_or_else(Instant::now);
+        change(incomplete, unsaved, before + 1..=seq, at, |listed, arrivals| {
             let took = now.map(|now| listed.elapsed(now));
-            let mut arrivals = listed.arrivals();
-            if !arrivals.applied(name, took) {
-                continue;
+            let news = arrivals.applied(name, took);
+            if let (true, Some(took), true) = (news, took, listed.purge().is_some()) {
+                propagation.record(took);
             }
-            if let (Some(took), true) = (took, listed.purge().is_some()) {
-                self.propagation.record(took);
-            }
-            if arrivals.complete(listed.elapsed(now.unwrap_or_else(Instant::now))) {
-                completed.push(*seq);
-            }
-            drop(arrivals);
-            self.unsaved.arrivals.insert(*seq);
-            listed.changed.notify_waiters();
-        }
-        for seq in completed {
-            self.incomplete.remove(&seq);
-        }
+            news
+        });
     }
 
     pub(super) fn matched(&mut self, session: SessionId, counts: &[(Seq, u64)]) {
@@ -135,22 +129,8 @@ impl State {
             session.ended.send_replace(Some(Ended::Forgotten));
             self.sessions.remove(&session.id);
         }
-        let mut completed = Vec::new();
-        for (seq, listed) in &self.incomplete {
-            let mut arrivals = listed.arrivals();
-            if !arrivals.forget(name) {
-                continue;
-            }
-            if arrivals.complete(listed.elapsed(now)) {
-                completed.push(*seq);
-            }
-            drop(arrivals);
-            self.unsaved.arrivals.insert(*seq);
-            listed.changed.notify_waiters();
-        }
-        for seq in completed {
-            self.incomplete.remove(&seq);
-        }
+        let Self { incomplete, unsaved, .. } = self;
+        change(incomplete, unsaved, .., now, |_, arrivals| arrivals.forget(name));
         true
     }
 
@@ -176,5 +156,32 @@ impl State {
         for listed in self.incomplete.values() {
             listed.changed.notify_waiters();
         }
+    }
+}
+
+/// Changes who has arrived at incomplete entries, by what says whether it changed anything; those
+/// that then wait for nobody are completed as of `at`.
+fn change(
+    incomplete: &mut BTreeMap<Seq, Arc<Listed>>,
+    unsaved: &mut Unsaved,
+    seqs: impl RangeBounds<Seq>,
+    at: Instant,
+    mut change: impl FnMut(&Listed, &mut Arrivals) -> bool,
+) {
+    let mut completed = Vec::new();
+    for (seq, listed) in incomplete.range(seqs) {
+        let mut arrivals = listed.arrivals();
+        if !change(listed, &mut arrivals) {
+            continue;
+        }
+        if arrivals.complete(listed.elapsed(at)) {
+            completed.push(*seq);
+        }
+        drop(arrivals);
+        unsaved.arrivals.insert(*seq);
+        listed.changed.notify_waiters();
+    }
+    for seq in completed {
+        incomplete.remove(&seq);
     }
 }

@@ -1,25 +1,20 @@
 //! `/v1/explain`: what each node knows of a URL, asked over its connection.
 
 use super::Shared;
+use super::ask::{ask, asked as told, nodes};
 use super::nodes::no_such_node;
+use crate::control::Process;
 use crate::control::auth::Caller;
 use crate::control::errors::ApiError;
 use crate::control::extract::{Parameters, explain_fields, one, only};
 use crate::control::fields::shorten;
-use crate::control::ledger::NodeView;
-use crate::control::{Control, Process};
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 use weir_edge::config::Scope;
 use weir_edge::follow::frame::Question;
-
-/// How long a node may take.
-const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 /// What is asked.
 struct Asked<'a> {
@@ -57,27 +52,19 @@ pub(super) async fn explain(
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
     let asked = Asked::read(&parameters)?;
-    let mut nodes = control.ledger.nodes(Instant::now());
-    nodes.retain(|node| asked.node.is_none_or(|name| name == node.name));
-    if nodes.is_empty() && asked.node.is_some() {
-        return Err(no_such_node());
-    }
+    let nodes = nodes(&control, asked.node)?;
     let question = Question::Explain { url: asked.url.to_owned(), headers: pairs(&asked.headers) };
-    let mut asking = JoinSet::new();
-    for (at, node) in nodes.iter().enumerate() {
-        let answer = answer(control.clone(), node.clone(), question.clone());
-        asking.spawn(async move { (at, answer.await) });
+    let answers = ask(&control, &nodes, &question).await?;
+    for explanation in answers.iter().flatten() {
+        may_read(&caller, explanation)?;
     }
-    let mut answers: Vec<(usize, Value)> = Vec::with_capacity(nodes.len());
-    while let Some(answer) = asking.join_next().await {
-        answers.push(answer.map_err(|_| ApiError::internal())?);
+    let mut told = told(&nodes, &answers);
+    for (told, answer) in told.iter_mut().zip(answers) {
+        if let Ok(explanation) = answer {
+            told["explanation"] = explanation;
+        }
     }
-    answers.sort_by_key(|(at, _)| *at);
-    let answers: Vec<Value> = answers.into_iter().map(|(_, answer)| answer).collect();
-    for answer in &answers {
-        may_read(&caller, &answer["explanation"])?;
-    }
-    Ok(Json(json!({"url": asked.url, "nodes": answers})))
+    Ok(Json(json!({"url": asked.url, "nodes": told})))
 }
 
 /// What the node of this process knows, in the same form.
@@ -101,19 +88,6 @@ pub(super) async fn explain_own(
     let (tier, region) = (config.node.tier, &config.node.region);
     let node = json!({"name": name, "tier": tier, "region": region, "explanation": explanation});
     Ok(Json(json!({"url": asked.url, "nodes": [node]})))
-}
-
-async fn answer(control: Arc<Control>, node: NodeView, question: Question) -> Value {
-    let explained = match node.session {
-        Some(session) => control.sessions.ask(session, question, LONGEST_ANSWER).await,
-        None => Err("it is not connected to control".to_owned()),
-    };
-    let mut told = json!({"name": node.name, "tier": node.tier, "region": node.region});
-    match explained {
-        Ok(explanation) => told["explanation"] = explanation,
-        Err(error) => told["error"] = json!(error),
-    }
-    told
 }
 
 fn may_read(caller: &Caller, explanation: &Value) -> Result<(), ApiError> {

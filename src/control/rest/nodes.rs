@@ -64,6 +64,11 @@ fn told(node: &NodeView) -> Value {
         "heard_at": rfc3339(node.heard),
         "since": rfc3339(node.since),
         // What it told of itself last; nothing before its first heartbeat.
-        "stats": node.stats,
+        "stats": node.stats.as_ref().map(|stats| json!({
+            "requests": stats.requests,
+            "hits": stats.hits,
+            "stored": stats.stored,
+            "stored_bytes": stats.stored_bytes,
+        })),
     })
 }

@@ -60,8 +60,8 @@ pub(super) async fn list(
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let after = number(&parameters, "after", 0, u64::MAX)?;
-    let limit = number(&parameters, "limit", LISTED as u64, MOST_LISTED as u64)?;
+    let after = number(&parameters, "after", 0, 0..=u64::MAX)?;
+    let limit = number(&parameters, "limit", LISTED as u64, 0..=MOST_LISTED as u64)?;
     only(&parameters, &["after", "limit"])?;
     let config = control.config();
     let limit = usize::try_from(limit).unwrap_or(MOST_LISTED);

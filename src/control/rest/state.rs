@@ -1,12 +1,10 @@
-//! How control and the node beside it are: stats, metrics, health, the document of all calls; and
-//! reload.
+//! How control and the node beside it are: metrics, health, the document of all calls; and reload.
 
 use super::{OfProcess, Shared, calls};
 use crate::control::auth::Caller;
 use crate::control::errors::ApiError;
 use crate::control::extract::Body;
 use crate::control::fields::Fields;
-use crate::control::ledger::NodeState;
 use crate::control::{Process, metrics as control_metrics, openapi};
 use axum::Json;
 use axum::extract::State;
@@ -15,47 +13,8 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Instant;
 use weir_edge::config::Scope;
 use weir_edge::node::Node;
-
-pub(super) async fn stats(
-    State(control): State<Shared>,
-    caller: Caller,
-) -> Result<Json<Value>, ApiError> {
-    caller.needs(Scope::Read)?;
-    let counts = control.ledger.counts();
-    let nodes = control.ledger.nodes(Instant::now());
-    let in_state = |state| nodes.iter().filter(|node| node.state == state).count();
-    let told = || nodes.iter().filter_map(|node| node.stats.as_ref());
-    Ok(Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": control.process.uptime().as_secs(),
-        "sites": control.config().sites.len(),
-        "log": {
-            "id": control.ledger.id(),
-            "head": control.ledger.head(),
-            "listed": counts.listed,
-            "bytes": counts.bytes,
-            "forgotten": counts.forgotten,
-            "commits": counts.commits,
-            "failures": counts.failures,
-        },
-        "nodes": {
-            "expected": nodes.len(),
-            "connected": in_state(NodeState::Connected),
-            "silent": in_state(NodeState::Silent),
-            "offline": in_state(NodeState::Offline),
-        },
-        // What every expected node has applied.
-        "applied_seq": nodes.iter().map(|node| node.applied).min(),
-        "requests": told().map(|stats| stats.requests).sum::<u64>(),
-        "hits": told().map(|stats| stats.hits).sum::<u64>(),
-        "stored": told().map(|stats| stats.stored).sum::<u64>(),
-        "stored_bytes": told().map(|stats| stats.stored_bytes).sum::<u64>(),
-        "calls_shed": control.process.shed(),
-    })))
-}
 
 pub(super) async fn metrics(
     State(control): State<Shared>,

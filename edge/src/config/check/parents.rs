@@ -1,9 +1,8 @@
 //! `[parents]`: whom an edge asks before the origins, and how a parent meets edges that know more.
 
-use super::health;
 use super::host::{ORIGIN_FORM, origin};
-use super::node_name;
 use super::tls::ca;
+use super::{health, node_name, pool};
 use crate::config::file::{Kind, Value};
 use crate::config::mistakes::Mistake;
 use crate::config::section::Section;
@@ -29,26 +28,21 @@ pub(super) fn parents(mut s: Section<'_>, node: &Node) -> Parents {
         virtual_nodes: s.count("virtual_nodes", 128, 1..=MOST_VIRTUAL_NODES),
         origin_fallback: s.boolean("origin_fallback", true),
         catch_up: s.duration("catch_up", second / 4, Duration::ZERO..=10 * second),
-        timeouts: timeouts(s.section("timeouts")),
+        timeouts: pool::timeouts(s.section("timeouts"), PARENT_TIMEOUTS),
         probe: health::of_parents(s.section("health")),
     };
     s.finish(&[]);
     parents
 }
 
-fn timeouts(mut s: Section<'_>) -> Timeouts {
-    let least = Duration::from_millis(1);
-    let hour = Duration::from_secs(3600);
-    let timeouts = Timeouts {
-        connect: s.duration("connect", Duration::from_secs(1), least..=hour),
-        // Longer than a parent waits for an origin, so that it is the parent who says what failed.
-        first_byte: s.duration("first_byte", Duration::from_secs(65), least..=hour),
-        idle: s.duration("idle", Duration::from_secs(65), least..=hour),
-        total: s.duration("total", Duration::ZERO, Duration::ZERO..=24 * hour),
-    };
-    s.finish(&[]);
-    timeouts
-}
+/// Waits on a parent, where nothing else is written.
+const PARENT_TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(1),
+    // Longer than a parent waits for an origin, so that it is the parent who says what failed.
+    first_byte: Duration::from_secs(65),
+    idle: Duration::from_secs(65),
+    total: Duration::ZERO,
+};
 
 fn urls(s: &mut Section<'_>, node: &Node) -> Vec<Parent> {
     let accepted = format!("a list, each {ORIGIN_FORM}, or a table with url, region and protocol");

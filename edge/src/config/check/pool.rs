@@ -95,14 +95,23 @@ fn one_origin(s: &Section<'_>, n: usize, element: &Value) -> Option<Origin> {
     None
 }
 
-pub(super) fn timeouts(mut s: Section<'_>) -> Timeouts {
+/// Waits on an origin, where nothing else is written.
+pub(super) const ORIGIN_TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    first_byte: Duration::from_secs(60),
+    idle: Duration::from_secs(60),
+    total: Duration::ZERO,
+};
+
+/// Reads waits on a member of a pool; `default` stands in for each that is not written.
+pub(super) fn timeouts(mut s: Section<'_>, default: Timeouts) -> Timeouts {
     let least = Duration::from_millis(1);
     let hour = Duration::from_secs(3600);
     let timeouts = Timeouts {
-        connect: s.duration("connect", Duration::from_secs(5), least..=hour),
-        first_byte: s.duration("first_byte", Duration::from_secs(60), least..=hour),
-        idle: s.duration("idle", Duration::from_secs(60), least..=hour),
-        total: s.duration("total", Duration::ZERO, Duration::ZERO..=24 * hour),
+        connect: s.duration("connect", default.connect, least..=hour),
+        first_byte: s.duration("first_byte", default.first_byte, least..=hour),
+        idle: s.duration("idle", default.idle, least..=hour),
+        total: s.duration("total", default.total, Duration::ZERO..=24 * hour),
     };
     s.finish(&[]);
     timeouts

@@ -51,7 +51,7 @@ fn site(
             HostHeader::Origin,
             &[("origin", HostHeader::Origin), ("client", HostHeader::Client)],
         ),
-        timeouts: pool::timeouts(s.section("timeouts")),
+        timeouts: pool::timeouts(s.section("timeouts"), pool::ORIGIN_TIMEOUTS),
         retries: pool::retries(&mut s),
         key: key(s.section("key")),
         policy,

@@ -20,6 +20,7 @@ const GAUGES: Gauges<'_> = Gauges {
     store_bytes_limit: 1000,
     store_objects: 3,
     evictions: 2,
+    not_stored: Vec::new(),
     followed: &Followed {
         log: None,
         applied: 41,

@@ -287,17 +287,22 @@ impl StorageBackend for Faulty {
     }
 }
 
+/// A journal on a disk that strikes as it is told.
+fn faulty(directory: &Directory) -> (Redb, Arc<AtomicU8>) {
+    let state = Arc::new(AtomicU8::new(SOUND));
+    let told = state.clone();
+    let attach: Attach = Box::new(move |file| {
+        let file = FileBackend::new(file)?;
+        Builder::new().create_with_backend(Faulty { file, fault: told.clone() })
+    });
+    (Redb::open_with(&directory.0, attach).unwrap(), state)
+}
+
 #[test]
 fn a_journal_that_failed_takes_batches_again_when_the_disk_does() {
     for fault in [FULL, BROKEN] {
         let directory = Directory::new();
-        let state = Arc::new(AtomicU8::new(SOUND));
-        let told = state.clone();
-        let attach: Attach = Box::new(move |file| {
-            let file = FileBackend::new(file)?;
-            Builder::new().create_with_backend(Faulty { file, fault: told.clone() })
-        });
-        let mut journal = Redb::open_with(&directory.0, attach).unwrap();
+        let (mut journal, state) = faulty(&directory);
         let batches = batches();
         journal.commit(&batches[0]).unwrap();
         state.store(fault, Ordering::Relaxed);
@@ -318,13 +323,7 @@ fn a_journal_that_failed_takes_batches_again_when_the_disk_does() {
 #[test]
 fn another_file_in_its_place_is_not_written() {
     let directory = Directory::new();
-    let state = Arc::new(AtomicU8::new(SOUND));
-    let told = state.clone();
-    let attach: Attach = Box::new(move |file| {
-        let file = FileBackend::new(file)?;
-        Builder::new().create_with_backend(Faulty { file, fault: told.clone() })
-    });
-    let mut journal = Redb::open_with(&directory.0, attach).unwrap();
+    let (mut journal, state) = faulty(&directory);
     state.store(BROKEN, Ordering::Relaxed);
     journal.commit(&batches()[0]).unwrap_err();
     state.store(SOUND, Ordering::Relaxed);
