@@ -53,7 +53,7 @@ function figures(stats) {
     ["To clients", bytes(all.bytes_per_second), "/s"],
     ["Reach the origin", percent(sent), ""],
     ["Errors", figure(all.errors_per_second), "/s", all.errors_per_second > 0 ? "bad" : ""],
-    ["Nodes", `${connected}/${expected}`, "", connected < expected ? "bad" : ""],
+    ["Nodes", `${connected}\u00a0/\u00a0${expected}`, "", connected < expected ? "bad" : ""],
   ];
   keep(
     byId("figures"),
