@@ -200,6 +200,10 @@ function lineOf(input, at) {
 /** Control's refusal, beside the field that it names: `paths[1]` is the second line of paths. */
 function wrong(refused) {
   const [, name, at] = /^(\w+)(?:\[(\d+)\])?$/.exec(refused.field ?? "") ?? [];
+  // What was sent may have come: only the log knows.
+  if (refused.status === 0) {
+    return tell(byId("wrong-purge"), "No answer came. The history shows whether it was accepted.");
+  }
   const place = name && byId(`wrong-${name}`);
   if (!place || !form.contains(place)) return tell(byId("wrong-purge"), `${refused.message}.`);
   const input = form.elements[name];
