@@ -9,11 +9,13 @@ use crate::config::Config;
 use crate::purge::Stamp;
 use crate::state::NodeState;
 use crate::store::Stored;
+use crate::upstream::Source;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 use weir_origin_sim::{Origin, Reply, reply};
 use weir_rules::invalidation::{Purge, Target};
 
