@@ -24,7 +24,7 @@ def get(url):
     at = urlsplit(url)
     connection = http.client.HTTPConnection(at.hostname, at.port, timeout=PATIENCE)
     try:
-        connection.request("GET", at.path)
+        connection.request("GET", at.path, headers={"Host": "www.example.com"})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     except (OSError, http.client.HTTPException) as error:

@@ -60,7 +60,7 @@ within() { as_root nsenter -t "$pid" -n iptables "$@"; }
 within -A INPUT -s "$address" -j DROP
 within -A OUTPUT -d "$address" -j DROP
 purged_without "separated from control" 'pending|offline'
-expect "clients are served meanwhile" "^200 $edge; hit; " "$(asked "$edge" /page)"
+expect "clients are served meanwhile" "^200,.*$edge; hit; " "$(asked "$edge" /page)"
 within -D INPUT -s "$address" -j DROP
 within -D OUTPUT -d "$address" -j DROP
 back "separated from control"
