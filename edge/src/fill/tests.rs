@@ -75,6 +75,7 @@ impl Scene {
             fill,
             base,
             stamp,
+            trace: None,
         }
     }
 
