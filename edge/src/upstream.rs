@@ -24,7 +24,8 @@ pub(crate) use ask::{Ask, InterimSink};
 pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
 pub(crate) use client::{tls, tls_with};
-pub(crate) use fetched::{Fetched, FetchedBody, Piece};
+pub(crate) use error::innermost;
+pub(crate) use fetched::{Fetched, FetchedBody, Piece, Source};
 pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
 pub(crate) use probe::{Prober, Target};
@@ -32,6 +33,7 @@ pub(crate) use probe::{Prober, Target};
 use crate::config::{self, HostHeader, Limits, Protocol};
 use crate::error::UpstreamError;
 use crate::metrics::{Event, WorkerMetrics};
+use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
 use client::{HttpClient, client, closed_while_kept, mark_kept};
@@ -47,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use trouble::Trouble;
+use weir_rules::trace_context::TRACEPARENT;
 
 /// A pool with all that is needed to ask it.
 pub(crate) struct Upstream {
@@ -283,16 +286,32 @@ impl Upstream {
         if link.is_some() {
             link::adapt(&mut request);
         }
+        let mut hop = None;
+        if let Some(trace) = &ask.trace {
+            let (traceparent, span) = Hop::begin(trace, self.errand(member, ask));
+            request.headers_mut().insert(&TRACEPARENT, traceparent);
+            hop = span;
+        }
         let metrics = Arc::clone(&self.metrics[worker]);
         metrics.count(Event::UpstreamRequest);
         member.sent();
+        let sent = Instant::now();
         let progress = body.progress();
         let answer = match link {
             Some(link) => self.head(link.send(request), progress, end).await,
             None => self.head(self.send(worker, request), progress, end).await,
         };
-        let (mut response, stream) =
-            answer.inspect_err(|failed| member.failed(errand, &failed.error))?;
+        let (mut response, stream) = answer.inspect_err(|failed| {
+            member.failed(errand, &failed.error);
+            if let Some(hop) = &mut hop {
+                hop.failed(&failed.error);
+            }
+        })?;
+        let waited = sent.elapsed();
+        metrics.upstream_first_byte(waited);
+        if let Some(hop) = &mut hop {
+            hop.answered(response.status());
+        }
         let status = Some(response.status()).filter(|_| self.settings.judges_status);
         member.answered(errand, status.unwrap_or(StatusCode::OK));
         mark_kept(response.extensions());
@@ -312,10 +331,27 @@ impl Upstream {
             alarm: None,
             metrics,
             asked,
+            hop,
             _place: place,
             _stream: stream,
         };
-        Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded })
+        let source = Source {
+            member: Arc::clone(&member.name),
+            is_parent: false,
+            waited,
+            cache_status: head.headers.get_all(header::CACHE_STATUS).iter().cloned().collect(),
+        };
+        Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded, source })
+    }
+
+    fn errand<'a>(&'a self, member: &'a Member, ask: &'a Ask) -> trace::Errand<'a> {
+        trace::Errand {
+            pool: &self.settings.name,
+            scheme: &member.address.scheme,
+            authority: &member.address.authority,
+            method: &ask.method,
+            target: &ask.target,
+        }
     }
 
     /// Sends a request over HTTP/1.1.

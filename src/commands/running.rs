@@ -2,6 +2,7 @@
 
 use super::{Exit, complain};
 use crate::settings::Settings;
+use crate::tokens;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_edge::config::Config;
+use weir_edge::config::mistakes::Mistakes;
 use weir_edge::node::Node;
 
 /// How long a node may take to join the control in its own process.
@@ -28,12 +30,7 @@ where
 {
     let config = match settings.load() {
         Ok(config) => config,
-        Err(mistakes) => {
-            for mistake in &mistakes.0 {
-                complain(&mistake.to_string(), Exit::Failed);
-            }
-            return Exit::Failed;
-        }
+        Err(mistakes) => return refuse(&mistakes),
     };
     crate::logging::start(&config.log.level);
     raise_file_limit(&config);
@@ -44,7 +41,12 @@ where
     match runtime {
         Ok(runtime) => {
             let exit = runtime.block_on(async {
-                let signals = Signals::new()?;
+                let mut signals = Signals::new()?;
+                let config = tokio::select! {
+                    config = tokens::complete(config, &settings) => config,
+                    () = signals.stop() => return Ok(Exit::Done),
+                };
+                let config = config.map_err(|mistakes| refuse(&mistakes))?;
                 process(config, settings, signals).await
             });
             runtime.shutdown_background();
@@ -52,6 +54,14 @@ where
         }
         Err(error) => complain(&format!("cannot start: {error}"), Exit::Failed),
     }
+}
+
+/// Tells each mistake of a configuration.
+fn refuse(mistakes: &Mistakes) -> Refused {
+    for mistake in &mistakes.0 {
+        complain(&mistake.to_string(), Exit::Failed);
+    }
+    Exit::Failed
 }
 
 /// Listens at the address that `key` has.

@@ -14,7 +14,7 @@ pub(crate) use topology::{Spec, Topology, call};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -39,11 +39,20 @@ impl Weir {
 
     /// `weir serve` with these arguments, on ports that the system chooses.
     pub(crate) fn serve(arguments: &[&str]) -> Self {
+        Self::begin_to_serve(arguments).serving()
+    }
+
+    /// The same, not waiting for it to listen.
+    pub(crate) fn begin_to_serve(arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let mut weir = Self::start(&[&ports[..], arguments].concat());
-        weir.listen = weir.announced("listen");
-        weir.admin = weir.announced("admin");
-        weir
+        Self::start(&[&ports[..], arguments].concat())
+    }
+
+    /// Once it says where it listens.
+    pub(crate) fn serving(mut self) -> Self {
+        self.listen = self.announced("listen");
+        self.admin = self.announced("admin");
+        self
     }
 
     /// `weir control`, listening there, with this configuration.
@@ -51,6 +60,17 @@ impl Weir {
         let mut weir = Self::start(&["control", "--listen", listen, "--config", config.path()]);
         weir.admin = weir.announced("control");
         weir
+    }
+
+    /// The same with a standard output that is the test's to read, or not to read.
+    pub(crate) fn serve_with_output(arguments: &[&str]) -> (Self, ChildStdout) {
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut command = program();
+        command.args(ports).args(arguments).stdout(Stdio::piped());
+        let mut weir = Self::run_by(command).serving();
+        let child = weir.child.as_mut().expect("it runs");
+        let output = child.stdout.take().expect("its standard output is piped");
+        (weir, output)
     }
 
     /// `weir demo` with these arguments, and what it prints once it runs.
@@ -74,8 +94,13 @@ impl Weir {
     }
 
     fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            program().args(arguments).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut command = program();
+        command.args(arguments);
+        Self::run_by(command)
+    }
+
+    fn run_by(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
         Self::of(child, lines)
     }

@@ -7,7 +7,7 @@ use crate::decisions::Why;
 use crate::error::UpstreamError;
 use crate::state::NodeState;
 use crate::store::{Answered, PackedFields, Selecting, Served, Slice, Stored, StoredBody};
-use crate::upstream::{FetchedBody, Piece};
+use crate::upstream::{FetchedBody, Piece, Source};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
@@ -193,11 +193,11 @@ impl FillTask {
         base: &Arc<Stored>,
         update: &HeaderMap,
         filled_at: Seq,
-        from_parent: bool,
+        source: Arc<Source>,
         (request_time, response_time): (Time, Time),
     ) {
-        let mut cleaned = clean_head(&self.state, base.status, update.clone(), None, response_time);
-        cleaned.from_parent = from_parent;
+        let (fields, from) = (update.clone(), Arc::clone(&source));
+        let mut cleaned = clean_head(&self.state, base.status, fields, None, from, response_time);
         cleaned.fields = validation::freshened(&base.fields.to_map(), &cleaned.fields);
         govern(&mut cleaned.fields, &cleaned.surrogate_control);
         let plan = Plan::Validate(Arc::clone(base));
@@ -241,10 +241,11 @@ impl FillTask {
         };
         let cookies = update.get_all(header::SET_COOKIE).iter().cloned().collect();
         let answer = match shared {
-            Some(stored) => Answer::Validated { stored, shared: true, cookies },
+            Some(stored) => Answer::Validated { stored, shared: true, cookies, source },
             None => {
                 self.state.store.remove(self.digest, base);
-                Answer::Validated { stored: Arc::clone(base), shared: false, cookies }
+                let stored = Arc::clone(base);
+                Answer::Validated { stored, shared: false, cookies, source }
             }
         };
         self.fill.begin(answer, &[], true);

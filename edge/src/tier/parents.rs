@@ -104,6 +104,7 @@ mod tests {
             interim: None,
             upgrade: None,
             whom: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
+            trace: None,
         };
         let candidates = parents.upstream().unwrap().candidates(&ask, &UpstreamBody::Empty);
         candidates.map(|candidate| candidate.member.port().unwrap()).collect()
