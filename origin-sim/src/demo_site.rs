@@ -26,6 +26,11 @@ const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 120 
 fill=\"none\" stroke=\"#06c\" stroke-width=\"6\"><path d=\"M5 20q14-14 28 0t28 0 28 0 28 0\"/>\
 <path d=\"M5 42q14-14 28 0t28 0 28 0 28 0\" opacity=\".5\"/></svg>\n";
 
+const PARAGRAPH: &str = "<p>A weir holds a river back a little, so that what is below it has water \
+when above it there is none, and is not swept away when there is much. Boats go by the lock, fish by \
+the ladder, and the river, which was there before, goes on to the sea as if nothing had been put in \
+its way.</p>\n";
+
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Adds the demo site's routes: `/`, `/style.css`, `/app.3f9a1c.js` (a fingerprinted name that
@@ -65,16 +70,22 @@ fn name(request: &Recorded) -> String {
     last.chars().filter(char::is_ascii_alphanumeric).take(40).collect()
 }
 
+/// A number from 0 to 359 for a name, always the same: its colour, its length.
+fn number(name: &str) -> u32 {
+    name.bytes().fold(7, |number: u32, byte| (number * 31 + u32::from(byte)) % 360)
+}
+
 fn asset(body: impl Into<bytes::Bytes>, media_type: &str, etag: &str) -> Reply {
     reply(body).content_type(media_type).etag(etag).conditional(true).ranges(true)
 }
 
 fn article(name: &str) -> Reply {
+    let text = PARAGRAPH.repeat(3 + number(name) as usize % 20);
     let body = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <title>Article {name}</title><link rel=\"stylesheet\" href=\"/style.css\"></head>\
          <body><h1>Article {name}</h1><img src=\"/img/{name}.svg\" alt=\"\" width=\"120\">\
-         <p>Purge it by its path, or by the tag articles.</p>\
+         <p>Purge it by its path, or by the tag articles.</p>{text}\
          <p><a href=\"/\">Back</a></p></body></html>\n"
     );
     asset(body, HTML, &format!("\"article-{name}\""))
@@ -83,8 +94,7 @@ fn article(name: &str) -> Reply {
 }
 
 fn image(name: &str) -> Reply {
-    // Any name has its colour, always the same.
-    let hue = name.bytes().fold(7, |hue: u32, byte| (hue * 31 + u32::from(byte)) % 360);
+    let hue = number(name);
     let body = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 120 60\">\
          <rect width=\"120\" height=\"60\" fill=\"hsl({hue} 60% 45%)\"/>\

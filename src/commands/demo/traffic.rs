@@ -10,9 +10,13 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
 /// Requests under way at once; beyond it visitors stay away.
 const MOST_AT_ONCE: usize = 128;
+
+/// How late visitors may come.
+const LONGEST_DELAY: Duration = Duration::from_millis(200);
 
 /// The longest that a visitor waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,10 +104,14 @@ struct Visitors {
 impl Visitors {
     async fn come(mut self, rate: u32, mut stopped: oneshot::Receiver<()>) {
         let room = Arc::new(Semaphore::new(MOST_AT_ONCE));
+        let mut next = Instant::now();
         loop {
+            // By the clock, so that a busy machine does not make them fewer; but those that a
+            // sleeping one missed do not all come when it wakes.
+            next = (next + self.pause(rate)).max(Instant::now() - LONGEST_DELAY);
             tokio::select! {
                 _ = &mut stopped => return,
-                () = tokio::time::sleep(self.pause(rate)) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
             let request = self.request();
             if let Ok(place) = room.clone().try_acquire_owned() {

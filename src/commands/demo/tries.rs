@@ -9,7 +9,7 @@ use std::path::Path;
 /// A page that no visitor asks for, so that whoever tries it meets it first.
 const PAGE: &str = "/articles/1";
 
-/// Something to try: what it shows, and the commands.
+/// Something to try: what it shows, and the commands, or the address to open.
 struct Try {
     shows: &'static str,
     commands: Vec<String>,
@@ -76,8 +76,8 @@ fn tries(topology: &Topology) -> [Try; 5] {
             commands: vec![get(1)],
         },
         Try {
-            shows: "The nodes, and what they have applied",
-            commands: vec![format!("{weir} nodes {control}")],
+            shows: "All of it live, in a browser: nodes, traffic, what is stored, and why what is not",
+            commands: vec![format!("http://{}/", topology.control_at())],
         },
     ]
 }
