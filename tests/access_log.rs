@@ -14,12 +14,17 @@ fn logs(file: &TextFile) -> String {
     format!("[log]\naccess = \"json\"\npath = {:?}\n", file.path())
 }
 
-/// The lines in a file, once there are so many.
+/// The lines about `/a` in a file, once there are so many; an edge's probes of a parent have lines too.
 async fn lines(edge: &Edge, file: &TextFile, count: usize) -> Vec<Value> {
-    let read = || std::fs::read_to_string(file.path()).expect("it is there");
-    edge.until("the lines", || read().lines().count() >= count).await;
-    let lines = read();
-    lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    let read = || {
+        let text = std::fs::read_to_string(file.path()).expect("it is there");
+        // The last line may be on its way.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let lines = whole.map(|line| serde_json::from_str::<Value>(line).expect(line));
+        lines.filter(|line| line["target"] == "/a").collect::<Vec<_>>()
+    };
+    edge.until("the lines", || read().len() >= count).await;
+    read()
 }
 
 #[tokio::test]
