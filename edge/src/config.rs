@@ -194,6 +194,8 @@ pub struct Parents {
     pub catch_up: Duration,
     /// Waits on a parent.
     pub timeouts: Timeouts,
+    /// How each is probed; `None` is not at all.
+    pub probe: Option<Probe>,
 }
 
 /// One parent.
@@ -310,8 +312,9 @@ pub struct Health {
 /// Active probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Path and query asked for.
-    pub path: String,
+    /// Path and query asked for; `None` asks the member for nothing but a sign of life, which no
+    /// site of it has to know of.
+    pub path: Option<String>,
     /// From one probe to the next.
     pub interval: Duration,
     /// What an answer may take.

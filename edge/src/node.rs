@@ -242,9 +242,11 @@ impl Node {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let follows = self.state.lease.is_finite() || follower.is_some();
         drop(follower);
+        let in_time =
+            self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
         let waits = follows
             && !self.following.link().is_caught_up()
-            && !self.state.lease.is_lost(self.state.now());
+            && (in_time || !self.state.lease.is_lost(self.state.now()));
         self.server().is_some() && !waits
     }
 

@@ -28,7 +28,7 @@ pub(crate) use error::innermost;
 pub(crate) use fetched::{Fetched, FetchedBody, Piece, Source};
 pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
-pub(crate) use probe::{Prober, Target};
+pub(crate) use probe::{Prober, Probing, Target};
 
 use crate::config::{self, HostHeader, Limits, Protocol};
 use crate::error::UpstreamError;
@@ -61,7 +61,7 @@ pub(crate) struct Upstream {
     /// For each member that is asked over HTTP/2, one a worker.
     links: Vec<Vec<Link>>,
     /// How its members are probed.
-    probe: Option<Arc<config::Probe>>,
+    probing: Option<Probing>,
     /// One a worker.
     metrics: Vec<Arc<WorkerMetrics>>,
     trouble: Arc<Trouble>,
@@ -87,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) last_resort: bool,
     /// Whether 502, 503 and 504 count against the member. A parent only passes them on.
     pub(crate) judges_status: bool,
+    /// How members are probed.
+    pub(crate) probe: Option<config::Probe>,
 }
 
 impl Upstream {
@@ -113,10 +115,10 @@ impl Upstream {
             retries: site.retries,
             last_resort: true,
             judges_status: true,
+            probe: site.health.probe.clone(),
         };
         let origins = site.origins.iter().map(Address::of).collect::<Result<_, _>>()?;
-        let probe = site.health.probe.clone().map(Arc::new);
-        Ok(Self { probe, ..Self::of(origins, settings, limits, metrics, known)? })
+        Self::of(origins, settings, limits, metrics, known)
     }
 
     /// The members at these addresses.
@@ -142,7 +144,11 @@ impl Upstream {
             pool,
             budget,
             links,
-            probe: None,
+            probing: settings
+                .probe
+                .clone()
+                .map(|probe| Probing::new(probe, &settings.tls))
+                .transpose()?,
             clients: metrics
                 .iter()
                 .map(|_| client(&settings.tls, &settings.timeouts, limits))
@@ -165,10 +171,10 @@ impl Upstream {
 
     /// The members, where they are to be probed.
     pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+        let members = self.pool.members().iter();
         let probed =
-            self.probe.iter().flat_map(|probe| self.pool.members().iter().zip(repeat(probe)));
-        probed
-            .map(|(member, probe)| Target { member: Arc::clone(member), probe: Arc::clone(probe) })
+            self.probing.iter().flat_map(move |probing| members.clone().zip(repeat(probing)));
+        probed.map(|(member, probing)| probing.target(member))
     }
 
     /// Asks a member, and others where one brings no answer, or one that says that it cannot

@@ -7,6 +7,7 @@
 """
 
 import http.client
+import os
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ def get(url):
     at = urlsplit(url)
     connection = http.client.HTTPConnection(at.hostname, at.port, timeout=PATIENCE)
     try:
-        connection.request("GET", at.path)
+        connection.request("GET", at.path, headers={"Host": "www.example.com"})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     except (OSError, http.client.HTTPException) as error:
@@ -61,6 +62,12 @@ class Load:
                     self.errors.append(f"{url}{number - 1}: {status} {body.strip()}")
             stop.wait(0.02)
 
+    def tell(self):
+        """Replaces the file: whoever reads it finds it whole."""
+        with self.lock, open(f"{self.file}.new", "w") as counts:
+            counts.write(f"{self.answers} {len(self.errors)} {self.slowest:.0f}\n")
+        os.replace(f"{self.file}.new", self.file)
+
     def run(self, urls):
         clients = [
             threading.Thread(target=self.client, args=(url, n * 1_000_000))
@@ -69,14 +76,12 @@ class Load:
         for client in clients:
             client.start()
         while any(client.is_alive() for client in clients):
-            with self.lock, open(self.file, "w") as counts:
-                counts.write(f"{self.answers} {len(self.errors)} {self.slowest:.0f}\n")
+            self.tell()
             stop.wait(0.2)
             if stop.is_set():
                 for client in clients:
                     client.join()
-        with open(self.file, "w") as counts:
-            counts.write(f"{self.answers} {len(self.errors)} {self.slowest:.0f}\n")
+        self.tell()
         for error in self.errors[:10]:
             print(error, file=sys.stderr)
 

@@ -11,7 +11,7 @@ begin() {
     version "$number"
     purge '{"paths": ["/page"], "wait_ms": 10000}' >"$scratch/begin"
     watch "$edge"
-    until_true 20 "version $number at $edge" saw "$edge" "$number"
+    until_true 20 "version $number at $edge" saw "$edge" "$number" 0
 }
 
 # purged_without HOW STATES: the version after it is at the origin; a purge names the edge.
@@ -29,8 +29,8 @@ back() {
     until_true 40 "the purge after the edge was $1" completed "$id"
     local since
     since=$(date +%s%N)
-    until_true 20 "version $number at $edge" saw "$edge" "$number"
-    watched "$edge" "$since" "$number"
+    until_true 20 "version $number at $edge" saw "$edge" "$number" "$since"
+    watched "$edge" "$number" "$since"
     ok "an edge that was $1 has it applied, and shows nothing older"
 }
 
@@ -60,7 +60,7 @@ within() { as_root nsenter -t "$pid" -n iptables "$@"; }
 within -A INPUT -s "$address" -j DROP
 within -A OUTPUT -d "$address" -j DROP
 purged_without "separated from control" 'pending|offline'
-expect "clients are served meanwhile" "^200 $edge; hit; " "$(asked "$edge" /page)"
+expect "clients are served meanwhile" "^200,.*$edge; hit; " "$(asked "$edge" /page)"
 within -D INPUT -s "$address" -j DROP
 within -D OUTPUT -d "$address" -j DROP
 back "separated from control"

@@ -30,10 +30,10 @@ expect "a parent killed and one paused under load: no error of $(counts 1) answe
     '^0$' "$(counts 2)"
 
 engine kill "${parents[@]}"
-expect "without parents the edge asks the origin" '^200 edge-us-east; fwd=uri-miss; .*stored' \
+expect "without parents the edge asks the origin" '^200,edge-us-east; fwd=uri-miss; .*stored' \
     "$(asked edge-us-east /articles/alone)"
 engine start "${parents[@]}"
 until_true 30 "parents that are back" healthy "${parents[@]}"
-by_parent() { [[ $(asked edge-us-east "/articles/back-$SECONDS-$RANDOM") =~ ^200\ parent-us\; ]]; }
+by_parent() { [[ $(asked edge-us-east "/articles/back-$SECONDS-$RANDOM") =~ ^200,parent-us\; ]]; }
 until_true 60 "a parent that is asked again" by_parent
 ok "parents that are back are asked again"

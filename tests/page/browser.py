@@ -23,10 +23,25 @@ def chromium():
         browser.close()
 
 
+@contextlib.contextmanager
+def failures_told(what):
+    """Where a scenario fails, what the browser said meanwhile is told as well."""
+    Watched.opened.clear()
+    try:
+        yield
+    except BaseException:
+        print(f"failed in {what}; the browser said: {[each.wrong for each in Watched.opened]}")
+        raise
+
+
 class Watched:
     """A page in a profile of its own. What it must not do is collected until `is_clean`."""
 
+    #: Pages since the scenario began.
+    opened = []
+
     def __init__(self, browser, at, **kind):
+        Watched.opened.append(self)
         self.at = at
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **kind})
         self.context.set_default_timeout(PATIENCE_MS)

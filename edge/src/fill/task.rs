@@ -1,6 +1,7 @@
 //! One fetch that may be stored, as its own task: ask, judge the head, pass the bytes on, store.
 
 use super::head::{CleanHead, clean_head, strong};
+use super::keep::joined_tags;
 use super::shared::{Fill, Interim};
 use crate::decisions::{About, Decision, Why};
 use crate::error::UpstreamError;
@@ -251,6 +252,11 @@ impl FillTask {
         {
             // The rest of what is held: together they are the whole representation.
             complete(&mut cleaned);
+            cleaned.tags = joined_tags(&base.tags, cleaned.tags);
+            let most = self.state.live.load().limits().tags;
+            if cleaned.tags.len() > most {
+                cleaned.too_many_tags = Some(most);
+            }
             let status = base.status;
             let terms = self.terms(&Plan::Plain, status, &cleaned, request_time, response_time);
             let head = self.head(status, cleaned, terms, filled_at.min(base.filled_at));

@@ -33,7 +33,10 @@ async function ask(path, { query, body, method, signal, secret = token.read() } 
   const headers = new Headers();
   // What cannot stand in a field cannot be a token either.
   if (secret && !/^[\x21-\x7e]+$/.test(secret)) {
-    throw new Refused(401, { code: "unauthenticated", message: "a token has visible ASCII characters only" });
+    throw new Refused(401, {
+      code: "unauthenticated",
+      message: "a token has visible ASCII characters only",
+    });
   }
   if (secret) headers.set("Authorization", `Bearer ${secret}`);
   if (body !== undefined) headers.set("Content-Type", "application/json");
@@ -76,7 +79,7 @@ const PAUSES = [1000, 2000, 4000, 8000, 15_000, 30_000];
  * loss, at ever longer pauses. An EventSource could not show a token.
  */
 export async function listen(hear, state) {
-  for (let failed = 0; ; failed += 1) {
+  for (let failed = 0;; failed += 1) {
     let why = "the connection ended";
     try {
       await follow(hear, () => {

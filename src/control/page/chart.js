@@ -1,5 +1,6 @@
-// Draws traffic over time: what was answered from the store and what was forwarded, stacked; errors;
-// and how long answers took, by powers of ten. All share the axis of time and one line that points.
+// Draws traffic over time: what was answered from the store and what was forwarded, stacked;
+// errors; and how long answers took, by powers of ten. All share the axis of time and one line that
+// points.
 
 import { svg } from "./dom.js";
 import { linear, logarithmic, powers, roundUp } from "./scale.js";
@@ -53,7 +54,11 @@ function times(begin, end, x, width) {
     if (at < LEFT + 14 || at > width - RIGHT - 14) continue;
     marks.push(
       svg("line", { class: "grid", x1: at, x2: at, y1: REQUESTS.top, y2: BOTTOM }),
-      svg("text", { class: "tick", x: at, y: BOTTOM + 16, "text-anchor": "middle" }, clock(time).slice(0, 5)),
+      svg(
+        "text",
+        { class: "tick", x: at, y: BOTTOM + 16, "text-anchor": "middle" },
+        clock(time).slice(0, 5),
+      ),
     );
   }
   return marks;
@@ -63,14 +68,17 @@ function requests(runs, points, x, width) {
   const { top, height } = REQUESTS;
   const most = roundUp(Math.max(1, ...points.map((point) => point.requests_per_second)));
   const y = linear(0, most, top + height, top);
-  const stacked = (run, low, high) => area(run, x, (point) => y(low(point)), (point) => y(high(point)));
+  const stacked = (run, low, high) =>
+    area(run, x, (point) => y(low(point)), (point) => y(high(point)));
   const hits = (point) => point.hits_per_second;
   const all = (point) => point.requests_per_second;
   return [
     ...levels([0, most / 2, most], y, width, figure),
     ...runs.map((run) => svg("path", { class: "hits", d: stacked(run, () => 0, hits) })),
     ...runs.map((run) => svg("path", { class: "forwarded", d: stacked(run, hits, all) })),
-    ...runs.map((run) => svg("path", { class: "hits-edge", d: line(run, x, "hits_per_second", y) })),
+    ...runs.map((run) =>
+      svg("path", { class: "hits-edge", d: line(run, x, "hits_per_second", y) })
+    ),
     caption("requests /s", top),
   ];
 }
@@ -83,11 +91,20 @@ function errors(points, step, x, width) {
   const some = points.filter((point) => point.errors_per_second > 0);
   return [
     svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: top + height, y2: top + height }),
-    ...some.map((point) => svg("rect", {
-      class: "errors", x: x(point.time) - bar, width: bar,
-      y: Math.min(y(point.errors_per_second), top + height - 2), height: Math.max(2, top + height - y(point.errors_per_second)),
-    })),
-    svg("text", { class: "tick", x: LEFT - 6, y: top + height, "text-anchor": "end" }, some.length > 0 ? `${figure(most)}` : "0"),
+    ...some.map((point) =>
+      svg("rect", {
+        class: "errors",
+        x: x(point.time) - bar,
+        width: bar,
+        y: Math.min(y(point.errors_per_second), top + height - 2),
+        height: Math.max(2, top + height - y(point.errors_per_second)),
+      })
+    ),
+    svg(
+      "text",
+      { class: "tick", x: LEFT - 6, y: top + height, "text-anchor": "end" },
+      some.length > 0 ? `${figure(most)}` : "0",
+    ),
     caption(some.length > 0 ? "errors /s" : "no errors", top),
   ];
 }
@@ -98,22 +115,42 @@ function latency(runs, points, x, width) {
   const least = 10 ** Math.floor(Math.log10(Math.max(0.01, Math.min(1, ...known))));
   const most = 10 ** Math.ceil(Math.log10(Math.max(least * 100, ...known)));
   const y = logarithmic(least, most, top + height, top);
-  const of = (name) => runs.map((run) => svg("path", { class: name, d: line(run, x, `${name}_ms`, y) }));
+  const of = (name) =>
+    runs.map((run) => svg("path", { class: name, d: line(run, x, `${name}_ms`, y) }));
   const marks = powers(least, most);
   const shown = marks.length > 4 ? marks.filter((_, at) => at % 2 === 0) : marks;
-  return [...levels(shown, y, width, millis), ...of("p99"), ...of("p50"), caption("time to answer", top)];
+  return [
+    ...levels(shown, y, width, millis),
+    ...of("p99"),
+    ...of("p50"),
+    caption("time to answer", top),
+  ];
 }
 
 function levels(values, y, width, words) {
   return values.flatMap((value) => [
-    svg("line", { class: value === values[0] ? "axis" : "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
-    svg("text", { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, words(value)),
+    svg("line", {
+      class: value === values[0] ? "axis" : "grid",
+      x1: LEFT,
+      x2: width - RIGHT,
+      y1: y(value),
+      y2: y(value),
+    }),
+    svg(
+      "text",
+      { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" },
+      words(value),
+    ),
   ]);
 }
 
 const caption = (text, top) => svg("text", { class: "caption", x: LEFT + 6, y: top + 11 }, text);
 
-const mark = (x) => svg("path", { class: "purge-mark", d: `M${x.toFixed(1)} ${REQUESTS.top + REQUESTS.height}l-4 7h8z` });
+const mark = (x) =>
+  svg("path", {
+    class: "purge-mark",
+    d: `M${x.toFixed(1)} ${REQUESTS.top + REQUESTS.height}l-4 7h8z`,
+  });
 
 function area(run, x, low, high) {
   const at = (point, y) => `${x(point.time).toFixed(1)} ${y(point).toFixed(1)}`;

@@ -26,7 +26,9 @@ export function wire(look) {
 
 function table(names, kind) {
   const body = el("tbody");
-  const head = names.map((name) => el("th", { scope: "col" }, name || el("span", { class: "unseen" }, "Actions")));
+  const head = names.map((name) =>
+    el("th", { scope: "col" }, name || el("span", { class: "unseen" }, "Actions"))
+  );
   return { body, table: el("table", { class: kind }, el("thead", {}, el("tr", {}, head)), body) };
 }
 
@@ -34,7 +36,10 @@ function table(names, kind) {
 export async function refresh() {
   const mine = ++asked;
   const query = { node: byId("content-node").value, limit: byId("content-limit").value };
-  const [stored, missed] = await Promise.all([call("v1/popular", { query }), call("v1/uncached", { query })]);
+  const [stored, missed] = await Promise.all([
+    call("v1/popular", { query }),
+    call("v1/uncached", { query }),
+  ]);
   if (mine !== asked) return;
   say(byId("popular-note"), note(stored.nodes));
   say(byId("uncached-note"), note(missed.nodes));
@@ -51,43 +56,86 @@ function note(nodes) {
 }
 
 function placeholder({ body, table: whole }, text, columns) {
-  const foot = whole.querySelector("tfoot") ?? whole.appendChild(el("tfoot", {}, el("tr", {}, el("td", { colspan: columns, class: "faint" }, text))));
+  const foot = whole.querySelector("tfoot") ??
+    whole.appendChild(
+      el("tfoot", {}, el("tr", {}, el("td", { colspan: columns, class: "faint" }, text))),
+    );
   foot.hidden = body.children.length > 0;
 }
 
 /** Cells by name, so that each is told with its name where columns do not fit. */
 function cells(names, kinds, first, last) {
-  return el("tr", {}, el("td", { class: "url" }, first),
-    ...names.slice(1, -1).map((name, at) => el("td", { class: kinds[at], "data-name": name })), el("td", { class: "do" }, last));
+  return el(
+    "tr",
+    {},
+    el("td", { class: "url" }, first),
+    ...names.slice(1, -1).map((name, at) => el("td", { class: kinds[at], "data-name": name })),
+    el("td", { class: "do" }, last),
+  );
 }
 
-const explainLink = (url) => el("a", { class: "button quiet small", href: `#explain?${new URLSearchParams({ url })}`, "aria-label": `Explain ${url}` }, "Explain");
+const explainLink = (url) =>
+  el("a", {
+    class: "button quiet small",
+    href: `#explain?${new URLSearchParams({ url })}`,
+    "aria-label": `Explain ${url}`,
+  }, "Explain");
 
 function objectRow(object) {
-  const purge = el("button", { type: "button", class: "quiet small", "aria-label": `Purge ${object.url}`, on: { click: () => purgeUrl(object.url, purge) } }, "Purge");
-  return cells(POPULAR, ["number", "number", "number", "number", "tags", "on"], [el("span", { class: "address" }), el("small", { class: "faint" })], [explainLink(object.url), purge]);
+  const purge = el("button", {
+    type: "button",
+    class: "quiet small",
+    "aria-label": `Purge ${object.url}`,
+    on: { click: () => purgeUrl(object.url, purge) },
+  }, "Purge");
+  return cells(POPULAR, ["number", "number", "number", "number", "tags", "on"], [
+    el("span", { class: "address" }),
+    el("small", { class: "faint" }),
+  ], [explainLink(object.url), purge]);
 }
 
 function updateObject(row, object) {
   const [url, served, size, status, left, tags, on] = row.children;
   address(url, object);
-  if (object.variants > 1) say(url.lastElementChild, `${url.lastElementChild.textContent} · ${count(object.variants)} variants`);
+  if (object.variants > 1) {
+    say(
+      url.lastElementChild,
+      `${url.lastElementChild.textContent} · ${count(object.variants)} variants`,
+    );
+  }
   say(served, count(object.hits));
   say(size, bytes(object.bytes));
   say(status, String(object.status));
-  say(left, object.ttl_seconds > 0 ? seconds(object.ttl_seconds) : `stale ${seconds(-object.ttl_seconds)}`);
+  say(
+    left,
+    object.ttl_seconds > 0 ? seconds(object.ttl_seconds) : `stale ${seconds(-object.ttl_seconds)}`,
+  );
   left.dataset.tone = object.ttl_seconds > 0 ? "" : "warn";
   left.title = `age ${seconds(object.age_seconds)}`;
   if (tags.written !== object.tags.join("\n")) {
     tags.written = object.tags.join("\n");
     const more = object.tags.length - 3;
-    tags.replaceChildren(...object.tags.slice(0, 3).map(tag), ...(more > 0 ? [el("small", { class: "faint", title: object.tags.slice(3).join(" ") }, `and ${more} more`)] : []));
+    tags.replaceChildren(
+      ...object.tags.slice(0, 3).map(tag),
+      ...(more > 0
+        ? [
+          el(
+            "small",
+            { class: "faint", title: object.tags.slice(3).join(" ") },
+            `and ${more} more`,
+          ),
+        ]
+        : []),
+    );
   }
   nodes(on, object.nodes);
 }
 
 function missRow(miss) {
-  return cells(UNCACHED, ["why", "number", "number", "on"], [el("span", { class: "address" }), el("small", { class: "faint" })], [explainLink(miss.url)]);
+  return cells(UNCACHED, ["why", "number", "number", "on"], [
+    el("span", { class: "address" }),
+    el("small", { class: "faint" }),
+  ], [explainLink(miss.url)]);
 }
 
 function updateMiss(row, miss) {
@@ -117,15 +165,27 @@ function nodes(cell, names) {
 
 function reasons(found) {
   const most = Math.max(1, ...found.map((each) => each.count));
-  keep(byId("reasons"), found, (each) => each.reason,
-    () => el("li", {}, el("b"), el("span", { class: "reason-count" }), el("div", { class: "meter", "aria-hidden": "true" }, el("i")), el("p", { class: "faint" })),
+  keep(
+    byId("reasons"),
+    found,
+    (each) => each.reason,
+    () =>
+      el(
+        "li",
+        {},
+        el("b"),
+        el("span", { class: "reason-count" }),
+        el("div", { class: "meter", "aria-hidden": "true" }, el("i")),
+        el("p", { class: "faint" }),
+      ),
     (item, each) => {
       const [word, number, meter, sentence] = item.children;
       say(word, each.reason);
       say(number, count(each.count));
       meter.firstElementChild.style.setProperty("width", `${(100 * each.count) / most}%`);
       say(sentence, each.sentence);
-    });
+    },
+  );
 }
 
 async function purgeUrl(url, button) {

@@ -2,15 +2,24 @@
 
 import { byId, el, keep, say, tell } from "./dom.js";
 import { call } from "./api.js";
-import { NONE, ago, clock, count, list, millis, seconds, some, targets } from "./words.js";
+import { ago, clock, count, list, millis, NONE, seconds, some, targets } from "./words.js";
 
 /** Purges that are shown: the latest. */
 const SHOWN = 50;
 
-/** Least time between two looks that events cause: a thousand purges a second are not a thousand calls. */
+/** Least time between two looks that events cause, be it a thousand purges a second. */
 const PAUSE = 250;
 
-const CHANGES = ["purge", "release", "applied", "completed", "missed", "forgotten", "joined", "parted"];
+const CHANGES = [
+  "purge",
+  "release",
+  "applied",
+  "completed",
+  "missed",
+  "forgotten",
+  "joined",
+  "parted",
+];
 
 let purges = [];
 let headSeq = 0;
@@ -96,14 +105,23 @@ function make(purge) {
 }
 
 function details() {
-  return el("li", {},
-    el("details", { class: "purge" },
-      el("summary", {},
+  return el(
+    "li",
+    {},
+    el(
+      "details",
+      { class: "purge" },
+      el(
+        "summary",
+        {},
         el("span", { class: "purge-what" }),
         el("span", { class: "purge-track", "aria-hidden": "true" }),
         el("span", { class: "purge-state" }),
-        el("span", { class: "purge-at faint" })),
-      el("div", { class: "purge-body" })));
+        el("span", { class: "purge-at faint" }),
+      ),
+      el("div", { class: "purge-body" }),
+    ),
+  );
 }
 
 function update(item, purge) {
@@ -127,29 +145,49 @@ export function what(purge, most = 3) {
   const named = targets(purge);
   if (named.length === 0) return [el("span", { class: "label" }, "a release was switched")];
   const labels = named.slice(0, most).map(([kind, text]) =>
-    el("span", { class: "label", "data-kind": kind }, kind === "path" || kind === "url" || kind === "all" ? null : el("small", {}, `${kind} `), text));
-  if (named.length > most) labels.push(el("span", { class: "faint" }, `and ${named.length - most} more`));
-  const ways = [purge.soft && "soft", purge.versions && "all versions", purge.warm && "warm", purge.site && `of ${purge.site}`];
+    el(
+      "span",
+      { class: "label", "data-kind": kind },
+      kind === "path" || kind === "url" || kind === "all" ? null : el("small", {}, `${kind} `),
+      text,
+    )
+  );
+  if (named.length > most) {
+    labels.push(el("span", { class: "faint" }, `and ${named.length - most} more`));
+  }
+  const ways = [
+    purge.soft && "soft",
+    purge.versions && "all versions",
+    purge.warm && "warm",
+    purge.site && `of ${purge.site}`,
+  ];
   return [...labels, ...ways.filter(Boolean).map((word) => el("span", { class: "way" }, word))];
 }
 
-const byState = (purge, state) => purge.nodes.filter((node) => node.state === state).map((node) => node.name);
+const byState = (purge, state) =>
+  purge.nodes.filter((node) => node.state === state).map((node) => node.name);
 
 /** How far a purge has come, in words. */
 export function stateOf(purge) {
   if (purge.status === "completed") {
-    return purge.nodes.length === 0 ? "in the log, no node is expected" : `${some(purge.nodes.length, "node")} in ${millis(purge.elapsed_ms)}`;
+    return purge.nodes.length === 0
+      ? "in the log, no node is expected"
+      : `${some(purge.nodes.length, "node")} in ${millis(purge.elapsed_ms)}`;
   }
   const applied = byState(purge, "applied").length;
   const missing = [["pending", byState(purge, "pending")], ["offline", byState(purge, "offline")]];
-  const names = missing.filter(([, nodes]) => nodes.length > 0).map(([word, nodes]) => `${word}: ${list(nodes, 2)}`);
+  const names = missing.filter(([, nodes]) => nodes.length > 0).map(([word, nodes]) =>
+    `${word}: ${list(nodes, 2)}`
+  );
   return `${applied} of ${purge.nodes.length} · ${names.join(" · ")}`;
 }
 
 /** How many stored responses it took; null while a node has not counted. */
 export function matched(purge) {
   const counts = purge.nodes.map((node) => node.matched);
-  return counts.length === 0 || counts.includes(null) ? null : counts.reduce((sum, n) => sum + n, 0);
+  return counts.length === 0 || counts.includes(null)
+    ? null
+    : counts.reduce((sum, n) => sum + n, 0);
 }
 
 const counted = (purge) => purge.nodes.reduce((sum, node) => sum + (node.matched ?? 0), 0);
@@ -178,19 +216,33 @@ function track(node, far) {
 }
 
 function body(purge, far) {
-  const rows = purge.nodes.map((node) => el("li", { "data-state": node.state },
-    el("span", { class: "lane-name" }, node.name, el("small", {}, ` ${node.tier}`)),
-    track(node, far),
-    el("span", { class: "lane-time" }, arrival(node, purge)),
-    el("span", { class: "lane-matched faint" }, node.matched === null ? "" : `${count(node.matched)} matched`)));
+  const rows = purge.nodes.map((node) =>
+    el(
+      "li",
+      { "data-state": node.state },
+      el("span", { class: "lane-name" }, node.name, el("small", {}, ` ${node.tier}`)),
+      track(node, far),
+      el("span", { class: "lane-time" }, arrival(node, purge)),
+      el(
+        "span",
+        { class: "lane-matched faint" },
+        node.matched === null ? "" : `${count(node.matched)} matched`,
+      ),
+    )
+  );
   const note = el("p", { class: "purge-note" });
   tell(note, purge.note);
   const sum = matched(purge);
   const facts = [
     `seq ${count(purge.seq)}`,
     purge.reference && `reference ${purge.reference}`,
-    sum === null ? `${some(counted(purge), "stored response")} matched so far` : `${some(sum, "stored response")} matched`,
-    purge.warmed && `warmed ${count(purge.warmed.done)} of ${count(purge.warmed.asked)}${purge.warmed.failed ? `, ${count(purge.warmed.failed)} failed` : ""}`,
+    sum === null
+      ? `${some(counted(purge), "stored response")} matched so far`
+      : `${some(sum, "stored response")} matched`,
+    purge.warmed &&
+    `warmed ${count(purge.warmed.done)} of ${count(purge.warmed.asked)}${
+      purge.warmed.failed ? `, ${count(purge.warmed.failed)} failed` : ""
+    }`,
     `at ${clock(purge.created_at)}`,
     purge.id,
   ];
@@ -198,11 +250,21 @@ function body(purge, far) {
     el("ol", { class: "lanes" }, rows),
     note,
     el("p", { class: "faint purge-facts" }, facts.filter(Boolean).join(" · ")),
-    ...(targets(purge).length > 3 ? [el("p", { class: "purge-all" }, what({ ...purge, soft: false, versions: false, warm: false, site: null }, 100))] : []),
+    ...(targets(purge).length > 3
+      ? [
+        el(
+          "p",
+          { class: "purge-all" },
+          what({ ...purge, soft: false, versions: false, warm: false, site: null }, 100),
+        ),
+      ]
+      : []),
   ];
 }
 
 function arrival(node, purge) {
   if (node.state === "applied") return node.applied_ms === null ? NONE : millis(node.applied_ms);
-  return node.state === "offline" ? "offline" : `pending, ${seconds((Date.now() - Date.parse(purge.created_at)) / 1000)}`;
+  return node.state === "offline"
+    ? "offline"
+    : `pending, ${seconds((Date.now() - Date.parse(purge.created_at)) / 1000)}`;
 }

@@ -12,12 +12,17 @@ import * as explain from "./explain.js";
 import * as content from "./content.js";
 
 const VIEWS = ["overview", "purges", "explain", "content"];
-const TITLES = { overview: "weir", purges: "Purges · weir", explain: "Explain · weir", content: "Content · weir" };
+const TITLES = {
+  overview: "weir",
+  purges: "Purges · weir",
+  explain: "Explain · weir",
+  content: "Content · weir",
+};
 
 let view = null;
 let lost = null;
 
-/** What each view asks for, and every how many milliseconds. Figures of the top are always fresh. */
+/** What each view asks for, and every how many milliseconds; null is every view. */
 const LOOKS = [
   { every: 2000, view: null, look: figures },
   { every: 2000, view: "overview", look: traffic.refresh },

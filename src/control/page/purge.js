@@ -37,10 +37,22 @@ export function wire() {
 }
 
 function field([name, label, example, width]) {
-  return el("div", { class: `field ${width}` },
+  return el(
+    "div",
+    { class: `field ${width}` },
     el("label", { for: `purge-${name}` }, label),
-    el("textarea", { id: `purge-${name}`, name, rows: "1", placeholder: example, spellcheck: "false", autocomplete: "off", autocapitalize: "none", "aria-describedby": `wrong-${name}` }),
-    el("p", { class: "wrong", id: `wrong-${name}`, hidden: true }));
+    el("textarea", {
+      id: `purge-${name}`,
+      name,
+      rows: "1",
+      placeholder: example,
+      spellcheck: "false",
+      autocomplete: "off",
+      autocapitalize: "none",
+      "aria-describedby": `wrong-${name}`,
+    }),
+    el("p", { class: "wrong", id: `wrong-${name}`, hidden: true }),
+  );
 }
 
 /** The sites that can be chosen; where control was told of none, any id can be written. */
@@ -50,8 +62,19 @@ export function sites(ids) {
   if (now.written === written) return;
   const chosen = now.value;
   const next = ids.length > 0
-    ? el("select", { id: "purge-site", name: "site" }, el("option", { value: "" }, "all sites"), ...ids.map((id) => el("option", { value: id }, id)))
-    : el("input", { id: "purge-site", name: "site", placeholder: "all sites", autocomplete: "off", spellcheck: "false" });
+    ? el(
+      "select",
+      { id: "purge-site", name: "site" },
+      el("option", { value: "" }, "all sites"),
+      ...ids.map((id) => el("option", { value: id }, id)),
+    )
+    : el("input", {
+      id: "purge-site",
+      name: "site",
+      placeholder: "all sites",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
   next.setAttribute("aria-describedby", "wrong-site");
   next.written = written;
   now.replaceWith(next);
@@ -68,10 +91,13 @@ export function open(asked) {
 }
 
 function read() {
-  const lines = (name) => form.elements[name].value.split("\n").map((line) => line.trim()).filter(Boolean);
+  const lines = (name) =>
+    form.elements[name].value.split("\n").map((line) => line.trim()).filter(Boolean);
   const body = {};
   for (const [name] of KINDS) if (lines(name).length > 0) body[name] = lines(name);
-  for (const name of ["all", "soft", "versions", "warm"]) if (form.elements[name].checked) body[name] = true;
+  for (const name of ["all", "soft", "versions", "warm"]) {
+    if (form.elements[name].checked) body[name] = true;
+  }
   for (const name of ["site", "reference"]) {
     const text = form.elements[name].value.trim();
     if (text) body[name] = text;
@@ -104,7 +130,11 @@ async function ask() {
 /** Asks once more before everything goes. */
 function sure(body) {
   const dialog = byId("confirm");
-  byId("confirm-text").textContent = `All that is stored ${body.site ? `of the site ${body.site}` : "of every site"} ${body.soft ? "becomes stale" : "is gone"} on every node at once. The origin is asked for each of it again.`;
+  byId("confirm-text").textContent = `All that is stored ${
+    body.site ? `of the site ${body.site}` : "of every site"
+  } ${
+    body.soft ? "becomes stale" : "is gone"
+  } on every node at once. The origin is asked for each of it again.`;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((done) => {
@@ -123,12 +153,20 @@ function show(purge, pause = 500) {
   // Read aloud when it changes, so only then.
   if (answer.written !== shown) {
     answer.written = shown;
-    answer.replaceChildren(el("div", { class: "answer", "data-status": purge.status },
-      el("p", {}, shown), el("p", { class: "labels" }, ...what(purge)), purge.note ? el("p", { class: "faint" }, `${purge.note}.`) : null));
+    answer.replaceChildren(
+      el(
+        "div",
+        { class: "answer", "data-status": purge.status },
+        el("p", {}, shown),
+        el("p", { class: "labels" }, ...what(purge)),
+        purge.note ? el("p", { class: "faint" }, `${purge.note}.`) : null,
+      ),
+    );
   }
   if (!done || sum === null) {
     setTimeout(async () => {
-      const now = known(purge.id) ?? (await call(`v1/purges/${encodeURIComponent(purge.id)}`).catch(() => purge));
+      const now = known(purge.id) ??
+        (await call(`v1/purges/${encodeURIComponent(purge.id)}`).catch(() => purge));
       show({ ...purge, ...now }, Math.min(10_000, pause * 1.3));
     }, pause);
   }
@@ -148,7 +186,9 @@ function clearAnswer() {
 
 function clearWrong() {
   for (const element of form.querySelectorAll(".wrong")) tell(element, null);
-  for (const element of form.querySelectorAll("[aria-invalid]")) element.removeAttribute("aria-invalid");
+  for (const element of form.querySelectorAll("[aria-invalid]")) {
+    element.removeAttribute("aria-invalid");
+  }
 }
 
 /** The number of the line that was sent as the so-manieth: empty ones are not sent. */
@@ -160,6 +200,10 @@ function lineOf(input, at) {
 /** Control's refusal, beside the field that it names: `paths[1]` is the second line of paths. */
 function wrong(refused) {
   const [, name, at] = /^(\w+)(?:\[(\d+)\])?$/.exec(refused.field ?? "") ?? [];
+  // What was sent may have come: only the log knows.
+  if (refused.status === 0) {
+    return tell(byId("wrong-purge"), "No answer came. The history shows whether it was accepted.");
+  }
   const place = name && byId(`wrong-${name}`);
   if (!place || !form.contains(place)) return tell(byId("wrong-purge"), `${refused.message}.`);
   const input = form.elements[name];

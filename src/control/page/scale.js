@@ -3,7 +3,9 @@
 /** A round number at or above `n`, whose half is round as well. */
 export function roundUp(n) {
   const power = 10 ** Math.floor(Math.log10(n));
-  return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((round) => round >= n * (1 - 1e-9));
+  return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((round) =>
+    round >= n * (1 - 1e-9)
+  );
 }
 
 /** Maps [from, to] to [low, high]. */
@@ -21,6 +23,8 @@ export function logarithmic(from, to, low, high) {
 /** The powers of ten from `from` to `to`. */
 export function powers(from, to) {
   const found = [];
-  for (let at = Math.round(Math.log10(from)); at <= Math.round(Math.log10(to)); at += 1) found.push(10 ** at);
+  for (let at = Math.round(Math.log10(from)); at <= Math.round(Math.log10(to)); at += 1) {
+    found.push(10 ** at);
+  }
   return found;
 }

@@ -38,7 +38,12 @@ function showForget() {
 export function askFor(refused) {
   if (dialog.open) return;
   const known = token.read() !== null;
-  tell(byId("token-text"), known ? `Control does not take the token: ${refused.message}.` : "Control lets in those who show a token.");
+  tell(
+    byId("token-text"),
+    known
+      ? `Control does not take the token: ${refused.message}.`
+      : "Control lets in those who show a token.",
+  );
   // Without tokens configured none helps: then control's own words do.
   const words = refused.status === 403 && !known ? `Control says: ${refused.message}.` : null;
   if (words) tell(byId("token-text"), words);

@@ -2,13 +2,17 @@
 
 import { byId, el, options, say, svg } from "./dom.js";
 import { call } from "./api.js";
-import { HEIGHT, draw } from "./chart.js";
+import { draw, HEIGHT } from "./chart.js";
 import { recent } from "./history.js";
 import { bytes, clock, figure, list, millis, targets } from "./words.js";
 
 const PARTS = [
   ["hits", "hits", (p) => `${figure(p.hits_per_second)} /s`],
-  ["forwarded", "forwarded", (p) => `${figure(Math.max(0, p.requests_per_second - p.hits_per_second))} /s`],
+  [
+    "forwarded",
+    "forwarded",
+    (p) => `${figure(Math.max(0, p.requests_per_second - p.hits_per_second))} /s`,
+  ],
   ["errors", "errors", (p) => `${figure(p.errors_per_second)} /s`],
   ["p50", "p50", (p) => millis(p.p50_ms)],
   ["p99", "p99", (p) => millis(p.p99_ms)],
@@ -19,12 +23,21 @@ const PARTS = [
 const picture = svg("svg", { class: "chart", height: HEIGHT, "aria-hidden": "true" });
 const time = el("output", { class: "chart-time" });
 const values = PARTS.map(() => el("b"));
-const read = el("div", { class: "readout" }, time,
-  ...PARTS.map(([tone, name], at) => el("span", { class: "part" }, el("i", { class: `swatch ${tone}` }), `${name} `, values[at])));
+const read = el(
+  "div",
+  { class: "readout" },
+  time,
+  ...PARTS.map(([tone, name], at) =>
+    el("span", { class: "part" }, el("i", { class: `swatch ${tone}` }), `${name} `, values[at])
+  ),
+);
 const purged = el("span", { class: "chart-purges" });
 read.append(purged);
 const frame = el("div", {
-  class: "chart-frame", tabindex: "0", role: "slider", "aria-label": "Traffic over the last ten minutes; arrow keys move through time",
+  class: "chart-frame",
+  tabindex: "0",
+  role: "slider",
+  "aria-label": "Traffic over the last ten minutes; arrow keys move through time",
 }, picture);
 const empty = el("p", { class: "faint empty" }, "Nothing was measured yet.");
 
@@ -42,7 +55,10 @@ export function wire() {
     refresh().catch(() => redraw());
   });
   new ResizeObserver(redraw).observe(frame);
-  frame.addEventListener("pointermove", (event) => point(place?.at(event.clientX - frame.getBoundingClientRect().left)));
+  frame.addEventListener(
+    "pointermove",
+    (event) => point(place?.at(event.clientX - frame.getBoundingClientRect().left)),
+  );
   frame.addEventListener("pointerleave", () => point(null));
   frame.addEventListener("blur", () => point(null));
   frame.addEventListener("keydown", move);
@@ -51,8 +67,14 @@ export function wire() {
 /** Whose traffic can be asked for. */
 export function choices(stats) {
   const tiers = (stats.tiers ?? []).filter((tier) => tier.tier === "parent" && tier.nodes > 0);
-  const nodes = (stats.by_node ?? []).map((node) => [`node=${node.name}`, `${node.name} (${node.tier})`]);
-  options(byId("traffic-of"), [["", "all edges"], ...tiers.map(() => ["tier=parent", "all parents"]), ...nodes]);
+  const nodes = (stats.by_node ?? []).map((
+    node,
+  ) => [`node=${node.name}`, `${node.name} (${node.tier})`]);
+  options(byId("traffic-of"), [
+    ["", "all edges"],
+    ...tiers.map(() => ["tier=parent", "all parents"]),
+    ...nodes,
+  ]);
 }
 
 /** Asks for it anew. */
@@ -84,7 +106,14 @@ function point(at) {
 }
 
 function move(event) {
-  const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -15, PageDown: 15, Home: -points.length, End: points.length }[event.key];
+  const by = {
+    ArrowLeft: -1,
+    ArrowRight: 1,
+    PageUp: -15,
+    PageDown: 15,
+    Home: -points.length,
+    End: points.length,
+  }[event.key];
   if (by === undefined || points.length === 0) return;
   event.preventDefault();
   const now = pointed === null ? points.length - 1 : points.indexOf(nearest(pointed));
@@ -92,7 +121,10 @@ function move(event) {
 }
 
 function nearest(at) {
-  return points.reduce((best, each) => (Math.abs(each.time - at) < Math.abs(best.time - at) ? each : best), points[0]);
+  return points.reduce(
+    (best, each) => (Math.abs(each.time - at) < Math.abs(best.time - at) ? each : best),
+    points[0],
+  );
 }
 
 /** The figures of the moment that is pointed at, or of the last one. */
@@ -106,10 +138,20 @@ function show() {
   line.setAttribute("visibility", pointed === null ? "hidden" : "visible");
   say(time, pointed === null ? "now" : clock(shown.time));
   PARTS.forEach(([, , words], at) => say(values[at], words(shown)));
-  const near = pointed === null ? [] : recent().filter((purge) => Math.abs(Date.parse(purge.created_at) - shown.time) < step * 1500);
-  say(purged, near.length > 0 ? `▲ purged ${list(near.flatMap((purge) => targets(purge).map(([, text]) => text)), 2)}` : "");
+  const near = pointed === null
+    ? []
+    : recent().filter((purge) => Math.abs(Date.parse(purge.created_at) - shown.time) < step * 1500);
+  say(
+    purged,
+    near.length > 0
+      ? `▲ purged ${list(near.flatMap((purge) => targets(purge).map(([, text]) => text)), 2)}`
+      : "",
+  );
   frame.setAttribute("aria-valuemin", 0);
   frame.setAttribute("aria-valuemax", points.length - 1);
   frame.setAttribute("aria-valuenow", points.indexOf(shown));
-  frame.setAttribute("aria-valuetext", `${clock(shown.time)}: ${PARTS.map(([, name, words]) => `${name} ${words(shown)}`).join(", ")}`);
+  frame.setAttribute(
+    "aria-valuetext",
+    `${clock(shown.time)}: ${PARTS.map(([, name, words]) => `${name} ${words(shown)}`).join(", ")}`,
+  );
 }

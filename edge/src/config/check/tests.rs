@@ -198,6 +198,8 @@ fn mistakes_about_parents_are_told() {
         ("[parents]\nscope = \"all\"", &["parents.scope = \"all\"", "\"region\", \"global\""]),
         ("[parents]\nvirtual_nodes = 0", &["parents.virtual_nodes = 0", "1 to 4096"]),
         ("[parents]\ncatch_up = \"1m\"", &["parents.catch_up", "from 0s to 10s"]),
+        ("[parents]\nhealth = { path = \"/\" }", &["parents.health.path", "unknown key"]),
+        ("[parents]\nhealth = { healthy = 0 }", &["parents.health.healthy", "1 to 100"]),
         ("[parents.timeouts]\nconnect = \"0s\"", &["parents.timeouts.connect", "from 1ms"]),
         (
             "[node]\ntier = \"parent\"\n[parents]\nurls = [\"http://p\"]",
