@@ -50,7 +50,7 @@ impl Client {
             scheme => return Err(format!("control {control:?}: scheme {scheme}; {accepted}")),
         }
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err("WEIR_TOKEN: has characters that a token cannot have".into());
+            return Err("the token of WEIR_TOKEN or WEIR_TOKEN_FILE: has characters that a token cannot have".into());
         }
         // Straight to control: no proxy from the environment, no redirect to elsewhere.
         let http = reqwest::Client::builder()

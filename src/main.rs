@@ -7,6 +7,7 @@ mod logging;
 mod settings;
 mod text;
 mod timestamp;
+mod tokens;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     pub(crate) part: Part,
     /// The file, if any.
     pub(crate) file: Option<PathBuf>,
+    /// The program's own words in place of a file; neither they nor what they leave out is for the
+    /// environment to say.
+    pub(crate) text: Option<String>,
     /// `--origin`.
     pub(crate) origin: Option<String>,
     /// `--listen`: of the node's clients, or of control where it is alone.
@@ -43,6 +46,9 @@ impl Settings {
     /// # Errors
     /// All mistakes at once.
     pub(crate) fn load(&self) -> Result<Config, Mistakes> {
+        if let Some(text) = &self.text {
+            return check(&FileConfig::parse(text)?);
+        }
         let mut file = match &self.file {
             Some(path) => FileConfig::parse(&read(path)?)?,
             None => FileConfig::default(),

@@ -4,7 +4,8 @@
 mod program;
 mod support;
 
-use program::{Spec, Topology};
+use program::{Spec, Topology, Weir, until};
+use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -135,6 +136,40 @@ async fn a_parent_killed_under_load_is_missed_by_nobody_and_the_keys_of_the_othe
     }
     load.more(100).await;
     load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_that_hangs_is_found_out_before_any_client_waits_for_it() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello").max_age(600));
+    let (mut topology, parents) = with_parents("parent-hangs", &origin);
+    let health = "health = { interval = \"20ms\", timeout = \"2s\", unhealthy = 2 }";
+    topology.add("edge", &Spec::edge(&origin.url()).tables(&parents).tables(health));
+    let first = format!("http://{}", topology.node("parent-1").listen);
+    let gauge = format!("weir_upstream_member_healthy{{pool=\"parents\",member=\"{first}\"}}");
+    let is_healthy = |edge: &Weir| {
+        let text = edge.json("GET /metrics", "").body;
+        let found = text.lines().find_map(|line| line.strip_prefix(&gauge));
+        found.expect("the parent's gauge").trim() == "1"
+    };
+    assert!(is_healthy(topology.node("edge")));
+    topology.node("parent-1").signal(Signal::STOP);
+    until("the parent is out", || !is_healthy(topology.node("edge")));
+    for number in 0..40 {
+        let answer = get(&topology, "edge", &format!("/key/{number}")).await;
+        assert_eq!((answer.line().as_str(), by(&answer).0.as_str()), (HELLO, "parent-2"));
+    }
+    topology.node("parent-1").signal(Signal::CONT);
+    until("the parent is back", || is_healthy(topology.node("edge")));
+    let mut asked = 0..1000;
+    let next = |number| format!("/later/{number}");
+    loop {
+        let number = asked.next().expect("one of a thousand keys is the first parent's");
+        if by(&get(&topology, "edge", &next(number)).await).0 == "parent-1" {
+            break;
+        }
+    }
+    assert_eq!(origin.fetches("*") as u64, 40 + asked.start, "no probe reaches the origin");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A node that has not heard of control for the lease (invariant I5).
+//! A node that has not heard of control yet, or not for the lease (invariant I5).
 
 mod support;
 use std::time::Duration;
@@ -6,15 +6,11 @@ use support::*;
 use weir_edge::follow::InProcess;
 
 /// A node of a topology whose control is not there.
-fn lonely(origin: &Origin, on_partition: &str) -> Edge {
+fn lonely(origin: &Origin, on_partition: &str, lease: &str) -> Edge {
     let control = format!(
-        "[control]\nurl = \"http://127.0.0.1:1\"\nlease = \"1s\"\non_partition = \"{on_partition}\""
+        "[control]\nurl = \"http://127.0.0.1:1\"\nlease = {lease:?}\non_partition = {on_partition:?}"
     );
     edge().origin(origin).tables(&control).start()
-}
-
-async fn until_lost(edge: &Edge) {
-    edge.until("control to be lost", || edge.node.followed().partitioned).await;
 }
 
 #[tokio::test]
@@ -23,11 +19,9 @@ async fn serving_goes_on_and_says_that_control_is_lost() {
     origin.route("/a", reply("a").max_age(60));
     let old = stale_with("b", "max-age=10, stale-while-revalidate=60");
     origin.route("/b", old.then(held("new")));
-    let edge = lonely(&origin, "serve");
+    let edge = lonely(&origin, "serve", "1s");
     edge.get("/a").await;
     edge.get("/b").await;
-    assert_eq!(edge.get("/a").await.handled(), "hit");
-    until_lost(&edge).await;
     let answer = edge.get("/a").await;
     assert_eq!(
         (answer.line(), answer.handled()),
@@ -49,11 +43,9 @@ async fn validating_asks_the_origin_before_anything_stored_is_sent() {
     origin.route("/a", reply("a").etag("\"v1\"").conditional(true).max_age(60));
     let stale = "max-age=10, stale-while-revalidate=60, stale-if-error=60";
     origin.route("/b", stale_with("b", stale).then(reply("down").status(503)));
-    let edge = lonely(&origin, "validate");
+    let edge = lonely(&origin, "validate", "1s");
     edge.get("/a").await;
     edge.get("/b").await;
-    assert_eq!(edge.get("/a").await.handled(), "hit");
-    until_lost(&edge).await;
     for asked in 2..=4 {
         let answer = edge.get("/a").await;
         assert_eq!(answer.line(), "200 a");
@@ -70,9 +62,33 @@ async fn validating_asks_the_origin_before_anything_stored_is_sent() {
 }
 
 #[tokio::test]
+async fn control_is_lost_until_it_is_heard_and_when_it_is_heard_no_more() {
+    tokio::join!(
+        heard_and_lost("serve", "hit; detail=control-lost"),
+        heard_and_lost("validate", "fwd=stale; fwd-status=304; stored"),
+    );
+}
+
+/// What is stored is answered with as `lost` says, but for the time in which control is heard.
+async fn heard_and_lost(on_partition: &str, lost: &str) {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("a").etag("\"v1\"").conditional(true).max_age(60));
+    let edge = lonely(&origin, on_partition, "5s");
+    edge.get("/a").await;
+    assert_eq!(edge.get("/a").await.handled(), lost, "it has not heard of control");
+    let leash = Log::new("log").lead(&edge).await;
+    let first = edge.get("/a").await.handled();
+    assert_eq!(first, "fwd=uri-miss; fwd-status=200; stored", "nothing from before is trusted");
+    assert_eq!(edge.get("/a").await.handled(), "hit");
+    drop(leash);
+    edge.until("control to be lost", || edge.node.followed().partitioned).await;
+    assert_eq!(edge.get("/a").await.handled(), lost);
+}
+
+#[tokio::test]
 async fn a_node_that_never_joins_is_ready_when_the_lease_is_over() {
     let origin = Origin::start().await;
-    let edge = lonely(&origin, "serve");
+    let edge = lonely(&origin, "serve", "1s");
     let begun = std::time::Instant::now();
     let refusing = InProcess::new(drop);
     edge.node.follow(refusing, &tokio::runtime::Handle::current());

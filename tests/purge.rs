@@ -224,6 +224,52 @@ async fn a_validation_that_began_before_a_purge_does_not_bring_back_what_it_took
 }
 
 #[tokio::test]
+async fn a_304_with_other_tags_is_held_against_purges_by_the_old_ones() {
+    // The purge comes while the origin is asked, or when it has answered already: it may have been
+    // ordered before and yet be later here.
+    for early in [true, false] {
+        let origin = Origin::start().await;
+        let page = stale("old").etag("\"v1\"").header("Surrogate-Key", "red");
+        let same = held("").status(304).etag("\"v1\"").max_age(60);
+        let new = reply("new").etag("\"v2\"").max_age(60);
+        origin.route("/a", page.then(same.header("Surrogate-Key", "blue")).then(new));
+        let edge = edge().origin(&origin).start();
+        edge.get("/a").await;
+        let before = edge.get_many("/a", 1);
+        origin.until_requests("/a", 2).await;
+        assert_eq!(origin.requests("/a")[1].header("If-None-Match"), Some("\"v1\""));
+        let red = || edge.purge(Target::parse_tag("red").expect("a tag"));
+        if early {
+            red();
+        }
+        origin.release("/a");
+        before.all("200 old").await;
+        if !early {
+            assert_eq!(edge.get("/a").await.handled(), "hit");
+            red();
+        }
+        let after = edge.get("/a").await;
+        assert_eq!(after.line(), "200 new", "purged early: {early}");
+        assert_eq!(origin.requests("/a")[2].header("If-None-Match"), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_completed_keeps_the_tags_of_its_beginning() {
+    let origin = Origin::start().await;
+    let digits = || reply("0123456789").max_age(60).etag("\"v1\"").ranges(true);
+    let tagged = |tag: &str| digits().header("Cache-Tag", tag.to_owned());
+    origin.route("/a", tagged("red").then(tagged("blue")).then(digits()));
+    let edge = edge().origin(&origin).start();
+    edge.get_with("/a", &[("Range", "bytes=0-4")]).await;
+    assert_eq!(edge.get("/a").await.line(), "200 0123456789");
+    assert_eq!(origin.requests("/a")[1].header("Range"), Some("bytes=5-"));
+    assert_eq!(edge.get("/a").await.handled(), "hit");
+    edge.purge(Target::parse_tag("red").expect("a tag"));
+    assert_ne!(edge.get("/a").await.handled(), "hit");
+}
+
+#[tokio::test]
 async fn what_was_purged_is_no_candidate_for_validation() {
     let origin = Origin::start().await;
     origin.route("/a", reply("hello").max_age(60).etag("\"v1\"").conditional(true));

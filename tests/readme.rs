@@ -1,9 +1,10 @@
-//! The README, followed as a newcomer would: what it shows is what happens.
+//! The README and the guides in docs/, followed as a newcomer would: what they show is what happens.
 
 mod program;
 
 use program::{TextFile, Weir, run, within_patience};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use weir_origin_sim::{Origin, demo_site};
 
@@ -12,12 +13,32 @@ const README: &str = include_str!("../README.md");
 /// Where the README's node listens.
 const LISTEN: &str = "127.0.0.1:8080";
 
+/// The first steps, which are taken in the demo; where its edge and control listen.
+const FIRST_STEPS: &str = "## See it work";
+const DEMO_EDGE: &str = "127.0.0.1:7801";
+const DEMO_CONTROL: &str = "127.0.0.1:7800";
+
+#[test]
+fn the_first_steps_show_what_happens() {
+    let (demo, _) = Weir::demo(&["--traffic", "off"]);
+    let (edge, control) = (demo.listen.to_string(), demo.admin.to_string());
+    let steps: Vec<_> = consoles(first_steps()).collect();
+    assert!(steps.len() >= 6, "the README shows {} first steps", steps.len());
+    for (command, shown) in steps {
+        let typed = command.replace(DEMO_EDGE, &edge).replace(DEMO_CONTROL, &control);
+        let (_, printed) = sh(&typed, &demo);
+        let printed = printed.replace(&edge, DEMO_EDGE).replace(&control, DEMO_CONTROL);
+        assert_eq!(comparable(&either(&printed)), comparable(&either(&shown)), "$ {command}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_typed_prints_what_is_shown() {
     let origin = demo_site::add_to(Origin::builder()).start().await;
     let weir = Weir::in_front_of(&origin.url());
-    let steps: Vec<_> = blocks("console").iter().flat_map(|block| steps(block)).collect();
-    assert!(steps.len() >= 8, "the README shows {} commands", steps.len());
+    let rest = README.replace(first_steps(), "");
+    let steps: Vec<_> = consoles(&rest).collect();
+    assert!(steps.len() >= 3, "the README shows {} commands", steps.len());
     for (command, shown) in steps {
         let typed = command.replace(LISTEN, &weir.listen.to_string());
         let (_, printed) = sh(&typed, &weir);
@@ -28,9 +49,7 @@ async fn what_is_typed_prints_what_is_shown() {
 
 #[test]
 fn every_purge_that_is_shown_is_done() {
-    let shop = "[[site]]\nid = \"shop\"\norigins = [\"http://127.0.0.1:9\"]\n";
-    let config = TextFile::new("readme-shop.toml", shop);
-    let weir = Weir::serve(&["--config", config.path()]);
+    let weir = shop();
     let shown = blocks("sh");
     let lines = shown.iter().flat_map(|block| block.lines());
     let purges: Vec<_> = lines.filter(|line| line.starts_with("weir purge ")).collect();
@@ -38,6 +57,25 @@ fn every_purge_that_is_shown_is_done() {
     for purge in purges {
         let (status, printed) = sh(purge, &weir);
         assert_eq!(status, Some(0), "{purge}: {printed}");
+    }
+}
+
+#[test]
+fn every_call_for_a_purge_that_is_shown_is_answered() {
+    let weir = shop();
+    let jobs = blocks("yaml").into_iter().flat_map(|block| scripts(&block));
+    let calls: Vec<_> = blocks("sh")
+        .into_iter()
+        .chain(jobs)
+        .filter(|script| script.contains("/v1/purges"))
+        .collect();
+    assert!(calls.len() >= 4, "{calls:#?}");
+    for call in calls {
+        let typed = call.replace("http://127.0.0.1:9090", &weir.control());
+        let (status, printed) = sh(&typed, &weir);
+        assert_eq!(status, Some(0), "{call}: {printed}");
+        assert!(printed.contains("\"status\":\"completed\""), "{call}: {printed}");
+        assert!(!printed.contains("::warning::"), "{call}: {printed}");
     }
 }
 
@@ -55,21 +93,95 @@ fn every_key_that_is_shown_is_known() {
 }
 
 #[test]
-fn every_file_that_is_linked_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let targets = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let files: Vec<_> = targets.filter(|target| !target.starts_with('#')).collect();
-    assert!(files.len() >= 4, "{files:?}");
-    for file in files {
-        assert!(root.join(file).exists(), "{file}");
+fn every_link_leads_somewhere() {
+    let mut links = 0;
+    for (page, text) in pages() {
+        let folder = page.parent().expect("a folder");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { page.clone() } else { folder.join(file) };
+            assert!(file.exists(), "{}: {target}", page.display());
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&file).expect("a page");
+                assert!(headings(&text).contains(heading), "{}: {target}", page.display());
+            }
+            links += 1;
+        }
     }
+    assert!(links >= 20, "{links}");
 }
 
-/// The contents of the README's code blocks in this language.
+/// A node with one site, `shop`.
+fn shop() -> Weir {
+    let shop = "[[site]]\nid = \"shop\"\norigins = [\"http://127.0.0.1:9\"]\n";
+    let config = TextFile::new("readme-shop.toml", shop);
+    Weir::serve(&["--config", config.path()])
+}
+
+/// The README, then the guides, each with its path.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guides = std::fs::read_dir(root.join("docs")).expect("docs/ is there");
+    let guides = guides.map(|entry| entry.expect("an entry").path());
+    let mut guides: Vec<_> =
+        guides.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
+    guides.sort();
+    assert!(guides.len() >= 4, "{guides:?}");
+    let paths = [root.join("README.md")].into_iter().chain(guides);
+    paths
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            (path, text)
+        })
+        .collect()
+}
+
+/// The headings of a page, as links name them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            words.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+        })
+        .collect()
+}
+
+/// The chapter of the README with the first steps.
+fn first_steps() -> &'static str {
+    let (_, rest) = README.split_once(FIRST_STEPS).expect("a chapter of first steps");
+    rest.split_once("\n## ").map_or(rest, |(chapter, _)| chapter)
+}
+
+/// The contents of all code blocks in this language.
 fn blocks(language: &str) -> Vec<String> {
+    pages().iter().flat_map(|(_, text)| blocks_of(text, language)).collect()
+}
+
+fn blocks_of(text: &str, language: &str) -> Vec<String> {
     let opening = format!("```{language}\n");
-    let blocks = README.split(opening.as_str()).skip(1);
+    let blocks = text.split(opening.as_str()).skip(1);
     blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The scripts in a CI job's YAML: what is indented below a `|`.
+fn scripts(yaml: &str) -> Vec<String> {
+    let lines: Vec<_> = yaml.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut scripts = Vec::new();
+    for (at, opening) in lines.iter().enumerate().filter(|(_, line)| line.ends_with('|')) {
+        let below = lines[at + 1..].iter().take_while(|line| indent(line) > indent(opening));
+        scripts.push(below.fold(String::new(), |script, line| script + line + "\n"));
+    }
+    scripts
+}
+
+/// The commands of a text's console blocks, each with what is shown below it.
+fn consoles(text: &str) -> impl Iterator<Item = (String, String)> {
+    blocks_of(text, "console").into_iter().flat_map(|block| steps(&block))
 }
 
 /// Commands, each with what is shown below it.
@@ -94,12 +206,18 @@ fn sh(command: &str, weir: &Weir) -> (Option<i32>, String) {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("PATH", format!("{}:{path}", folder.display()))
         .env("WEIR_CONTROL", weir.control())
-        .env_remove("WEIR_TOKEN")
+        .env("WEIR_TOKEN", "")
+        .envs([("GITHUB_SHA", "3f9a1c"), ("CI_COMMIT_SHA", "3f9a1d")])
         .stdin(Stdio::null());
     let output = within_patience(move || sh.output()).expect("sh runs");
     let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
     printed.push_str(&String::from_utf8_lossy(&output.stderr));
     (output.status.code(), printed)
+}
+
+/// With either parent for the other: which one a page belongs to depends on their ports.
+fn either(text: &str) -> String {
+    text.replace("parent-us", "parent-eu").replace("stored responses", "stored response")
 }
 
 /// Without what differs from run to run: numbers, ids of purges, line ends of HTTP.

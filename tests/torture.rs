@@ -82,7 +82,7 @@ fn edges_under_parents_show_nothing_from_before_a_purge_that_they_applied() {
 }
 
 /// Runs it; returns how many answers were to be checked, and what was met.
-fn run(shape: fn(&str) -> Shape) -> (u64, Tally) {
+fn run(shape: fn(&str, u64) -> Shape) -> (u64, Tally) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
@@ -90,11 +90,11 @@ fn run(shape: fn(&str) -> Shape) -> (u64, Tally) {
     (reads, runtime.block_on(torture(shape, reads)))
 }
 
-async fn torture(shape: fn(&str) -> Shape, reads: u64) -> Tally {
+async fn torture(shape: fn(&str, u64) -> Shape, reads: u64) -> Tally {
     let seed = seed();
     println!("WEIR_SEED={seed} WEIR_READS={reads}");
     let origin = Origin::builder().keep_requests(1).start().await;
-    let shape = shape(&origin.url());
+    let shape = shape(&origin.url(), seed);
     let world = Arc::new(World::new(seed, shape.doors.len(), Duration::from_millis(4)));
     origin.default_route(world.route());
     let began = Instant::now();

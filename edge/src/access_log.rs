@@ -8,28 +8,36 @@ mod format;
 mod writer;
 
 use crate::config;
+use crate::upstream::Source;
 use format::Form;
 use http::StatusCode;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 use weir_rules::outcome::Outcome;
+use weir_rules::trace_context::TraceContext;
 
-/// One finished request. Built only when [`AccessLog::is_on`].
+/// How long a log that ends waits for what it still has to write: where it goes may take nothing.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// One finished request, as the log and a trace tell of it. Built only for either.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessRecord {
     /// When its head arrived.
     pub(crate) time: SystemTime,
     /// Who sent it.
     pub(crate) peer: SocketAddr,
+    /// `http` or `https`, on the client's connection.
+    pub(crate) scheme: &'static str,
     /// Its method.
     pub(crate) method: Box<str>,
-    /// The host it was for, as keyed.
+    /// The host it was for, as sent.
     pub(crate) host: Box<str>,
     /// Its target, as sent.
     pub(crate) target: Box<str>,
@@ -39,18 +47,22 @@ pub(crate) struct AccessRecord {
     pub(crate) status: StatusCode,
     /// Bytes of body sent.
     pub(crate) bytes: u64,
+    /// The id of the site that took it, empty when none did.
+    pub(crate) site: Arc<str>,
     /// What became of it.
     pub(crate) outcome: Outcome,
-    /// From the upstream request to its head, when there was one.
-    pub(crate) upstream: Option<Duration>,
+    /// Whom the answer is from, where it is from another.
+    pub(crate) source: Option<Arc<Source>>,
+    /// From the request's head to the head of the answer.
+    pub(crate) first_byte: Duration,
     /// From the request's head to the end of the answer.
     pub(crate) total: Duration,
     /// User-Agent.
     pub(crate) user_agent: Option<Box<[u8]>>,
     /// Referer.
     pub(crate) referer: Option<Box<[u8]>>,
-    /// Traceparent (W3C Trace Context), from which the trace id is taken.
-    pub(crate) traceparent: Option<Box<[u8]>>,
+    /// Its place in a trace.
+    pub(crate) trace: Option<TraceContext>,
     /// Digest of the key, where one was made.
     pub(crate) key_hash: Option<u128>,
 }
@@ -80,13 +92,14 @@ struct Shared {
     reopen: AtomicBool,
 }
 
-/// The access log of a node. Dropping it writes what is queued and closes the file.
+/// The access log of a node. Dropping it writes what is queued, within a bound.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     /// `None` when the log is off.
     queue: Option<SyncSender<Message>>,
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Ends with the writer.
+    writer: Mutex<Option<Receiver<()>>>,
 }
 
 impl AccessLog {
@@ -109,8 +122,12 @@ impl AccessLog {
         let shared = Arc::new(Shared::default());
         let (sender, receiver) = sync_channel(queue.max(1));
         let seen = shared.clone();
-        let run = move || writer::run(&receiver, &seen, form, output);
-        let writer = std::thread::Builder::new().name("access-log".into()).spawn(run)?;
+        let (alive, writer) = channel();
+        let run = move || {
+            writer::run(&receiver, &seen, form, output);
+            drop(alive);
+        };
+        std::thread::Builder::new().name("access-log".into()).spawn(run)?;
         Ok(AccessLog { queue: Some(sender), shared, writer: Mutex::new(Some(writer)) })
     }
 
@@ -156,9 +173,8 @@ impl Drop for AccessLog {
         // Without a sender the writer ends once the queue is empty.
         self.queue = None;
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // A writer that panicked has said so already.
-            let _ = writer.join();
+        if writer.is_some_and(|w| w.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout)) {
+            tracing::warn!("the last lines of the access log are lost: where it goes takes none");
         }
     }
 }

@@ -39,6 +39,19 @@ pub struct Config {
     pub log: Log,
     /// `[tls]`; `None` serves in the clear only.
     pub tls: Option<Tls>,
+    /// Files of secrets that are not there yet; a secret that nobody knows stands in for each.
+    pub absent: Vec<Absent>,
+}
+
+/// A file of a secret that is not there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The key that names it.
+    pub key: String,
+    /// Its path.
+    pub file: PathBuf,
+    /// Whether this process makes it; else another one does.
+    pub made: bool,
 }
 
 /// This node.
@@ -69,6 +82,8 @@ pub struct Control {
     pub url: Option<Origin>,
     /// What the node shows control.
     pub token: Option<Secret>,
+    /// How long the start waits for files of secrets that are not there yet.
+    pub token_wait: Duration,
     /// Authorities that control's certificate may come from, beside those that browsers trust.
     pub ca: Option<PathBuf>,
     /// Where control listens when it runs alone.
@@ -179,6 +194,8 @@ pub struct Parents {
     pub catch_up: Duration,
     /// Waits on a parent.
     pub timeouts: Timeouts,
+    /// How each is probed; `None` is not at all.
+    pub probe: Option<Probe>,
 }
 
 /// One parent.
@@ -295,8 +312,9 @@ pub struct Health {
 /// Active probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Path and query asked for.
-    pub path: String,
+    /// Path and query asked for; `None` asks the member for nothing but a sign of life, which no
+    /// site of it has to know of.
+    pub path: Option<String>,
     /// From one probe to the next.
     pub interval: Duration,
     /// What an answer may take.
@@ -415,8 +433,27 @@ pub struct Log {
     pub access: AccessLog,
     /// Where it goes; `None` is standard output.
     pub path: Option<PathBuf>,
+    /// Its lines that may wait to be written.
+    pub queue: usize,
+    /// Where traces go; `None` exports none.
+    pub otlp: Option<Otlp>,
     /// The node's own log: error, warn, info, debug, trace.
     pub level: String,
+}
+
+/// The export of traces, by OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// Where spans are posted.
+    pub url: String,
+    /// Of a million requests that name no trace, so many begin one.
+    pub sample: u32,
+    /// Spans that may wait to be sent.
+    pub queue: usize,
+    /// What the collector may take to answer.
+    pub timeout: Duration,
+    /// How long a span waits for others to be sent with it.
+    pub interval: Duration,
 }
 
 /// Form of the access log.

@@ -5,6 +5,7 @@ use crate::config::Network;
 use crate::server::is_authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::{IpAddr, SocketAddr};
+use weir_rules::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, is_tracestate};
 use weir_rules::{fields, tier, vary};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -42,6 +43,11 @@ pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
     }
     headers.remove(header::HOST);
     headers.remove(header::EXPECT);
+    // Each upstream request gets one of its own.
+    headers.remove(&TRACEPARENT);
+    if TraceContext::of(client).is_none() || !is_tracestate(client) {
+        headers.remove(&TRACESTATE);
+    }
     let peer = origin.peer.ip().to_canonical().to_string();
     let chain = chain.map_or(peer.clone(), |chain| format!("{chain}, {peer}"));
     set(&mut headers, &X_FORWARDED_FOR, &chain);
@@ -156,6 +162,22 @@ mod tests {
         let own = client(&tier::FIELDS.map(|name| (name, "9")));
         let sent = for_pass(&own, &origin(true));
         assert!(tier::FIELDS.iter().all(|name| !sent.contains_key(*name)));
+    }
+
+    #[test]
+    fn a_tracestate_goes_on_only_with_a_place_in_a_trace() {
+        let place = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let state = ("tracestate", "rojo=1");
+        for (fields, kept) in [
+            (vec![place, state], Some("rojo=1")),
+            (vec![place, ("tracestate", "Rojo")], None),
+            (vec![state], None),
+            (vec![("traceparent", "00-1-1-01"), state], None),
+        ] {
+            let sent = for_fill(&client(&fields), &origin(false));
+            let state = sent.get("tracestate").map(|state| state.to_str().unwrap());
+            assert_eq!((state, sent.get("traceparent")), (kept, None), "{fields:?}");
+        }
     }
 
     #[test]

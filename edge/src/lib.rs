@@ -22,6 +22,7 @@ mod state;
 mod store;
 mod sweep;
 mod tier;
+mod trace;
 mod upstream;
 pub mod warm;
 

@@ -25,6 +25,9 @@ use weir_rules::outcome::{Handling, Outcome};
 /// own. Every [`SiteSlot`] has one.
 const SITES: usize = 1 << u8::BITS;
 
+/// The label of those that share one.
+const OTHER_SITES: &str = "(other)";
+
 /// A number that one thread raises and any thread reads.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -174,6 +177,7 @@ pub(crate) struct WorkerMetrics {
     events: [Counter; Event::METRICS.len()],
     upstream_errors: [Counter; UPSTREAM_ERRORS.len()],
     upstream_bytes: Counter,
+    upstream_first_byte: Histogram,
     latency: [Latency; 2],
 }
 
@@ -201,6 +205,7 @@ impl Default for WorkerMetrics {
             events: Default::default(),
             upstream_errors: Default::default(),
             upstream_bytes: Counter::default(),
+            upstream_first_byte: Histogram::default(),
             latency: Default::default(),
         }
     }
@@ -239,6 +244,11 @@ impl WorkerMetrics {
     /// Counts bytes of body received from upstreams.
     pub(crate) fn upstream_bytes(&self, bytes: u64) {
         self.upstream_bytes.add(bytes);
+    }
+
+    /// Counts how long the head of an upstream's answer took.
+    pub(crate) fn upstream_first_byte(&self, waited: Duration) {
+        self.upstream_first_byte.observe(waited);
     }
 }
 
@@ -312,11 +322,21 @@ impl SiteSlots {
         SiteSlot(at as u8 + 1)
     }
 
+    /// The label of a slot: empty for no site.
+    pub(crate) fn label(&self, slot: SiteSlot) -> Arc<str> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot {
+            SiteSlot::NONE => "".into(),
+            SiteSlot::OTHER => OTHER_SITES.into(),
+            SiteSlot(n) => ids.get(usize::from(n) - 1).cloned().unwrap_or_default(),
+        }
+    }
+
     /// The label of each slot in use: empty for no site.
     fn labels(&self) -> Vec<(SiteSlot, Arc<str>)> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let named = ids.iter().enumerate().map(|(at, id)| (SiteSlot(at as u8 + 1), id.clone()));
-        let rest = [(SiteSlot::NONE, "".into()), (SiteSlot::OTHER, "(other)".into())];
+        let rest = [(SiteSlot::NONE, "".into()), (SiteSlot::OTHER, OTHER_SITES.into())];
         named.chain(rest).collect()
     }
 }

@@ -11,6 +11,7 @@ use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
 use crate::state::{Live, NodeState};
 use crate::sweep::Sweeper;
+use crate::trace::Tracer;
 use crate::upstream::Prober;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,9 +20,6 @@ use tokio::runtime::Handle;
 use weir_rules::invalidation::{Purge, Seq};
 
 pub use crate::explain::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
-
-/// Lines that may wait for the access log's writer.
-const LOG_QUEUE: usize = 8192;
 
 /// A running node: its workers, listeners and store. Dropping it stops it at once;
 /// [`Node::drain`] lets requests under way finish.
@@ -37,6 +35,7 @@ pub struct Node {
     prober: Prober,
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
+    tracer: Arc<Tracer>,
 }
 
 impl Node {
@@ -53,19 +52,23 @@ impl Node {
             limits: config.limits,
             tls: config.tls.clone(),
         };
-        let log = AccessLog::start(config.log.access, config.log.path.clone(), LOG_QUEUE)
+        let log = AccessLog::start(config.log.access, config.log.path.clone(), config.log.queue)
             .map_err(|error| StartError(format!("log.path: {error}")))?;
-        let (log, purger) = (Arc::new(log), Arc::new(Purger::default()));
+        let tracer =
+            Tracer::start(&config).map_err(|error| StartError(format!("log.otlp: {error}")))?;
+        let (log, tracer) = (Arc::new(log), Arc::new(tracer));
+        let purger = Arc::new(Purger::default());
         let state = Arc::new(NodeState::new(config)?);
         let prober = Prober::default();
         prober.follow(state.live.load().targets()).map_err(probes)?;
         let sweeper = Sweeper::start(&state)
             .map_err(|error| StartError(format!("the sweeper's thread: {error}")))?;
         let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
-        let (node, to_log, to_purger) = (Arc::clone(&state), Arc::clone(&log), Arc::clone(&purger));
+        let shared =
+            (Arc::clone(&state), Arc::clone(&log), Arc::clone(&tracer), Arc::clone(&purger));
         let spine = move |worker| {
-            let (log, purger) = (Arc::clone(&to_log), Arc::clone(&to_purger));
-            Rc::new(Spine::new(Arc::clone(&node), worker, log, purger))
+            let (state, log, tracer, purger) = shared.clone();
+            Rc::new(Spine::new(state, worker, log, tracer, purger))
         };
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
@@ -81,6 +84,7 @@ impl Node {
             prober,
             purger,
             log,
+            tracer,
         })
     }
 
@@ -141,6 +145,8 @@ impl Node {
             ("memory", old.memory != config.memory),
             ("log.access", old.log.access != config.log.access),
             ("log.path", old.log.path != config.log.path),
+            ("log.queue", old.log.queue != config.log.queue),
+            ("log.otlp", old.log.otlp != config.log.otlp),
             ("tls.listen", listens(old) != listens(&config)),
             ("limits.variants", old.limits.variants != config.limits.variants),
             ("limits.patterns", old.limits.patterns != config.limits.patterns),
@@ -190,9 +196,9 @@ impl Node {
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {
         let live = self.state.live.load();
-        let (open, refused) = match &*self.server() {
-            Some(server) => (server.connections() as u64, server.refused()),
-            None => (0, 0),
+        let (open, taken, refused) = match &*self.server() {
+            Some(server) => (server.connections() as u64, server.taken(), server.refused()),
+            None => (0, 0, 0),
         };
         let gauges = Gauges {
             node: &self.state.name,
@@ -202,6 +208,7 @@ impl Node {
             fills_running: self.state.inflight.len() as u64,
             filling_bytes: self.state.filling.used(),
             connections_open: open,
+            connections_taken: taken,
             connections_refused: refused,
             store_bytes: self.state.store.bytes(),
             store_bytes_limit: live.config.memory.size,
@@ -211,6 +218,7 @@ impl Node {
             followed: &self.followed(),
             purged: self.following.applier().purged(),
             log_lines_dropped: self.log.dropped(),
+            spans: self.tracer.counts(),
             members: live.member_counts(),
         };
         render(&self.state.metrics, &self.state.slots, &gauges)
@@ -234,9 +242,11 @@ impl Node {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let follows = self.state.lease.is_finite() || follower.is_some();
         drop(follower);
+        let in_time =
+            self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
         let waits = follows
             && !self.following.link().is_caught_up()
-            && !self.state.lease.is_lost(self.state.now());
+            && (in_time || !self.state.lease.is_lost(self.state.now()));
         self.server().is_some() && !waits
     }
 

@@ -29,6 +29,7 @@ use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
 use crate::tier::{self, Admission, Asker, Told};
+use crate::trace::Tracer;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use record::Known;
@@ -57,6 +58,9 @@ pub(crate) struct Spine {
     heads: Heads,
     metrics: Arc<WorkerMetrics>,
     log: Arc<AccessLog>,
+    tracer: Arc<Tracer>,
+    /// Whether anything is noted of a request: by the log, or of a trace.
+    notes: bool,
     purger: Arc<Purger>,
     /// Where keys are written; a hit needs no key of its own.
     key: RefCell<Vec<u8>>,
@@ -102,7 +106,7 @@ impl Handler for Spine {
         let now = self.state.now();
         let mut outcome = Outcome::default();
         let mut known = Known::default();
-        let entry = self.log.is_on().then(|| record::Entry::of(&request));
+        let entry = self.notes.then(|| self.entry(&request));
         let asker = match tier::admit(&self.state, request.headers()) {
             Ok(Admission::Stranger) => Ok(None),
             Ok(Admission::Asker(asker)) => Ok(Some(asker)),
@@ -119,14 +123,16 @@ impl Handler for Spine {
             Ok(Step::Answer(response)) => Ok(response),
             // Boxed, so that the future of a hit stays small.
             Ok(Step::Fetch(lookup, start)) => {
-                let visit = Visit::new(Rc::clone(&connection), request, *start);
-                Box::pin(fetch::fetch(&self, visit, lookup, &mut outcome)).await
+                let visit = Visit::new(Rc::clone(&connection), request, *start, entry.as_deref());
+                let source = &mut known.source;
+                Box::pin(fetch::fetch(&self, visit, lookup, &mut outcome, source)).await
             }
             Ok(Step::Pass(start)) => {
                 let (parts, body) = request.into_parts();
-                let visit =
-                    Visit::new(Rc::clone(&connection), Request::from_parts(parts, ()), *start);
-                Box::pin(pass::pass(&self, &visit, Some(body), &mut outcome)).await
+                let request = Request::from_parts(parts, ());
+                let visit = Visit::new(Rc::clone(&connection), request, *start, entry.as_deref());
+                let source = &mut known.source;
+                Box::pin(pass::pass(&self, &visit, Some(body), &mut outcome, source)).await
             }
             Ok(Step::Purge(ask)) => Ok(self.purger.answer(ask, now).await),
             Err(failure) => Err(failure),
@@ -141,6 +147,7 @@ impl Spine {
         state: Arc<NodeState>,
         worker: usize,
         log: Arc<AccessLog>,
+        tracer: Arc<Tracer>,
         purger: Arc<Purger>,
     ) -> Self {
         Self {
@@ -149,7 +156,9 @@ impl Spine {
             metrics: Arc::clone(&state.metrics[worker]),
             state,
             worker,
+            notes: log.is_on() || tracer.is_on(),
             log,
+            tracer,
             purger,
             key: RefCell::new(Vec::with_capacity(256)),
         }
@@ -303,7 +312,7 @@ impl Spine {
         mut outcome: Outcome,
         known: Known,
         begun: Instant,
-        entry: Option<record::Entry>,
+        entry: Option<Box<record::Entry>>,
     ) -> Response<ResponseBody> {
         let mut response = match answer {
             Ok(response) => response,

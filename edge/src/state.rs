@@ -138,7 +138,7 @@ impl NodeState {
             store: Store::new(&memory, config.limits.variants.max(1)),
             inflight: Inflight::new(),
             purges: Purges::new(bounds),
-            lease: Lease::new(&config.control, Time::from(SystemTime::now())),
+            lease: Lease::new(&config.control),
             releases: Releases::default(),
             popular: Popular::default(),
             own: Own::new()?,
@@ -234,7 +234,8 @@ impl Live {
 
     /// Who is to be probed.
     pub(crate) fn targets(&self) -> Vec<Target> {
-        self.sites.all().iter().flat_map(|site| site.upstream.targets()).collect()
+        let origins = self.sites.all().iter().map(|site| &site.upstream);
+        self.parents.upstream().into_iter().chain(origins).flat_map(Upstream::targets).collect()
     }
 
     /// The limits in force.

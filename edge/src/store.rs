@@ -92,40 +92,41 @@ impl Store {
         self.cache.get(&digest).filter(|resource| is_of(resource, key))
     }
 
-    /// Stores a response in place of the one it replaces, if any. Refused (`false`) where what
-    /// is stored began its fetch under a higher seq (invariant I2).
-    pub(crate) fn insert(&self, digest: Digest, stored: Arc<Stored>) -> bool {
-        self.insert_if(digest, stored, |_| true)
-    }
-
-    /// The same for an update of `base`, which must still be stored: what was taken away meanwhile,
-    /// by a purge or an unsafe request, must not come back by it.
-    pub(crate) fn update(&self, digest: Digest, base: &Arc<Stored>, stored: Arc<Stored>) -> bool {
-        self.insert_if(digest, stored, |held| held.iter().any(|held| Arc::ptr_eq(held, base)))
-    }
-
-    fn insert_if(
+    /// Stores the response that `make` makes of what is held of the resource, in place of those
+    /// that it replaces: in one step, so that of two that are made at once neither misses the
+    /// other. Refused (`false`) where nothing is made, or what is stored began its fetch under a
+    /// higher seq (invariant I2). `key` guards against a colliding digest.
+    pub(crate) fn insert_over(
         &self,
         digest: Digest,
-        stored: Arc<Stored>,
-        accept: impl Fn(&[Arc<Stored>]) -> bool,
+        key: &[u8],
+        make: impl FnOnce(&[Arc<Stored>]) -> Option<Arc<Stored>>,
     ) -> bool {
-        let mut inserted = true;
+        let mut inserted = false;
         self.cache.entry(digest).and_compute_with(|entry| {
-            let held =
-                entry.map(|entry| entry.into_value()).filter(|held| is_of(held, &stored.key));
+            let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
             let held = held.as_ref().map_or(&[][..], Resource::variants);
+            let Some(stored) = make(held) else { return Op::Nop };
             let later =
                 |old: &Stored| old.is_selected_like(&stored) && old.filled_at > stored.filled_at;
-            if !accept(held) || held.iter().any(|old| later(old)) {
-                inserted = false;
+            if held.iter().any(|old| later(old)) {
                 return Op::Nop;
             }
+            inserted = true;
             let kept = held.iter().filter(|old| !stored.replaces(old)).cloned();
             let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
             Resource::new(variants.collect()).map_or(Op::Remove, Op::Put)
         });
         inserted
+    }
+
+    /// Stores an update of `base`, which must still be stored: what was taken away meanwhile, by a
+    /// purge or an unsafe request, must not come back by it.
+    pub(crate) fn update(&self, digest: Digest, base: &Arc<Stored>, stored: Arc<Stored>) -> bool {
+        let key = stored.key.clone();
+        self.insert_over(digest, &key, |held| {
+            held.iter().any(|held| Arc::ptr_eq(held, base)).then_some(stored)
+        })
     }
 
     /// Takes one stored response away, if it is still there.

@@ -15,15 +15,11 @@ pub(crate) use popular::Popular;
 pub(crate) use taken::Taken;
 
 use crate::state::NodeState;
-use pace::Pace;
+use pace::{Pace, gather};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use walk::Walk;
 use weir_rules::invalidation::{Purge, Seq, Tally, Target};
-
-/// From the end of one walk to the beginning of the next, at least, in times of what the last one
-/// took, and at most: purges that come in a stream are gathered.
-const GATHER: (u32, Duration) = (50, Duration::from_millis(50));
 
 /// How often the map is tidied.
 const TIDY: Duration = Duration::from_secs(1);
@@ -192,13 +188,13 @@ fn run(shared: &Shared, node: &Weak<NodeState>) {
         if waiting.is_empty() {
             node.purges.taken.forget(walked);
         } else {
-            let begun = Instant::now();
+            let (begun, served) = (Instant::now(), waiting.purges.len());
             // What lies below a floor is not to be raised over it.
             let after = walked.max(waiting.missed).max(node.purges.floor());
             let mut walk = Walk::begin(&node, waiting.purges, after);
             let Some(due) = walk.run(&mut pace, |pause| shared.pause(pause)) else { return };
             walked = walk.last();
-            next = Instant::now() + (begun.elapsed() * GATHER.0).min(GATHER.1).max(due);
+            next = Instant::now() + gather(begun.elapsed(), served).max(due);
             node.matched.note(&walk.end());
         }
         node.popular.tidy(Instant::now());

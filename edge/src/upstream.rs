@@ -24,14 +24,16 @@ pub(crate) use ask::{Ask, InterimSink};
 pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
 pub(crate) use client::{tls, tls_with};
-pub(crate) use fetched::{Fetched, FetchedBody, Piece};
+pub(crate) use error::innermost;
+pub(crate) use fetched::{Fetched, FetchedBody, Piece, Source};
 pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
-pub(crate) use probe::{Prober, Target};
+pub(crate) use probe::{Prober, Probing, Target};
 
 use crate::config::{self, HostHeader, Limits, Protocol};
 use crate::error::UpstreamError;
 use crate::metrics::{Event, WorkerMetrics};
+use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
 use client::{HttpClient, client, closed_while_kept, mark_kept};
@@ -47,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use trouble::Trouble;
+use weir_rules::trace_context::TRACEPARENT;
 
 /// A pool with all that is needed to ask it.
 pub(crate) struct Upstream {
@@ -58,7 +61,7 @@ pub(crate) struct Upstream {
     /// For each member that is asked over HTTP/2, one a worker.
     links: Vec<Vec<Link>>,
     /// How its members are probed.
-    probe: Option<Arc<config::Probe>>,
+    probing: Option<Probing>,
     /// One a worker.
     metrics: Vec<Arc<WorkerMetrics>>,
     trouble: Arc<Trouble>,
@@ -84,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) last_resort: bool,
     /// Whether 502, 503 and 504 count against the member. A parent only passes them on.
     pub(crate) judges_status: bool,
+    /// How members are probed.
+    pub(crate) probe: Option<config::Probe>,
 }
 
 impl Upstream {
@@ -110,10 +115,10 @@ impl Upstream {
             retries: site.retries,
             last_resort: true,
             judges_status: true,
+            probe: site.health.probe.clone(),
         };
         let origins = site.origins.iter().map(Address::of).collect::<Result<_, _>>()?;
-        let probe = site.health.probe.clone().map(Arc::new);
-        Ok(Self { probe, ..Self::of(origins, settings, limits, metrics, known)? })
+        Self::of(origins, settings, limits, metrics, known)
     }
 
     /// The members at these addresses.
@@ -139,7 +144,11 @@ impl Upstream {
             pool,
             budget,
             links,
-            probe: None,
+            probing: settings
+                .probe
+                .clone()
+                .map(|probe| Probing::new(probe, &settings.tls))
+                .transpose()?,
             clients: metrics
                 .iter()
                 .map(|_| client(&settings.tls, &settings.timeouts, limits))
@@ -162,10 +171,10 @@ impl Upstream {
 
     /// The members, where they are to be probed.
     pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+        let members = self.pool.members().iter();
         let probed =
-            self.probe.iter().flat_map(|probe| self.pool.members().iter().zip(repeat(probe)));
-        probed
-            .map(|(member, probe)| Target { member: Arc::clone(member), probe: Arc::clone(probe) })
+            self.probing.iter().flat_map(move |probing| members.clone().zip(repeat(probing)));
+        probed.map(|(member, probing)| probing.target(member))
     }
 
     /// Asks a member, and others where one brings no answer, or one that says that it cannot
@@ -283,16 +292,32 @@ impl Upstream {
         if link.is_some() {
             link::adapt(&mut request);
         }
+        let mut hop = None;
+        if let Some(trace) = &ask.trace {
+            let (traceparent, span) = Hop::begin(trace, self.errand(member, ask));
+            request.headers_mut().insert(&TRACEPARENT, traceparent);
+            hop = span;
+        }
         let metrics = Arc::clone(&self.metrics[worker]);
         metrics.count(Event::UpstreamRequest);
         member.sent();
+        let sent = Instant::now();
         let progress = body.progress();
         let answer = match link {
             Some(link) => self.head(link.send(request), progress, end).await,
             None => self.head(self.send(worker, request), progress, end).await,
         };
-        let (mut response, stream) =
-            answer.inspect_err(|failed| member.failed(errand, &failed.error))?;
+        let (mut response, stream) = answer.inspect_err(|failed| {
+            member.failed(errand, &failed.error);
+            if let Some(hop) = &mut hop {
+                hop.failed(&failed.error);
+            }
+        })?;
+        let waited = sent.elapsed();
+        metrics.upstream_first_byte(waited);
+        if let Some(hop) = &mut hop {
+            hop.answered(response.status());
+        }
         let status = Some(response.status()).filter(|_| self.settings.judges_status);
         member.answered(errand, status.unwrap_or(StatusCode::OK));
         mark_kept(response.extensions());
@@ -312,10 +337,27 @@ impl Upstream {
             alarm: None,
             metrics,
             asked,
+            hop,
             _place: place,
             _stream: stream,
         };
-        Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded })
+        let source = Source {
+            member: Arc::clone(&member.name),
+            is_parent: false,
+            waited,
+            cache_status: head.headers.get_all(header::CACHE_STATUS).iter().cloned().collect(),
+        };
+        Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded, source })
+    }
+
+    fn errand<'a>(&'a self, member: &'a Member, ask: &'a Ask) -> trace::Errand<'a> {
+        trace::Errand {
+            pool: &self.settings.name,
+            scheme: &member.address.scheme,
+            authority: &member.address.authority,
+            method: &ask.method,
+            target: &ask.target,
+        }
     }
 
     /// Sends a request over HTTP/1.1.

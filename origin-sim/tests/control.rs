@@ -121,8 +121,15 @@ async fn the_demo_site_holds_together() {
     for link in index.text().split(['"']).filter(|part| part.starts_with('/')) {
         assert_eq!(get(addr, link).await.status(), 200, "{link}");
     }
-    let article = get(addr, "/articles/2").await;
-    assert_eq!(article.header("Surrogate-Key"), Some("article-1 articles"));
+    let article = get(addr, "/articles/2?page=1").await;
+    assert_eq!(article.header("Surrogate-Key"), Some("article-2 articles"));
+    assert!(article.text().contains("<h1>Article 2</h1>"), "{}", article.text());
+    let marked = get(addr, "/articles/%3Cb%3E<b>\"x").await;
+    assert_eq!(marked.header("Surrogate-Key"), Some("article-3Cb3Ebx articles"));
+    let image = get(addr, "/img/2.svg").await;
+    assert_eq!(image.header("Content-Type"), Some("image/svg+xml"));
+    assert_eq!(image.header("Surrogate-Key"), Some("images"));
+    assert_eq!(get(addr, "/basket").await.header("Set-Cookie"), Some("basket=new; Path=/"));
     assert_eq!(get(addr, "/app.3f9a1c.js").await.header("Cache-Control"), None);
     assert_eq!(get(addr, "/api/time").await.header("Cache-Control"), Some("max-age=5"));
     assert_eq!(get(addr, "/missing").await.status(), 404);

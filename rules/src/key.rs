@@ -19,7 +19,7 @@ pub struct KeyRules {
     pub query: QueryRules,
     /// Request fields that are part of the key; lower case, sorted.
     pub headers: Vec<HeaderName>,
-    /// Cookies that are part of the key, by name; sorted.
+    /// Cookies that are part of the key (names, or `prefix*`); sorted.
     pub cookies: Vec<String>,
 }
 

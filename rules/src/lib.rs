@@ -18,6 +18,7 @@ pub mod storability;
 pub mod targeted;
 pub mod tier;
 pub mod time;
+pub mod trace_context;
 pub mod validation;
 pub mod vary;
 pub mod versions;

@@ -12,7 +12,7 @@ pub(crate) struct Healthcheck {
 
 impl Healthcheck {
     pub(super) async fn run(self) -> Exit {
-        let client = match self.control.client() {
+        let client = match self.control.client_without_token() {
             Ok(client) => client,
             Err(exit) => return exit,
         };

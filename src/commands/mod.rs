@@ -2,6 +2,7 @@
 
 mod check;
 mod control;
+mod demo;
 mod explain;
 mod healthcheck;
 mod nodes;
@@ -11,6 +12,7 @@ mod release;
 mod reload;
 mod running;
 mod serve;
+mod token;
 mod top;
 mod warm;
 
@@ -25,6 +27,7 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Serve(serve::Serve),
     Control(control::Control),
+    Demo(demo::Demo),
     Purge(purge::Purge),
     Warm(warm::Warm),
     Release(release::Release),
@@ -33,6 +36,7 @@ pub(crate) enum Command {
     Purges(purges::Purges),
     Top(top::Top),
     Reload(reload::Reload),
+    Token(token::Token),
     Check(check::Check),
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -43,7 +47,9 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Control(control) => control.run(),
+            Self::Demo(demo) => demo.run(),
             Self::Check(check) => check.run(),
+            Self::Token(token) => token.run(),
             Self::Purge(purge) => block_on(purge.run()),
             Self::Explain(explain) => block_on(explain.run()),
             Self::Nodes(nodes) => block_on(nodes.run()),
@@ -84,7 +90,7 @@ impl From<Exit> for ExitCode {
 /// Which control a client command speaks to.
 #[derive(Debug, Args)]
 pub(crate) struct ControlArgs {
-    /// Where control is; its token is taken from WEIR_TOKEN
+    /// Where control is; its token is that of WEIR_TOKEN, or of the file WEIR_TOKEN_FILE
     #[arg(long, value_name = "URL", env = "WEIR_CONTROL", default_value = "http://127.0.0.1:9090")]
     control: String,
     /// Print the answer as JSON
@@ -95,8 +101,13 @@ pub(crate) struct ControlArgs {
 impl ControlArgs {
     /// Its client; told wrongly if there is none.
     fn client(&self) -> Result<Client, Exit> {
-        let token = std::env::var("WEIR_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = token::of_environment().map_err(|reason| complain(&reason, Exit::Usage))?;
         Client::new(&self.control, token).map_err(|reason| complain(&reason, Exit::Usage))
+    }
+
+    /// A client for what everybody may ask, told wrongly if there is none.
+    fn client_without_token(&self) -> Result<Client, Exit> {
+        Client::new(&self.control, None).map_err(|reason| complain(&reason, Exit::Usage))
     }
 
     /// Shows what control answered, as JSON or in `words`; returns its body. Where control cannot

@@ -2,13 +2,20 @@
 
 use super::{Exit, complain};
 use crate::settings::Settings;
+use crate::tokens;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_edge::config::Config;
+use weir_edge::config::mistakes::Mistakes;
+use weir_edge::node::Node;
+
+/// How long a node may take to join the control in its own process.
+const LONGEST_JOIN: Duration = Duration::from_secs(10);
 
 /// Why the process does not start; told already.
 pub(super) type Refused = Exit;
@@ -23,12 +30,7 @@ where
 {
     let config = match settings.load() {
         Ok(config) => config,
-        Err(mistakes) => {
-            for mistake in &mistakes.0 {
-                complain(&mistake.to_string(), Exit::Failed);
-            }
-            return Exit::Failed;
-        }
+        Err(mistakes) => return refuse(&mistakes),
     };
     crate::logging::start(&config.log.level);
     raise_file_limit(&config);
@@ -39,7 +41,12 @@ where
     match runtime {
         Ok(runtime) => {
             let exit = runtime.block_on(async {
-                let signals = Signals::new()?;
+                let mut signals = Signals::new()?;
+                let config = tokio::select! {
+                    config = tokens::complete(config, &settings) => config,
+                    () = signals.stop() => return Ok(Exit::Done),
+                };
+                let config = config.map_err(|mistakes| refuse(&mistakes))?;
                 process(config, settings, signals).await
             });
             runtime.shutdown_background();
@@ -49,10 +56,32 @@ where
     }
 }
 
+/// Tells each mistake of a configuration.
+fn refuse(mistakes: &Mistakes) -> Refused {
+    for mistake in &mistakes.0 {
+        complain(&mistake.to_string(), Exit::Failed);
+    }
+    Exit::Failed
+}
+
 /// Listens at the address that `key` has.
 pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Refused> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| complain(&format!("{key} = \"{address}\": {error}"), Exit::Failed))
+}
+
+/// Until the node is one that control expects: a purge before that would be completed without it.
+pub(super) async fn until_joined(node: &Node) -> Result<(), String> {
+    // The node tells nobody, so it is asked; it takes less than the first pause, as a rule.
+    let asked = async {
+        while !node.ready() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let joined = tokio::time::timeout(LONGEST_JOIN, asked).await;
+    joined.map_err(|_| {
+        "the node could not join the control that is built in; the log says why".into()
+    })
 }
 
 /// A line of an announcement that says what follows where no token is configured.

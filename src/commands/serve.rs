@@ -1,7 +1,7 @@
 //! `weir serve`: a node, with control built in or as one of a topology, from start to drain.
 
 use super::check::fronted;
-use super::running::{self, Refused, Signals, bind, tokenless};
+use super::running::{self, Refused, Signals, bind, tokenless, until_joined};
 use super::{Exit, complain};
 use crate::control::{self, Control, Process};
 use crate::settings::{Part, Settings};
@@ -10,16 +10,12 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_edge::config::Config;
 use weir_edge::follow::{InProcess, Remote};
 use weir_edge::node::Node;
-
-/// How long a node may take to join the control that is built in.
-const LONGEST_JOIN: Duration = Duration::from_secs(10);
 
 /// Run a node with control built in; with control.url in the configuration, a node of a topology
 ///
@@ -44,7 +40,9 @@ pub(crate) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Exit {
         let Self { origin, listen, admin, config: file } = self;
-        running::run(Settings { part: Part::Node, file, origin, listen, admin }, serve)
+        let settings =
+            Settings { part: Part::Node, file, origin, listen, admin, ..Settings::default() };
+        running::run(settings, serve)
     }
 }
 
@@ -84,20 +82,6 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
         node.follow(dial, &here);
     }
     Ok(signals.serve(reload, drain(&node, stop, admin)).await)
-}
-
-/// Until the node is one that control expects: a purge before that would be completed without it.
-async fn until_joined(node: &Node) -> Result<(), String> {
-    // The node tells nobody, so it is asked; it takes less than the first pause, as a rule.
-    let asked = async {
-        while !node.ready() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let joined = tokio::time::timeout(LONGEST_JOIN, asked).await;
-    joined.map_err(|_| {
-        "the node could not join the control that is built in; the log says why".into()
-    })
 }
 
 /// Lets the node finish, while control goes on to tell that it is not ready; then ends control.

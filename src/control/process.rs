@@ -2,6 +2,7 @@
 //! what its calls count.
 
 use crate::settings::Settings;
+use crate::tokens;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -97,7 +98,9 @@ impl Process {
     }
 
     fn take_anew(&self) -> Result<Vec<&'static str>, String> {
-        let new = self.settings.load().map_err(|mistakes| mistakes.to_string())?;
+        let new = self.settings.load();
+        let new = new.and_then(|new| tokens::complete_at_once(new, &self.settings));
+        let new = new.map_err(|mistakes| mistakes.to_string())?;
         let mut kept = match &self.node {
             Some(node) => node.reload(new.clone()).map_err(|error| error.0)?,
             None => Vec::new(),

@@ -6,6 +6,7 @@ mod explain;
 mod follow;
 mod node;
 mod nodes;
+mod page;
 mod popular;
 mod purges;
 mod releases;
@@ -126,8 +127,8 @@ pub(super) fn calls() -> Vec<Call> {
 
 /// The router of all calls of control.
 pub(crate) fn router(control: Shared) -> Router {
-    let router = bounded(calls(), control.process.clone()).fallback(no_such_call);
-    framed(router).with_state(control)
+    let calls = bounded(calls(), control.process.clone());
+    framed(calls.merge(page::router()).fallback(no_such_call)).with_state(control)
 }
 
 /// A router of `calls`, with the bounds that hold for each.

@@ -14,7 +14,7 @@ pub(crate) use topology::{Spec, Topology, call};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -39,11 +39,20 @@ impl Weir {
 
     /// `weir serve` with these arguments, on ports that the system chooses.
     pub(crate) fn serve(arguments: &[&str]) -> Self {
+        Self::begin_to_serve(arguments).serving()
+    }
+
+    /// The same, not waiting for it to listen.
+    pub(crate) fn begin_to_serve(arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let mut weir = Self::start(&[&ports[..], arguments].concat());
-        weir.listen = weir.announced("listen");
-        weir.admin = weir.announced("admin");
-        weir
+        Self::start(&[&ports[..], arguments].concat())
+    }
+
+    /// Once it says where it listens.
+    pub(crate) fn serving(mut self) -> Self {
+        self.listen = self.announced("listen");
+        self.admin = self.announced("admin");
+        self
     }
 
     /// `weir control`, listening there, with this configuration.
@@ -53,10 +62,50 @@ impl Weir {
         weir
     }
 
+    /// The same with a standard output that is the test's to read, or not to read.
+    pub(crate) fn serve_with_output(arguments: &[&str]) -> (Self, ChildStdout) {
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut command = program();
+        command.args(ports).args(arguments).stdout(Stdio::piped());
+        let mut weir = Self::run_by(command).serving();
+        let child = weir.child.as_mut().expect("it runs");
+        let output = child.stdout.take().expect("its standard output is piped");
+        (weir, output)
+    }
+
+    /// `weir demo` with these arguments, and what it prints once it runs.
+    pub(crate) fn demo(arguments: &[&str]) -> (Self, Vec<String>) {
+        let mut command = program();
+        command.arg("demo").args(arguments).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let lines = lines_of(child.stdout.take().expect("its standard output is piped"));
+        let mut demo = Self::of(child, lines);
+        let mut printed = vec![demo.next_line()];
+        while !printed.iter().any(|line| line.starts_with("Ctrl-C ends it")) {
+            printed.push(demo.next_line());
+        }
+        let at = |name: &str| {
+            let line = printed.iter().find(|line| line.starts_with(name)).expect("a line for it");
+            let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+            address.expect("an address").parse().expect("an address")
+        };
+        (demo.admin, demo.listen) = (at("control "), at("edge-eu-west "));
+        (demo, printed)
+    }
+
     fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            program().args(arguments).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut command = program();
+        command.args(arguments);
+        Self::run_by(command)
+    }
+
+    fn run_by(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
+        Self::of(child, lines)
+    }
+
+    fn of(child: Child, lines: Receiver<String>) -> Self {
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
         Self { child: Some(child), lines, listen: unbound, admin: unbound }
     }
@@ -77,6 +126,10 @@ impl Weir {
         let line = self.until_line(what);
         let address = line.rsplit("http://").next().expect("a rest");
         address.trim().parse().unwrap_or_else(|_| panic!("no address in {line:?}"))
+    }
+
+    fn next_line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line in time")
     }
 
     /// The next line of its log that contains `part`.

@@ -25,18 +25,20 @@ pub(crate) struct Shape {
 pub(crate) struct Between {
     pub(crate) from: String,
     pub(crate) to: String,
+    /// What is spoken over it.
+    protocol: &'static str,
     pub(crate) line: Line,
 }
 
 impl fmt::Display for Between {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.from, self.to)
+        write!(f, "{} to {} over {}", self.from, self.to, self.protocol)
     }
 }
 
 impl Shape {
     /// Eight edges before the origin.
-    pub(crate) fn eight_edges(origin: &str) -> Self {
+    pub(crate) fn eight_edges(origin: &str, _seed: u64) -> Self {
         let mut topology = Topology::with("eight", LEASE);
         let mut doors = Vec::new();
         for number in 0..8 {
@@ -49,8 +51,9 @@ impl Shape {
     }
 
     /// Three edges and two parents in two regions, each edge with a line of its own to each parent.
-    /// Parents are read from as well, by whoever is no node.
-    pub(crate) fn parents(origin: &str) -> Self {
+    /// Parents are read from as well, by whoever is no node. Over half of the lines HTTP/2 is spoken,
+    /// over the others HTTP/1.1.
+    pub(crate) fn parents(origin: &str, seed: u64) -> Self {
         let mut topology = Topology::with("parents", LEASE);
         let (mut doors, mut between) = (Vec::new(), Vec::new());
         for (number, region) in REGIONS.into_iter().enumerate() {
@@ -63,9 +66,14 @@ impl Shape {
             let name = format!("edge-{number}");
             let lines: Vec<Between> = doors[..REGIONS.len()]
                 .iter()
-                .map(|parent| {
-                    let (from, to) = (name.clone(), parent.name.clone());
-                    Between { from, to, line: Line::to(parent.at()) }
+                .enumerate()
+                .map(|(parent, door)| {
+                    let (from, to) = (name.clone(), door.name.clone());
+                    // Of the parents that are asked first, both sorts in each run.
+                    let first = parent == number % REGIONS.len();
+                    let turn = (seed % 2) as usize + number + usize::from(first);
+                    let protocol = ["h1", "h2"][turn % 2];
+                    Between { from, to, protocol, line: Line::to(door.at()) }
                 })
                 .collect();
             let edge = Spec::edge(origin).region(REGIONS[number % REGIONS.len()]);
@@ -84,7 +92,8 @@ const REGIONS: [&str; 2] = ["east", "west"];
 /// An edge's parents, which it asks over these lines.
 fn parents(lines: &[Between]) -> String {
     let url = |(line, region): (&Between, &str)| {
-        format!("{{ url = \"http://{}\", region = {region:?} }}", line.line.at())
+        let (at, protocol) = (line.line.at(), line.protocol);
+        format!("{{ url = \"http://{at}\", region = {region:?}, protocol = {protocol:?} }}")
     };
     let urls: Vec<String> = lines.iter().zip(REGIONS).map(url).collect();
     // Short enough that a parent that sleeps is passed by.

@@ -48,6 +48,15 @@ impl Programs {
     }
 }
 
+/// Time of processors that a node's threads have used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// Those that answer requests.
+    pub(crate) by_workers: Duration,
+    /// Those that follow control, sweep and the like.
+    pub(crate) by_others: Duration,
+}
+
 /// A running `weir serve`; it is killed when this is dropped.
 pub(crate) struct Weir {
     child: Child,
@@ -80,16 +89,21 @@ impl Weir {
         Ok(Self { child, listen, admin })
     }
 
-    /// Time of processors that it has used.
-    pub(crate) fn processor_time(&self) -> Result<Duration, Error> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in parentheses, may hold anything.
-        let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
-        let mut fields = fields.split_whitespace().skip(11);
-        let mut ticks =
-            || fields.next().ok_or("no times in stat")?.parse::<u64>().map_err(Error::from);
-        // Linux counts a hundred of them a second, for programs, on every machine.
-        Ok(Duration::from_millis(10 * (ticks()? + ticks()?)))
+    /// Time of processors that its threads have used so far.
+    pub(crate) fn processor_time(&self) -> Result<Used, Error> {
+        let mut used = Used::default();
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?.path();
+            // In nanoseconds; the ticks of stat are too coarse for short windows.
+            let spent = fs::read_to_string(task.join("schedstat"))?;
+            let spent = spent.split_whitespace().next().ok_or("no time in schedstat")?;
+            let spent = Duration::from_nanos(spent.parse()?);
+            match fs::read_to_string(task.join("comm"))?.starts_with("weir-worker-") {
+                true => used.by_workers += spent,
+                false => used.by_others += spent,
+            }
+        }
+        Ok(used)
     }
 
     /// The process, for signals.

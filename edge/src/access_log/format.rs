@@ -2,8 +2,10 @@
 //! backslashes never reach the log as they are.
 
 use super::AccessRecord;
+use crate::upstream::Source;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_rules::trace_context::TraceContext;
 
 /// The form of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ fn json(record: &AccessRecord, out: &mut Vec<u8>) {
     json_text(out, "target", record.target.as_bytes());
     json_text(out, "protocol", record.protocol.as_bytes());
     let _ = write!(out, ",\"status\":{},\"bytes\":{}", record.status.as_u16(), record.bytes);
+    if !record.site.is_empty() {
+        json_text(out, "site", record.site.as_bytes());
+    }
     let _ = write!(out, ",\"cache\":\"{}\"", outcome.handling.word());
     if let Some(status) = outcome.fwd_status {
         let _ = write!(out, ",\"fwd_status\":{}", status.as_u16());
@@ -60,10 +65,11 @@ fn json(record: &AccessRecord, out: &mut Vec<u8>) {
     if let Some(detail) = outcome.detail {
         json_text(out, "detail", detail.as_bytes());
     }
-    if let Some(upstream) = record.upstream {
-        let _ = write!(out, ",\"upstream_ms\":{}", Millis(upstream));
+    if let Some(source) = &record.source {
+        json_source(out, source);
     }
-    let _ = write!(out, ",\"total_ms\":{}", Millis(record.total));
+    let (first_byte, total) = (Millis(record.first_byte), Millis(record.total));
+    let _ = write!(out, ",\"first_byte_ms\":{first_byte},\"total_ms\":{total}");
     for (name, value) in [("user_agent", &record.user_agent), ("referer", &record.referer)] {
         if let Some(value) = value {
             json_text(out, name, value);
@@ -72,17 +78,41 @@ fn json(record: &AccessRecord, out: &mut Vec<u8>) {
     if let Some(hash) = record.key_hash {
         let _ = write!(out, ",\"key\":\"{hash:032x}\"");
     }
-    if let Some(trace_id) = record.traceparent.as_deref().and_then(trace_id) {
-        json_text(out, "trace_id", trace_id.as_bytes());
+    if let Some(TraceContext { trace_id, span_id, .. }) = record.trace {
+        let _ = write!(out, ",\"trace_id\":\"{trace_id:032x}\",\"span_id\":\"{span_id:016x}\"");
     }
     out.push(b'}');
 }
 
-/// Appends `,"name":"value"`, the value escaped (RFC 8259 §7; DEL, C1 controls and the line
+/// Whom an answer is from, and what was said along the way.
+fn json_source(out: &mut Vec<u8>, source: &Source) {
+    json_text(out, "upstream", source.member.as_bytes());
+    let tier = if source.is_parent { "parent" } else { "origin" };
+    let _ = write!(out, ",\"upstream_tier\":\"{tier}\"");
+    if !source.cache_status.is_empty() {
+        let _ = write!(out, ",\"tiers\":[");
+        for (at, said) in source.cache_status.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            json_string(out, said.as_bytes());
+        }
+        out.push(b']');
+    }
+    let _ = write!(out, ",\"upstream_ms\":{}", Millis(source.waited));
+}
+
+/// Appends `,"name":"value"`.
+fn json_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let _ = write!(out, ",\"{name}\":");
+    json_string(out, value);
+}
+
+/// Appends `"value"`, escaped (RFC 8259 §7; DEL, C1 controls and the line
 /// separators of Unicode too, which some readers take for the end of a line). What is not UTF-8
 /// becomes U+FFFD.
-fn json_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    let _ = write!(out, ",\"{name}\":\"");
+fn json_string(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b'"');
     for character in String::from_utf8_lossy(value).chars() {
         let _ = match character {
             '"' | '\\' => write!(out, "\\{character}"),
@@ -119,15 +149,6 @@ fn combined_text(out: &mut Vec<u8>, value: &[u8]) {
             plain => out.push(*plain),
         }
     }
-}
-
-/// The trace id of a `traceparent` (W3C Trace Context §3.2): 32 lower-case hex digits, not zero.
-fn trace_id(traceparent: &[u8]) -> Option<&str> {
-    let mut parts = std::str::from_utf8(traceparent).ok()?.split('-');
-    let (version, id) = (parts.next()?, parts.next()?);
-    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let valid = version.len() == 2 && hex(version) && version != "ff" && id.len() == 32 && hex(id);
-    (valid && id.bytes().any(|b| b != b'0')).then_some(id)
 }
 
 /// A duration in milliseconds, to the microsecond.
@@ -209,25 +230,5 @@ mod tests {
         }
         let leap_day = Civil::from(UNIX_EPOCH + Duration::from_secs(951_782_400));
         assert_eq!(leap_day.rfc3339(), "2000-02-29T00:00:00.000Z");
-    }
-
-    #[test]
-    fn only_valid_trace_ids_are_taken() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let of = |version: &str, id: &str| {
-            trace_id(format!("{version}-{id}-00f067aa0ba902b7-01").as_bytes()).map(str::to_owned)
-        };
-        assert_eq!(of("00", id), Some(id.to_owned()));
-        for (version, wrong) in [
-            ("ff", id),
-            ("0", id),
-            ("00", &id.to_uppercase()),
-            ("00", &id[1..]),
-            ("00", "00000000000000000000000000000000"),
-            ("00", "\"\n"),
-        ] {
-            assert_eq!(of(version, wrong), None, "{version} {wrong}");
-        }
-        assert_eq!(trace_id(b"\xff"), None);
     }
 }

@@ -38,12 +38,14 @@ fn record(target: &str) -> AccessRecord {
     AccessRecord {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123),
         peer: "192.0.2.7:4711".parse().unwrap(),
+        scheme: "https",
         method: "GET".into(),
         host: "example.com".into(),
         target: target.into(),
         protocol: "HTTP/1.1",
         status: StatusCode::OK,
         bytes: 1024,
+        site: "shop".into(),
         outcome: Outcome {
             handling: Handling::UriMiss,
             fwd_status: Some(StatusCode::OK),
@@ -51,13 +53,19 @@ fn record(target: &str) -> AccessRecord {
             stored: true,
             ..Outcome::default()
         },
-        upstream: Some(Duration::from_micros(1500)),
+        source: Some(Arc::new(Source {
+            member: "http://10.0.1.1:8080".into(),
+            is_parent: true,
+            waited: Duration::from_micros(1500),
+            cache_status: ["origin-cache; hit", "parent-eu; fwd=uri-miss; detail=\"a\""]
+                .map(http::HeaderValue::from_static)
+                .into(),
+        })),
+        first_byte: Duration::from_micros(1600),
         total: Duration::from_micros(2007),
         user_agent: Some(b"curl/8".as_slice().into()),
         referer: None,
-        traceparent: Some(
-            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".as_slice().into(),
-        ),
+        trace: TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         key_hash: Some(0xabc),
     }
 }
@@ -72,10 +80,13 @@ fn json_tells_all_there_is_and_leaves_out_what_is_not() {
     let told = serde_json::json!({
         "time": "2001-09-09T01:46:40.123Z", "peer": "192.0.2.7", "method": "GET",
         "host": "example.com", "target": "/a?b", "protocol": "HTTP/1.1", "status": 200,
-        "bytes": 1024, "cache": "uri-miss", "fwd_status": 200, "ttl": 60, "stored": true,
-        "collapsed": false, "upstream_ms": 1.5, "total_ms": 2.007, "user_agent": "curl/8",
+        "bytes": 1024, "site": "shop", "cache": "uri-miss", "fwd_status": 200, "ttl": 60,
+        "stored": true, "collapsed": false,
+        "upstream": "http://10.0.1.1:8080", "upstream_tier": "parent",
+        "tiers": ["origin-cache; hit", "parent-eu; fwd=uri-miss; detail=\"a\""],
+        "upstream_ms": 1.5, "first_byte_ms": 1.6, "total_ms": 2.007, "user_agent": "curl/8",
         "key": "00000000000000000000000000000abc",
-        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
     });
     assert_eq!(file.objects(), [told]);
 }
@@ -100,7 +111,12 @@ fn no_client_can_forge_a_line_or_a_member() {
         target: attack.into(),
         user_agent: Some(attack.as_bytes().into()),
         referer: Some(b"\xff\xfe\n\"".as_slice().into()),
-        traceparent: Some(attack.as_bytes().into()),
+        source: Some(Arc::new(Source {
+            member: "http://10.0.0.1".into(),
+            is_parent: false,
+            waited: Duration::ZERO,
+            cache_status: [http::HeaderValue::from_bytes(b"a\"}\xff\x85").unwrap()].into(),
+        })),
         ..record("/")
     };
     let file = LogFile::new("forged-json");
@@ -115,7 +131,8 @@ fn no_client_can_forge_a_line_or_a_member() {
         (&told["status"], &told["target"], &told["user_agent"]),
         (&200.into(), &attack.into(), &attack.into())
     );
-    assert_eq!((&told["referer"], told.get("trace_id")), (&"\u{fffd}\u{fffd}\n\"".into(), None));
+    let tiers = serde_json::json!(["a\"}\u{fffd}\u{fffd}"]);
+    assert_eq!((&told["referer"], &told["tiers"]), (&"\u{fffd}\u{fffd}\n\"".into(), &tiers));
 
     let file = LogFile::new("forged-combined");
     let log = file.start(config::AccessLog::Combined, 10);

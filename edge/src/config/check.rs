@@ -5,9 +5,11 @@ mod control;
 mod health;
 mod host;
 mod limits;
+mod log;
 mod parents;
 mod pool;
 mod release;
+mod secret;
 mod site;
 mod tls;
 mod token;
@@ -17,7 +19,7 @@ use super::mistakes::{Mistakes, Place};
 use super::network::NETWORK_FORM;
 use super::section::{Notes, Section};
 use super::units::format_size;
-use super::{AccessLog, Config, Log, Memory, Network, Node, Parents, Site, Tier};
+use super::{Config, Memory, Network, Node, Parents, Site, Tier};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,19 +85,20 @@ pub fn check(file: &FileConfig) -> Result<Config, Mistakes> {
 fn read(file: &FileConfig, notes: &Notes) -> Config {
     let mut root = Section::root(&file.root, notes);
     let node = node(root.section("node"));
-    let control = control::control(root.section("control"));
+    let mut absent = Vec::new();
+    let control = control::control(root.section("control"), &mut absent);
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
-    let log = log(root.section("log"));
+    let log = log::log(root.section("log"));
     let tls = tls::tls(root.section("tls"));
     let parents = parents::parents(root.section("parents"), &node);
     // Control alone keeps a log, and may be told of no site.
     let needed = control.data.is_none();
     let sites = site::sites(&mut root, needed, longest_ttl(&node, &parents));
-    let tokens = token::tokens(&mut root, &sites);
+    let tokens = token::tokens(&mut root, &sites, &control, &mut absent);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
     root.finish(&[]);
-    Config { node, control, tokens, memory, parents, sites, limits, log, tls }
+    Config { node, control, tokens, memory, parents, sites, limits, log, tls, absent }
 }
 
 /// The default of a site's `max_ttl`, seconds. What has gone out to many edges is best let go
@@ -145,19 +148,6 @@ fn memory(mut s: Section<'_>) -> Memory {
     }
     s.finish(&[]);
     Memory { size, max_object }
-}
-
-fn log(mut s: Section<'_>) -> Log {
-    let forms =
-        [("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)];
-    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
-    let log = Log {
-        access: s.word("access", AccessLog::Off, &forms),
-        path: s.text("path", "the path of a file", file_path),
-        level: s.word("level", "info", &levels).to_owned(),
-    };
-    s.finish(&[]);
-    log
 }
 
 /// Two listeners cannot have one address; said here rather than by the system at start.

@@ -10,6 +10,9 @@ pub const SIZE_FORM: &str =
 pub const DURATION_FORM: &str =
     "a duration such as 500ms, 30s, 5m, 1h30m or 1d (d, h, m, s, ms, largest first)";
 
+/// What [`parse_share`] takes, for messages.
+pub const SHARE_FORM: &str = "a share such as 100%, 5% or 0.01%, in steps of 0.0001%";
+
 /// Size units: decimal ones are powers of 1000, those with an `i` powers of 1024.
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("", 1),
@@ -43,6 +46,23 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .map(|(_, factor)| *factor)
         .ok_or_else(|| format!("{unit:?} is not a unit of size"))?;
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or("too large".into())
+}
+
+/// Reads a share, in millionths.
+///
+/// # Errors
+/// A reason in words when the text is no percentage, or one that is not from 0 to 100.
+pub fn parse_share(text: &str) -> Result<u32, String> {
+    let digits = text.strip_suffix('%').ok_or("no % at the end")?.trim_end();
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let numeric = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !numeric(whole) || !numeric(part) || part.len() > 4 {
+        return Err("not a percentage".into());
+    }
+    let whole = whole.parse::<u32>().ok().filter(|whole| *whole <= 100);
+    let part: u32 = format!("{part:0<4}").parse().map_err(|_| "not a percentage")?;
+    let share = whole.map(|whole| whole * 10_000 + part).filter(|share| *share <= 1_000_000);
+    share.ok_or("more than 100%".into())
 }
 
 /// Reads a duration. Each unit at most once, largest first; `0` needs no unit.
@@ -132,6 +152,18 @@ mod tests {
             ["", "MiB", "-1", "1.5GiB", "1 MiB", "1XB", "99999999999999999999", "99999999TiB"]
         {
             assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn shares_are_read_in_millionths() {
+        for (text, share) in
+            [("100%", 1_000_000), ("0%", 0), ("1%", 10_000), ("0.01%", 100), ("12.5 %", 125_000)]
+        {
+            assert_eq!(parse_share(text), Ok(share), "{text}");
+        }
+        for text in ["", "%", "1", "1.%", "-1%", "101%", "100.0001%", "0.00001%", "1,5%"] {
+            assert!(parse_share(text).is_err(), "{text:?}");
         }
     }
 

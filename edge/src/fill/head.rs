@@ -4,7 +4,9 @@ use super::shared::FillHead;
 use super::task::{FillTask, Plan};
 use crate::state::NodeState;
 use crate::store::Selecting;
+use crate::upstream::Source;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use std::sync::Arc;
 use weir_rules::fields;
 use weir_rules::invalidation::Seq;
 use weir_rules::range;
@@ -27,8 +29,8 @@ pub(crate) struct CleanHead {
     pub(crate) tags: Box<[Box<str>]>,
     /// The bound on their number, where there are more than are kept.
     pub(crate) too_many_tags: Option<usize>,
-    /// Whether it came over a parent.
-    pub(crate) from_parent: bool,
+    /// Whom it is from.
+    pub(crate) source: Arc<Source>,
     /// The body's length by framing.
     pub(crate) length: Option<u64>,
     /// Content-Length as it was sent: with HEAD and 304 it speaks of a body that does not follow.
@@ -74,6 +76,7 @@ pub(crate) fn clean_head(
     status: StatusCode,
     mut headers: HeaderMap,
     length: Option<u64>,
+    source: Arc<Source>,
     now: Time,
 ) -> CleanHead {
     let trailer = headers.get(header::TRAILER).cloned();
@@ -118,7 +121,7 @@ pub(crate) fn clean_head(
         surrogate_control,
         tags,
         too_many_tags,
-        from_parent: false,
+        source,
         length,
         announced,
     }
@@ -184,6 +187,7 @@ impl FillTask {
             end: cleaned.length.map(|length| start + length),
             complete_length,
             filled_at,
+            source: cleaned.source,
         }
     }
 
@@ -226,7 +230,7 @@ impl FillTask {
             response_time,
         };
         let mut policy = self.site.config.policy.clone();
-        if cleaned.from_parent && policy.max_ttl > 0 {
+        if cleaned.source.is_parent && policy.max_ttl > 0 {
             // The bound is for the time here: what it spent at a parent was under the parent's.
             policy.max_ttl = policy.max_ttl.saturating_add(cleaned.age_seconds());
         }

@@ -11,6 +11,7 @@
 
 use crate::error::UpstreamError;
 use crate::store::{SLICE, Selecting, Slice, Stored};
+use crate::upstream::Source;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::collections::VecDeque;
@@ -61,7 +62,19 @@ pub(crate) enum Answer {
         shared: bool,
         /// The 304's Set-Cookie, for the request that asked alone.
         cookies: Vec<HeaderValue>,
+        /// Whom it is from.
+        source: Arc<Source>,
     },
+}
+
+impl Answer {
+    /// Whom it is from.
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        match self {
+            Self::Response(head) => &head.source,
+            Self::Validated { source, .. } => source,
+        }
+    }
 }
 
 /// The head of a response that is being filled.
@@ -91,6 +104,8 @@ pub(crate) struct FillHead {
     pub(crate) complete_length: Option<u64>,
     /// filled_at_seq: that of the fetch or, of what is combined, the lowest (invariant I2).
     pub(crate) filled_at: Seq,
+    /// Whom it is from.
+    pub(crate) source: Arc<Source>,
 }
 
 impl FillHead {

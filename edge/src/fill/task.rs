@@ -1,6 +1,7 @@
 //! One fetch that may be stored, as its own task: ask, judge the head, pass the bytes on, store.
 
 use super::head::{CleanHead, clean_head, strong};
+use super::keep::joined_tags;
 use super::shared::{Fill, Interim};
 use crate::decisions::{About, Decision, Why};
 use crate::error::UpstreamError;
@@ -8,6 +9,7 @@ use crate::purge::Stamp;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Slice, Stored};
 use crate::tier::{self, Brought, Errand};
+use crate::trace::Trace;
 use crate::upstream::{Ask, Fetched, FetchedBody, For, InterimSink, UpstreamBody, digest};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -54,6 +56,8 @@ pub(crate) struct FillTask {
     /// The seq applied when it began, held so that the index forgets no purge that what comes must
     /// still be checked against.
     pub(crate) stamp: Stamp,
+    /// The place in a trace of the request that started it.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// What the upstream was asked beyond the plain request.
@@ -184,6 +188,7 @@ impl FillTask {
             interim: Some(interim),
             upgrade: None,
             whom: For { hash: digest(&self.key), client: self.address },
+            trace: self.trace.clone(),
         };
         let errand = Errand {
             state: &self.state,
@@ -202,21 +207,22 @@ impl FillTask {
 
     async fn answered(self, plan: Plan, brought: Brought, request_time: Time) {
         let response_time = self.state.now();
-        let Brought { fetched, filled_at, from_parent, stamp } = brought;
+        let Brought { fetched, filled_at, stamp } = brought;
         // Kept to the end: the index must not forget what this is still to be held against.
         let _stamp = stamp;
         let Some(filled_at) = filled_at else {
             let why = "nobody says what it is worth";
             return self.unasked(why, fetched.response.status(), &fetched.body);
         };
-        let Fetched { response, body, .. } = fetched;
+        let Fetched { response, body, source, .. } = fetched;
+        let source = Arc::new(source);
         let status = response.status();
         let asked_for_part = matches!(plan, Plan::Range | Plan::Complete(..));
         match (status, &plan) {
             (StatusCode::NOT_MODIFIED, Plan::Validate(base)) => {
                 let base = Arc::clone(base);
                 let times = (request_time, response_time);
-                return self.validated(&base, response.headers(), filled_at, from_parent, times);
+                return self.validated(&base, response.headers(), filled_at, source, times);
             }
             (StatusCode::NOT_MODIFIED, _) => {
                 return self.unasked(
@@ -238,14 +244,19 @@ impl FillTask {
             _ => {}
         }
         let (parts, ()) = response.into_parts();
+        let length = body.exact_length();
         let mut cleaned =
-            clean_head(&self.state, status, parts.headers, body.exact_length(), response_time);
-        cleaned.from_parent = from_parent;
+            clean_head(&self.state, status, parts.headers, length, source, response_time);
         if let Plan::Complete(base, prefix) = &plan
             && status == StatusCode::PARTIAL_CONTENT
         {
             // The rest of what is held: together they are the whole representation.
             complete(&mut cleaned);
+            cleaned.tags = joined_tags(&base.tags, cleaned.tags);
+            let most = self.state.live.load().limits().tags;
+            if cleaned.tags.len() > most {
+                cleaned.too_many_tags = Some(most);
+            }
             let status = base.status;
             let terms = self.terms(&Plan::Plain, status, &cleaned, request_time, response_time);
             let head = self.head(status, cleaned, terms, filled_at.min(base.filled_at));

@@ -10,6 +10,9 @@ use weir_rules::time::Time;
 /// control counting as lost. Set back further, it does until it is heard again.
 const SLACK: u64 = 60_000;
 
+/// So far from any time that a clock shows that no lease reaches there.
+const NEVER: u64 = 1 << 63;
+
 /// When control was heard of, and what follows where that is too long ago. Time as the system's
 /// clock has it: unlike others it goes on while a machine is suspended.
 #[derive(Debug)]
@@ -22,17 +25,15 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A node that begins `now`: it may take until the lease is over to hear of control.
-    pub(crate) fn new(control: &Control, now: Time) -> Self {
+    /// A node that has not heard of control yet: where control is elsewhere, it counts as lost, for
+    /// nobody waits for this node before a purge is called completed.
+    pub(crate) fn new(control: &Control) -> Self {
         let lease = u64::try_from(control.lease.as_millis()).unwrap_or(u64::MAX);
         let bound = match control.url {
             Some(_) => lease.saturating_add(SLACK),
             None => u64::MAX,
         };
-        let heard = AtomicU64::new(0);
-        let lease = Self { heard, bound, rule: control.on_partition };
-        lease.hear(now);
-        lease
+        Self { heard: AtomicU64::new(NEVER), bound, rule: control.on_partition }
     }
 
     /// Control was heard of.
@@ -69,15 +70,32 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn lease(control: &str, now: Time) -> Lease {
+    fn lease(control: &str) -> Lease {
         let text = format!("[control]\n{control}\n[[site]]\norigins = [\"http://a\"]");
-        Lease::new(&Config::from_toml(&text).unwrap().control, now)
+        Lease::new(&Config::from_toml(&text).unwrap().control)
+    }
+
+    /// The same, once control was heard.
+    fn heard(control: &str, now: Time) -> Lease {
+        let lease = lease(control);
+        lease.hear(now);
+        lease
+    }
+
+    #[test]
+    fn control_elsewhere_is_lost_until_it_is_heard() {
+        for now in [Time::from_secs(0), Time::from_secs(1_800_000_000)] {
+            let lease = lease("url = \"http://c\"\nlease = \"1h\"\non_partition = \"validate\"");
+            assert!(lease.is_lost(now) && lease.validates(now));
+            lease.hear(now);
+            assert!(!lease.is_lost(now) && !lease.validates(now));
+        }
     }
 
     #[test]
     fn control_is_lost_when_it_was_not_heard_for_longer_than_the_lease() {
         let begin = Time::from_secs(1_800_000_000);
-        let lease = lease("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
+        let lease = heard("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
         assert!(!lease.is_lost(begin) && !lease.is_lost(begin.plus_millis(2000)));
         assert!(lease.is_lost(begin.plus_millis(2001)) && lease.validates(begin.plus_millis(2001)));
         lease.hear(begin.plus_millis(2001));
@@ -88,7 +106,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_far_makes_control_lost_until_it_is_heard() {
         let begin = Time::from_secs(1_800_000_000);
-        let lease = lease("url = \"http://c\"", begin);
+        let lease = heard("url = \"http://c\"", begin);
         assert!(!lease.is_lost(begin.minus_millis(SLACK)), "a little is nothing");
         let back = begin.minus_millis(SLACK + 1);
         assert!(lease.is_lost(back));
@@ -99,11 +117,11 @@ mod tests {
 
     #[test]
     fn whether_stored_responses_are_validated_is_for_the_operator_to_say() {
-        let (begin, later) = (Time::from_secs(1_800_000_000), Time::from_secs(1_900_000_000));
-        let serving = lease("url = \"http://c\"", begin);
+        let later = Time::from_secs(1_900_000_000);
+        let serving = lease("url = \"http://c\"");
         assert!(serving.is_lost(later) && !serving.validates(later));
         assert_eq!(serving.length(), Some(Duration::from_secs(15)));
-        let built_in = lease("on_partition = \"validate\"", begin);
+        let built_in = lease("on_partition = \"validate\"");
         assert!(!built_in.is_lost(later) && !built_in.validates(later));
         assert_eq!(built_in.length(), None);
     }

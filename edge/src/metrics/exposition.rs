@@ -3,6 +3,7 @@
 
 use super::{Event, Histogram, RESULTS, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
 use crate::follow::Followed;
+use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) uptime: Duration,
     /// Client connections open now.
     pub(crate) connections_open: u64,
+    /// Client connections taken since the start.
+    pub(crate) connections_taken: u64,
     /// Client connections refused because of `limits.connections`, since the start.
     pub(crate) connections_refused: u64,
     /// Fills running now.
@@ -48,6 +51,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) purged: Purged,
     /// Access log lines dropped because its queue was full, since the start.
     pub(crate) log_lines_dropped: u64,
+    /// What became of spans.
+    pub(crate) spans: Counts,
     /// The members of all pools.
     pub(crate) members: Vec<MemberCounts>,
 }
@@ -84,6 +89,7 @@ pub(crate) fn render(
     not_stored(&mut text, &gauges.not_stored);
     following(&mut text, gauges.followed);
     purged(&mut text, &gauges.purged);
+    traces(&mut text, &gauges.spans);
     text.out
 }
 
@@ -158,8 +164,8 @@ fn latencies(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
         "histogram",
         "Seconds from a request's head to the end of its answer: hits, and what was forwarded.",
     );
-    text.histogram(name, ("cache", "hit"), of(0, true));
-    text.histogram(name, ("cache", "forwarded"), of(1, true));
+    text.histogram(name, &[("cache", "hit")], of(0, true));
+    text.histogram(name, &[("cache", "forwarded")], of(1, true));
     let name = "weir_first_byte_seconds";
     text.metric(
         name,
@@ -167,8 +173,8 @@ fn latencies(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
         "Seconds from a request's head to the first byte of its answer: hits, and what was \
          forwarded.",
     );
-    text.histogram(name, ("cache", "hit"), of(0, false));
-    text.histogram(name, ("cache", "forwarded"), of(1, false));
+    text.histogram(name, &[("cache", "hit")], of(0, false));
+    text.histogram(name, &[("cache", "forwarded")], of(1, false));
 }
 
 fn events(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
@@ -196,6 +202,29 @@ fn connections(text: &mut Text, gauges: &Gauges<'_>) {
     let help = "Client connections refused because limits.connections was reached.";
     text.metric(name, "counter", help);
     text.sample(name, &[], gauges.connections_refused);
+    let name = "weir_connections_total";
+    text.metric(name, "counter", "Client connections taken, those that are open included.");
+    text.sample(name, &[], gauges.connections_taken);
+}
+
+fn traces(text: &mut Text, spans: &Counts) {
+    let name = "weir_trace_spans_exported_total";
+    text.metric(name, "counter", "Spans that the collector of log.otlp took.");
+    text.sample(name, &[], spans.exported);
+    let name = "weir_trace_spans_dropped_total";
+    text.metric(
+        name,
+        "counter",
+        "Spans lost, by why: queue-full (log.otlp_queue), export-failed (no good answer from the \
+         collector), rejected (by the collector).",
+    );
+    for (why, value) in [
+        ("queue-full", spans.crowded),
+        ("export-failed", spans.failed),
+        ("rejected", spans.rejected),
+    ] {
+        text.sample(name, &[("why", why)], value);
+    }
 }
 
 fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
@@ -209,6 +238,10 @@ fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
     text.metric(name, "counter", "Bytes of response bodies received from upstreams.");
     let bytes = workers.iter().map(|worker| worker.upstream_bytes.value());
     text.sample(name, &[], bytes.fold(0, u64::wrapping_add));
+    let name = "weir_upstream_first_byte_seconds";
+    let help = "Seconds from a request sent to an upstream to the head of its answer.";
+    text.metric(name, "histogram", help);
+    text.histogram(name, &[], workers.iter().map(|worker| &worker.upstream_first_byte));
 }
 
 fn store(text: &mut Text, gauges: &Gauges<'_>) {
@@ -364,7 +397,7 @@ impl Text {
     fn histogram<'a>(
         &mut self,
         name: &str,
-        label: (&str, &str),
+        labels: &[(&str, &str)],
         histograms: impl Iterator<Item = &'a Histogram>,
     ) {
         let mut counts = [0u64; Histogram::BOUNDS + 1];
@@ -383,11 +416,11 @@ impl Text {
                 Histogram::BOUNDS => "+Inf".to_owned(),
                 at => seconds(Histogram::bound_micros(at)),
             };
-            self.sample(&bucket, &[label, ("le", &bound)], cumulative);
+            self.sample(&bucket, &[labels, &[("le", &*bound)]].concat(), cumulative);
         }
-        self.series(&format!("{name}_sum"), &[label]);
+        self.series(&format!("{name}_sum"), labels);
         let _ = writeln!(self.out, " {}", seconds(micros));
-        self.sample(&format!("{name}_count"), &[label], cumulative);
+        self.sample(&format!("{name}_count"), labels, cumulative);
     }
 }
 

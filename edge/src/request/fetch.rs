@@ -12,7 +12,7 @@ use crate::purge::Stamp;
 use crate::respond::{self, Failure};
 use crate::store::{Selecting, Stored};
 use crate::tier::{self, Asker, Errand, Told};
-use crate::upstream::{Ask, UpstreamBody};
+use crate::upstream::{Ask, Source, UpstreamBody};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(super) async fn fetch(
     visit: Visit,
     found: Lookup,
     outcome: &mut Outcome,
+    source: &mut Option<Arc<Source>>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut found = found;
     let mut joins = 0;
@@ -47,7 +48,7 @@ pub(super) async fn fetch(
         }
         outcome.handling = handling(&found);
         if visit.method == Method::HEAD {
-            return pass::pass(spine, &visit, None, outcome).await;
+            return pass::pass(spine, &visit, None, outcome, source).await;
         }
         let known = spine.state.decisions.hit_for_miss(visit.digest, spine.state.now());
         let uncacheable = known.is_some();
@@ -56,7 +57,7 @@ pub(super) async fn fetch(
             outcome.detail = known;
         }
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
-            return pass::pass(spine, &visit, None, outcome).await;
+            return pass::pass(spine, &visit, None, outcome, source).await;
         }
         let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
             Some(place) => place,
@@ -76,6 +77,7 @@ pub(super) async fn fetch(
             continue;
         }
         outcome.collapsed = joined;
+        *source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
         return answered(spine, &visit, &found, reader, answer, outcome);
     }
 }
@@ -246,6 +248,7 @@ fn task(
         fill,
         base,
         stamp,
+        trace: visit.trace.clone(),
     }
 }
 
@@ -314,7 +317,7 @@ fn answered(
                 _ => Err(Failure::Upstream(error)),
             }
         }
-        Ok(Answer::Validated { stored, shared, cookies }) => {
+        Ok(Answer::Validated { stored, shared, cookies, .. }) => {
             outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
             outcome.stored = shared;
             let mut response = spine.hit(&stored, &visit.wish(), spine.state.now(), outcome);
@@ -400,7 +403,7 @@ fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> 
     let (worker, key) = (spine.worker, visit.key.clone());
     let fields = visit.fields_for_fill(&spine.state);
     let (target, client_host) = (visit.target.clone(), visit.client_host());
-    let whom = visit.whom();
+    let (whom, trace) = (visit.whom(), visit.trace.clone());
     Some(Box::new(move |at| {
         Box::pin(async move {
             let mut headers = fields;
@@ -416,6 +419,7 @@ fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> 
                 interim: None,
                 upgrade: None,
                 whom,
+                trace,
             };
             let stamp = state.purges.stamp();
             let (state, site, begun) = (&*state, &*site, stamp.seq());

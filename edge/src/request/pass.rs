@@ -9,7 +9,7 @@ use crate::purge::Stamp;
 use crate::respond::{self, Failure};
 use crate::store::{Digest, release_in};
 use crate::tier::{self, Brought, Told};
-use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, UpstreamBody};
+use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, Source, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -34,6 +34,7 @@ pub(super) async fn pass(
     visit: &Visit,
     body: Option<Incoming>,
     outcome: &mut Outcome,
+    source: &mut Option<Arc<Source>>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let request_time = spine.state.now();
     let stamp = spine.state.purges.stamp();
@@ -47,7 +48,8 @@ pub(super) async fn pass(
         spine.metrics.upstream_error(&error);
         Failure::Upstream(error)
     })?;
-    let Brought { fetched, filled_at, from_parent, stamp: received } = brought;
+    let Brought { fetched, filled_at, stamp: received } = brought;
+    let from = source.insert(Arc::new(fetched.source.clone()));
     let status = fetched.response.status();
     outcome.fwd_status = Some(status);
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -56,9 +58,8 @@ pub(super) async fn pass(
     let response_time = spine.state.now();
     let Fetched { response, body, .. } = fetched;
     let (parts, ()) = response.into_parts();
-    let mut head =
-        clean_head(&spine.state, status, parts.headers, body.exact_length(), response_time);
-    head.from_parent = from_parent;
+    let (length, from) = (body.exact_length(), Arc::clone(from));
+    let head = clean_head(&spine.state, status, parts.headers, length, from, response_time);
     if validation::invalidates(&visit.method, status) {
         invalidate(spine, visit, &head.fields);
     }
@@ -150,6 +151,7 @@ async fn fetch(
         interim: Some(interim),
         upgrade,
         whom: visit.whom(),
+        trace: visit.trace.clone(),
     };
     let errand = visit.errand(&spine.state, spine.worker, begun);
     let mut answer = std::pin::pin!(tier::fetch(&errand, ask, body));
@@ -352,5 +354,6 @@ fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, stamp: Stamp) -> FillTask
         fill,
         base: None,
         stamp,
+        trace: visit.trace.clone(),
     }
 }

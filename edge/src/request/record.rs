@@ -6,34 +6,45 @@ use crate::access_log::{AccessLog, AccessRecord};
 use crate::body::ResponseBody;
 use crate::metrics::{Event, Record, SiteSlot, WorkerMetrics};
 use crate::server::Connection;
+use crate::trace::Trace;
+use crate::upstream::Source;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use weir_rules::outcome::Outcome;
 
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// What the access log wants of a request's head; taken only when the log is on.
+/// What access log and trace want of a request's head; taken only where either is on.
 pub(super) struct Entry {
     time: SystemTime,
+    /// `None` of a request that is neither logged nor exported.
+    head: Option<Head>,
+    trace: Option<Trace>,
+}
+
+struct Head {
     method: Box<str>,
     host: Box<str>,
     target: Box<str>,
     protocol: &'static str,
     user_agent: Option<Box<[u8]>>,
     referer: Option<Box<[u8]>>,
-    traceparent: Option<Box<[u8]>>,
 }
 
 impl Entry {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    /// Its place in a trace.
+    pub(super) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+}
+
+impl Head {
+    fn of<B>(request: &Request<B>) -> Self {
         let headers = request.headers();
         let host = request.uri().host().map(Box::from).or_else(|| {
             headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(Box::from)
         });
         Self {
-            time: SystemTime::now(),
             method: Box::from(request.method().as_str()),
             host: host.unwrap_or_default(),
             target: request.uri().path_and_query().map_or("*", |target| target.as_str()).into(),
@@ -44,27 +55,6 @@ impl Entry {
             },
             user_agent: bytes(headers, &header::USER_AGENT),
             referer: bytes(headers, &header::REFERER),
-            traceparent: bytes(headers, &TRACEPARENT),
-        }
-    }
-
-    fn into_record(self, peer: SocketAddr, end: &End) -> AccessRecord {
-        AccessRecord {
-            time: self.time,
-            peer,
-            method: self.method,
-            host: self.host,
-            target: self.target,
-            protocol: self.protocol,
-            status: end.status,
-            bytes: end.bytes,
-            outcome: end.outcome.clone(),
-            upstream: end.upstream,
-            total: end.begun.elapsed(),
-            user_agent: self.user_agent,
-            referer: self.referer,
-            traceparent: self.traceparent,
-            key_hash: end.key_hash,
         }
     }
 }
@@ -81,15 +71,15 @@ pub(super) struct Known {
     pub(super) bytes_in: u64,
     /// The digest of its key, where one was made.
     pub(super) key_hash: Option<u128>,
-    /// From the upstream request to the head of its answer.
-    pub(super) upstream: Option<Duration>,
+    /// Whom the answer is from, where it is from another.
+    pub(super) source: Option<Arc<Source>>,
     /// Whether it came, or claimed to come, from a node that takes this one for its parent.
     pub(super) of_node: bool,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { site: SiteSlot::NONE, bytes_in: 0, key_hash: None, upstream: None, of_node: false }
+        Self { site: SiteSlot::NONE, bytes_in: 0, key_hash: None, source: None, of_node: false }
     }
 }
 
@@ -103,7 +93,7 @@ struct End {
     site: SiteSlot,
     bytes_in: u64,
     key_hash: Option<u128>,
-    upstream: Option<Duration>,
+    source: Option<Arc<Source>>,
 }
 
 impl End {
@@ -124,8 +114,50 @@ impl End {
 pub(crate) struct Closing {
     end: End,
     metrics: Arc<WorkerMetrics>,
+    noted: Option<Box<Noted>>,
+}
+
+/// A request that is logged, exported, or both.
+struct Noted {
+    head: Head,
+    time: SystemTime,
+    trace: Option<Trace>,
+    peer: SocketAddr,
+    scheme: &'static str,
+    site: Arc<str>,
     log: Arc<AccessLog>,
-    entry: Option<(Entry, SocketAddr)>,
+}
+
+impl Noted {
+    fn end(self, end: &mut End) {
+        let Self { head, time, trace, peer, scheme, site, log } = self;
+        let record = AccessRecord {
+            time,
+            peer,
+            scheme,
+            method: head.method,
+            host: head.host,
+            target: head.target,
+            protocol: head.protocol,
+            status: end.status,
+            bytes: end.bytes,
+            site,
+            outcome: end.outcome.clone(),
+            source: end.source.take(),
+            first_byte: end.first_byte,
+            total: end.begun.elapsed(),
+            user_agent: head.user_agent,
+            referer: head.referer,
+            trace: trace.as_ref().map(|trace| trace.place.context),
+            key_hash: end.key_hash,
+        };
+        if log.is_on() {
+            log.record(record.clone());
+        }
+        if let Some(trace) = trace {
+            trace.served(record);
+        }
+    }
 }
 
 impl Closing {
@@ -138,13 +170,22 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         self.end.count(&self.metrics, self.end.begun.elapsed());
-        if let Some((entry, peer)) = self.entry.take() {
-            self.log.record(entry.into_record(peer, &self.end));
+        if let Some(noted) = self.noted.take() {
+            noted.end(&mut self.end);
         }
     }
 }
 
 impl Spine {
+    /// What is wanted of a request's head.
+    #[inline(never)]
+    pub(super) fn entry<B>(&self, request: &Request<B>) -> Box<Entry> {
+        let trace = self.tracer.place(request.headers());
+        let wanted = self.log.is_on() || trace.as_ref().is_some_and(Trace::is_exported);
+        let head = wanted.then(|| Head::of(request));
+        Box::new(Entry { time: SystemTime::now(), head, trace })
+    }
+
     /// Counts and logs a request: at once where its whole answer is at hand, else with its end.
     pub(super) fn record(
         &self,
@@ -153,7 +194,7 @@ impl Spine {
         outcome: Outcome,
         known: Known,
         begun: Instant,
-        entry: Option<Entry>,
+        entry: Option<Box<Entry>>,
     ) -> Response<ResponseBody> {
         if outcome.collapsed {
             self.metrics.count(Event::Collapsed);
@@ -170,17 +211,29 @@ impl Spine {
             site: known.site,
             bytes_in: known.bytes_in,
             key_hash: known.key_hash,
-            upstream: known.upstream,
+            source: known.source,
         };
-        if entry.is_none() && response.body().at_hand().is_some() {
+        let noted = entry.and_then(|entry| self.noted(*entry, connection, end.site));
+        if noted.is_none() && response.body().at_hand().is_some() {
             end.count(&self.metrics, end.first_byte);
             return response;
         }
-        let entry = entry.map(|entry| (entry, connection.peer()));
-        let (metrics, log) = (Arc::clone(&self.metrics), Arc::clone(&self.log));
-        let mut closing = Closing { end, metrics, log, entry };
+        let mut closing = Closing { end, metrics: Arc::clone(&self.metrics), noted };
         closing.end.bytes = 0;
         response.map(|body| body.closing_with(closing))
+    }
+
+    #[inline(never)]
+    fn noted(&self, entry: Entry, connection: &Connection, site: SiteSlot) -> Option<Box<Noted>> {
+        Some(Box::new(Noted {
+            head: entry.head?,
+            time: entry.time,
+            trace: entry.trace,
+            peer: connection.peer(),
+            scheme: if connection.tls() { "https" } else { "http" },
+            site: self.state.slots.label(site),
+            log: Arc::clone(&self.log),
+        }))
     }
 }
 

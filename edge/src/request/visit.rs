@@ -2,6 +2,7 @@
 
 use super::Start;
 use super::purge::named_client;
+use super::record::Entry;
 use crate::body::ResponseBody;
 use crate::forward::{self, Origin};
 use crate::lookup::Query;
@@ -10,6 +11,7 @@ use crate::server::{Connection, Intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::{Digest, KeyText};
 use crate::tier::{Asker, Errand, Told};
+use crate::trace::Trace;
 use crate::upstream::{For, digest};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -54,10 +56,21 @@ pub(crate) struct Visit {
     pub(super) asker: Option<Asker>,
     /// Whether nobody but a parent is to be asked.
     pub(super) parents_only: bool,
+    /// Its place in a trace.
+    pub(super) trace: Option<Trace>,
 }
 
 impl Visit {
-    pub(super) fn new<B>(connection: Rc<Connection>, request: Request<B>, start: Start) -> Self {
+    pub(super) fn new<B>(
+        connection: Rc<Connection>,
+        request: Request<B>,
+        start: Start,
+        entry: Option<&Entry>,
+    ) -> Self {
+        let trace = match entry {
+            Some(entry) => entry.trace().cloned(),
+            None => Trace::continued(request.headers()),
+        };
         let (parts, _) = request.into_parts();
         let target = parts.uri.path_and_query().cloned();
         let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -77,6 +90,7 @@ impl Visit {
             max_forwards: start.max_forwards,
             asker: start.asker,
             parents_only: start.parents_only,
+            trace,
         }
     }
 

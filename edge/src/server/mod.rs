@@ -132,6 +132,7 @@ impl Server {
             secrets: secrets.map(ArcSwap::from_pointee),
             tls: Mutex::new(settings.tls.clone()),
             connections: Arc::default(),
+            taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
         let (alive, workers_alive) = mpsc::channel(1);
@@ -180,6 +181,11 @@ impl Server {
     /// How many they are, for whoever asks from elsewhere.
     pub(crate) fn open(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.shared.connections)
+    }
+
+    /// Connections taken since the start.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shared.taken.load(Ordering::Relaxed)
     }
 
     /// Connections refused because of `limits.connections`, since the start.

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) tls: Mutex<Option<Tls>>,
     /// Connections open now.
     pub(super) connections: Arc<AtomicUsize>,
+    /// Connections taken since the start.
+    pub(super) taken: AtomicU64,
     /// Connections refused because of `limits.connections`, since the start.
     pub(super) refused: AtomicU64,
 }
@@ -33,6 +35,7 @@ impl Shared {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Some(Permit(Arc::clone(self)))
     }
 }

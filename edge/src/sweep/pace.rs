@@ -9,6 +9,14 @@ pub(super) const SLICE: Duration = Duration::from_millis(1);
 /// what freeing a million responses takes.
 const SAVED: Duration = Duration::from_secs(5);
 
+/// From the end of one walk to the beginning of the next, in times of what the last one took: where
+/// that served several purges they come in a stream, and are gathered; one that came alone has a
+/// caller who waits, and is not made to wait for company.
+const GATHER: (u32, u32) = (50, 4);
+
+/// The longest that purges are gathered.
+const GATHERED: Duration = Duration::from_millis(50);
+
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -47,6 +55,12 @@ impl Pace {
     }
 }
 
+/// How long after a walk that took so long, and served so many purges, the next one may begin.
+pub(super) fn gather(took: Duration, served: usize) -> Duration {
+    let times = if served > 1 { GATHER.0 } else { GATHER.1 };
+    (took * times).min(GATHERED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +90,14 @@ mod tests {
         now += Duration::from_secs(250);
         let later = walk(&mut pace, &mut now, Duration::from_millis(4_500), false);
         assert!(later < most, "saved up again: {later:?}");
+    }
+
+    #[test]
+    fn a_stream_of_purges_is_gathered_and_one_alone_is_counted_soon() {
+        let walk = Duration::from_micros(200);
+        assert_eq!(gather(walk, 1), Duration::from_micros(800));
+        assert_eq!(gather(walk, 2), Duration::from_millis(10));
+        let long = Duration::from_secs(1);
+        assert_eq!((gather(long, 1), gather(long, 2)), (GATHERED, GATHERED));
     }
 }

@@ -37,8 +37,6 @@ pub(crate) struct Brought {
     /// Its filled_at_seq (invariant I2) in own numbers; `None` where nobody says, so that it must
     /// not be stored.
     pub(crate) filled_at: Option<Seq>,
-    /// Whether a parent sent it.
-    pub(crate) from_parent: bool,
     /// Keeps the index from forgetting what it must still be held against.
     pub(crate) stamp: Option<Stamp>,
 }
@@ -81,7 +79,7 @@ async fn ask_origin(
         fetched.response.headers_mut().remove(name);
     }
     let filled_at = Some(tier::stamp(errand.begun, errand.state.purges.applied()));
-    Ok(Brought { fetched, filled_at, from_parent: false, stamp: None })
+    Ok(Brought { fetched, filled_at, stamp: None })
 }
 
 /// What the origin is asked of a site with releases: its path and a field tell which, and nobody
@@ -153,6 +151,7 @@ async fn ask_parent(
             Err((_, true)) => return Said::Nothing,
             Err((error, false)) => return Said::Failed(error),
         };
+        fetched.source.is_parent = true;
         let status = fetched.response.status();
         let headers = fetched.response.headers_mut();
         let provenance = headers.remove(tier::FILLED_AT);
@@ -170,12 +169,7 @@ async fn ask_parent(
             // What a method that changes something came to is the client's to know, whoever tells.
             let done = !is_safe(&ask.method) || status == StatusCode::SWITCHING_PROTOCOLS;
             return match done {
-                true => Said::Answer(Box::new(Brought {
-                    fetched,
-                    filled_at: None,
-                    from_parent: true,
-                    stamp: None,
-                })),
+                true => Said::Answer(Box::new(Brought { fetched, filled_at: None, stamp: None })),
                 false => Said::Nothing,
             };
         };
@@ -187,8 +181,7 @@ async fn ask_parent(
             || (!again && filled_at >= asking.begun())
         {
             let (stamp, filled_at) = (Some(stamp), Some(filled_at));
-            let brought = Brought { fetched, filled_at, from_parent: true, stamp };
-            return Said::Answer(Box::new(brought));
+            return Said::Answer(Box::new(Brought { fetched, filled_at, stamp }));
         }
         if !again {
             return Said::Nothing;

@@ -52,6 +52,7 @@ impl Parents {
             // Without the origins a parent that may be dead is better than none.
             last_resort: !parents.origin_fallback,
             judges_status: false,
+            probe: parents.probe.clone(),
         };
         let addresses = addresses.collect::<Result<_, String>>()?;
         let known = known.and_then(|known| known.0.as_ref());
@@ -104,6 +105,7 @@ mod tests {
             interim: None,
             upgrade: None,
             whom: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
+            trace: None,
         };
         let candidates = parents.upstream().unwrap().candidates(&ask, &UpstreamBody::Empty);
         candidates.map(|candidate| candidate.member.port().unwrap()).collect()

@@ -1,6 +1,7 @@
 //! What an upstream is asked.
 
 use super::balance::For;
+use crate::trace::Trace;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(crate) struct Ask {
     pub(crate) upgrade: Option<HeaderValue>,
     /// What the choice of a member may depend on.
     pub(crate) whom: For,
+    /// The place in a trace of the request that it is for.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Ask {

@@ -41,7 +41,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 /// The deepest cause says most; the layers above repeat that something failed.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut layer = error;
     while let Some(deeper) = layer.source() {
         layer = deeper;

@@ -8,9 +8,10 @@ use super::member::{Member, Place};
 use super::trouble::Trouble;
 use crate::error::UpstreamError;
 use crate::metrics::WorkerMetrics;
+use crate::trace::Hop;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +30,21 @@ pub(crate) struct Fetched {
     pub(crate) body: FetchedBody,
     /// The connection itself, after a 101.
     pub(crate) upgraded: OnUpgrade,
+    /// Whom it is from.
+    pub(crate) source: Source,
+}
+
+/// Whom an answer is from, and what is told of the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// Its URL.
+    pub(crate) member: Arc<str>,
+    /// Whether it is a parent, or an origin.
+    pub(crate) is_parent: bool,
+    /// From the request to the head of the answer.
+    pub(crate) waited: Duration,
+    /// What it, and those that it asked, say in Cache-Status; the farthest first.
+    pub(crate) cache_status: Box<[HeaderValue]>,
 }
 
 /// The body of an upstream's answer. Holds its place at the member until it ends.
@@ -41,6 +57,8 @@ pub(crate) struct FetchedBody {
     pub(super) alarm: Option<Pin<Box<Sleep>>>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) asked: Asked,
+    /// Its span, where the trace is exported.
+    pub(super) hop: Option<Hop>,
     pub(super) _place: Place,
     /// Its place on a connection that it shares.
     pub(super) _stream: Option<Stream>,
@@ -76,6 +94,9 @@ impl FetchedBody {
         let piece = self.poll_piece(context);
         if let Poll::Ready(Some(Err(error))) = &piece {
             self.tell(error);
+            if let Some(hop) = &mut self.hop {
+                hop.failed(error);
+            }
         }
         piece
     }
@@ -100,7 +121,11 @@ impl FetchedBody {
                     self.alarm = None;
                     match frame.into_data() {
                         Ok(data) => {
-                            self.metrics.upstream_bytes(data.len() as u64);
+                            let bytes = data.len() as u64;
+                            self.metrics.upstream_bytes(bytes);
+                            if let Some(hop) = &mut self.hop {
+                                hop.received(bytes);
+                            }
                             return Poll::Ready(Some(Ok(Piece::Data(data))));
                         }
                         Err(frame) => {

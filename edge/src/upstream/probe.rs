@@ -3,7 +3,7 @@
 
 use super::member::Member;
 use crate::config::{self, Protocol};
-use http::header;
+use http::{Method, header};
 use reqwest::redirect::Policy;
 use std::collections::HashSet;
 use std::io;
@@ -16,11 +16,32 @@ use tokio::task::JoinSet;
 /// Probes under way at once.
 const AT_ONCE: usize = 64;
 
+/// How the members of a pool are probed.
+pub(crate) struct Probing {
+    probe: Arc<config::Probe>,
+    clients: Clients,
+}
+
 /// A member, and how it is probed.
 #[derive(Clone)]
 pub(crate) struct Target {
-    pub(super) member: Arc<Member>,
-    pub(super) probe: Arc<config::Probe>,
+    member: Arc<Member>,
+    probe: Arc<config::Probe>,
+    clients: Clients,
+}
+
+impl Probing {
+    /// Probes over TLS hold certificates against what `tls` says.
+    pub(crate) fn new(probe: config::Probe, tls: &rustls::ClientConfig) -> Result<Self, String> {
+        let clients = Clients::new(tls).map_err(|error| format!("probes: {error}"))?;
+        Ok(Self { probe: Arc::new(probe), clients })
+    }
+
+    /// A member, probed in this way.
+    pub(super) fn target(&self, member: &Arc<Member>) -> Target {
+        let (probe, clients) = (Arc::clone(&self.probe), self.clients.clone());
+        Target { member: Arc::clone(member), probe, clients }
+    }
 }
 
 /// Probes the members of a node. Dropping it ends the thread.
@@ -66,10 +87,9 @@ impl Drop for Prober {
 impl Running {
     fn start(targets: Vec<Target>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let clients = Clients::new().map_err(io::Error::other)?;
         let (targets, orders) = watch::channel(targets);
         let thread = std::thread::Builder::new().name("weir-probes".into()).spawn(move || {
-            runtime.block_on(follow(orders, clients));
+            runtime.block_on(follow(orders));
             // Without waiting for a name that is still being looked up.
             runtime.shutdown_background();
         })?;
@@ -92,7 +112,7 @@ struct Clients {
 }
 
 impl Clients {
-    fn new() -> Result<Self, reqwest::Error> {
+    fn new(tls: &rustls::ClientConfig) -> Result<Self, reqwest::Error> {
         // Straight to the member, and what it redirects to is not asked.
         let builder = || {
             reqwest::Client::builder()
@@ -100,7 +120,7 @@ impl Clients {
                 .redirect(Policy::none())
                 .pool_max_idle_per_host(0)
                 .user_agent("weir")
-                .tls_backend_preconfigured(super::tls())
+                .tls_backend_preconfigured(tls.clone())
         };
         let h1 = builder().http1_only().build()?;
         Ok(Self { h1, h2: builder().http2_prior_knowledge().build()? })
@@ -108,12 +128,12 @@ impl Clients {
 }
 
 /// Probes whom the orders name, until there are no more orders.
-async fn follow(mut orders: watch::Receiver<Vec<Target>>, clients: Clients) {
+async fn follow(mut orders: watch::Receiver<Vec<Target>>) {
     let at_once = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let mut probes = JoinSet::new();
         for target in orders.borrow_and_update().iter().cloned() {
-            probes.spawn(run(target, clients.clone(), Arc::clone(&at_once)));
+            probes.spawn(run(target, Arc::clone(&at_once)));
         }
         if orders.changed().await.is_err() {
             return;
@@ -122,25 +142,30 @@ async fn follow(mut orders: watch::Receiver<Vec<Target>>, clients: Clients) {
 }
 
 /// Probes one member until it is aborted.
-async fn run(target: Target, clients: Clients, at_once: Arc<Semaphore>) {
+async fn run(target: Target, at_once: Arc<Semaphore>) {
     let mut interval = tokio::time::interval(target.probe.interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let _permit = at_once.acquire().await;
-        let found = ask(&target, &clients).await;
+        let found = ask(&target).await;
         target.member.probed(found, &target.probe, Instant::now());
     }
 }
 
 /// Asks once; the error says what is wrong.
-async fn ask(target: &Target, clients: &Clients) -> Result<(), String> {
-    let Target { member, probe } = target;
+async fn ask(target: &Target) -> Result<(), String> {
+    let Target { member, probe, clients } = target;
     let client = match member.address.protocol {
         Protocol::H1 => &clients.h1,
         Protocol::H2 => &clients.h2,
     };
-    let mut request = client.get(format!("{}{}", member.name, probe.path)).timeout(probe.timeout);
+    let mut request = match &probe.path {
+        Some(path) => client.get(format!("{}{path}", member.name)),
+        // Whoever is asked with this answers, and asks nobody in turn (RFC 9110 §7.6.2).
+        None => client.request(Method::OPTIONS, &*member.name).header(header::MAX_FORWARDS, 0),
+    };
+    request = request.timeout(probe.timeout);
     if let Some(host) = &probe.host {
         request = request.header(header::HOST, host);
     }

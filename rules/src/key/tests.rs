@@ -70,6 +70,22 @@ fn fields_and_cookies_of_the_key_are_named_in_it() {
 }
 
 #[test]
+fn cookies_are_named_by_the_beginning_of_their_names_too() {
+    let rules = KeyRules { cookies: names(&["user_*", "user_b"]), ..KeyRules::default() };
+    let of = |cookies: &'static str| {
+        let field = (http::header::COOKIE, HeaderValue::from_static(cookies));
+        key(&PARTS, &rules, &HeaderMap::from_iter([field]))
+    };
+    assert_eq!(of("user=1; auser_=2; USER_a=3"), "https://a.example/p");
+    assert_eq!(of("user_=1; x=user_a"), "https://a.example/p\ncookie user_=1");
+    assert_eq!(
+        of("user_a=1; user_b = 2"),
+        "https://a.example/p\ncookie user_a=1\ncookie user_b=2\ncookie user_b=2"
+    );
+    assert_ne!(of("user_a=1"), of("user_c=1"));
+}
+
+#[test]
 fn parameters_are_dropped_from_key_and_origin_alike() {
     let tracking = || QueryKeep::Except(names(TRACKING));
     let only = |list: &[&str]| QueryKeep::Only(names(list));

@@ -237,7 +237,7 @@ fn at_200x60_everything_is_there_at_once() {
     ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
-    let wider = screen(&state, now, (240, 60)).join("\n");
+    let wider = screen(&state, now, (260, 60)).join("\n");
     assert!(wider.contains("Cache-Control says no-store."), "{wider}");
 }
 

@@ -1,11 +1,11 @@
 //! `[control]`: the service itself, and what a node needs to follow it.
 
 use super::host::origin;
+use super::secret::{Found, IfAbsent, secret, unknown};
 use super::tls::ca;
-use super::token::secret;
 use super::{address, file_path, networks};
 use crate::config::section::Section;
-use crate::config::{Control, Network, OnPartition, Origin, Secret};
+use crate::config::{Absent, Control, Network, OnPartition, Origin, Secret};
 use std::time::Duration;
 
 /// What `control.url` takes, for messages.
@@ -15,15 +15,17 @@ const URL_FORM: &str =
 /// Keys of the service itself, which a node that follows another one's must not have.
 const OF_THE_SERVICE: [&str; 4] = ["listen", "data", "forget_after", "rate"];
 
-pub(super) fn control(mut s: Section<'_>) -> Control {
+pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
     let url = s.text("url", URL_FORM, url);
-    let token = secret(&mut s, "token", "token_file", false).map(Secret::new);
+    let token_wait = s.duration("token_wait", Duration::ZERO, Duration::ZERO..=3600 * second);
+    let token = token(&mut s, token_wait, absent);
     let words = [("serve", OnPartition::Serve), ("validate", OnPartition::Validate)];
     let https = url.as_ref().is_none_or(|url| url.tls);
     let control = Control {
         url,
         token,
+        token_wait,
         ca: ca(&mut s, "control.url is not one that", https),
         listen: address(&mut s, "listen", ([127, 0, 0, 1], 9090)),
         data: s.text("data", "the path of a directory", file_path),
@@ -49,12 +51,25 @@ pub(super) fn control(mut s: Section<'_>) -> Control {
         for key in ["token", "token_file"].into_iter().filter(|key| s.has(key)) {
             s.hidden_mistake(key, "a node shows it at control.url, which is missing");
         }
-        if control.ca.is_some() {
-            s.mistake("ca", "it is about control.url, which is missing");
+        for key in ["ca", "token_wait"].into_iter().filter(|key| s.has(key)) {
+            s.mistake(key, "it is about control.url, which is missing");
         }
     }
     s.finish(&[]);
     control
+}
+
+/// What the node shows at control. A file that is still to be made is added to `absent`.
+fn token(s: &mut Section<'_>, wait: Duration, absent: &mut Vec<Absent>) -> Option<Secret> {
+    let if_absent = if wait.is_zero() { IfAbsent::Refused } else { IfAbsent::Awaited };
+    match secret(s, "token", "token_file", if_absent) {
+        Found::Secret(secret) => Some(secret),
+        Found::Absent(file) => {
+            absent.push(file);
+            Some(unknown(s, "token_file"))
+        }
+        Found::Nothing => None,
+    }
 }
 
 /// Reads the URL of control.

@@ -6,6 +6,9 @@ use crate::config::{Ejection, Health, Probe};
 use http::uri::{Authority, PathAndQuery};
 use std::time::Duration;
 
+/// The shortest time from one probe to the next.
+const LEAST: Duration = Duration::from_millis(10);
+
 /// Reads the section. Without `path` nothing is probed, and what only bears on probes is refused.
 pub(super) fn health(mut s: Section<'_>) -> Health {
     let probes = s.has("path");
@@ -16,8 +19,8 @@ pub(super) fn health(mut s: Section<'_>) -> Health {
     }
     let path = s.text("path", "a path such as /healthz, perhaps with a query", path);
     let probe = Probe {
-        path: path.unwrap_or_default(),
-        interval: s.duration("interval", seconds(5), Duration::from_millis(10)..=seconds(3600)),
+        path,
+        interval: s.duration("interval", seconds(5), LEAST..=seconds(3600)),
         timeout: s.duration("timeout", seconds(2), Duration::from_millis(1)..=seconds(60)),
         healthy: s.count("healthy", 2, 1..=100),
         unhealthy: s.count("unhealthy", 3, 1..=100),
@@ -37,6 +40,22 @@ pub(super) fn health(mut s: Section<'_>) -> Health {
     }
     s.finish(&[]);
     Health { probe: probes.then_some(probe), ejection }
+}
+
+/// Reads `[parents.health]`: a parent is asked whether it is there. `None` where the interval is 0.
+pub(super) fn of_parents(mut s: Section<'_>) -> Option<Probe> {
+    let interval = s.duration("interval", seconds(5), Duration::ZERO..=seconds(3600));
+    let probe = Probe {
+        path: None,
+        interval: interval.max(LEAST),
+        timeout: s.duration("timeout", seconds(2), Duration::from_millis(1)..=seconds(60)),
+        healthy: s.count("healthy", 2, 1..=100),
+        unhealthy: s.count("unhealthy", 3, 1..=100),
+        status: None,
+        host: None,
+    };
+    s.finish(&[]);
+    (!interval.is_zero()).then_some(probe)
 }
 
 fn seconds(n: u64) -> Duration {

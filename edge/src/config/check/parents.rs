@@ -2,7 +2,7 @@
 
 use super::host::{ORIGIN_FORM, origin};
 use super::tls::ca;
-use super::{node_name, pool};
+use super::{health, node_name, pool};
 use crate::config::file::{Kind, Value};
 use crate::config::mistakes::Mistake;
 use crate::config::section::Section;
@@ -29,6 +29,7 @@ pub(super) fn parents(mut s: Section<'_>, node: &Node) -> Parents {
         origin_fallback: s.boolean("origin_fallback", true),
         catch_up: s.duration("catch_up", second / 4, Duration::ZERO..=10 * second),
         timeouts: pool::timeouts(s.section("timeouts"), PARENT_TIMEOUTS),
+        probe: health::of_parents(s.section("health")),
     };
     s.finish(&[]);
     parents

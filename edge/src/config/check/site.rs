@@ -98,7 +98,7 @@ fn policy(s: &mut Section<'_>, longest_ttl: u32) -> (SitePolicy, u32) {
 
 fn key(mut s: Section<'_>) -> KeyRules {
     let field = "the name of a request field";
-    let cookie = "the name of a cookie (RFC 6265 §4.1.1)";
+    let cookie = "the name of a cookie (RFC 6265 §4.1.1), or its beginning and *";
     let mut rules = KeyRules {
         query: query(&mut s),
         headers: s.list("headers", MOST_KEY_PARTS, field, key_field).unwrap_or_default(),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::config::{OnPartition, Secret, file};
+use crate::config::{Absent, OnPartition, Secret, file};
 use proptest::prelude::*;
 use weir_rules::key::{QueryKeep, TRACKING};
 use weir_rules::release::PathTemplate;
@@ -66,6 +66,9 @@ fn a_mistake_names_place_key_value_and_what_is_accepted() {
         ("[limits]\nheader_bytes = \"2KiB\"\ntarget_bytes = \"4KiB\"", &["limits.target_bytes"]),
         ("[log]\naccess = \"xml\"", &["log.access = \"xml\"", "\"off\", \"json\", \"combined\""]),
         ("[log]\npath = \"\"", &["log.path = \"\": empty"]),
+        ("[log]\notlp = \"collector:4317\"", &["log.otlp = \"collector:4317\"", "http://"]),
+        ("[log]\notlp_queue = 1", &["log.otlp_queue = 1", "nothing is exported without otlp"]),
+        ("[log]\notlp = \"http://a\"\notlp_sample = \"1\"", &["log.otlp_sample", "0.01%"]),
         ("[control]\npurge_acl = [\"home\"]", &["control.purge_acl[0] = \"home\""]),
         ("[tls]", &["tls.certificates: none"]),
         ("[node]\ntier = \"middle\"", &["node.tier = \"middle\"", "\"edge\", \"parent\""]),
@@ -109,6 +112,14 @@ fn mistakes_about_control_are_told() {
         ),
         ("[control]\nretention = 0", &["control.retention", "1 to 1000000"]),
         ("[control]\nrate = 0", &["control.rate", "1 to 1000000"]),
+        (
+            "[control]\ntoken_wait = \"1s\"",
+            &["control.token_wait", "about control.url, which is missing"],
+        ),
+        (
+            "[control]\nurl = \"http://c\"\ntoken_wait = \"2h\"",
+            &["control.token_wait", "from 0s to 1h"],
+        ),
         ("[control]\nlaese = \"15s\"", &["did you mean lease?"]),
     ]);
     for (token, part) in [
@@ -187,6 +198,8 @@ fn mistakes_about_parents_are_told() {
         ("[parents]\nscope = \"all\"", &["parents.scope = \"all\"", "\"region\", \"global\""]),
         ("[parents]\nvirtual_nodes = 0", &["parents.virtual_nodes = 0", "1 to 4096"]),
         ("[parents]\ncatch_up = \"1m\"", &["parents.catch_up", "from 0s to 10s"]),
+        ("[parents]\nhealth = { path = \"/\" }", &["parents.health.path", "unknown key"]),
+        ("[parents]\nhealth = { healthy = 0 }", &["parents.health.healthy", "1 to 100"]),
         ("[parents.timeouts]\nconnect = \"0s\"", &["parents.timeouts.connect", "from 1ms"]),
         (
             "[node]\ntier = \"parent\"\n[parents]\nurls = [\"http://p\"]",
@@ -326,6 +339,14 @@ fn tokens_are_checked_and_their_secrets_never_shown() {
         ("secret_file = \"/nowhere/at/all\"", "cannot be read"),
         ("secret_file = \"/\"", "not a regular file"),
         ("secret = \"hunter2hunter2hunter2\"\nsecret_file = \"/a\"", "one of them"),
+        ("secret = \"hunter2hunter2hunter2\"\nsecret_env = \"A\"", "one of them"),
+        ("secret_env = \"weir-token\"", "not a variable's name"),
+        (
+            "secret_env = \"WEIR_NO_SUCH_TOKEN\"",
+            "token[0].secret_env = \"WEIR_NO_SUCH_TOKEN\": not",
+        ),
+        ("generate = true", "token[0].generate = true: secret_file is missing"),
+        ("generate = 1\nsecret_file = \"/nowhere\"", "accepted: true or false"),
         ("scopes = [\"purge\", \"nod\"]", "token[0].scopes[1] = \"nod\": no such scope"),
         ("scopes = []", "token[0].scopes = []: says nothing"),
         ("sites = [\"shop\"]", "token[0].sites[0] = \"shop\": no such site"),
@@ -345,6 +366,42 @@ fn a_secret_may_stand_in_a_file() {
     let config = Config::from_toml(&text);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(config.unwrap().tokens[0].secret, "0123456789abcdef");
+}
+
+#[test]
+fn nobody_knows_the_secret_that_stands_in_for_a_file_to_be_made() {
+    let token =
+        "[[token]]\nname = \"ci\"\nsecret_file = \"/nowhere/at/all\"\nscopes = [\"read\"]\n";
+    let made = format!("{token}generate = true\n{LEAST}");
+    let awaited = format!("{token}{LEAST}[control]\nurl = \"http://c\"\ntoken_wait = \"1s\"\n");
+    for (text, made) in [(made, true), (awaited, false)] {
+        let [one, other] = [(); 2].map(|()| Config::from_toml(&text).unwrap());
+        let key = "token[0].secret_file".to_owned();
+        assert_eq!(one.absent, [Absent { key, file: "/nowhere/at/all".into(), made }]);
+        assert_eq!(one.tokens[0].secret.len(), 64);
+        assert_ne!(one.tokens[0].secret, other.tokens[0].secret);
+    }
+}
+
+#[test]
+fn a_node_waits_for_what_control_is_to_show_it_and_makes_none_itself() {
+    let node = "[control]\nurl = \"http://c\"\ntoken_file = \"/nowhere/at/all\"\n";
+    let config = Config::from_toml(&format!("{node}token_wait = \"1s\"\n{LEAST}")).unwrap();
+    assert_eq!(config.absent[0].key, "control.token_file");
+    assert_eq!(config.control.token.unwrap().reveal().len(), 64);
+    let token = "[[token]]\nname = \"a\"\nscopes = [\"read\"]\nsecret_file = \"/nowhere\"\n";
+    let told = mistakes(&format!("{node}{LEAST}{token}generate = true\n"));
+    assert!(told.contains("token[0].generate = true: control.url is there"), "{told}");
+}
+
+#[test]
+fn only_a_file_that_is_not_there_is_to_be_made() {
+    let path = std::env::temp_dir().join(format!("weir-empty-{}", std::process::id()));
+    std::fs::write(&path, "").unwrap();
+    let token = format!("[[token]]\nname = \"ci\"\nsecret_file = {path:?}\nscopes = [\"read\"]\n");
+    let told = Config::from_toml(&format!("{token}generate = true\n{LEAST}"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(told.unwrap_err().to_string().contains("a secret of 0 bytes does not do"));
 }
 
 #[test]

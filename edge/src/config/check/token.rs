@@ -1,27 +1,25 @@
 //! `[[token]]`: who may call control, to do what.
 
-use super::{ID_FORM, file_path, id};
-use crate::config::file::Kind;
+use super::secret::{Found, IfAbsent, form as form_of_secret, judged, secret as found, unknown};
+use super::{ID_FORM, id};
 use crate::config::section::Section;
-use crate::config::{Scope, Site, Token};
-use std::io::Read;
-use std::path::Path;
+use crate::config::{Absent, Control, Scope, Site, Token};
 
 /// Most tokens.
 const MOST_TOKENS: usize = 1000;
 
-/// Shorter secrets can be guessed by trying.
-const SHORTEST_SECRET: usize = 16;
-
-/// Longest secret, bytes.
-const LONGEST_SECRET: usize = 512;
-
-pub(super) fn tokens(root: &mut Section<'_>, sites: &[Site]) -> Vec<Token> {
+/// The tokens. Files of secrets that are still to be made are added to `absent`.
+pub(super) fn tokens(
+    root: &mut Section<'_>,
+    sites: &[Site],
+    control: &Control,
+    absent: &mut Vec<Absent>,
+) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for mut s in root.sections("token", MOST_TOKENS) {
         let token = Token {
             name: s.text("name", ID_FORM, id).unwrap_or_default(),
-            secret: secret(&mut s, "secret", "secret_file", true).unwrap_or_default(),
+            secret: secret(&mut s, control, absent),
             scopes: scopes(&mut s),
             sites: s
                 .list("sites", 1000, &site_ids(sites), |text| {
@@ -66,61 +64,86 @@ fn scopes(s: &mut Section<'_>) -> Vec<Scope> {
     scopes.unwrap_or_default()
 }
 
-/// The secret that the key `text` or the file that the key `file` names holds: one of them, or
-/// neither where it is not `needed`.
-pub(super) fn secret(
-    s: &mut Section<'_>,
-    text: &'static str,
-    file: &'static str,
-    needed: bool,
-) -> Option<String> {
-    let form = format!("{SHORTEST_SECRET} to {LONGEST_SECRET} visible ASCII characters");
-    let written = s.value(text).map(|value| value.kind.clone());
-    let path = s.text(file, "the path of a file", file_path);
-    let (key, secret) = match (written, s.has(file)) {
-        (Some(_), true) => {
-            s.hidden_mistake(text, format!("{file} is there too; accepted: one of them"));
-            return None;
-        }
-        (None, false) => {
-            if needed {
-                s.hidden_mistake(text, format!("missing; accepted: {form}, or a {file}"));
-            }
-            return None;
-        }
-        (Some(Kind::Text(secret)), false) => (text, secret),
-        (Some(_), false) => {
-            s.hidden_mistake(text, format!("not a text; accepted: {form}"));
-            return None;
-        }
-        (None, true) => match first_line(&path?) {
-            Ok(secret) => (file, secret),
-            Err(reason) => {
-                s.mistake(file, reason);
-                return None;
-            }
-        },
+/// Its secret; what is noted where there is none is not used.
+fn secret(s: &mut Section<'_>, control: &Control, absent: &mut Vec<Absent>) -> String {
+    let if_absent = match (generate(s, control), control.token_wait.is_zero()) {
+        (true, _) => IfAbsent::Made,
+        (false, false) => IfAbsent::Awaited,
+        (false, true) => IfAbsent::Refused,
     };
-    let fits = (SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret.len());
-    if fits && secret.bytes().all(|b| b.is_ascii_graphic()) {
+    let found = match variable(s) {
+        Some(secret) => {
+            // Asked for all the same, or they would be taken for unknown keys.
+            let _ = (s.value("secret"), s.value("secret_file"));
+            judged(s, "secret_env", secret)
+        }
+        None => found(s, "secret", "secret_file", if_absent),
+    };
+    match found {
+        Found::Secret(secret) => secret.reveal().to_owned(),
+        Found::Absent(file) => {
+            absent.push(file);
+            unknown(s, "secret_file").reveal().to_owned()
+        }
+        Found::Nothing => String::new(),
+    }
+}
+
+/// Whether control makes the secret's file where there is none.
+fn generate(s: &mut Section<'_>, control: &Control) -> bool {
+    if !s.boolean("generate", false) {
+        return false;
+    }
+    if !s.has("secret_file") {
+        s.mistake("generate", "secret_file is missing, which names the file that is made");
+    }
+    if control.url.is_some() {
+        let wait = "accepted: control.token_wait, to wait for it";
+        s.mistake("generate", format!("control.url is there: control itself makes it; {wait}"));
+        return false;
+    }
+    true
+}
+
+/// The secret in the environment variable that `secret_env` names. One that is empty counts as not
+/// set: that is how Compose passes on what its user did not set.
+fn variable(s: &mut Section<'_>) -> Option<String> {
+    let elsewhere = s.has("secret") || s.has("secret_file");
+    let form = "the name of an environment variable: capital letters, digits and '_'";
+    let name = s.text("secret_env", form, variable_name);
+    if name.is_some() && s.has("secret") {
+        s.hidden_mistake("secret", "secret_env is there too; accepted: one of them");
+        return None;
+    }
+    if let Some(secret) = name.as_deref().and_then(|name| std::env::var(name).ok())
+        && !secret.is_empty()
+    {
         return Some(secret);
     }
-    let length = secret.len();
-    s.hidden_mistake(key, format!("a secret of {length} bytes does not do; accepted: {form}"));
+    if name.is_some() && !elsewhere {
+        s.mistake(
+            "secret_env",
+            format!("not set; accepted: {}, or a secret_file beside it", form_of_secret()),
+        );
+    } else if !s.has("secret_env") && !elsewhere {
+        let form = form_of_secret();
+        s.hidden_mistake(
+            "secret",
+            format!("missing; accepted: {form}, a secret_file or a secret_env"),
+        );
+    }
     None
 }
 
-/// The first line of a regular file, read no further than a secret can reach.
-fn first_line(path: &Path) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    // Asked before it is opened: opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("not a regular file".into());
+fn variable_name(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    match text {
+        "" => Err("empty".into()),
+        _ if text.starts_with(|c: char| c.is_ascii_digit()) || !text.bytes().all(allowed) => {
+            Err("not a variable's name".into())
+        }
+        _ => Ok(text.to_owned()),
     }
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(LONGEST_SECRET as u64 + 2).read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn site_ids(sites: &[Site]) -> String {

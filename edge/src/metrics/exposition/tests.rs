@@ -15,6 +15,7 @@ const GAUGES: Gauges<'_> = Gauges {
     fills_running: 11,
     filling_bytes: 12,
     connections_open: 6,
+    connections_taken: 20,
     connections_refused: 8,
     store_bytes: 100,
     store_bytes_limit: 1000,
@@ -31,6 +32,7 @@ const GAUGES: Gauges<'_> = Gauges {
     },
     purged: Purged { waiting: 7, uncounted: 1, targets: 9, floor: 4 },
     log_lines_dropped: 5,
+    spans: Counts { exported: 30, crowded: 3, failed: 2, rejected: 1 },
     members: Vec::new(),
 };
 
@@ -70,6 +72,7 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, SiteSlots) {
         worker.count(Event::Collapsed);
         worker.upstream_error(&UpstreamError::ConnectTimeout);
         worker.upstream_bytes(500);
+        worker.upstream_first_byte(Duration::from_micros(17));
     }
     (workers, slots)
 }
@@ -127,6 +130,15 @@ fn every_metric_is_announced_and_the_workers_are_added_up() {
         ("weir_filling_bytes", 12.0),
         ("weir_connections_open", 6.0),
         ("weir_connections_refused_total", 8.0),
+        ("weir_connections_total", 20.0),
+        ("weir_upstream_first_byte_seconds_bucket{le=\"0.000016\"}", 0.0),
+        ("weir_upstream_first_byte_seconds_bucket{le=\"0.000032\"}", 2.0),
+        ("weir_upstream_first_byte_seconds_sum", 0.000034),
+        ("weir_upstream_first_byte_seconds_count", 2.0),
+        ("weir_trace_spans_exported_total", 30.0),
+        ("weir_trace_spans_dropped_total{why=\"queue-full\"}", 3.0),
+        ("weir_trace_spans_dropped_total{why=\"export-failed\"}", 2.0),
+        ("weir_trace_spans_dropped_total{why=\"rejected\"}", 1.0),
         ("weir_store_bytes", 100.0),
         ("weir_evictions_total", 2.0),
         ("weir_purge_applied_seq", 41.0),

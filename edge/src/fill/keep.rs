@@ -1,0 +1,194 @@
+//! What a fill brought, on its way into the store.
+
+use super::head::{govern, strong};
+use super::shared::FillHead;
+use super::task::FillTask;
+use crate::decisions::Why;
+use crate::store::{Answered, PackedFields, Selecting, Served, Stored, StoredBody};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use weir_rules::invalidation::{Seq, Validity};
+use weir_rules::range::{self, Span};
+use weir_rules::storability::{Reason, Terms};
+
+/// A response on its way into the store.
+pub(super) struct Made<'a> {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    pub(super) body: StoredBody,
+    pub(super) answered: Option<Box<Answered>>,
+    pub(super) terms: &'a Terms,
+    pub(super) selecting: Option<Selecting>,
+    pub(super) tags: Box<[Box<str>]>,
+    pub(super) filled_at: Seq,
+    pub(super) over: Over<'a>,
+}
+
+/// What a response takes the place of.
+pub(super) enum Over<'a> {
+    /// Whatever is older.
+    Older,
+    /// This one, of which it is an update.
+    Update(&'a Arc<Stored>),
+    /// The part that is held of the same representation, to which it is joined.
+    Part,
+}
+
+impl FillTask {
+    /// Stores a body that came whole, up to its byte `end`.
+    pub(super) fn store(&self, head: &FillHead, end: u64) {
+        let Ok(terms) = &head.terms else { return };
+        let mut fields = head.fields.clone();
+        for name in &terms.omit {
+            fields.remove(name);
+        }
+        govern(&mut fields, &head.surrogate_control);
+        // Trailer fields are not stored (RFC 9111 §3).
+        fields.remove(header::TRAILER);
+        let is_part = head.status == StatusCode::PARTIAL_CONTENT;
+        let complete_length = if is_part { head.complete_length } else { Some(end) };
+        let mut answered = None;
+        if is_part {
+            let promised = range::content_range(&fields).and_then(|range| range.span);
+            let Some(span) = Span::new(head.start, end) else { return };
+            if promised.is_none_or(|promised| span.end > promised.end) {
+                let why = "its body is longer than its Content-Range";
+                return self.note(Why::Rule(Reason::PartialContent(why)), Some(head.status));
+            }
+            answered =
+                self.fill.purpose.range.clone().map(|range| Box::new(Answered { range, span }));
+            fields.remove(header::CONTENT_RANGE);
+        }
+        self.insert(Made {
+            status: if is_part { StatusCode::OK } else { head.status },
+            fields,
+            body: StoredBody::new(self.fill.slices(), complete_length),
+            terms,
+            answered,
+            selecting: head.selecting.clone(),
+            tags: head.tags.clone(),
+            filled_at: head.filled_at,
+            over: if is_part { Over::Part } else { Over::Older },
+        });
+    }
+
+    /// Stores what was made, unless something came between.
+    pub(super) fn insert(&self, made: Made<'_>) -> Option<Arc<Stored>> {
+        let status = made.status;
+        let revoked = || self.fill.is_revoked() || self.site.is_replaced();
+        let mut kept = Err(Why::Overtaken);
+        if !revoked() {
+            let store = &self.state.store;
+            let inserted = store.insert_over(self.digest, &self.key, |held| {
+                kept = self.placed(made, held);
+                kept.as_ref().ok().cloned()
+            });
+            // Whoever revokes marks first and then empties the store: what came in between is seen
+            // here, if it was too late to be seen there.
+            if let Ok(stored) = &kept
+                && (!inserted || revoked())
+            {
+                store.remove(self.digest, stored);
+                kept = Err(Why::Overtaken);
+            }
+        }
+        match kept {
+            Ok(stored) => {
+                self.state.decisions.forget(self.digest);
+                Some(stored)
+            }
+            Err(why) => {
+                self.note(why, Some(status));
+                None
+            }
+        }
+    }
+
+    /// What was made, ready to be stored where `held` is; or why it must not be.
+    fn placed(&self, mut made: Made<'_>, held: &[Arc<Stored>]) -> Result<Arc<Stored>, Why> {
+        match made.over {
+            Over::Older => made.state_length(),
+            // What was taken away meanwhile must not come back by its update.
+            Over::Update(base) if !held.iter().any(|held| Arc::ptr_eq(held, base)) => {
+                return Err(Why::Overtaken);
+            }
+            Over::Update(_) => {}
+            Over::Part => {
+                let held = held.iter().find(|stored| stored.selected_by(&self.client));
+                if let Some(held) = held {
+                    self.join(&mut made, held);
+                }
+                made.state_length();
+            }
+        }
+        let stored = Stored {
+            key: self.key.clone(),
+            site: Arc::clone(&self.site.id),
+            status: made.status,
+            fields: PackedFields::pack(&made.fields).map_err(|_| Why::FieldTooLong)?,
+            body: made.body,
+            answered: made.answered,
+            freshness: made.terms.freshness,
+            lifetime_source: made.terms.lifetime_source,
+            selecting: made.selecting.map(Box::new),
+            tags: made.tags.into(),
+            filled_at: made.filled_at,
+            valid_at: AtomicU64::new(made.filled_at),
+            soft_at: AtomicU64::new(0),
+            served: Served::default(),
+        };
+        match self.state.purges.validity_of_new(&stored) {
+            Validity::Hard(_) => Err(Why::Overtaken),
+            Validity::Valid | Validity::Soft(_) => Ok(Arc::new(stored)),
+        }
+    }
+
+    /// Joins a part that came to one that is held of the same representation (RFC 9110
+    /// §15.3.7.3, RFC 9111 §3.4): only under one strong validator.
+    fn join(&self, made: &mut Made<'_>, held: &Stored) {
+        /// A part in more slices than this is not joined further: it would cost more than it holds.
+        const MOST_SLICES: usize = 1024;
+        let same =
+            strong(&made.fields).is_some() && strong(&made.fields) == strong(&held.fields.to_map());
+        let valid = self.state.purges.validity(held) == Validity::Valid;
+        let tags = joined_tags(&held.tags, made.tags.clone());
+        if !same
+            || !valid
+            || held.body.slices().len() > MOST_SLICES
+            || tags.len() > self.state.live.load().limits().tags
+        {
+            return;
+        }
+        made.body = held.body.combined(&made.body);
+        made.tags = tags;
+        // What is combined carries the lowest stamp of its sources (invariant I2).
+        made.filled_at = made.filled_at.min(held.filled_at);
+    }
+}
+
+impl Made<'_> {
+    /// Has the fields say how long the representation is, where all of it is held.
+    fn state_length(&mut self) {
+        match self.body.complete_length() {
+            Some(length) if self.body.is_complete() => {
+                self.fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+                self.answered = None;
+            }
+            _ => {
+                self.fields.remove(header::CONTENT_LENGTH);
+            }
+        }
+    }
+}
+
+/// The tags of what comes of two answers about one representation: the new ones and, until it is
+/// fetched whole again, the old ones too. A purge by one of those may have been ordered before the
+/// new answer was sent and yet reach this node after it; and what came before is judged by them.
+pub(super) fn joined_tags(old: &[Box<str>], new: Box<[Box<str>]>) -> Box<[Box<str>]> {
+    if new.is_empty() {
+        return old.into();
+    }
+    let kept: Vec<_> = old.iter().filter(|tag| !new.contains(tag)).cloned().collect();
+    new.into_iter().chain(kept).collect()
+}

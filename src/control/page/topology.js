@@ -1,0 +1,200 @@
+// The topology: each tier with its totals and its nodes, and what flows between them.
+
+import { byId, el, keep, say } from "./dom.js";
+import { bytes, count, figure, millis, NONE, percent, seconds, some } from "./words.js";
+
+const NAMES = { edge: "Edges", parent: "Parents" };
+
+/** Shows what /v1/stats says. */
+export function show(stats) {
+  figures(stats);
+  const { head } = stats.log;
+  say(
+    byId("log"),
+    `log at seq ${count(head)} · weir ${stats.version}, up ${seconds(stats.uptime_seconds)}`,
+  );
+  const tiers = (stats.tiers ?? []).filter((tier) =>
+    tier.nodes > 0 || nodesOf(stats, tier).length > 0
+  );
+  const lanes = tiers.map((tier, at) => ({
+    tier,
+    nodes: nodesOf(stats, tier),
+    next: tiers[at + 1],
+  }));
+  byId("topology").dataset.tiers = tiers.length;
+  keep(
+    byId("topology"),
+    [...lanes.flatMap((lane) => [lane, { flow: lane }]), { origin: tiers.at(-1) }],
+    keyOf,
+    make,
+    update,
+  );
+}
+
+const nodesOf = (stats, tier) => (stats.by_node ?? []).filter((node) => node.tier === tier.tier);
+
+function keyOf(part) {
+  if (part.flow) return `flow-${part.flow.tier.tier}`;
+  return part.tier ? `lane-${part.tier.tier}` : "origin";
+}
+
+function figures(stats) {
+  const all = stats.traffic ?? {};
+  const last = (stats.tiers ?? []).filter((tier) => tier.nodes > 0).at(-1);
+  const sent = all.requests_per_second
+    ? Math.min(1, (last?.upstream_per_second ?? 0) / all.requests_per_second)
+    : null;
+  const { expected, connected } = stats.nodes;
+  const rows = [
+    ["Requests", figure(all.requests_per_second), "/s"],
+    ["Hit ratio", percent(all.hit_ratio), ""],
+    ["p50", millis(all.p50_ms), ""],
+    ["p99", millis(all.p99_ms), ""],
+    ["To clients", bytes(all.bytes_per_second), "/s"],
+    ["Reach the origin", percent(sent), ""],
+    ["Errors", figure(all.errors_per_second), "/s", all.errors_per_second > 0 ? "bad" : ""],
+    ["Nodes", `${connected}\u00a0/\u00a0${expected}`, "", connected < expected ? "bad" : ""],
+  ];
+  keep(
+    byId("figures"),
+    rows,
+    ([name]) => name,
+    ([name]) =>
+      el("div", {}, el("dt", {}, name), el("dd", {}, el("b"), el("span", { class: "unit" }))),
+    (row, [, value, unit, tone]) => {
+      const [number, ...words] = value.split(" ");
+      const dd = row.lastElementChild;
+      say(dd.firstElementChild, number);
+      say(dd.lastElementChild, `${words.join(" ")}${unit}`);
+      row.dataset.tone = tone ?? "";
+    },
+  );
+}
+
+function make(part) {
+  if (part.flow) {
+    return el(
+      "div",
+      { class: "flow" },
+      el("span", { class: "flow-line", "aria-hidden": "true" }),
+      el("span", { class: "flow-text" }),
+    );
+  }
+  if (!part.tier) {
+    return el(
+      "section",
+      { class: "lane origin", "aria-label": "Origin" },
+      el("h3", {}, "Origin"),
+      el("p", { class: "origin-rate" }),
+      el("p", { class: "faint origin-errors" }),
+    );
+  }
+  return el(
+    "section",
+    { class: "lane", "aria-label": NAMES[part.tier.tier] ?? part.tier.tier },
+    el(
+      "h3",
+      {},
+      NAMES[part.tier.tier] ?? part.tier.tier,
+      el("span", { class: "faint lane-total" }),
+    ),
+    el("ul", { class: "nodes" }),
+  );
+}
+
+function update(element, part) {
+  if (part.flow) return flow(element, part.flow);
+  if (!part.tier) return origin(element, part.origin);
+  const { tier, nodes } = part;
+  element.style.setProperty("--nodes", Math.max(1, nodes.length));
+  const hits = tier.hit_ratio === null ? "no requests" : `${percent(tier.hit_ratio)} hits`;
+  say(
+    element.querySelector(".lane-total"),
+    `${hits} · ${figure(tier.requests_per_second)} req/s · p99 ${millis(tier.p99_ms)}`,
+  );
+  element.querySelector(".lane-total").title = `${some(tier.stored, "stored response")}, ${
+    bytes(tier.stored_bytes)
+  } of ${bytes(tier.capacity_bytes)}`;
+  keep(element.querySelector(".nodes"), nodes, (node) => node.name, makeNode, updateNode);
+}
+
+function flow(element, { tier, next }) {
+  const share = tier.requests_per_second
+    ? Math.min(1, tier.upstream_per_second / tier.requests_per_second)
+    : 0;
+  element.style.setProperty("--share", share.toFixed(3));
+  element.dataset.moving = tier.upstream_per_second > 0 ? "yes" : "no";
+  say(element.lastElementChild, `${figure(tier.upstream_per_second)} /s`);
+  element.title = `${figure(tier.upstream_per_second)} requests a second go on to the ${
+    next ? "parents" : "origin"
+  }`;
+}
+
+function origin(element, last) {
+  say(element.querySelector(".origin-rate"), `${figure(last?.upstream_per_second)} req/s`);
+  const errors = last?.upstream_errors_per_second;
+  say(
+    element.querySelector(".origin-errors"),
+    errors > 0 ? `${figure(errors)} errors/s` : "no errors",
+  );
+  element.dataset.tone = errors > 0 ? "bad" : "";
+}
+
+function makeNode(node) {
+  return el(
+    "li",
+    { class: "node" },
+    el(
+      "div",
+      { class: "node-head" },
+      el("i", { class: "dot", "aria-hidden": "true" }),
+      el("b", { class: "node-name" }, node.name),
+      el("span", { class: "faint node-region" }),
+      el("span", { class: "node-hit" }),
+    ),
+    el("div", { class: "meter", "aria-hidden": "true" }, el("i")),
+    el(
+      "div",
+      { class: "node-facts" },
+      el("span", { class: "node-rate" }),
+      el("span", { class: "node-p50" }),
+      el("span", { class: "node-p99" }),
+    ),
+    el(
+      "div",
+      { class: "node-facts faint" },
+      el("span", { class: "node-seq" }),
+      el("span", { class: "node-memory" }),
+    ),
+  );
+}
+
+function updateNode(element, node) {
+  const part = (name) => element.querySelector(`.${name}`);
+  const here = node.state === "connected";
+  element.dataset.state = node.state;
+  element.title = `${node.listen} · up ${seconds(node.uptime_seconds)} · ${
+    some(node.connections, "connection")
+  } · ${count(node.evictions)} evicted`;
+  say(part("node-region"), node.region);
+  say(part("node-hit"), here ? percent(node.hit_ratio) : node.state);
+  part("meter").dataset.asked = node.requests_per_second > 0 ? "yes" : "no";
+  part("meter").firstElementChild.style.setProperty("width", `${(node.hit_ratio ?? 0) * 100}%`);
+  const rate = here ? `${figure(node.requests_per_second)} req/s` : "does not answer control";
+  say(part("node-rate"), rate);
+  say(part("node-p50"), here ? `p50 ${millis(node.p50_ms)}` : "");
+  say(part("node-p99"), here ? `p99 ${millis(node.p99_ms)}` : "");
+  say(
+    part("node-seq"),
+    node.lag > 0
+      ? `seq ${count(node.applied_seq)}, ${count(node.lag)} behind`
+      : `seq ${count(node.applied_seq)}`,
+  );
+  part("node-seq").dataset.tone = node.lag > 0 ? "warn" : "";
+  say(
+    part("node-memory"),
+    node.stored_bytes === null
+      ? NONE
+      : `${bytes(node.stored_bytes)} of ${bytes(node.capacity_bytes)}`,
+  );
+}

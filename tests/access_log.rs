@@ -1,0 +1,142 @@
+//! The access log: what it tells of the tiers along the way, and that nobody waits for it.
+
+mod program;
+mod support;
+
+use program::{PATIENCE, TextFile, Weir};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use support::*;
+
+/// `[log]` of a node that writes there.
+fn logs(file: &TextFile) -> String {
+    format!("[log]\naccess = \"json\"\npath = {:?}\n", file.path())
+}
+
+/// The lines in a file, once there are so many.
+async fn lines(edge: &Edge, file: &TextFile, count: usize) -> Vec<Value> {
+    let read = || std::fs::read_to_string(file.path()).expect("it is there");
+    edge.until("the lines", || read().lines().count() >= count).await;
+    let lines = read();
+    lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[tokio::test]
+async fn a_line_tells_who_answered_and_what_was_said_along_the_way() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(60).header("Cache-Status", "shield; hit"));
+    let files = ["edge", "parent"].map(|name| TextFile::new(&format!("access-{name}.log"), ""));
+    let [at_edge, at_parent] = &files;
+    let parent = node("name = \"parent\"\ntier = \"parent\"").origin(&origin);
+    let parent = parent.tables(&logs(at_parent)).start();
+    let url = format!("http://{}", parent.node.listen());
+    let parents = format!("[parents]\nurls = [{url:?}]\n{}", logs(at_edge));
+    let edge = edge().origin(&origin).tables(&parents).start();
+    let log = Log::new("one");
+    let _leashes = (log.lead(&edge).await, log.lead(&parent).await);
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for _ in 0..2 {
+        edge.get_with("/a", &[("Traceparent", traceparent)]).await;
+    }
+
+    let [miss, hit] = &lines(&edge, at_edge, 2).await[..] else { panic!("two lines") };
+    assert_eq!(miss["tiers"][0], "shield; hit");
+    let said = miss["tiers"][1].as_str().expect("the parent's word");
+    assert!(said.starts_with("parent; fwd=uri-miss; fwd-status=200; ttl="), "{said}");
+    assert_eq!((&miss["upstream"], &miss["upstream_tier"]), (&json!(url), &json!("parent")));
+    assert_eq!((&miss["cache"], &miss["site"]), (&json!("uri-miss"), &json!("site")));
+    let time = |name: &str| miss[name].as_f64().unwrap_or_else(|| panic!("{name} in {miss}"));
+    assert!(time("upstream_ms") <= time("first_byte_ms"), "{miss}");
+    assert!(time("first_byte_ms") <= time("total_ms"), "{miss}");
+    assert_eq!(hit["cache"], "hit");
+    for absent in ["upstream", "upstream_tier", "upstream_ms", "tiers"] {
+        assert_eq!(hit.get(absent), None, "nobody was asked: {hit}");
+    }
+
+    let at_parent = &lines(&parent, at_parent, 1).await[0];
+    assert_eq!(at_parent["upstream"], json!(origin.url()));
+    assert_eq!(at_parent["upstream_tier"], "origin");
+    assert_eq!(at_parent["tiers"], json!(["shield; hit"]));
+    // The edge's span is the parent's caller, the parent's the origin's.
+    let told = origin.requests("/a")[0].header("traceparent").expect("one").to_owned();
+    for line in [miss, at_parent] {
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+    let span = at_parent["span_id"].as_str().expect("a span");
+    assert_eq!(told.split('-').nth(2), Some(span));
+    assert_ne!(miss["span_id"], at_parent["span_id"]);
+}
+
+#[test]
+fn a_log_that_nobody_reads_delays_nobody_and_says_what_is_missing() {
+    let config = TextFile::new("blocked.toml", "[log]\naccess = \"json\"\nqueue = 100\n");
+    let arguments = ["--config", config.path(), "--origin", "http://127.0.0.1:9"];
+    let (weir, output) = Weir::serve_with_output(&arguments);
+    // Refused before lookup, so that nothing but the node answers. Far more than the pipe takes.
+    const REQUESTS: usize = 3000;
+    let request = "GET /a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: ".to_owned()
+        + &"x".repeat(200)
+        + "\r\nCache-Control: only-if-cached\r\n\r\n";
+    let mut client = TcpStream::connect(weir.listen).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("an option");
+    let mut answers = BufReader::new(client.try_clone().expect("the same connection"));
+    for _ in 0..REQUESTS {
+        client.write_all(request.as_bytes()).expect("it reads");
+        assert!(next_answer(&mut answers).starts_with("HTTP/1.1 504"));
+    }
+    let name = "weir_access_log_dropped_lines_total ";
+    let dropped = || {
+        let text = weir.json("GET /metrics", "").body;
+        let count = text.lines().find_map(|line| line.strip_prefix(name)?.parse::<usize>().ok());
+        count.expect("it is counted")
+    };
+    let counted = dropped();
+    assert!(counted > 0, "the pipe took everything");
+
+    // Read again, it tells how many are missing; written and missing are all there were.
+    let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
+    let (mut written, mut missing) = (0, 0);
+    while written + missing < REQUESTS {
+        let line: Value = serde_json::from_str(&lines.next().expect("more lines")).expect("JSON");
+        match line["dropped_lines"].as_u64() {
+            Some(lines) => missing += lines as usize,
+            None => written += 1,
+        }
+    }
+    assert_eq!((written + missing, missing), (REQUESTS, dropped()));
+}
+
+#[test]
+fn a_node_ends_though_nobody_reads_its_log() {
+    let config = TextFile::new("stuck.toml", "[log]\naccess = \"json\"\nqueue = 1000\n");
+    let arguments = ["--config", config.path(), "--origin", "http://127.0.0.1:9"];
+    let (weir, output) = Weir::serve_with_output(&arguments);
+    let request = "GET /a HTTP/1.1\r\nHost: a.example\r\nCache-Control: only-if-cached\r\n\r\n";
+    let mut client = TcpStream::connect(weir.listen).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("an option");
+    let mut answers = BufReader::new(client.try_clone().expect("the same connection"));
+    for _ in 0..1500 {
+        client.write_all(request.as_bytes()).expect("it reads");
+        next_answer(&mut answers);
+    }
+    drop((client, answers));
+    weir.signal(rustix::process::Signal::TERM);
+    assert_eq!(weir.exit_status(), Some(0));
+    drop(output);
+}
+
+/// The head of the next answer of a connection; its body is read too.
+fn next_answer(answers: &mut BufReader<TcpStream>) -> String {
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let at = head.len();
+        assert!(answers.read_line(&mut head).expect("an answer") > 0, "it closed after {head:?}");
+        if let Some(value) = head[at..].to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    answers.read_exact(&mut body).expect("the body");
+    head
+}

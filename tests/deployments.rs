@@ -1,0 +1,205 @@
+//! The files by which weir is deployed, held against the program: docker-compose.yml, systemd's units
+//! and those for Kubernetes.
+
+mod program;
+
+use program::{Folder, TextFile, Weir, run};
+use serde_json::{Value, json};
+use std::path::Path;
+use weir_origin_sim::{Origin, reply};
+
+const COMPOSE: &str = include_str!("../docker-compose.yml");
+const CONTROL: &str = include_str!("../deploy/compose/control.toml");
+const PARENT: &str = include_str!("../deploy/compose/parent.toml");
+const EDGE: &str = include_str!("../deploy/compose/edge.toml");
+const KUBERNETES: &str = "deploy/kubernetes/base/config";
+
+/// The configuration of one of compose's containers, with what the engine would give it put in:
+/// volumes, names of other containers, variables.
+fn here(name: &str, text: &str, folder: &Folder, control: &str, parent: &str) -> TextFile {
+    let text = text
+        .replace("/var/lib/weir", &format!("{}/control", folder.path()))
+        .replace("/run/weir/tokens", &format!("{}/tokens", folder.path()))
+        .replace("http://control:9090", control)
+        .replace("http://parent-eu:8080", parent)
+        .replace("access = \"json\"", "access = \"off\"")
+        .replace("[node]", &format!("[node]\nname = \"{name}\"\nregion = \"eu\"\nworkers = 1"));
+    TextFile::new(&format!("compose-{name}.toml"), &text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
+    let origin = Origin::builder().route("/a", reply("hello").max_age(60)).start().await;
+    let folder = Folder::new("compose");
+    let control = Weir::control_at("127.0.0.1:0", &here("control", CONTROL, &folder, "", ""));
+    let url = control.control();
+    let serve =
+        |config: &TextFile| Weir::serve(&["--config", config.path(), "--origin", &origin.url()]);
+    let parent = serve(&here("parent-eu", PARENT, &folder, &url, ""));
+    let near = format!("http://{}", parent.listen);
+    let edge = serve(&here("edge-eu-west", EDGE, &folder, &url, &near));
+    for node in [&parent, &edge] {
+        node.until_ready();
+        assert_eq!(node.run(&["healthcheck"]).status, Some(0));
+    }
+    assert_eq!((edge.get("/a").body.as_str(), edge.get("/a").status), ("hello", 200));
+    assert_eq!(origin.fetches("/a"), 1);
+    let missed = |weir: &Weir, token: &str, tier: &str| {
+        let bearer = format!("Bearer {}", secret(&folder, token));
+        let fields = [("Host", "weir"), ("Authorization", bearer.as_str())];
+        let metrics = weir.call("GET /metrics", &fields, "").body;
+        let line =
+            format!("weir_requests_total{{site=\"default\",tier=\"{tier}\",cache=\"uri-miss\"}} 1");
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    };
+    missed(&parent, "metrics", "parent");
+    missed(&edge, "operator", "edge");
+
+    // As within the container of control: no address and no token has to be given.
+    let file = format!("{}/tokens/operator", folder.path());
+    let variables = [("WEIR_CONTROL", url.as_str()), ("WEIR_TOKEN_FILE", file.as_str())];
+    let purged = run(&["purge", "/a", "--json"], &variables);
+    assert_eq!(purged.status, Some(0), "{}", purged.err);
+    let purged: Value = serde_json::from_str(&purged.out).expect("it is JSON");
+    let told = |name| json!({"name": name, "state": "applied", "matched": 1});
+    let nodes = purged["nodes"].as_array().expect("a list").iter();
+    let nodes: Vec<_> = nodes
+        .map(|node| {
+            json!({"name": node["name"], "state": node["state"], "matched": node["matched"]})
+        })
+        .collect();
+    assert_eq!(nodes, [told("edge-eu-west"), told("parent-eu")]);
+    assert_eq!(edge.get("/a").status, 200);
+    assert_eq!(origin.fetches("/a"), 2);
+
+    // Each token can what it is for, and no more.
+    let call = |token: &str, line: &str, body: &str| {
+        let bearer = format!("Bearer {}", secret(&folder, token));
+        let fields = [
+            ("Host", "weir"),
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        control.call(line, &fields, body).status
+    };
+    let purge = r#"{"paths": ["/a"]}"#;
+    assert_eq!(call("metrics", "POST /v1/purges", purge), 403);
+    assert_eq!(call("node", "POST /v1/purges", purge), 403);
+    assert_eq!(call("metrics", "GET /v1/nodes", ""), 200);
+    assert_eq!(call("node", "GET /v1/nodes", ""), 403);
+    assert_eq!(control.json("GET /v1/nodes", "").status, 401);
+}
+
+fn secret(folder: &Folder, token: &str) -> String {
+    let file = format!("{}/tokens/{token}", folder.path());
+    std::fs::read_to_string(file).expect("control made it").trim_end().to_owned()
+}
+
+#[test]
+fn edges_and_parents_of_compose_agree_on_sites_and_tokens() {
+    let from = |text: &'static str, what: &str| text.split_once(what).expect(what).1;
+    assert_eq!(from(EDGE, "[[site]]"), from(PARENT, "[[site]]"));
+    for region in ["eu", "us"] {
+        let url = format!("url = \"http://parent-{region}:8080\", region = \"{region}\"");
+        assert!(EDGE.contains(&url), "{url}");
+        let parent = format!("WEIR_NODE__NAME: parent-{region}, WEIR_NODE__REGION: {region}");
+        assert!(COMPOSE.contains(&parent), "{parent}");
+    }
+}
+
+#[test]
+fn nobody_is_killed_while_a_node_drains() {
+    for node in [EDGE, PARENT] {
+        let drain = seconds_after(node, "drain = \"");
+        assert!(seconds_after(COMPOSE, "stop_grace_period: ") > drain, "docker-compose.yml");
+    }
+    let sample = include_str!("../deploy/node.toml");
+    let unit = include_str!("../deploy/systemd/weir.service");
+    assert!(seconds_after(unit, "TimeoutStopSec=") > seconds_after(sample, "drain = \""));
+    for (pod, config) in [("edge", "edge.toml"), ("parent", "parent.toml")] {
+        let pod = read(&format!("deploy/kubernetes/base/{pod}.yaml"));
+        let config = read(&format!("{KUBERNETES}/{config}"));
+        let before = seconds_after(&pod, "sleep: { seconds: ");
+        let grace = seconds_after(&pod, "terminationGracePeriodSeconds: ");
+        assert!(grace > before + seconds_after(&config, "drain = \""));
+    }
+}
+
+#[test]
+fn a_store_leaves_room_in_its_container() {
+    let limit = |anchor: &str| {
+        let (_, from) = COMPOSE.split_once(anchor).expect(anchor);
+        let gigabytes = from.split_once("mem_limit: ").expect("a limit").1.lines().next();
+        let gigabytes = gigabytes.is_some_and(|limit| limit.ends_with('g'));
+        u64::from(number_after(from, "mem_limit: ")) << if gigabytes { 30 } else { 20 }
+    };
+    for (anchor, config) in [("x-edge:", EDGE), ("x-parent:", PARENT)] {
+        let store = u64::from(number_after(config, "size = \"")) << 20;
+        assert!(limit(anchor) >= store + (256 << 20), "{anchor}");
+    }
+}
+
+#[test]
+fn every_configuration_is_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["deploy", "deploy/compose", KUBERNETES] {
+        let files = std::fs::read_dir(root.join(folder)).expect(folder);
+        let files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
+        let configs = files.iter().filter(|file| file.extension().is_some_and(|e| e == "toml"));
+        let mut checked = 0;
+        for config in configs {
+            let text = std::fs::read_to_string(config).expect("it can be read");
+            // A secret that the place itself gives is not here.
+            let secret = TextFile::new("deployed-secret", "0123456789abcdef\n");
+            let mut other = 0;
+            let text: String = text
+                .lines()
+                .map(|line| match line.split_once("_file = ") {
+                    Some((key, _)) => {
+                        other += 1;
+                        let file = format!("{}-{other}", secret.path());
+                        std::fs::write(&file, format!("0123456789abcdef{other}")).expect("written");
+                        format!("{key}_file = {file:?}\n")
+                    }
+                    None => format!("{line}\n"),
+                })
+                .collect();
+            let copy = TextFile::new("deployed.toml", &text);
+            let ran = run(&["check", copy.path()], &[]);
+            for n in 1..=other {
+                std::fs::remove_file(format!("{}-{n}", secret.path())).expect("it was written");
+            }
+            assert_eq!(ran.status, Some(0), "{}: {}", config.display(), ran.err);
+            checked += 1;
+        }
+        assert!(checked >= 2, "{folder}");
+    }
+}
+
+#[test]
+fn no_secret_stands_in_a_file_that_is_kept() {
+    let configs = [CONTROL, EDGE, PARENT].map(str::to_owned);
+    let pods = ["control.toml", "edge.toml", "parent.toml"];
+    let pods = pods.map(|name| read(&format!("{KUBERNETES}/{name}")));
+    for config in configs.iter().chain(&pods) {
+        assert!(!config.contains("secret = ") && !config.contains("token = "), "{config}");
+    }
+    assert!(COMPOSE.contains("WEIR_TOKEN: \"${WEIR_TOKEN:-}\""));
+}
+
+/// A file of this repository.
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The number of seconds that stands after `what`.
+fn seconds_after(text: &str, what: &str) -> u32 {
+    number_after(text, what)
+}
+
+fn number_after(text: &str, what: &str) -> u32 {
+    let (_, rest) = text.split_once(what).unwrap_or_else(|| panic!("no {what:?}"));
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().unwrap_or_else(|_| panic!("no number after {what:?}"))
+}

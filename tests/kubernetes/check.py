@@ -1,0 +1,177 @@
+"""Checks the objects of deploy/kubernetes: by their schemas, and that what one of them names is there.
+
+    check.py DIRECTORY
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+# From the first that has preStop.sleep by default to the newest that is known here.
+VERSIONS = ["1.30", "1.33", "1.37"]
+
+WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
+
+
+def main(directory):
+    base = Path(directory) / "base"
+    kustomization = yaml.safe_load((base / "kustomization.yaml").read_text())
+    objects = []
+    for file in kustomization["resources"]:
+        objects += yaml.safe_load_all((base / file).read_text())
+    listed = set(kustomization["resources"]) | {"kustomization.yaml"}
+    same("files of the base", {file.name for file in base.glob("*.yaml")}, listed)
+    objects += overlaid(Path(directory) / "daemonset", objects)
+    for object in objects:
+        for version in VERSIONS:
+            kubernetes_validate.validate(object, version, strict=True)
+    names = [(object["kind"], object["metadata"]["name"]) for object in objects]
+    same("names", len(names), len(set(names)))
+    workloads = [object for object in objects if object["kind"] in WORKLOADS]
+    same("workloads", len(workloads), 4)
+    configs = generated(base, kustomization)
+    for workload in workloads:
+        check_pod(workload, configs, kustomization)
+    for object in objects:
+        check_references(object, objects, workloads)
+    parents = next(w for w in workloads if w["metadata"]["name"] == "weir-parent")
+    urls = configs["weir-edge"]["edge.toml"]["parents"]["urls"]
+    same(
+        "the parents that edges ask",
+        urls,
+        [f"http://weir-parent-{n}.weir-parent:8080" for n in range(parents["spec"]["replicas"])],
+    )
+    edge, parent = configs["weir-edge"]["edge.toml"], configs["weir-parent"]["parent.toml"]
+    same("the sites of edges and parents", edge["site"], parent["site"])
+    print(f"{len(objects)} objects are right in Kubernetes {', '.join(VERSIONS)}")
+
+
+def overlaid(directory, objects):
+    """The objects of the overlay that the base does not have: the edges as a DaemonSet."""
+    kustomization = yaml.safe_load((directory / "kustomization.yaml").read_text())
+    made = []
+    for patch in kustomization["patches"]:
+        target = patch["target"]
+        base = find(objects, target["kind"], target["name"])
+        assert base, f"the overlay patches {target}, which is not there"
+        steps = yaml.safe_load(patch["patch"])
+        if isinstance(steps, dict):
+            same("a patch that deletes", steps["$patch"], "delete")
+            continue
+        object = yaml.safe_load(yaml.safe_dump(base))
+        for step in steps:
+            *path, last = step["path"].strip("/").split("/")
+            place = object
+            for part in path:
+                place = place[part]
+            if step["op"] in ("remove", "replace"):
+                del place[last]
+            if step["op"] in ("add", "replace"):
+                place[last] = step["value"]
+        made.append(object)
+    return made
+
+
+def generated(base, kustomization):
+    """The maps that are generated from files, parsed, by name."""
+    maps = {}
+    for generator in kustomization["configMapGenerator"]:
+        files = [base / file for file in generator["files"]]
+        maps[generator["name"]] = {file.name: tomllib.loads(file.read_text()) for file in files}
+    return maps
+
+
+def check_pod(workload, configs, kustomization):
+    template = workload["spec"]["template"]
+    name, pod = workload["metadata"]["name"], template["spec"]
+    same(f"{name}: labels", template["metadata"]["labels"], workload["spec"]["selector"]["matchLabels"])
+    user = pod["securityContext"]
+    assert user["runAsNonRoot"] and user["runAsUser"] == user["fsGroup"] == 65532, name
+    same(f"{name}: seccomp", user["seccompProfile"]["type"], "RuntimeDefault")
+    same(f"{name}: service account", pod["automountServiceAccountToken"], False)
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
+    secrets = {file for volume in volumes.values() if "secret" in volume for file in ["weir-tokens"]}
+    same(f"{name}: secrets", secrets, {"weir-tokens"})
+    for container in pod["containers"]:
+        images = {image["name"] for image in kustomization["images"]}
+        assert container["image"] in images, container["image"]
+        hardened = container["securityContext"]
+        assert hardened["readOnlyRootFilesystem"] and not hardened["allowPrivilegeEscalation"], name
+        same(f"{name}: capabilities", hardened["capabilities"], {"drop": ["ALL"]})
+        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+        same(f"{name}: mounts", set(mounts), set(volumes) | claims)
+        # What the program is told to read is mounted.
+        config = Path(container["args"][-1].removeprefix("--config="))
+        same(f"{name}: configuration", str(config.parent), mounts["config"]["mountPath"])
+        parsed = configs[volumes["config"]["configMap"]["name"]][config.name]
+        check_config(name, parsed, container, mounts)
+
+
+def check_config(name, config, container, mounts):
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] in ports, f"{name}: {probe}"
+        assert container[probe]["httpGet"]["path"] in ("/healthz", "/readyz"), f"{name}: {probe}"
+    control = "node" not in config
+    listens = config["control"]["listen"] if control else config["node"]["admin"]
+    same(f"{name}: {listens}", listens, f"0.0.0.0:{ports['control' if control else 'admin']}")
+    files = [token["secret_file"] for token in config["token"]]
+    files += [config["control"]["token_file"]] if not control else []
+    for file in files:
+        same(f"{name}: {file}", str(Path(file).parent), mounts["tokens"]["mountPath"])
+        assert Path(file).name in ("node", "operator", "metrics"), file
+    if control:
+        same(f"{name}: data", config["control"]["data"], mounts["data"]["mountPath"])
+    named = [env for env in container["env"] if env["name"] == "WEIR_NODE__NAME"]
+    same(f"{name}: named after its pod", len(named), 0 if control else 1)
+
+
+def check_references(object, objects, workloads):
+    kind, name, spec = object["kind"], object["metadata"]["name"], object.get("spec", {})
+    if kind == "Service":
+        pod = selected(spec["selector"], workloads, f"{kind} {name}")
+        ports = {port["name"] for container in pod["containers"] for port in container["ports"]}
+        for port in spec["ports"]:
+            assert port["targetPort"] in ports, f"{kind} {name}: {port}"
+    elif kind == "PodDisruptionBudget":
+        selected(spec["selector"]["matchLabels"], workloads, f"{kind} {name}")
+    elif kind == "HorizontalPodAutoscaler":
+        target = spec["scaleTargetRef"]
+        assert find(objects, target["kind"], target["name"]), f"{kind} {name}: {target}"
+    elif kind == "StatefulSet":
+        assert find(objects, "Service", spec["serviceName"]), f"{kind} {name}: its service"
+    elif kind == "NetworkPolicy":
+        pod = selected(spec["podSelector"]["matchLabels"], workloads, f"{kind} {name}")
+        ports = {port["name"] for container in pod["containers"] for port in container["ports"]}
+        named = {port["port"] for rule in spec["ingress"] for port in rule["ports"]}
+        same(f"{kind} {name}: ports", named, ports)
+
+
+def selected(labels, workloads, who):
+    """The pod that these labels select: of one workload, or of one and its variant."""
+    found = [
+        workload
+        for workload in workloads
+        if labels.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert found, f"{who} selects nothing by {labels}"
+    same(f"{who}: selected", {w["metadata"]["name"] for w in found}, {found[0]["metadata"]["name"]})
+    return found[0]["spec"]["template"]["spec"]
+
+
+def find(objects, kind, name):
+    return next((o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name)), None)
+
+
+def same(what, one, other):
+    assert one == other, f"{what}: {one} is not {other}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
