@@ -19,6 +19,11 @@ impl Paint {
         Self(false)
     }
 
+    /// Whether words are coloured at all.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.0
+    }
+
     /// What is well.
     pub(crate) fn good(self, text: &str) -> String {
         self.with("32", text)

@@ -13,6 +13,7 @@ mod reload;
 mod running;
 mod serve;
 mod token;
+mod top;
 mod warm;
 
 use crate::client::{Answer, Client};
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     Nodes(nodes::Nodes),
     Purges(purges::Purges),
+    Top(top::Top),
     Reload(reload::Reload),
     Token(token::Token),
     Check(check::Check),
@@ -52,6 +54,7 @@ impl Command {
             Self::Explain(explain) => block_on(explain.run()),
             Self::Nodes(nodes) => block_on(nodes.run()),
             Self::Purges(purges) => block_on(purges.run()),
+            Self::Top(top) => block_on(top.run()),
             Self::Warm(warm) => block_on(warm.run()),
             Self::Release(release) => block_on(release.run()),
             Self::Reload(reload) => block_on(reload.run()),

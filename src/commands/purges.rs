@@ -1,6 +1,7 @@
 //! `weir purges`: what was purged, and how far each purge has come.
 
-use super::{ControlArgs, Exit, complain};
+use super::{ControlArgs, Exit};
+use crate::client::{Answer, Client};
 use crate::text::{Align, Paint, columns, harmless, table};
 use clap::Args;
 use serde_json::Value;
@@ -29,12 +30,9 @@ impl Purges {
         };
         let answer = match &self.id {
             Some(id) => client.get_at(&["v1", "purges", id]).await,
-            None => match self.after(&client).await {
-                Ok(after) => {
-                    let (after, limit) = (after.to_string(), self.limit.to_string());
-                    client.get("/v1/purges", &[("after", &after), ("limit", &limit)]).await
-                }
-                Err(reason) => return complain(&reason, Exit::Failed),
+            None => match self.after {
+                Some(after) => listed(&client, after, self.limit).await,
+                None => latest(&client, self.limit).await,
             },
         };
         let paint = Paint::for_stdout();
@@ -44,19 +42,23 @@ impl Purges {
         };
         self.control.show(answer, words).map_or_else(|exit| exit, |_| Exit::Done)
     }
+}
 
-    /// Where the listing begins: as told, or so that it ends with the last purge.
-    async fn after(&self, client: &crate::client::Client) -> Result<u64, String> {
-        if let Some(after) = self.after {
-            return Ok(after);
-        }
-        // The smallest listing tells the head.
-        let answer = client.get("/v1/purges", &[("limit", "1")]).await?;
-        if !answer.is_success() {
-            return Err(answer.refusal());
-        }
-        Ok(answer.body["head"].as_u64().unwrap_or_default().saturating_sub(self.limit))
+/// Purges after a seq, oldest first.
+async fn listed(client: &Client, after: u64, limit: u64) -> Result<Answer, String> {
+    let (after, limit) = (after.to_string(), limit.to_string());
+    client.get("/v1/purges", &[("after", &after), ("limit", &limit)]).await
+}
+
+/// The last purges, oldest first.
+pub(super) async fn latest(client: &Client, limit: u64) -> Result<Answer, String> {
+    // The smallest listing tells the head.
+    let answer = listed(client, 0, 1).await?;
+    if !answer.is_success() {
+        return Ok(answer);
     }
+    let head = answer.body["head"].as_u64().unwrap_or_default();
+    listed(client, head.saturating_sub(limit), limit).await
 }
 
 /// A line for each purge.
@@ -94,7 +96,7 @@ fn row(purge: &Value, paint: Paint) -> Vec<(String, Option<String>)> {
 }
 
 /// What a purge named, shortened.
-fn what(purge: &Value) -> String {
+pub(super) fn what(purge: &Value) -> String {
     const SHOWN: usize = 3;
     let mut named = Vec::new();
     for (field, prefix) in
@@ -105,6 +107,9 @@ fn what(purge: &Value) -> String {
     }
     if purge["all"] == true {
         named.push("everything".to_owned());
+    }
+    if named.is_empty() {
+        named.push("a switch of releases".to_owned());
     }
     let more = named.len().saturating_sub(SHOWN);
     named.truncate(SHOWN);

@@ -218,9 +218,13 @@ pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     }
 }
 
-/// The program, with nothing of the surroundings that would configure it.
+/// The program, to be run.
 fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    unconfigured(Command::new(env!("CARGO_BIN_EXE_weir")))
+}
+
+/// A command with nothing of the surroundings that would configure the program.
+pub(crate) fn unconfigured(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("WEIR_") {
             command.env_remove(name);

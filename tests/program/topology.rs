@@ -200,8 +200,14 @@ impl Topology {
 
     /// Runs a client command against control as its operator does.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        let [control, token] = &self.operator();
+        run(arguments, &[(control.0, &control.1), (token.0, &token.1)])
+    }
+
+    /// The variables by which an operator's commands find control and are let in.
+    pub(crate) fn operator(&self) -> [(&'static str, String); 2] {
         let control = format!("http://{}", self.at);
-        run(arguments, &[("WEIR_CONTROL", &control), ("WEIR_TOKEN", ADMIN_TOKEN)])
+        [("WEIR_CONTROL", control), ("WEIR_TOKEN", ADMIN_TOKEN.to_owned())]
     }
 
     /// A call of control as its operator makes it.

@@ -1,0 +1,174 @@
+//! What control tells, as far as it is shown. Members that a node has no figure for are `null`.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// `GET /v1/stats`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Stats {
+    pub(super) log: Log,
+    /// What clients see.
+    pub(super) traffic: Rates,
+    pub(super) tiers: Vec<TierFigures>,
+    pub(super) by_node: Vec<NodeFigures>,
+}
+
+/// The log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Log {
+    pub(super) head: u64,
+}
+
+/// What happens a second.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Rates {
+    pub(super) requests_per_second: Option<f64>,
+    pub(super) hit_ratio: Option<f64>,
+    pub(super) errors_per_second: Option<f64>,
+    pub(super) bytes_per_second: Option<f64>,
+    pub(super) upstream_per_second: Option<f64>,
+    pub(super) p50_ms: Option<f64>,
+    pub(super) p99_ms: Option<f64>,
+    pub(super) results: Option<BTreeMap<String, f64>>,
+}
+
+/// A tier.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TierFigures {
+    pub(super) tier: String,
+    pub(super) stored: u64,
+    pub(super) stored_bytes: u64,
+    pub(super) capacity_bytes: u64,
+    #[serde(flatten)]
+    pub(super) rates: Rates,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeFigures {
+    pub(super) name: String,
+    pub(super) tier: String,
+    pub(super) region: String,
+    pub(super) state: String,
+    pub(super) lag: Option<u64>,
+    pub(super) stored: Option<u64>,
+    pub(super) stored_bytes: Option<u64>,
+    pub(super) capacity_bytes: Option<u64>,
+    pub(super) connections: Option<u64>,
+    pub(super) uptime_seconds: Option<u64>,
+    #[serde(flatten)]
+    pub(super) rates: Rates,
+}
+
+/// `GET /v1/traffic`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Traffic {
+    pub(super) step_seconds: u64,
+    /// Oldest first; there is none of a step at which nobody told.
+    pub(super) points: Vec<Point>,
+}
+
+/// A point of it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Point {
+    pub(super) at: String,
+    pub(super) requests_per_second: f64,
+}
+
+/// `GET /v1/popular`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Popular {
+    pub(super) nodes: Vec<Asked>,
+    pub(super) objects: Vec<Object>,
+}
+
+/// A node that was asked.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    pub(super) name: String,
+    /// Why it did not answer.
+    pub(super) error: Option<String>,
+}
+
+/// What is stored for a URL.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Object {
+    pub(super) url: String,
+    pub(super) hits: u64,
+    pub(super) bytes: u64,
+    pub(super) status: u16,
+    pub(super) age_seconds: u64,
+    pub(super) ttl_seconds: i64,
+    pub(super) tags: Vec<String>,
+    pub(super) nodes: Vec<String>,
+}
+
+/// `GET /v1/uncached`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Uncached {
+    pub(super) nodes: Vec<Asked>,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) urls: Vec<Missed>,
+}
+
+/// How often something was not stored for this reason.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Reason {
+    pub(super) reason: String,
+    pub(super) count: u64,
+}
+
+/// A URL that was not stored of late.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Missed {
+    pub(super) url: String,
+    pub(super) reason: String,
+    pub(super) sentence: String,
+    pub(super) status: Option<u16>,
+    pub(super) seconds_ago: u64,
+    pub(super) nodes: Vec<String>,
+}
+
+/// `GET /v1/purges`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Purges {
+    pub(super) purges: Vec<Purge>,
+}
+
+/// A purge of the history.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Purge {
+    pub(super) seq: u64,
+    pub(super) status: String,
+    pub(super) created_at: String,
+    pub(super) elapsed_ms: f64,
+    pub(super) nodes: Vec<Arrival>,
+    /// What it named, as it is told.
+    #[serde(flatten)]
+    pub(super) named: Map<String, Value>,
+}
+
+/// How far it has come on a node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Arrival {
+    pub(super) name: String,
+    pub(super) state: String,
+    pub(super) matched: Option<u64>,
+}

@@ -1,0 +1,153 @@
+//! Nodes, each tier under a line of its own.
+
+use crate::commands::top::figures::{NodeFigures, Rates, Stats};
+use crate::commands::top::listing::{Cell, Column, Listing, Tone};
+use crate::commands::top::words::{UNKNOWN, bytes, count, millis, rate, seconds, share};
+use std::cmp::Ordering;
+
+pub(super) const ORDERS: [&str; 5] = ["name", "requests", "fewest hits", "slowest", "errors"];
+
+pub(super) fn listing(stats: &Stats, order: &str) -> Listing {
+    let mut rows = Vec::new();
+    for tier in &stats.tiers {
+        let mut nodes: Vec<_> =
+            stats.by_node.iter().filter(|node| node.tier == tier.tier).collect();
+        nodes.sort_by(|a, b| compared(a, b, order).then_with(|| a.name.cmp(&b.name)));
+        let present = || nodes.iter().filter(|node| node.state == "connected");
+        let connected = present().count();
+        let all = connected == nodes.len();
+        let whole = Row {
+            name: Cell::new(format!("{} \u{d7}{}", tier.tier, nodes.len()), Tone::Strong),
+            region: "",
+            state: match all {
+                true => Cell::plain(""),
+                false => Cell::new(format!("{connected} of {}", nodes.len()), Tone::Bad),
+            },
+            rates: &tier.rates,
+            stored: Some((tier.stored, tier.stored_bytes, tier.capacity_bytes)),
+            lag: nodes.iter().filter_map(|node| node.lag).max(),
+            connections: present().map(|node| node.connections).sum(),
+            uptime: None,
+        };
+        rows.push(whole.row());
+        rows.extend(nodes.into_iter().map(|node| Row::of(node).row()));
+    }
+    let connected = stats.by_node.iter().filter(|node| node.state == "connected").count();
+    Listing {
+        title: format!("{connected} of {} connected, by {order}", stats.by_node.len()),
+        summary: None,
+        columns: vec![
+            Column::rest("NODE", 14),
+            Column::left("REGION", 9).at_most(12),
+            Column::left("STATE", 4),
+            Column::right("REQ/S", 0),
+            Column::right("HITS", 0),
+            Column::right("P50 MS", 3),
+            Column::right("P99 MS", 1),
+            Column::right("UP/S", 5),
+            Column::right("ERR/S", 1),
+            Column::right("MEM", 6),
+            Column::right("USED", 8),
+            Column::right("STORED", 10),
+            Column::right("OUT/S", 11),
+            Column::right("CONNS", 12),
+            Column::right("UPTIME", 13),
+            Column::right("LAG", 2),
+        ],
+        rows,
+        empty: "no node is expected: none has joined yet",
+    }
+}
+
+/// Most first, but for names and hits; who has no figure is last.
+fn compared(a: &NodeFigures, b: &NodeFigures, order: &str) -> Ordering {
+    let most = |of: fn(&Rates) -> Option<f64>| {
+        let known = |node: &NodeFigures| of(&node.rates).unwrap_or(-1.0);
+        known(b).total_cmp(&known(a))
+    };
+    match order {
+        "requests" => most(|rates| rates.requests_per_second),
+        "fewest hits" => most(|rates| rates.hit_ratio.map(|ratio| 1.0 - ratio)),
+        "slowest" => most(|rates| rates.p99_ms),
+        "errors" => most(|rates| rates.errors_per_second),
+        _ => Ordering::Equal,
+    }
+}
+
+/// A row before it is in words.
+struct Row<'a> {
+    name: Cell,
+    region: &'a str,
+    state: Cell,
+    rates: &'a Rates,
+    /// Responses, their bytes, and how many bytes there may be.
+    stored: Option<(u64, u64, u64)>,
+    lag: Option<u64>,
+    connections: Option<u64>,
+    uptime: Option<u64>,
+}
+
+impl<'a> Row<'a> {
+    fn of(node: &'a NodeFigures) -> Self {
+        let tone = match node.state.as_str() {
+            "connected" => Tone::Good,
+            "offline" => Tone::Bad,
+            _ => Tone::Warn,
+        };
+        let stored = node.stored.zip(node.stored_bytes).zip(node.capacity_bytes);
+        Self {
+            name: Cell::plain(format!("  {}", node.name)),
+            region: &node.region,
+            state: Cell::new(&node.state, tone),
+            rates: &node.rates,
+            stored: stored.map(|((stored, bytes), capacity)| (stored, bytes, capacity)),
+            lag: node.lag,
+            connections: node.connections,
+            uptime: node.uptime_seconds,
+        }
+    }
+
+    fn row(self) -> Vec<Cell> {
+        let Self { name, region, state, rates, stored, lag, connections, uptime } = self;
+        let shown = |figure: Option<f64>, words: fn(f64) -> String| {
+            figure.map_or_else(
+                || Cell::new(UNKNOWN, Tone::Faint),
+                |figure| Cell::plain(words(figure)),
+            )
+        };
+        let number = |figure: Option<u64>, words: fn(u64) -> String| {
+            figure.map_or_else(
+                || Cell::new(UNKNOWN, Tone::Faint),
+                |figure| Cell::plain(words(figure)),
+            )
+        };
+        let errors = match rates.errors_per_second {
+            Some(errors) if errors > 0.0 => Cell::new(rate(errors), Tone::Bad),
+            errors => shown(errors, rate),
+        };
+        let lag = match lag {
+            Some(lag) if lag > 0 => Cell::new(count(lag), Tone::Warn),
+            lag => number(lag, count),
+        };
+        let used = stored.filter(|(_, _, capacity)| *capacity > 0);
+        let used = used.map(|(_, bytes, capacity)| bytes as f64 / capacity as f64);
+        vec![
+            name,
+            Cell::plain(region),
+            state,
+            shown(rates.requests_per_second, rate),
+            shown(rates.hit_ratio, share),
+            shown(rates.p50_ms, millis),
+            shown(rates.p99_ms, millis),
+            shown(rates.upstream_per_second, rate),
+            errors,
+            shown(used, |used| format!("{:.0} %", used * 100.0)),
+            shown(stored.map(|(_, used, _)| used as f64), bytes),
+            number(stored.map(|(stored, ..)| stored), count),
+            shown(rates.bytes_per_second, bytes),
+            number(connections, count),
+            number(uptime, seconds),
+            lag,
+        ]
+    }
+}
