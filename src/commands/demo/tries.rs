@@ -68,17 +68,15 @@ fn tries(topology: &Topology) -> [Try; 5] {
             commands: vec![format!("{weir} explain http://{HOST}{PAGE} {control}")],
         },
         Try {
-            shows: "Purge it everywhere, and see that it is gone",
-            commands: vec![format!("{weir} purge {PAGE} {control}"), get(0)],
-        },
-        Try {
-            shows: "The same page at an edge elsewhere: a miss there, and a hit at the parent",
-            commands: vec![get(1)],
+            shows: "Purge it everywhere, see that it is gone, and that an edge elsewhere finds it at \
+                    the parent",
+            commands: vec![format!("{weir} purge {PAGE} {control}"), get(0), get(1)],
         },
         Try {
             shows: "All of it live, in a browser: nodes, traffic, what is stored, and why what is not",
             commands: vec![format!("http://{}/", topology.control_at())],
         },
+        Try { shows: "The same in the terminal", commands: vec![format!("{weir} top {control}")] },
     ]
 }
 
