@@ -51,7 +51,7 @@ def explain_over_all_nodes(browser, topology):
     for name in NODES:
         card = f".explanation:has-text('{name}')"
         shows(page, f"{name} says why", card, "fresh.*Stored and fresh for")
-        shows(page, "its key, lifetime and tags", card, f"http://shop.example{path}.*article-1")
+        shows(page, "its key, lifetime and tags", card, f"http://shop.example{path}.*article-explained")
     page.locator("#explain-more summary").click()
     page.locator("#explain-fields").fill("no field")
     page.locator("#explain-url").press("Enter")
