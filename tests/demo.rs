@@ -7,10 +7,18 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// Demos have ports of their own, which one test has at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static DEMOS: Mutex<()> = Mutex::new(());
+    DEMOS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[test]
 fn each_thing_to_try_does_what_it_says() {
+    let _alone = alone();
     let (demo, printed) = Weir::demo(&["--traffic", "100/s"]);
     let tries = tries(&printed);
     assert_eq!(tries.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5], "{printed:#?}");
@@ -60,6 +68,7 @@ fn each_thing_to_try_does_what_it_says() {
 
 #[test]
 fn where_ports_are_taken_the_system_chooses_others() {
+    let _alone = alone();
     let (first, _) = Weir::demo(&["--traffic", "off"]);
     let (second, printed) = Weir::demo(&["--traffic", "off"]);
     let taken = printed.iter().filter(|line| line.ends_with(" is taken)")).count();
