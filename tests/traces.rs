@@ -225,7 +225,8 @@ async fn one_trace_runs_through_edge_parent_and_origin() {
     assert_eq!(hit.handled_by("edge"), "hit");
     let told = collector.until(5).await;
     assert_eq!((told[4].text("weir.cache"), &told[4].node), ("hit".into(), &"edge".to_owned()));
-    assert_eq!(metric(&edge, "weir_trace_spans_exported_total"), 3);
+    let exported = || metric(&edge, "weir_trace_spans_exported_total") == 3;
+    edge.until("the edge's three to be counted", exported).await;
 }
 
 #[tokio::test]
