@@ -1,7 +1,9 @@
 //! Traces: a caller's goes on through every tier, a collector is told of it, and a collector that is
 //! not there costs spans and nothing else.
 
+mod program;
 mod support;
+use program::{TextFile, Weir};
 use support::*;
 
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -223,7 +225,8 @@ async fn one_trace_runs_through_edge_parent_and_origin() {
     assert_eq!(hit.handled_by("edge"), "hit");
     let told = collector.until(5).await;
     assert_eq!((told[4].text("weir.cache"), &told[4].node), ("hit".into(), &"edge".to_owned()));
-    assert_eq!(metric(&edge, "weir_trace_spans_exported_total"), 3);
+    let exported = || metric(&edge, "weir_trace_spans_exported_total") == 3;
+    edge.until("the edge's three to be counted", exported).await;
 }
 
 #[tokio::test]
@@ -285,6 +288,30 @@ async fn a_dead_collector_costs_spans_and_nothing_else() {
     let all_lost = || lost(&edge, "queue-full") + lost(&edge, "export-failed") == 51;
     edge.until("all spans to be lost and counted", all_lost).await;
     assert_eq!(metric(&edge, "weir_trace_spans_exported_total"), 0);
+}
+
+#[test]
+fn a_dead_collector_is_told_of_once() {
+    let log = "[log]\notlp = \"http://127.0.0.1:9\"\notlp_interval = \"1ms\"\n";
+    let config = TextFile::new("dead-collector.toml", log);
+    let weir = Weir::serve(&["--config", config.path(), "--origin", "http://127.0.0.1:9"]);
+    let series = "weir_trace_spans_dropped_total{why=\"export-failed\"} ";
+    let lost = || {
+        let text = weir.json("GET /metrics", "").body;
+        let count = text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok());
+        count.unwrap_or_else(|| panic!("no {series}"))
+    };
+    for batch in 0..3 {
+        let (before, traceparent): (u64, _) = (lost(), traceparent("01"));
+        assert!(batch == 0 || before > 0);
+        let answer = weir.ask("GET /a", &[("Host", HOST), ("Traceparent", &traceparent)]);
+        assert_eq!(answer.status, 502);
+        program::until("its spans are lost", || lost() > before);
+    }
+    weir.signal(rustix::process::Signal::TERM);
+    let told = weir.lines_until("stopping");
+    let told: Vec<_> = told.iter().filter(|line| line.contains("traces are lost")).collect();
+    assert!(matches!(&told[..], [one] if one.contains("Connection refused")), "{told:#?}");
 }
 
 #[tokio::test]

@@ -341,12 +341,7 @@ impl Upstream {
             _place: place,
             _stream: stream,
         };
-        let source = Source {
-            member: Arc::clone(&member.name),
-            is_parent: false,
-            waited,
-            cache_status: head.headers.get_all(header::CACHE_STATUS).iter().cloned().collect(),
-        };
+        let source = Source::of(member, waited, &head.headers);
         Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded, source })
     }
 

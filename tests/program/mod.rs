@@ -134,12 +134,21 @@ impl Weir {
 
     /// The next line of its log that contains `part`.
     pub(crate) fn until_line(&self, part: &str) -> String {
+        self.lines_until(part).pop().expect("at least that line")
+    }
+
+    /// The next lines of its log, up to the first that contains `part`.
+    pub(crate) fn lines_until(&self, part: &str) -> Vec<String> {
         let end = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(part) => return line,
-                Ok(line) => seen.push(line),
+                Ok(line) => {
+                    seen.push(line);
+                    if seen.last().is_some_and(|line| line.contains(part)) {
+                        return seen;
+                    }
+                }
                 Err(_) => panic!("no line with {part:?}; there were {seen:#?}"),
             }
         }

@@ -11,7 +11,7 @@ use crate::metrics::WorkerMetrics;
 use crate::trace::Hop;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -45,6 +45,18 @@ pub(crate) struct Source {
     pub(crate) waited: Duration,
     /// What it, and those that it asked, say in Cache-Status; the farthest first.
     pub(crate) cache_status: Box<[HeaderValue]>,
+}
+
+impl Source {
+    /// Of an answer with these fields, as long as nothing else is known: an origin.
+    pub(super) fn of(member: &Member, waited: Duration, fields: &HeaderMap) -> Self {
+        Self {
+            member: Arc::clone(&member.name),
+            is_parent: false,
+            waited,
+            cache_status: fields.get_all(header::CACHE_STATUS).iter().cloned().collect(),
+        }
+    }
 }
 
 /// The body of an upstream's answer. Holds its place at the member until it ends.
