@@ -5,8 +5,9 @@ use crate::program::{Line, Spec, Topology};
 use std::fmt;
 use std::sync::Arc;
 
-/// Short, so that whoever is cut off or asleep is missed in good time.
-const LEASE: &str = "lease = \"2s\"\n";
+/// A short lease, so that whoever is cut off or asleep is missed in good time; and a log that keeps
+/// every purge of the longest run, which lists them at its end.
+const CONTROL: &str = "lease = \"2s\"\nretention = 1000000\n";
 
 /// A store that must evict, a bound that some bodies pass, and a window that they do not fit into.
 const TABLES: &str = "[memory]\nsize = \"12MiB\"\nmax_object = \"256KiB\"\n\
@@ -39,7 +40,7 @@ impl fmt::Display for Between {
 impl Shape {
     /// Eight edges before the origin.
     pub(crate) fn eight_edges(origin: &str, _seed: u64) -> Self {
-        let mut topology = Topology::with("eight", LEASE);
+        let mut topology = Topology::with("eight", CONTROL);
         let mut doors = Vec::new();
         for number in 0..8 {
             let name = format!("edge-{number}");
@@ -54,7 +55,7 @@ impl Shape {
     /// Parents are read from as well, by whoever is no node. Over half of the lines HTTP/2 is spoken,
     /// over the others HTTP/1.1.
     pub(crate) fn parents(origin: &str, seed: u64) -> Self {
-        let mut topology = Topology::with("parents", LEASE);
+        let mut topology = Topology::with("parents", CONTROL);
         let (mut doors, mut between) = (Vec::new(), Vec::new());
         for (number, region) in REGIONS.into_iter().enumerate() {
             let name = format!("parent-{number}");
@@ -103,7 +104,7 @@ fn parents(lines: &[Between]) -> String {
 /// A node of this number. Some go on when control is lost, some ask the origin.
 fn spec(spec: Spec, number: usize) -> Spec {
     let on_partition = if number.is_multiple_of(2) { "serve" } else { "validate" };
-    spec.tables(&format!("{LEASE}on_partition = {on_partition:?}"))
+    spec.tables(&format!("{CONTROL}on_partition = {on_partition:?}"))
         .tables(TABLES)
         .node("drain = \"1s\"")
         .site("host_header = \"client\"")
