@@ -91,7 +91,7 @@ async fn a_node_that_never_joins_is_ready_when_the_lease_is_over() {
     let edge = lonely(&origin, "serve", "1s");
     let begun = std::time::Instant::now();
     let refusing = InProcess::new(drop);
-    edge.node.follow(refusing, &tokio::runtime::Handle::current());
+    edge.node.follow(refusing, &tokio::runtime::Handle::current()).expect("a thread");
     assert!(!edge.node.ready());
     edge.until("the node to be ready", || edge.node.ready()).await;
     assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());

@@ -20,6 +20,7 @@ mod reports;
 mod session;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub(crate) use apply::Applier;
 pub use dial::{Dial, InProcess, Remote, Undialled};
@@ -28,3 +29,4 @@ pub(crate) use lease::Lease;
 pub use link::Followed;
 pub(crate) use matched::Matched;
 pub(crate) use releases::Releases;
+pub(crate) use thread::Thread;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::explain;
 use crate::follow::checkpoint::Checkpoint;
-use crate::follow::{Applier, Dial, Followed, Follower, Following};
+use crate::follow::{Applier, Dial, Followed, Follower, Following, Thread};
 use crate::metrics::exposition::{Gauges, MEDIA_TYPE, render};
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
@@ -31,7 +31,7 @@ pub struct Node {
     listen_tls: Option<SocketAddr>,
     following: Arc<Following>,
     /// Taken by the drain.
-    follower: Mutex<Option<Follower>>,
+    follower: Mutex<Option<(Follower, Thread)>>,
     prober: Prober,
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
@@ -98,15 +98,24 @@ impl Node {
         self.listen_tls
     }
 
-    /// Follows control over the connections that `dial` makes, on `runtime`, until the node drains
-    /// or is dropped; purges by method go there too. Only the first call counts.
-    pub fn follow(&self, dial: impl Dial, runtime: &Handle) {
+    /// Follows control over the connections that `dial` makes, on a thread of its own, until the
+    /// node drains or is dropped; purges by method go there too. What control asks of the node is
+    /// answered on `runtime`. Only the first call counts.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn follow(&self, dial: impl Dial, runtime: &Handle) -> Result<(), StartError> {
         let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         if follower.is_none() {
+            let thread = Thread::start()
+                .map_err(|error| StartError(format!("the thread that follows control: {error}")))?;
             let calls = Arc::clone(self.following.calls());
             self.purger.set(Box::new(move |ask| Box::pin(Arc::clone(&calls).purge(ask))));
-            *follower = Some(Follower::start(Arc::clone(&self.following), dial, runtime));
+            let following = Arc::clone(&self.following);
+            let started = Follower::start(following, dial, thread.handle(), runtime.clone());
+            *follower = Some((started, thread));
         }
+        Ok(())
     }
 
     /// Where the node stands with the log that it follows, in the log's numbers.
@@ -257,7 +266,7 @@ impl Node {
         let Some(server) = self.server().take() else { return };
         server.drain(bound).await;
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(follower) = follower {
+        if let Some((follower, _thread)) = follower {
             follower.leave().await;
         }
     }

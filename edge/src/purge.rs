@@ -236,9 +236,7 @@ impl Purges {
         if judged == applied {
             return known();
         }
-        let passes =
-            self.sieve.passes(&stored.sieved(), stored.tags.iter().map(|tag| &**tag), judged);
-        let validity = if passes {
+        let validity = if self.passes(stored, judged) {
             Validity::Valid
         } else {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -255,6 +253,12 @@ impl Purges {
         }
         stored.valid_at.fetch_max(applied, Ordering::Release);
         known()
+    }
+
+    /// Whether no purge after `since` that is applied can have taken a stored response. Where it is
+    /// `false`, one may have.
+    pub(crate) fn passes(&self, stored: &Stored, since: Seq) -> bool {
+        self.sieve.passes(&stored.sieved(), stored.tags.iter().map(|tag| &**tag), since)
     }
 
     /// The stamp for a fetch that begins now.

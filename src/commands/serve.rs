@@ -67,8 +67,9 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     } else {
         let control = Control::open(process).map_err(failed)?;
         let attending = control.clone();
-        let attend = move |end| drop(tokio::spawn(attending.clone().attend(end)));
-        node.follow(InProcess::new(attend), &here);
+        let sessions = here.clone();
+        let attend = move |end| drop(sessions.spawn(attending.clone().attend(end)));
+        node.follow(InProcess::new(attend), &here).map_err(|error| failed(error.0))?;
         until_joined(&node).await.map_err(failed)?;
         let reloaded = control.clone();
         reload = Arc::new(move || drop(reloaded.reload()));
@@ -79,7 +80,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     // elsewhere may be away; then the node waits for it.
     eprint!("{announcement}");
     if let Some(dial) = dial {
-        node.follow(dial, &here);
+        node.follow(dial, &here).map_err(|error| failed(error.0))?;
     }
     Ok(signals.serve(reload, drain(&node, stop, admin)).await)
 }

@@ -59,13 +59,15 @@ impl Log {
         });
         frames.send(welcome).expect("the queue is there");
         let mut once = Some((queue, told));
+        let here = tokio::runtime::Handle::current();
+        let sessions = here.clone();
         let dial = InProcess::new(move |stream| {
             // A node whose leash was let go of finds nobody any more.
             if let Some((queue, told)) = once.take() {
-                tokio::spawn(session(stream, queue, told));
+                sessions.spawn(session(stream, queue, told));
             }
         });
-        edge.node.follow(dial, &tokio::runtime::Handle::current());
+        edge.node.follow(dial, &here).expect("a thread");
         let joined = applied.wait_for(Option::is_some);
         timeout(PATIENCE, joined).await.expect("the node joins").expect("the session lives");
         Leash { frames, applied }

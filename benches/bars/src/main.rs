@@ -4,6 +4,7 @@
 //! itself, and prints a line for each thing it checks, with the figure. The exit status is 0 when
 //! every check passed.
 
+mod affinity;
 mod apply;
 mod check;
 mod client;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Where the programs are.
@@ -143,6 +144,11 @@ impl Control {
         let (child, [at]) = launched(&mut command, ["control"])?;
         Ok(Self { child, at })
     }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Control {
@@ -240,7 +246,10 @@ pub(crate) fn free_address() -> Result<SocketAddr, Error> {
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
+    /// One that nobody else has.
     pub(crate) fn new(name: &str) -> Result<Self, Error> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{name}-{}", MADE.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(format!("weir-bars-{}-{name}", std::process::id()));
         fs::create_dir_all(&path)?;
         Ok(Self(path))

@@ -1,8 +1,8 @@
 //! Control and nodes that follow it, as processes of their own on this machine.
 
-use crate::Error;
 use crate::client::{self, Client};
 use crate::program::{Control, Folder, Programs, Weir};
+use crate::{Error, affinity};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl Topology {
         origin: SocketAddr,
         count: usize,
     ) -> Result<Self, Error> {
-        let mut topology = Self::alone(programs, origin)?;
+        let mut topology = Self::alone(programs)?;
         for number in 0..count {
             topology.add(programs, origin, &format!("edge-{number}"), "")?;
         }
@@ -46,7 +46,7 @@ impl Topology {
         origin: SocketAddr,
         scope: &str,
     ) -> Result<Self, Error> {
-        let mut topology = Self::alone(programs, origin)?;
+        let mut topology = Self::alone(programs)?;
         let mut parents = Vec::new();
         for region in ["eu", "us"] {
             let keys = format!("tier = \"parent\"\nregion = \"{region}\"\n");
@@ -72,8 +72,8 @@ impl Topology {
     }
 
     /// Control without a node.
-    fn alone(programs: &Programs, origin: SocketAddr) -> Result<Self, Error> {
-        let folder = Folder::new(&format!("topology-{}", origin.port()))?;
+    fn alone(programs: &Programs) -> Result<Self, Error> {
+        let folder = Folder::new("topology")?;
         let data = folder.path().join("data");
         let text = format!("[control]\ndata = {data:?}\nrate = 1000000\n");
         let control = Control::configured(programs, &folder.file("control.toml", &text)?)?;
@@ -98,6 +98,21 @@ impl Topology {
         let config = self.folder.file(&format!("{name}.toml"), &text)?;
         self.nodes.push(Weir::configured(programs, &config)?);
         Ok(())
+    }
+
+    /// Gives the nodes a processor, and another to their control, to `other` and to this program,
+    /// whose threads to come inherit it.
+    ///
+    /// # Errors
+    /// There are not two processors.
+    pub(crate) fn apart(&self, other: &Self) -> Result<(), Error> {
+        let [own, shared] = affinity::two()?;
+        for node in &self.nodes {
+            affinity::pin(node.id(), own)?;
+        }
+        let others = other.nodes.iter().map(Weir::id);
+        let rest = [self.control.id(), other.control.id(), std::process::id()];
+        others.chain(rest).try_for_each(|id| affinity::pin(id, shared))
     }
 
     /// A connection to control.

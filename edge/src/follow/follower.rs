@@ -42,7 +42,7 @@ pub(crate) struct Following {
     instance: String,
 }
 
-/// A running task. Dropping it ends the task at once.
+/// A running task. Dropping it ends the task.
 pub(crate) struct Follower {
     leave: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -128,10 +128,15 @@ impl Following {
 }
 
 impl Follower {
-    /// Starts the task on `runtime`.
-    pub(crate) fn start(following: Arc<Following>, dial: impl Dial, runtime: &Handle) -> Self {
+    /// Starts the task on `runtime`; what control asks is answered on `answers`.
+    pub(crate) fn start(
+        following: Arc<Following>,
+        dial: impl Dial,
+        runtime: &Handle,
+        answers: Handle,
+    ) -> Self {
         let (leave, leaves) = watch::channel(false);
-        let task = runtime.spawn(run(following, dial, leaves));
+        let task = runtime.spawn(run(following, dial, leaves, answers));
         Self { leave, task }
     }
 
@@ -152,7 +157,12 @@ impl Drop for Follower {
 }
 
 /// Connects, again and again.
-async fn run(following: Arc<Following>, mut dial: impl Dial, mut stop: watch::Receiver<bool>) {
+async fn run(
+    following: Arc<Following>,
+    mut dial: impl Dial,
+    mut stop: watch::Receiver<bool>,
+    answers: Handle,
+) {
     let mut pauses = Pauses::new(following.patience / 3);
     let mut report = Report { place: dial.place(), said: Said::Nothing };
     loop {
@@ -166,7 +176,7 @@ async fn run(following: Arc<Following>, mut dial: impl Dial, mut stop: watch::Re
                     pauses.restart();
                     report.joined(welcomed, &following);
                 };
-                converse(&following, stream, &mut stop, joined).await
+                converse(&following, stream, &mut stop, &answers, joined).await
             }
             Ok(Err(Undialled::Refused(reason))) => End::Refused(reason),
             Ok(Err(Undialled::Unreachable(reason))) => End::Lost(reason),

@@ -4,8 +4,11 @@
 //! The node begins with [`FromNode::Hello`], control answers [`FromControl::Welcome`], then the
 //! entries after [`Welcome::after`], in order and without gaps, as they come to be.
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use std::fmt;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, Release, Standing, Welcome};
 
@@ -105,7 +108,8 @@ impl Tier {
 
 /// A line of control.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "frame", rename_all = "snake_case")]
+// What is derived is used by the implementations below.
+#[serde(tag = "frame", rename_all = "snake_case", remote = "Self")]
 pub enum FromControl {
     /// The answer to [`FromNode::Hello`].
     Welcome(Welcomed),
@@ -143,6 +147,45 @@ pub enum FromControl {
         /// JSON.
         body: Value,
     },
+}
+
+impl Serialize for FromControl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FromControl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Line)
+    }
+}
+
+/// Reads a line of control. Entries may come a thousand a second, and are read as they stand: what
+/// is derived holds each value of a line before it knows what to make of them.
+struct Line;
+
+impl<'de> Visitor<'de> for Line {
+    type Value = FromControl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a line of control")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FromControl, A::Error> {
+        let mut all = serde_json::Map::new();
+        // The tag comes first, as control writes it; of others it may come anywhere.
+        if let Some((tag, frame)) = map.next_entry::<String, Value>()? {
+            if tag == "frame" && frame == "entry" {
+                return Entry::deserialize(MapAccessDeserializer::new(map)).map(FromControl::Entry);
+            }
+            all.insert(tag, frame);
+        }
+        while let Some((name, value)) = map.next_entry()? {
+            all.insert(name, value);
+        }
+        FromControl::deserialize(Value::Object(all)).map_err(A::Error::custom)
+    }
 }
 
 /// Control's welcome.
@@ -239,4 +282,41 @@ pub enum Cached {
     Stored,
     /// It was being fetched for another.
     Collapsed,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use weir_rules::invalidation::{Purge, Target};
+    use weir_rules::log::Change;
+
+    #[test]
+    fn lines_of_control_are_read_wherever_their_tag_stands() {
+        let targets = vec![Target::Path("/a\"b".to_owned()), Target::All];
+        let (site, soft, versions) = (Some("blog".to_owned()), true, false);
+        let purge = Purge { seq: 7, targets, site, soft, versions };
+        let entry = Entry { seq: 7, mark: u64::MAX, change: Change::Purge(purge) };
+        for line in [
+            FromControl::Entry(entry),
+            FromControl::Heartbeat { head: 1 << 53 },
+            FromControl::Refused { reason: "entry".to_owned() },
+        ] {
+            let text = serde_json::to_string(&line).unwrap();
+            assert!(text.starts_with("{\"frame\":"), "{text}");
+            assert_eq!(serde_json::from_str::<FromControl>(&text).unwrap(), line);
+            // In the order of names, where the tag comes after others.
+            let sorted = serde_json::to_value(&line).unwrap().to_string();
+            assert_eq!(serde_json::from_str::<FromControl>(&sorted).unwrap(), line);
+        }
+        for (text, why) in [
+            ("{}", "missing field `frame`"),
+            ("{\"frame\":\"entry\",\"seq\":1}", "missing field `mark`"),
+            ("{\"frame\":\"other\"}", "unknown variant `other`"),
+            ("[]", "a line of control"),
+        ] {
+            let error = serde_json::from_str::<FromControl>(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::lines::{Lines, write_line};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use weir_rules::invalidation::Seq;
@@ -51,12 +52,13 @@ struct Tell {
     queue: mpsc::Sender<FromNode>,
 }
 
-/// Follows control over `stream`, until that ends or the node stops. `joined` is called once
-/// control has let the node in.
+/// Follows control over `stream`, until that ends or the node stops. What control asks is answered
+/// on `answers`; `joined` is called once control has let the node in.
 pub(super) async fn converse<S>(
     following: &Following,
     stream: S,
     stop: &mut watch::Receiver<bool>,
+    answers: &Handle,
     joined: impl FnOnce(&Welcomed),
 ) -> End
 where
@@ -90,7 +92,7 @@ where
     let tell = Tell { acked, beats, queue };
     let told = Told { acked: acks, beats: beaten, queue: queued };
     let end = tokio::select! {
-        end = listen(following, lines, tell, head) => end,
+        end = listen(following, lines, tell, answers, head) => end,
         end = speak(following, write, told, stop) => end,
     };
     following.link.parted();
@@ -120,6 +122,7 @@ async fn listen<S: AsyncRead + AsyncWrite>(
     following: &Following,
     mut lines: Lines<ReadHalf<S>>,
     tell: Tell,
+    answers: &Handle,
     caught_up_at: Seq,
 ) -> End {
     let mut asked = JoinSet::new();
@@ -160,11 +163,12 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 }
                 let (state, queue) = (Arc::clone(&following.state), tell.queue.clone());
                 let warmer = Arc::clone(&following.warmer);
-                asked.spawn(async move {
+                let answering = async move {
                     let result = answer(state, warmer, what).await;
                     // Fails only where the connection has ended.
                     let _ = queue.send(FromNode::Answer { ask, result }).await;
-                });
+                };
+                asked.spawn_on(answering, answers);
             }
             FromControl::Purged { call, status, body } => {
                 following.calls.answered(call, status, body.to_string());

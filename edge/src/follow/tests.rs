@@ -61,7 +61,8 @@ impl Scene {
             // A scene that is over takes no more connections.
             let _ = accepted.send(stream);
         });
-        let follower = Follower::start(Arc::clone(&following), dial, &Handle::current());
+        let here = Handle::current();
+        let follower = Follower::start(Arc::clone(&following), dial, &here, here.clone());
         Self { state, following, follower: Some(follower), dialled }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Walk<'a> {
     purges: Tally,
     /// `purges` are all there are after this seq.
     after: Seq,
+    /// `purges` are after this seq.
+    since: Seq,
     /// What is being fetched began at this seq or later.
     mark: Seq,
 }
@@ -34,7 +36,8 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// One for `purges`, which are all after the seq `after`.
     pub(super) fn begin(node: &'a NodeState, purges: Tally, after: Seq) -> Self {
-        Self { node, purges, after, mark: node.purges.mark() }
+        let since = purges.first().map_or(after, |first| first.saturating_sub(1));
+        Self { node, purges, after, since, mark: node.purges.mark() }
     }
 
     /// Visits everything stored, with pauses as `pause` makes them; returns the one that is still
@@ -99,7 +102,12 @@ impl<'a> Walk<'a> {
     /// Counts a stored response for the purges that took it; whether it is to go.
     fn takes(&mut self, stored: &Stored) -> bool {
         let judged = stored.valid_at.load(Ordering::Acquire);
-        match stored.with_subject(|subject| self.purges.validity(subject)) {
+        let validity = match self.node.purges.passes(stored, self.since) {
+            // Most are no business of any purge, and the sieve is far cheaper to ask.
+            true => Validity::Valid,
+            false => stored.with_subject(|subject| self.purges.validity(subject)),
+        };
+        match validity {
             Validity::Hard(_) => {
                 if stored.served.take() {
                     self.count(stored, stored.soft_at.load(Ordering::Relaxed));

@@ -36,11 +36,15 @@ enum Kind {
     Host,
     /// On every host.
     Prefix,
-    /// On one.
+    /// What such a prefix is, or lies beneath: where this says no, a path need not be followed on.
+    Beneath,
+    /// On one host.
     HostPrefix,
+    /// The same for those.
+    HostBeneath,
 }
 
-const KINDS: usize = 7;
+const KINDS: usize = 9;
 
 /// What of a stored response the sieve needs.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +84,16 @@ impl Sieve {
                 Target::Host(host) => (Kind::Host, of_text(&host.to_ascii_lowercase())),
                 Target::Prefix(prefix) => {
                     let anywhere = prefix.split('/').next() == Some("");
-                    let kind = if anywhere { Kind::Prefix } else { Kind::HostPrefix };
-                    (kind, segments(&normalised(prefix)).fold(0, within))
+                    let (kind, beneath) = match anywhere {
+                        true => (Kind::Prefix, Kind::Beneath),
+                        false => (Kind::HostPrefix, Kind::HostBeneath),
+                    };
+                    let hash = segments(&normalised(prefix)).fold(0, |hash, segment| {
+                        let hash = within(hash, segment);
+                        self.slot(beneath, hash).fetch_max(purge.seq, Ordering::Release);
+                        hash
+                    });
+                    (kind, hash)
                 }
             };
             // The slot first: whoever sees the kind's seq sees the slot's.
@@ -123,31 +135,34 @@ impl Sieve {
             return true;
         }
         let path = normalised(subject.path);
-        let hash = of_text(&path);
-        if paths && taken(Kind::Path, hash) {
-            return false;
-        }
-        if queries || urls {
+        if paths || queries || urls {
+            let hash = of_text(&path);
+            if paths && taken(Kind::Path, hash) {
+                return false;
+            }
             let query = subject.query.map(|query| of_text(&normalised(query)));
             let full = query.map_or(hash, |query| both(hash, query));
-            if (query.is_some() && taken(Kind::Query, full))
+            if (queries && query.is_some() && taken(Kind::Query, full))
                 || (urls && taken(Kind::Url, both(of_text(subject.host), full)))
             {
                 return false;
             }
         }
-        let beneath = |kind: Kind, host: &str| {
+        let within_any = |kind: Kind, beneath: Kind, host: &str| {
             let mut hash = within(0, host);
             let mut segments = path.strip_prefix('/').unwrap_or(&path).split('/');
-            taken(kind, hash)
-                || segments.any(|segment| {
-                    hash = within(hash, segment);
-                    taken(kind, hash)
-                })
+            while taken(beneath, hash) {
+                if taken(kind, hash) {
+                    return true;
+                }
+                let Some(segment) = segments.next() else { return false };
+                hash = within(hash, segment);
+            }
+            false
         };
-        !(prefixes && beneath(Kind::Prefix, "")
-            || host_prefixes
-                && host_names(subject.host).any(|host| beneath(Kind::HostPrefix, host)))
+        let on_host = |host| within_any(Kind::HostPrefix, Kind::HostBeneath, host);
+        !(prefixes && within_any(Kind::Prefix, Kind::Beneath, "")
+            || host_prefixes && host_names(subject.host).any(on_host))
     }
 
     fn slot(&self, kind: Kind, hash: u64) -> &AtomicU64 {

@@ -108,6 +108,11 @@ impl Tally {
         self.purges.is_empty()
     }
 
+    /// The first seq; `None` without any purge.
+    pub fn first(&self) -> Option<Seq> {
+        self.purges.first().map(|purge| purge.seq)
+    }
+
     /// The last seq; 0 without any purge.
     pub fn last(&self) -> Seq {
         self.purges.last().map_or(0, |purge| purge.seq)

@@ -5,9 +5,8 @@
 //!
 //! Each scene ([`scenes`]) is explored to its end: 1.75 million states in all. `WEIR_MODEL=deep`
 //! explores more of each, in minutes and gigabytes. That the model would notice is shown by [`faults`]: each rule is broken
-//! in turn, and the model must find out. The build with the planted fault
-//! (`RUSTFLAGS='--cfg weir_fault="stamp_at_end"'`, into a target directory of its own) must fail in
-//! `the_rules_hold`.
+//! in turn, and the model must find out. The build with the planted fault (`tests/fault.sh`) must fail
+//! in `the_rules_hold`.
 
 mod control;
 mod explore;

@@ -4,8 +4,8 @@
 //! decide; a judge that knows when everything happened holds each answer against what was promised.
 //!
 //! `WEIR_SIM_SEEDS` says how many runs, `WEIR_SEED` which one to run alone: it then tells all that
-//! happened. The build with the planted fault (`RUSTFLAGS='--cfg weir_fault="stamp_at_end"'`, into a
-//! target directory of its own) must fail in `no_answer_is_older_than_promised`.
+//! happened. The build with the planted fault (`RUSTC_WORKSPACE_WRAPPER=$PWD/tests/faulty-rustc`) must
+//! fail in `no_answer_is_older_than_promised`.
 
 mod control;
 mod judge;

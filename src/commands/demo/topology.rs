@@ -162,9 +162,10 @@ impl Here {
         let mut members = Vec::new();
         for spec in specs {
             let node = Arc::new(self.node(spec, parents)?);
-            let control = self.control.clone();
-            let attend = move |end| drop(tokio::spawn(control.clone().attend(end)));
-            node.follow(InProcess::new(attend), &Handle::current());
+            let (control, here) = (self.control.clone(), Handle::current());
+            let sessions = here.clone();
+            let attend = move |end| drop(sessions.spawn(control.clone().attend(end)));
+            node.follow(InProcess::new(attend), &here).map_err(|error| error.0)?;
             until_joined(&node).await?;
             members.push(Member { spec, node });
         }

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::nodes::no_such_node;
 use crate::control::errors::ApiError;
+use crate::control::extract::{number, one, only};
 use crate::control::ledger::NodeView;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,8 +14,23 @@ use weir_edge::follow::frame::{Question, Tier};
 /// How long a node may take.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
+/// URLs listed unless another number is asked for, and the most.
+const LISTED: u64 = 20;
+pub(super) const MOST_LISTED: usize = 100;
+
 /// What a node answered, or why it did not, in words.
 pub(super) type Answer<T> = Result<T, String>;
+
+/// Reads the parameters of a list of URLs: how many at most, and of which nodes.
+pub(super) fn listing(
+    control: &Shared,
+    parameters: &[(String, String)],
+) -> Result<(usize, Vec<NodeView>), ApiError> {
+    let limit = number(parameters, "limit", LISTED, 1..=MOST_LISTED as u64)?;
+    let node = one(parameters, "node")?;
+    only(parameters, &["limit", "node"])?;
+    Ok((usize::try_from(limit).unwrap_or(MOST_LISTED), edges(control, node)?))
+}
 
 /// The expected nodes, or the one that is named.
 pub(super) fn nodes(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView>, ApiError> {
@@ -27,7 +43,7 @@ pub(super) fn nodes(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView
 }
 
 /// The expected edges, or the node that is named.
-pub(super) fn edges(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView>, ApiError> {
+fn edges(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView>, ApiError> {
     let mut nodes = nodes(control, name)?;
     nodes.retain(|node| name.is_some() || node.tier == Tier::Edge);
     Ok(nodes)

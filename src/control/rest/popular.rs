@@ -1,10 +1,10 @@
 //! `/v1/popular`: what is stored, by how often it was answered from the store.
 
 use super::Shared;
-use super::ask::{Answer, ask_for, asked, edges};
+use super::ask::{Answer, MOST_LISTED, ask_for, asked, listing};
 use crate::control::auth::Caller;
 use crate::control::errors::ApiError;
-use crate::control::extract::{Parameters, number, one, only};
+use crate::control::extract::Parameters;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -12,10 +12,6 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use weir_edge::config::Scope;
 use weir_edge::follow::frame::{Question, StoredUrl};
-
-/// Objects listed unless another number is asked for, and the most.
-pub(super) const LISTED: u64 = 20;
-pub(super) const MOST_LISTED: u64 = 100;
 
 /// A stored URL on all nodes that were asked.
 #[derive(Debug, PartialEq, Serialize)]
@@ -32,17 +28,14 @@ pub(super) async fn popular(
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let limit = number(&parameters, "limit", LISTED, 1..=MOST_LISTED)?;
-    let node = one(&parameters, "node")?;
-    only(&parameters, &["limit", "node"])?;
-    let nodes = edges(&control, node)?;
+    let (limit, nodes) = listing(&control, &parameters)?;
     // More of each than are listed: what is second on every edge may be first on all together.
-    let (most, sites) = (MOST_LISTED as usize, caller.sites().to_vec());
-    let answers = ask_for(&control, &nodes, &Question::Stored { most, sites }).await?;
+    let question = Question::Stored { most: MOST_LISTED, sites: caller.sites().to_vec() };
+    let answers = ask_for(&control, &nodes, &question).await?;
     let asked = asked(&nodes, &answers);
     let mut objects = merged(nodes.into_iter().map(|node| node.name).zip(answers));
     objects.retain(|object| caller.may_touch(Some(&object.stored.site)));
-    objects.truncate(usize::try_from(limit).unwrap_or(most));
+    objects.truncate(limit);
     Ok(Json(json!({"nodes": asked, "objects": objects})))
 }
 

@@ -1,11 +1,10 @@
 //! `/v1/uncached`: what was not stored of late, and why.
 
 use super::Shared;
-use super::ask::{Answer, ask_for, asked, edges};
-use super::popular::{LISTED, MOST_LISTED};
+use super::ask::{Answer, ask_for, asked, listing};
 use crate::control::auth::Caller;
 use crate::control::errors::ApiError;
-use crate::control::extract::{Parameters, number, one, only};
+use crate::control::extract::Parameters;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -29,11 +28,7 @@ pub(super) async fn uncached(
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let limit = number(&parameters, "limit", LISTED, 1..=MOST_LISTED)?;
-    let node = one(&parameters, "node")?;
-    only(&parameters, &["limit", "node"])?;
-    let most = usize::try_from(limit).unwrap_or(MOST_LISTED as usize);
-    let nodes = edges(&control, node)?;
+    let (most, nodes) = listing(&control, &parameters)?;
     let question = Question::NotStored { most, sites: caller.sites().to_vec() };
     let answers: Vec<Answer<NotStored>> = ask_for(&control, &nodes, &question).await?;
     let asked = asked(&nodes, &answers);

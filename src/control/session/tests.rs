@@ -121,6 +121,40 @@ async fn entries_come_in_order_and_acknowledgements_complete_them() {
 }
 
 #[tokio::test]
+async fn entries_of_a_stream_of_purges_go_together() {
+    const PURGES: usize = 300;
+    let world = World::new();
+    let (node, control) = tokio::io::duplex(1 << 20);
+    tokio::spawn(world.control.clone().attend(control));
+    let (mut reading, mut writing) = tokio::io::split(node);
+    let mut out = Vec::new();
+    write_line(&mut out, &FromNode::Hello(hello("one"))).unwrap();
+    writing.write_all(&out).await.unwrap();
+    let begun = Instant::now();
+    let purges = async {
+        for number in 0..PURGES {
+            world.purge(&format!("/{number}")).await;
+        }
+    };
+    let received = async {
+        let (mut entries, mut bare) = (0, 0);
+        while entries < PURGES {
+            let mut chunk = Vec::with_capacity(1 << 20);
+            reading.read_buf(&mut chunk).await.unwrap();
+            let chunk = String::from_utf8(chunk).unwrap();
+            let came = chunk.matches("\"frame\":\"entry\"").count();
+            entries += came;
+            // What is said anyway takes along what there is.
+            bare += u32::from(came > 0 && came == chunk.lines().count());
+        }
+        bare
+    };
+    let ((), bare) = timeout(PATIENCE, async { tokio::join!(purges, received) }).await.unwrap();
+    let took = begun.elapsed();
+    assert!(GATHER * bare.saturating_sub(1) <= took, "{bare} times in {took:?}");
+}
+
+#[tokio::test]
 async fn who_says_no_hello_or_a_wrong_one_is_refused() {
     let world = World::new();
     for (frame, why) in [
