@@ -231,25 +231,7 @@ fn task(
     stamp: Stamp,
 ) -> FillTask {
     spine.metrics.count(Event::Fill);
-    FillTask {
-        state: Arc::clone(&spine.state),
-        site: Arc::clone(&visit.site),
-        worker: spine.worker,
-        digest: visit.digest,
-        key: visit.key.clone(),
-        method: Method::GET,
-        scheme: visit.scheme.as_str(),
-        host: visit.host.clone(),
-        target: visit.target.clone(),
-        client_host: visit.client_host(),
-        headers: visit.fields_for_fill(&spine.state),
-        address: visit.client_address(),
-        client: visit.headers.clone(),
-        fill,
-        base,
-        stamp,
-        trace: visit.trace.clone(),
-    }
+    visit.fill_task(spine, Method::GET, fill, base, stamp)
 }
 
 fn look_again(spine: &Spine, visit: &Visit) -> Lookup {

@@ -4,8 +4,7 @@
 use super::Spine;
 use super::visit::Visit;
 use crate::body::{PassBody, ResponseBody};
-use crate::fill::{CleanHead, Fill, FillTask, Interim, Purpose, clean_head};
-use crate::purge::Stamp;
+use crate::fill::{CleanHead, Fill, Interim, Purpose, clean_head};
 use crate::respond::{self, Failure};
 use crate::store::{Digest, release_in};
 use crate::tier::{self, Brought, Told};
@@ -76,7 +75,7 @@ pub(super) async fn pass(
         outcome.stored = true;
         let (fill, terms) = stored;
         spine.state.inflight.start_alone(visit.digest, &fill);
-        let task = task(spine, visit, Arc::clone(&fill), stamp);
+        let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), None, stamp);
         let filled = Arc::new(task.head(status, head, Ok(terms), filled_at));
         let Some(reader) = fill.join() else { return Err(Failure::Internal("post-fill")) };
         let mut response = respond::from_fill(&filled, reader, &visit.wish(), None);
@@ -334,26 +333,4 @@ fn store_post(
     let purpose = Purpose { begun, alone: true, ..Purpose::default() };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     Some((fill, terms))
-}
-
-fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, stamp: Stamp) -> FillTask {
-    FillTask {
-        state: Arc::clone(&spine.state),
-        site: Arc::clone(&visit.site),
-        worker: spine.worker,
-        digest: visit.digest,
-        key: visit.key.clone(),
-        method: Method::POST,
-        scheme: visit.scheme.as_str(),
-        host: visit.host.clone(),
-        target: visit.target.clone(),
-        client_host: visit.client_host(),
-        headers: HeaderMap::new(),
-        address: visit.client_address(),
-        client: visit.headers.clone(),
-        fill,
-        base: None,
-        stamp,
-        trace: visit.trace.clone(),
-    }
 }

@@ -1,15 +1,17 @@
 //! One request on its way, as the steps after the first wait need it.
 
-use super::Start;
 use super::purge::named_client;
 use super::record::Entry;
+use super::{Spine, Start};
 use crate::body::ResponseBody;
+use crate::fill::{Fill, FillTask};
 use crate::forward::{self, Origin};
 use crate::lookup::Query;
+use crate::purge::Stamp;
 use crate::respond::{Failure, Wish};
 use crate::server::{Connection, Intake};
 use crate::state::{Live, NodeState, Site};
-use crate::store::{Digest, KeyText};
+use crate::store::{Digest, KeyText, Stored};
 use crate::tier::{Asker, Errand, Told};
 use crate::trace::Trace;
 use crate::upstream::{For, digest};
@@ -106,6 +108,42 @@ impl Visit {
     /// The fields for an upstream request whose response may be stored.
     pub(super) fn fields_for_fill(&self, state: &NodeState) -> HeaderMap {
         forward::for_fill(&self.headers, &self.origin(state))
+    }
+
+    /// A fetch of what this request asks for. The response to a POST is there already when it turns
+    /// out that it may be stored: nothing is sent for it.
+    pub(super) fn fill_task(
+        &self,
+        spine: &Spine,
+        method: Method,
+        fill: Arc<Fill>,
+        base: Option<Arc<Stored>>,
+        stamp: Stamp,
+    ) -> FillTask {
+        let state = &spine.state;
+        let headers = match method {
+            Method::GET => self.fields_for_fill(state),
+            _ => HeaderMap::new(),
+        };
+        FillTask {
+            state: Arc::clone(state),
+            site: Arc::clone(&self.site),
+            worker: spine.worker,
+            digest: self.digest,
+            key: self.key.clone(),
+            method,
+            scheme: self.scheme.as_str(),
+            host: self.host.clone(),
+            target: self.target.clone(),
+            client_host: self.client_host(),
+            headers,
+            address: self.client_address(),
+            client: self.headers.clone(),
+            fill,
+            base,
+            stamp,
+            trace: self.trace.clone(),
+        }
     }
 
     /// The client's Host as it wrote it.

@@ -6,7 +6,7 @@ use super::*;
 use crate::control::Process;
 use crate::control::ledger::Order;
 use crate::settings::Settings;
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use weir_edge::config::Config;
 use weir_edge::follow::frame::Stats;

@@ -3,8 +3,7 @@
 use super::host::{ORIGIN_FORM, origin};
 use super::tls::ca;
 use super::{health, node_name, pool};
-use crate::config::file::{Kind, Value};
-use crate::config::mistakes::Mistake;
+use crate::config::file::Value;
 use crate::config::section::Section;
 use crate::config::{Node, Origin, Parent, ParentScope, Parents, Protocol, Tier, Timeouts};
 use std::time::Duration;
@@ -78,21 +77,6 @@ fn parent(s: &Section<'_>, n: usize, element: &Value, own_region: &str) -> Optio
         let url = Origin { protocol, ..url? };
         return Some(Parent { url, region: region.unwrap_or_else(|| own_region.into()) });
     }
-    let reason = match &element.kind {
-        Kind::Text(text) => match origin(text) {
-            Ok(url) => {
-                let url = Origin { protocol: Protocol::H2, ..url };
-                return Some(Parent { url, region: own_region.into() });
-            }
-            Err(reason) => reason,
-        },
-        _ => "not a URL".into(),
-    };
-    s.notes().add(Mistake {
-        path,
-        place: element.place.clone(),
-        value: Some(element.shown()),
-        message: format!("{reason}; accepted: {ORIGIN_FORM}"),
-    });
-    None
+    let url = Origin { protocol: Protocol::H2, ..pool::plain_origin(s, path, element)? };
+    Some(Parent { url, region: own_region.into() })
 }

@@ -79,20 +79,22 @@ fn one_origin(s: &Section<'_>, n: usize, element: &Value) -> Option<Origin> {
         table.finish(&[]);
         return read.map(|origin| Origin { weight, protocol, ..origin });
     }
-    let reason = match &element.kind {
-        Kind::Text(text) => match origin(text) {
-            Ok(origin) => return Some(origin),
-            Err(reason) => reason,
-        },
-        _ => "not a URL".into(),
+    plain_origin(s, path, element)
+}
+
+/// An origin that is its URL alone; what is none is a mistake at `path`.
+pub(super) fn plain_origin(s: &Section<'_>, path: String, element: &Value) -> Option<Origin> {
+    let read = match &element.kind {
+        Kind::Text(text) => origin(text),
+        _ => Err("not a URL".into()),
     };
-    s.notes().add(Mistake {
+    let mistake = |reason| Mistake {
         path,
         place: element.place.clone(),
         value: Some(element.shown()),
         message: format!("{reason}; accepted: {ORIGIN_FORM}"),
-    });
-    None
+    };
+    read.map_err(|reason| s.notes().add(mistake(reason))).ok()
 }
 
 /// Waits on an origin, where nothing else is written.
