@@ -42,7 +42,7 @@ const MOST_PURGES: usize = 64;
 /// From entries sent to the next ones: what comes meanwhile goes together. A purge that comes alone
 /// waits for nothing; in a stream of them nodes wake less often than for each, which leaves them to
 /// their hits.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 
 /// Entries asked of the ledger at once, and bytes written at once.
 const ENTRIES: usize = 256;
