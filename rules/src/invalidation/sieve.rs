@@ -140,12 +140,14 @@ impl Sieve {
             if paths && taken(Kind::Path, hash) {
                 return false;
             }
-            let query = subject.query.map(|query| of_text(&normalised(query)));
-            let full = query.map_or(hash, |query| both(hash, query));
-            if (queries && query.is_some() && taken(Kind::Query, full))
-                || (urls && taken(Kind::Url, both(of_text(subject.host), full)))
-            {
-                return false;
+            if queries || urls {
+                let query = subject.query.map(|query| of_text(&normalised(query)));
+                let full = query.map_or(hash, |query| both(hash, query));
+                if (query.is_some() && taken(Kind::Query, full))
+                    || (urls && taken(Kind::Url, both(of_text(subject.host), full)))
+                {
+                    return false;
+                }
             }
         }
         let within_any = |kind: Kind, beneath: Kind, host: &str| {
