@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_edge::config::Config;
-use weir_edge::follow::{InProcess, Remote};
+use weir_edge::follow::Remote;
 use weir_edge::node::Node;
 
 /// Run a node with control built in; with control.url in the configuration, a node of a topology
@@ -66,10 +66,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
         control::node_router(process)
     } else {
         let control = Control::open(process).map_err(failed)?;
-        let attending = control.clone();
-        let sessions = here.clone();
-        let attend = move |end| drop(sessions.spawn(attending.clone().attend(end)));
-        node.follow(InProcess::new(attend), &here).map_err(|error| failed(error.0))?;
+        node.follow(control.in_process(&here), &here).map_err(|error| failed(error.0))?;
         until_joined(&node).await.map_err(failed)?;
         let reloaded = control.clone();
         reload = Arc::new(move || drop(reloaded.reload()));

@@ -48,11 +48,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 use told::Told;
 use traffic::{STEP, Traffic};
 use warm::Warming;
 use weir_edge::config::Config;
+use weir_edge::follow::{Dial, InProcess};
 use weir_rules::log::Release;
 
 /// Bytes that listed entries take in memory; beyond it the oldest are forgotten early.
@@ -109,6 +111,12 @@ impl Control {
     /// Attends the connection of a node in this process, to its end.
     pub(crate) async fn attend(self: Arc<Self>, transport: impl AsyncRead + AsyncWrite + Send) {
         session::attend(self, Caller::Local, transport).await;
+    }
+
+    /// The way here for a node in this process, whose connections are attended on `here`.
+    pub(crate) fn in_process(self: &Arc<Self>, here: &Handle) -> impl Dial + use<> {
+        let (control, here) = (self.clone(), here.clone());
+        InProcess::new(move |end| drop(here.spawn(control.clone().attend(end))))
     }
 
     /// Reads the configuration anew and takes it into use, all or nothing. Returns the keys whose

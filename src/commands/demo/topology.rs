@@ -13,7 +13,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_edge::config::Config;
-use weir_edge::follow::InProcess;
 use weir_edge::node::Node;
 use weir_origin_sim::{Builder, Origin, demo_site};
 
@@ -162,10 +161,8 @@ impl Here {
         let mut members = Vec::new();
         for spec in specs {
             let node = Arc::new(self.node(spec, parents)?);
-            let (control, here) = (self.control.clone(), Handle::current());
-            let sessions = here.clone();
-            let attend = move |end| drop(sessions.spawn(control.clone().attend(end)));
-            node.follow(InProcess::new(attend), &here).map_err(|error| error.0)?;
+            let here = Handle::current();
+            node.follow(self.control.in_process(&here), &here).map_err(|error| error.0)?;
             until_joined(&node).await?;
             members.push(Member { spec, node });
         }
