@@ -4,63 +4,11 @@
 mod support;
 use support::*;
 
-/// An edge that asks `parents`, with further keys of `[parents]`.
-fn edge_of(name: &str, origin: &Origin, parents: &[&Edge], toml: &str) -> EdgeBuilder {
-    let urls: Vec<String> =
-        parents.iter().map(|parent| format!("http://{}", parent.node.listen())).collect();
-    node(&format!("name = {name:?}"))
-        .origin(origin)
-        .tables(&format!("[parents]\nscope = \"global\"\nurls = {urls:?}\n{toml}"))
-}
-
-fn parent_of(name: &str, origin: &Origin, toml: &str) -> EdgeBuilder {
-    node(&format!("name = {name:?}\ntier = \"parent\""))
-        .origin(origin)
-        .tables(&format!("[parents]\n{toml}"))
-}
-
-/// Each node's member of Cache-Status, the one closest to the origin first, less the ttl.
-fn handled(answer: &Answer) -> Vec<String> {
-    let told = answer.values("cache-status").into_iter();
-    told.map(|member| {
-        let parts = member.split("; ").filter(|part| !part.starts_with("ttl="));
-        parts.collect::<Vec<_>>().join("; ")
-    })
-    .collect()
-}
-
-/// One parent, two edges and an origin, following one log.
-struct World {
-    origin: Origin,
-    log: Log,
-    parent: (Edge, Leash),
-    edges: [(Edge, Leash); 2],
-}
-
-impl World {
-    async fn start(toml: &str) -> Self {
-        let origin = Origin::start().await;
-        let log = Log::new("one");
-        let parent = parent_of("parent", &origin, toml).start();
-        let edge = |name| edge_of(name, &origin, &[&parent], "").start();
-        let edges = [edge("edge-1"), edge("edge-2")];
-        let [one, two] = edges;
-        let leashes = [log.lead(&one).await, log.lead(&two).await];
-        let [first, second] = leashes;
-        let leash = log.lead(&parent).await;
-        Self { origin, log, parent: (parent, leash), edges: [(one, first), (two, second)] }
-    }
-
-    async fn get(&self, edge: usize, target: &str) -> Answer {
-        self.edges[edge].0.get(target).await
-    }
-}
-
 const MISS: &str = "fwd=uri-miss; fwd-status=200; stored";
 
 #[tokio::test]
 async fn what_one_edge_asked_for_its_parent_has_for_the_next() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     world.origin.route("/a", reply("hello").max_age(60).header("Age", "7"));
     let first = world.get(0, "/a").await;
     assert_eq!(first.line(), "200 hello");
@@ -83,7 +31,7 @@ async fn what_one_edge_asked_for_its_parent_has_for_the_next() {
 
 #[tokio::test]
 async fn no_old_body_crosses_while_the_parent_does_not_know_of_the_purge() {
-    let world = World::start("catch_up = \"20ms\"").await;
+    let world = Tiers::start("catch_up = \"20ms\"").await;
     world.origin.route("/a", reply("old").max_age(60));
     for edge in 0..2 {
         assert_eq!(world.get(edge, "/a").await.line(), "200 old");
@@ -104,7 +52,7 @@ async fn no_old_body_crosses_while_the_parent_does_not_know_of_the_purge() {
 
 #[tokio::test]
 async fn a_parent_that_catches_up_in_time_answers_from_its_store() {
-    let world = World::start("catch_up = \"10s\"").await;
+    let world = Tiers::start("catch_up = \"10s\"").await;
     world.origin.route("/a", reply("hello").max_age(60));
     world.get(1, "/a").await;
     let seq = world.log.purge(path("/another"));
@@ -120,7 +68,7 @@ async fn a_parent_that_catches_up_in_time_answers_from_its_store() {
 
 #[tokio::test]
 async fn what_a_parent_sent_before_a_purge_that_came_meanwhile_is_asked_for_again() {
-    let world = World::start("catch_up = \"10s\"").await;
+    let world = Tiers::start("catch_up = \"10s\"").await;
     world.origin.route("/a", reply("old").max_age(60));
     world.get(1, "/a").await;
     let another = world.log.purge(path("/another"));
@@ -151,7 +99,7 @@ fn connections(node: &Edge) -> usize {
 
 #[tokio::test]
 async fn a_parent_ahead_of_an_edge_is_no_reason_to_keep_what_a_purge_takes() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     world.origin.route("/a", reply("old").max_age(60));
     world.get(0, "/a").await;
     world.origin.route("/a", reply("new").max_age(60));
@@ -217,7 +165,7 @@ fn is_internal(name: &str) -> bool {
 
 #[tokio::test]
 async fn what_nodes_tell_each_other_reaches_no_client_and_no_origin_and_is_believed_of_nobody() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     let internal = FIELDS
         .iter()
         .fold(reply("hello").max_age(60), |reply, (name, value)| reply.header(*name, *value));
@@ -247,7 +195,7 @@ async fn what_nodes_tell_each_other_reaches_no_client_and_no_origin_and_is_belie
 
 #[tokio::test]
 async fn a_parent_answers_no_stranger_who_passes_for_a_node() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     world.origin.route("/a", reply("hello").max_age(60));
     let (parent, _) = &world.parent;
     for (key, claim, detail) in [
@@ -269,7 +217,7 @@ async fn a_parent_answers_no_stranger_who_passes_for_a_node() {
 
 #[tokio::test]
 async fn tags_and_surrogate_control_travel_between_tiers_and_end_at_the_last_hop() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     let tagged = reply("hello")
         .header("Surrogate-Control", "max-age=60")
         .header("Surrogate-Key", "red a,b")
@@ -334,7 +282,7 @@ async fn a_parent_answers_an_edges_conditional_request_with_304() {
 #[tokio::test]
 async fn ranges_and_heads_are_answered_by_a_parent_that_has_the_whole() {
     const SIZE: u64 = 100_000;
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     world.origin.route("/a", reply("").body_bytes(SIZE).max_age(60).etag("\"v1\""));
     world.get(0, "/a").await;
     let head = world.edges[1].0.ask("HEAD", "/a", &[]).await;
@@ -434,7 +382,7 @@ async fn without_a_parent_and_the_origin_stale_is_served_as_allowed() {
 
 #[tokio::test]
 async fn a_parent_tells_which_failure_is_the_origins_and_serves_nodes_nothing_stale() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     world.origin.route("/a", stale("hello").etag("\"v1\""));
     world.get(0, "/a").await;
     let _port = out_of_reach(&world.origin).await;
@@ -449,7 +397,7 @@ async fn a_parent_tells_which_failure_is_the_origins_and_serves_nodes_nothing_st
 
 #[tokio::test]
 async fn an_unsafe_request_goes_through_the_parent_and_takes_what_it_has() {
-    let world = World::start("").await;
+    let world = Tiers::start("").await;
     world.origin.route("/a", reply("old").max_age(60));
     world.get(0, "/a").await;
     let posted = world.edges[0].0.send("POST", "/a", &[], "body").await;

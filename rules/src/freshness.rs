@@ -24,7 +24,8 @@ pub struct Freshness {
     pub stale_if_error: u32,
     /// Never served without successful validation, even when fresh: `no-cache` (§5.2.2.4).
     pub validate_always: bool,
-    /// Never served stale (§4.2.4): must-revalidate, proxy-revalidate, s-maxage.
+    /// Never served stale (§4.2.4): must-revalidate, proxy-revalidate, s-maxage, or a lifetime of 0
+    /// that the response gives itself.
     pub validate_when_stale: bool,
     /// `immutable` (RFC 8246): a client's reload does not validate it while fresh.
     pub immutable: bool,
@@ -78,6 +79,12 @@ impl Freshness {
         // RFC 5861 §4.
         let on_error = may_be_stale && past < millis(self.stale_if_error);
         State::Stale { past: seconds(past), on_error }
+    }
+
+    /// Whether the response is never used without a successful validation: `no-cache`
+    /// (RFC 9111 §5.2.2.4), or a lifetime of 0 without stale-while-revalidate.
+    pub fn validates_each_use(&self) -> bool {
+        self.validate_always || (self.lifetime == 0 && self.stale_while_revalidate == 0)
     }
 
     /// Whether the response is fresh and in the last tenth of its lifetime (early refresh).
@@ -147,6 +154,16 @@ mod tests {
         assert_eq!(at(opened, 61), State::Refreshable { past: 1 });
         let always = Freshness { validate_always: true, ..windows };
         assert_eq!(at(always, 1), State::Stale { past: 0, on_error: false });
+    }
+
+    #[test]
+    fn some_responses_are_validated_before_each_use() {
+        let none = Freshness { lifetime: 0, ..SIXTY };
+        assert!(!SIXTY.validates_each_use());
+        assert!(none.validates_each_use());
+        assert!(Freshness { stale_if_error: 9, ..none }.validates_each_use());
+        assert!(!Freshness { stale_while_revalidate: 9, ..none }.validates_each_use());
+        assert!(Freshness { validate_always: true, ..SIXTY }.validates_each_use());
     }
 
     #[test]

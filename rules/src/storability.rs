@@ -4,6 +4,7 @@
 pub(crate) mod facts;
 mod lifetime_source;
 mod reason;
+mod reuse;
 pub(crate) mod rules;
 
 use crate::freshness::Freshness;
@@ -13,6 +14,8 @@ use crate::time::Time;
 use crate::vary::Vary;
 use facts::Facts;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+pub use reuse::Reuse;
 
 /// A site's settings that bear on storing. Seconds throughout; 0 means "not".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub struct Terms {
     pub omit: Vec<HeaderName>,
     /// `no-transform` was said.
     pub no_transform: bool,
+    /// Which requests that waited for it may be answered with it.
+    pub reuse: Reuse,
 }
 
 /// Where a freshness lifetime came from.

@@ -8,11 +8,13 @@ mod answer;
 mod client;
 mod crowd;
 mod log;
+mod tiers;
 
 pub(crate) use answer::{Answer, Head};
 pub(crate) use client::Client;
 pub(crate) use crowd::Crowd;
 pub(crate) use log::{Leash, Log};
+pub(crate) use tiers::{Tiers, edge_of, handled, parent_of};
 pub(crate) use weir_edge::node::Explanation;
 pub(crate) use weir_origin_sim::{Origin, Reply, answer_with, held, pattern, reply, sequence};
 pub(crate) use weir_rules::invalidation::{Purge, Target};

@@ -35,6 +35,14 @@ pub(super) enum Over<'a> {
     Part,
 }
 
+/// Why what was made is not stored.
+enum Refused {
+    /// This, which is remembered.
+    For(Why),
+    /// Another request updated the same response first: nothing is missing.
+    Updated,
+}
+
 impl FillTask {
     /// Stores a body that came whole, up to its byte `end`.
     pub(super) fn store(&self, head: &FillHead, end: u64) {
@@ -60,7 +68,8 @@ impl FillTask {
                 self.fill.purpose.range.clone().map(|range| Box::new(Answered { range, span }));
             fields.remove(header::CONTENT_RANGE);
         }
-        self.insert(Made {
+        // What was not kept was sent all the same.
+        let _ = self.insert(Made {
             status: if is_part { StatusCode::OK } else { head.status },
             fields,
             body: StoredBody::new(self.fill.slices(), complete_length),
@@ -74,45 +83,57 @@ impl FillTask {
     }
 
     /// Stores what was made, unless something came between.
-    pub(super) fn insert(&self, made: Made<'_>) -> Option<Arc<Stored>> {
+    ///
+    /// # Errors
+    /// It is not stored. What was made is in the error, if it could be made, for the request that
+    /// asked.
+    pub(super) fn insert(&self, made: Made<'_>) -> Result<Arc<Stored>, Option<Arc<Stored>>> {
         let status = made.status;
         let revoked = || self.fill.is_revoked() || self.site.is_replaced();
-        let mut kept = Err(Why::Overtaken);
-        if !revoked() {
-            let store = &self.state.store;
-            let inserted = store.insert_over(self.digest, &self.key, |held| {
-                kept = self.placed(made, held);
-                kept.as_ref().ok().cloned()
+        let (mut ready, mut refused) = (None, None);
+        let inserted = !revoked()
+            && self.state.store.insert_over(self.digest, &self.key, |held| {
+                refused = self.refusal(&made.over, held);
+                match self.placed(made, held) {
+                    Ok(stored) => ready = Some(stored),
+                    Err(why) => refused = Some(Refused::For(why)),
+                }
+                ready.clone().filter(|_| refused.is_none())
             });
+        match ready {
             // Whoever revokes marks first and then empties the store: what came in between is seen
             // here, if it was too late to be seen there.
-            if let Ok(stored) = &kept
-                && (!inserted || revoked())
-            {
-                store.remove(self.digest, stored);
-                kept = Err(Why::Overtaken);
-            }
-        }
-        match kept {
-            Ok(stored) => {
+            Some(stored) if inserted && !revoked() => {
                 self.state.decisions.forget(self.digest);
-                Some(stored)
+                return Ok(stored);
             }
-            Err(why) => {
-                self.note(why, Some(status));
-                None
-            }
+            Some(ref stored) if inserted => self.state.store.remove(self.digest, stored),
+            _ => {}
         }
+        match refused.unwrap_or(Refused::For(Why::Overtaken)) {
+            Refused::For(why) => self.note(why, Some(status)),
+            Refused::Updated => {}
+        }
+        Err(ready)
+    }
+
+    /// Why an update must not be stored: what was taken away meanwhile must not come back by it.
+    fn refusal(&self, over: &Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
+        let Over::Update(base) = over else { return None };
+        if held.iter().any(|held| Arc::ptr_eq(held, base)) {
+            return None;
+        }
+        // Requests that each validate the same response: one of the others was first.
+        let updated = held
+            .iter()
+            .any(|held| held.selected_by(&self.client) && held.filled_at >= base.filled_at);
+        Some(if updated { Refused::Updated } else { Refused::For(Why::Overtaken) })
     }
 
     /// What was made, ready to be stored where `held` is; or why it must not be.
     fn placed(&self, mut made: Made<'_>, held: &[Arc<Stored>]) -> Result<Arc<Stored>, Why> {
         match made.over {
             Over::Older => made.state_length(),
-            // What was taken away meanwhile must not come back by its update.
-            Over::Update(base) if !held.iter().any(|held| Arc::ptr_eq(held, base)) => {
-                return Err(Why::Overtaken);
-            }
             Over::Update(_) => {}
             Over::Part => {
                 let held = held.iter().find(|stored| stored.selected_by(&self.client));

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use weir_rules::invalidation::Seq;
-use weir_rules::storability::{Reason, Terms};
+use weir_rules::storability::{Reason, Reuse, Terms};
 use weir_rules::vary;
 
 /// What a fill was started for, as far as others need it to decide whether to join.
@@ -58,8 +58,10 @@ pub(crate) enum Answer {
     Validated {
         /// It.
         stored: Arc<Stored>,
-        /// Whether it is in the store, for everyone; else only for the request that asked.
+        /// Whether it is in the store; else it is only for the request that asked.
         shared: bool,
+        /// Which requests that waited may be answered with it.
+        reuse: Reuse,
         /// The 304's Set-Cookie, for the request that asked alone.
         cookies: Vec<HeaderValue>,
         /// Whom it is from.
@@ -68,6 +70,15 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// Which requests that waited may be answered with it; `None` if it is only for the request that
+    /// asked.
+    pub(crate) fn reuse(&self) -> Option<Reuse> {
+        match self {
+            Self::Response(head) => head.terms.as_ref().ok().map(|terms| terms.reuse),
+            Self::Validated { shared, reuse, .. } => shared.then_some(*reuse),
+        }
+    }
+
     /// Whom it is from.
     pub(crate) fn source(&self) -> &Arc<Source> {
         match self {

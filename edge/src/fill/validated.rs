@@ -10,7 +10,7 @@ use crate::upstream::Source;
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::invalidation::Seq;
-use weir_rules::storability::Reason;
+use weir_rules::storability::{Reason, Reuse};
 use weir_rules::time::Time;
 use weir_rules::validation;
 
@@ -36,7 +36,8 @@ impl FillTask {
             Ok(_) if tags.len() > most => Err(Reason::TooManyTags(most)),
             terms => terms,
         };
-        let shared = match terms {
+        let reuse = terms.as_ref().map_or(Reuse::Validated, |terms| terms.reuse);
+        let kept = match terms {
             Ok(terms) => self.insert(Made {
                 status: base.status,
                 fields: cleaned.fields,
@@ -52,18 +53,18 @@ impl FillTask {
             }),
             Err(reason) => {
                 self.note(Why::Rule(reason), Some(StatusCode::NOT_MODIFIED));
-                None
+                Err(None)
             }
         };
         let cookies = update.get_all(header::SET_COOKIE).iter().cloned().collect();
-        let answer = match shared {
-            Some(stored) => Answer::Validated { stored, shared: true, cookies, source },
-            None => {
+        let (stored, shared) = match kept {
+            Ok(stored) => (stored, true),
+            Err(made) => {
                 self.state.store.remove(self.digest, base);
-                let stored = Arc::clone(base);
-                Answer::Validated { stored, shared: false, cookies, source }
+                (made.unwrap_or_else(|| Arc::clone(base)), false)
             }
         };
+        let answer = Answer::Validated { stored, shared, reuse, cookies, source };
         self.fill.begin(answer, &[], true);
         self.fill.finish(None);
         self.state.inflight.leave(self.digest, &self.fill);

@@ -16,6 +16,7 @@ use crate::upstream::{Ask, Source, UpstreamBody};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
 use std::sync::Arc;
+use weir_rules::freshness::State;
 use weir_rules::outcome::{Handling, Outcome};
 use weir_rules::range;
 
@@ -71,8 +72,7 @@ pub(super) async fn fetch(
         if joined && !covered && !is_for_us(spine, &visit, &answer) {
             joins += 1;
             // Not to be shared, or too often for others: no more waiting in line.
-            alone = joins >= JOINS
-                || matches!(&answer, Ok(Answer::Response(head)) if head.terms.is_err());
+            alone = joins >= JOINS || !may_share(&visit, &answer);
             found = look_again(spine, &visit);
             continue;
         }
@@ -144,8 +144,11 @@ fn base_selecting(stored: &Stored) -> Option<Selecting> {
 /// A place at a running fill (`true`) or at one started for this request; `None` when a fill
 /// ended between the lookup and now.
 fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(Reader, bool)> {
+    let mut alone = alone;
     let (base, expects) = match found {
         Lookup::Stale { stored, stale } => {
+            // Nobody may be answered with what another request validates: no use in waiting.
+            alone |= stored.freshness.validates_each_use();
             (stale.validates.then(|| Arc::clone(stored)), base_selecting(stored))
         }
         Lookup::Partial(stored) => (Some(Arc::clone(stored)), base_selecting(stored)),
@@ -177,6 +180,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         filled_at >= visit.least()
             && visit.is_valid(state, filled_at, tags)
             && arrives_soon(visit, fill, range)
+            && answer.as_ref().is_none_or(|answer| is_reusable(spine, visit, answer))
     };
     let start = || {
         let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
@@ -191,6 +195,18 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
             tokio::spawn(task(spine, visit, fill, base, stamp).run());
             Some((reader, false))
         }
+    }
+}
+
+/// Whether a fill whose answer is known already may still be joined: like a stored response it must
+/// be fresh by now, or allowed stale.
+fn is_reusable(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
+    let Ok(Answer::Response(head)) = answer else { return false };
+    let Ok(terms) = &head.terms else { return false };
+    match terms.freshness.state(spine.state.now()) {
+        State::Fresh { .. } => true,
+        State::Refreshable { .. } => visit.asker.is_none(),
+        State::Stale { .. } => false,
     }
 }
 
@@ -256,25 +272,36 @@ fn covers_error(found: &Lookup, answer: &Result<Answer, UpstreamError>) -> bool 
         && matches!(answer, Ok(Answer::Response(head)) if is_origin_error(head.status))
 }
 
-/// Whether what a joined fill brought is also for this request: to be shared, selected by its
-/// fields, and not purged since its fetch began, here or at a parent (invariant I1).
-fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
+/// Whether what a joined fill brought may answer requests that merely waited for it, this one
+/// among them, as far as freshness goes.
+fn may_share(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
     match answer {
         // A failure is everybody's; whoever comes later tries again.
         Err(_) => true,
-        Ok(Answer::Validated { stored, shared, .. }) => {
-            *shared
-                && stored.filled_at >= visit.least()
-                && stored.selected_by(&visit.headers)
-                && visit.is_valid(&spine.state, stored.filled_at, &stored.tags)
-        }
-        Ok(Answer::Response(head)) => {
-            head.terms.is_ok()
-                && head.filled_at >= visit.least()
-                && head.selected_by(&visit.headers)
-                && visit.is_valid(&spine.state, head.filled_at, &head.tags)
+        Ok(answer) => {
+            let authorization = visit.headers.contains_key(header::AUTHORIZATION);
+            let node = visit.asker.is_some();
+            answer.reuse().is_some_and(|reuse| reuse.permits(authorization, node))
         }
     }
+}
+
+/// Whether what a joined fill brought is also for this request: to be shared, selected by its
+/// fields, and not purged since its fetch began, here or at a parent (invariant I1).
+fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
+    let fits = |filled_at, selected: bool, tags| {
+        filled_at >= visit.least() && selected && visit.is_valid(&spine.state, filled_at, tags)
+    };
+    let fits = match answer {
+        Err(_) => true,
+        Ok(Answer::Validated { stored, .. }) => {
+            fits(stored.filled_at, stored.selected_by(&visit.headers), &stored.tags)
+        }
+        Ok(Answer::Response(head)) => {
+            fits(head.filled_at, head.selected_by(&visit.headers), &head.tags)
+        }
+    };
+    fits && may_share(visit, answer)
 }
 
 fn answered(

@@ -1,7 +1,7 @@
 //! Our own rules for storing (RFC 9111 §3), in the order in which a reason is most telling.
 
 use super::facts::Facts;
-use super::{LifetimeSource, Reason, SitePolicy, Terms};
+use super::{LifetimeSource, Reason, Reuse, SitePolicy, Terms};
 use crate::freshness::lifetime::{self, Lifetime};
 use crate::freshness::{Freshness, State};
 use crate::range;
@@ -27,6 +27,7 @@ impl Judged {
     pub(crate) fn into_terms(self, facts: Facts<'_>) -> Terms {
         Terms {
             freshness: self.freshness,
+            reuse: Reuse::of(&facts, &self.freshness),
             vary: facts.vary,
             lifetime_source: self.lifetime.source,
             omit: facts.omit,
@@ -221,9 +222,13 @@ fn freshness(facts: &Facts<'_>, lifetime: &Lifetime, policy: &SitePolicy) -> Fre
     // An age that reaches back before 1970 cannot be told by `born`; the lifetime is cut instead.
     let told = facts.initial_age.min(response_time.as_millis());
     let untold = facts.initial_age.div_ceil(1000) - told.div_ceil(1000);
+    // A lifetime of 0 that the response gives itself asks for validation before each use: only a
+    // window that it opens itself lets it be sent without, not the site's.
+    let never_fresh = lifetime.seconds == 0 && lifetime.source != LifetimeSource::ValidatorOnly;
     let validate_when_stale = directives.must_revalidate // RFC 9111 §5.2.2.2
         || directives.proxy_revalidate // §5.2.2.8
-        || directives.s_maxage.is_some(); // §5.2.2.10
+        || directives.s_maxage.is_some() // §5.2.2.10
+        || never_fresh;
     // What s-maxage only implies, a window that the response itself opens takes back: `s-maxage=60,
     // stale-while-revalidate=30` is how many frameworks ask for it (RFC 5861 §3, §4). What must- or
     // proxy-revalidate say outright stands, and the site's own windows stay shut.

@@ -5,6 +5,7 @@ mod credentials;
 mod explicit_freshness;
 mod implied_freshness;
 mod partial_content;
+mod reuse;
 mod stale;
 mod storing;
 mod support;

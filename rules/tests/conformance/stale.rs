@@ -49,6 +49,19 @@ fn directives_prohibit_stale_serving() {
 }
 
 #[test]
+fn a_lifetime_of_0_shuts_the_windows_of_the_site() {
+    let site =
+        SitePolicy { stale_while_revalidate: 50, stale_if_error: 50, ..SitePolicy::default() };
+    for said in ["Cache-Control: max-age=0", "Expires: 0"] {
+        let freshness = terms(&[], 200, &[said, "ETag: \"a\""], &site).freshness;
+        assert!(freshness.validate_when_stale, "{said}");
+        assert_eq!(freshness.state(NOW), State::Stale { past: 0, on_error: false }, "{said}");
+    }
+    let nothing_said = terms(&[], 200, &["ETag: \"a\""], &site).freshness;
+    assert!(!nothing_said.validate_when_stale);
+}
+
+#[test]
 fn the_response_speaks_before_the_site() {
     let site =
         SitePolicy { stale_while_revalidate: 50, stale_if_error: 50, ..SitePolicy::default() };
