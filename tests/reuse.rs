@@ -155,7 +155,7 @@ async fn a_validation_whose_304_says_no_cache_answers_who_asked_alone() {
 #[tokio::test]
 async fn a_range_of_what_another_fetches_whole_is_not_anothers_bytes() {
     let origin = Origin::start().await;
-    origin.route("/a", pages("Cookie", "Cache-Control", "no-cache"));
+    origin.route("/a", pages("Cookie", "Cache-Control", "no-cache, max-age=60"));
     let edge = edge().origin(&origin).start();
     let ann = edge.get_many_with("/a", &[("Cookie", "ann")], 1);
     edge.until_waiting("/a", 1).await;
@@ -173,9 +173,9 @@ async fn what_one_users_refresh_brings_is_not_for_those_who_joined_it() {
     let origin = Origin::start().await;
     let page = |request: &Recorded| match user(request, "Cookie").as_str() {
         "nobody" => reply("all").max_age(10_000).header("Age", "9500").etag("\"v\""),
-        user => {
-            held(user.to_owned()).header("Cache-Control", "no-cache").etag(format!("\"{user}\""))
-        }
+        user => held(user.to_owned())
+            .header("Cache-Control", "no-cache, max-age=60")
+            .etag(format!("\"{user}\"")),
     };
     origin.route("/a", answer_with(page));
     let edge = edge().origin(&origin).site("client_cache_control = true").start();
