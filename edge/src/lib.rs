@@ -18,6 +18,7 @@ mod ranking;
 mod request;
 mod respond;
 mod server;
+mod source;
 mod state;
 mod store;
 mod sweep;

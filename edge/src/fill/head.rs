@@ -2,9 +2,9 @@
 
 use super::shared::FillHead;
 use super::task::{FillTask, Plan};
+use crate::source::Source;
 use crate::state::NodeState;
 use crate::store::Selecting;
-use crate::upstream::Source;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::fields;
