@@ -9,6 +9,7 @@ mod explain;
 mod fill;
 pub mod follow;
 mod forward;
+mod host;
 mod lookup;
 mod metrics;
 pub mod node;

@@ -6,6 +6,7 @@ use crate::decisions::Decisions;
 use crate::error::StartError;
 use crate::fill::Inflight;
 use crate::follow::{Lease, Matched, Releases};
+use crate::host::without_port;
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::purge::Purges;
 use crate::ranking::Ranking;
@@ -314,14 +315,6 @@ impl Sites {
     }
 }
 
-/// `example.com:8080` without its port; an IPv6 literal keeps its brackets.
-pub(crate) fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
-    }
-}
-
 /// A bounded number of bytes that many may take from.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -354,14 +347,6 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_is_no_part_of_a_sites_name() {
-        assert_eq!(without_port("example.com:8080"), "example.com");
-        assert_eq!(without_port("example.com"), "example.com");
-        assert_eq!(without_port("[::1]:80"), "[::1]");
-        assert_eq!(without_port("[::1]"), "[::1]");
-    }
 
     #[test]
     fn a_budget_gives_no_more_than_it_has() {

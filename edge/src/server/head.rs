@@ -1,8 +1,8 @@
 //! Judging the lines of one request head (RFC 9112 §2 to §6, RFC 9110 §5 and §7.2).
 
 use super::guard::{Bounds, bad};
-use super::host::{Authority, KnownHost};
 use crate::error::ClientError;
+use crate::host::{Authority, KnownHost};
 use http::StatusCode;
 
 /// Longest method that is looked at; no registered one has more than 17 bytes.

@@ -199,7 +199,7 @@ impl Attributes {
 
     /// `server.address` and `server.port` of a host with or without one.
     fn address(&mut self, authority: &str) {
-        let host = crate::state::without_port(authority);
+        let host = crate::host::without_port(authority);
         let port = authority[host.len()..].strip_prefix(':').and_then(|port| port.parse().ok());
         self.optional("server.address", Some(host).filter(|host| !host.is_empty()));
         if let Some(port) = port {
