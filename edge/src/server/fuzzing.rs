@@ -1,6 +1,7 @@
 //! What the fuzz targets call: the guard, on bytes that nobody vetted.
 
-use super::guard::{Bounds, Guard, Verdict};
+use super::guard::{Guard, Verdict};
+use super::head::Bounds;
 use crate::host::Authority;
 use http::Request;
 
