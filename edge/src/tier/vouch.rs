@@ -1,8 +1,8 @@
 //! A parent says what a response is worth, and lets through what only the last hop removes.
 
 use super::Asker;
+use crate::failure::Failure;
 use crate::fill::{FillHead, SURROGATE_CONTROL};
-use crate::respond::Failure;
 use crate::state::NodeState;
 use crate::store::Stored;
 use http::{HeaderMap, HeaderName, HeaderValue};
