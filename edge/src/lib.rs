@@ -14,6 +14,7 @@ mod host;
 mod lookup;
 mod metrics;
 pub mod node;
+mod own;
 mod parts;
 mod purge;
 mod ranking;

@@ -3,11 +3,9 @@
 //! stored, it goes over the parents, it is counted and logged.
 
 mod came;
-mod own;
-
-pub(crate) use own::Own;
 
 use crate::follow::frame::{Fetched, Tier};
+use crate::own;
 use crate::state::NodeState;
 use came::came_of;
 use http::{HeaderValue, Uri, header};
