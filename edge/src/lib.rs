@@ -22,6 +22,7 @@ mod request;
 mod respond;
 mod server;
 mod source;
+mod standing;
 mod state;
 mod store;
 mod sweep;

@@ -2,7 +2,7 @@
 //! and TYPE; label values are escaped.
 
 use super::{Event, Histogram, RESULTS, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
-use crate::follow::Followed;
+use crate::standing::Followed;
 use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
