@@ -6,6 +6,7 @@ pub mod config;
 mod decisions;
 pub mod error;
 mod explain;
+mod exposition;
 mod failure;
 mod fill;
 pub mod follow;
