@@ -15,6 +15,7 @@ mod host;
 mod lookup;
 mod metrics;
 pub mod node;
+mod otlp;
 mod own;
 mod parts;
 mod purge;
