@@ -1,7 +1,7 @@
 //! The bodies of responses to clients.
 
+use crate::collapsing::{Fault, Reader};
 use crate::error::UpstreamError;
-use crate::fill::{Fault, Reader};
 use crate::request::Closing;
 use crate::store::Stored;
 use crate::upstream::{FetchedBody, Piece};

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod body;
+mod collapsing;
 pub mod config;
 mod decisions;
 pub mod error;

@@ -8,8 +8,8 @@ pub(crate) use heads::Heads;
 pub(crate) use values::Values;
 
 use crate::body::{FillBody, ResponseBody, Resume};
+use crate::collapsing::{FillHead, Reader};
 use crate::failure::Failure;
-use crate::fill::{FillHead, Reader};
 use crate::parts::{self, Held};
 use crate::store::{Stored, StoredBody};
 use bytes::Bytes;

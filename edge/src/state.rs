@@ -1,10 +1,10 @@
 //! What all workers of a node share: the store, the running fills, what was purged, and the
 //! configuration in force.
 
+use crate::collapsing::Inflight;
 use crate::config::{Config, Limits, Site as SiteConfig, Tier};
 use crate::decisions::Decisions;
 use crate::error::StartError;
-use crate::fill::Inflight;
 use crate::host::without_port;
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::own::Own;

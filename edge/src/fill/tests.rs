@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::head::clean_head;
-use super::shared::{Answer, Fill, Purpose};
 use super::task::{FillTask, Plan};
+use crate::collapsing::{Answer, Fill, Purpose};
 use crate::config::Config;
 use crate::purge::Stamp;
 use crate::source::Source;

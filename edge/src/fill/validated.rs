@@ -2,8 +2,8 @@
 
 use super::head::{clean_head, govern};
 use super::keep::{Made, Over, joined_tags};
-use super::shared::Answer;
 use super::task::{FillTask, Plan};
+use crate::collapsing::Answer;
 use crate::decisions::Why;
 use crate::source::Source;
 use crate::store::Stored;

@@ -4,9 +4,10 @@
 use super::visit::Visit;
 use super::{Spine, pass};
 use crate::body::{ResponseBody, Resume};
+use crate::collapsing::{Answer, Fill, FillHead, Place, Progress, Purpose, Reader};
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::fill::{Answer, Fill, FillHead, FillTask, Place, Progress, Purpose, Reader, strong};
+use crate::fill::{FillTask, strong};
 use crate::lookup::{Lookup, Stale, forwardable_range, lookup};
 use crate::metrics::Event;
 use crate::purge::Stamp;

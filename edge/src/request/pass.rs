@@ -4,8 +4,9 @@
 use super::Spine;
 use super::visit::Visit;
 use crate::body::{PassBody, ResponseBody};
+use crate::collapsing::{Fill, Interim, Purpose};
 use crate::failure::Failure;
-use crate::fill::{CleanHead, Fill, Interim, Purpose, clean_head};
+use crate::fill::{CleanHead, clean_head};
 use crate::respond;
 use crate::source::Source;
 use crate::store::{Digest, release_in};
