@@ -18,6 +18,7 @@ mod metrics;
 pub mod node;
 mod otlp;
 mod own;
+mod parents;
 mod parts;
 mod purge;
 mod ranking;
