@@ -2,6 +2,7 @@
 
 mod access_log;
 mod body;
+mod closing;
 mod collapsing;
 pub mod config;
 mod decisions;

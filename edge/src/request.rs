@@ -16,7 +16,6 @@ mod visit;
 
 pub(crate) use purge::Purger;
 pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
-pub(crate) use record::Closing;
 
 use crate::access_log::AccessLog;
 use crate::body::ResponseBody;

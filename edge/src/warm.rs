@@ -43,7 +43,7 @@ impl Warmer {
             .no_proxy()
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            .tls_backend_preconfigured(crate::trust())
+            .tls_backend_preconfigured(crate::upstream::tls())
             .http1_only()
             .pool_max_idle_per_host(AT_ONCE)
             .user_agent(AGENT)
