@@ -8,7 +8,7 @@ mod format;
 mod writer;
 
 use crate::config;
-use crate::upstream::Source;
+use crate::source::Source;
 use format::Form;
 use http::StatusCode;
 use std::io;

@@ -1,8 +1,8 @@
 //! The bodies of responses to clients.
 
+use crate::closing::Closing;
+use crate::collapsing::{Fault, Reader};
 use crate::error::UpstreamError;
-use crate::fill::{Fault, Reader};
-use crate::request::Closing;
 use crate::store::Stored;
 use crate::upstream::{FetchedBody, Piece};
 use bytes::Bytes;

@@ -3,15 +3,11 @@
 
 mod deliver;
 mod head;
-mod inflight;
 mod keep;
-mod shared;
 mod task;
 mod validated;
 
-pub(crate) use head::{CleanHead, SURROGATE_CONTROL, clean_head, strong};
-pub(crate) use inflight::{Inflight, Place};
-pub(crate) use shared::{Answer, Fault, Fill, FillHead, Interim, Progress, Purpose, Reader};
+pub(crate) use head::{CleanHead, clean_head, strong};
 pub(crate) use task::FillTask;
 
 #[cfg(test)]

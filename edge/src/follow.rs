@@ -11,22 +11,15 @@ pub mod checkpoint;
 mod dial;
 mod follower;
 pub mod frame;
-mod lease;
 pub mod lines;
-mod link;
-mod matched;
-mod releases;
 mod reports;
 mod session;
 #[cfg(test)]
 mod tests;
 mod thread;
 
+pub use crate::standing::Followed;
 pub(crate) use apply::Applier;
 pub use dial::{Dial, InProcess, Remote, Undialled};
 pub(crate) use follower::{Follower, Following};
-pub(crate) use lease::Lease;
-pub use link::Followed;
-pub(crate) use matched::Matched;
-pub(crate) use releases::Releases;
 pub(crate) use thread::Thread;

@@ -2,7 +2,7 @@
 //! what a fill must not carry from the one client that happened to start it.
 
 use crate::config::Network;
-use crate::server::is_authority;
+use crate::host::is_authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::{IpAddr, SocketAddr};
 use weir_rules::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, is_tracestate};

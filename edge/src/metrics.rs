@@ -1,5 +1,5 @@
 //! What a node counts. Each worker counts into its own [`WorkerMetrics`]; a scrape adds them up
-//! and writes Prometheus text ([`exposition`]).
+//! and writes Prometheus text ([`crate::exposition`]).
 //!
 //! Invariant: only the worker's own thread writes into its `WorkerMetrics`. A count is therefore a
 //! plain load, add and store of an atomic, never a contended read-modify-write, and a scrape on
@@ -7,9 +7,8 @@
 //! counts, nothing worse.
 //!
 //! Name, unit and meaning stand beside each metric: for events below, for the rest in
-//! [`exposition`].
+//! [`crate::exposition`].
 
-pub(crate) mod exposition;
 mod stats;
 
 pub(crate) use stats::counted;
@@ -23,7 +22,7 @@ use weir_rules::outcome::{Handling, Outcome};
 
 /// Places for sites: one for no site, one (`(other)`) shared by all that find no place of their
 /// own. Every [`SiteSlot`] has one.
-const SITES: usize = 1 << u8::BITS;
+pub(crate) const SITES: usize = 1 << u8::BITS;
 
 /// The label of those that share one.
 const OTHER_SITES: &str = "(other)";
@@ -37,7 +36,8 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    fn value(&self) -> u64 {
+    /// What it is raised to.
+    pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -51,7 +51,7 @@ macro_rules! events {
 
         impl Event {
             /// Metric name and help of each event, in the order of the variants.
-            const METRICS: &[(&str, &str)] = &[$(($name, $help)),*];
+            pub(crate) const METRICS: &[(&str, &str)] = &[$(($name, $help)),*];
         }
     };
 }
@@ -132,7 +132,8 @@ pub(crate) const RESULTS: [&str; 13] = [
 /// The first so many of them are hits.
 const HITS: usize = 2;
 
-fn result_index(outcome: &Outcome) -> usize {
+/// Which of [`RESULTS`] an outcome is.
+pub(crate) fn result_index(outcome: &Outcome) -> usize {
     match outcome.handling {
         Handling::Hit if outcome.ttl.is_some_and(|ttl| ttl < 0) => 1,
         Handling::Hit => 0,
@@ -173,29 +174,40 @@ pub(crate) struct Record<'a> {
 /// What one worker counted since it started.
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
-    sites: [OnceLock<Box<SiteCounters>>; SITES],
-    events: [Counter; Event::METRICS.len()],
-    upstream_errors: [Counter; UPSTREAM_ERRORS.len()],
-    upstream_bytes: Counter,
-    upstream_first_byte: Histogram,
-    latency: [Latency; 2],
+    /// By [`SiteSlot::index`]; of sites that had a request.
+    pub(crate) sites: [OnceLock<Box<SiteCounters>>; SITES],
+    /// By [`Event`].
+    pub(crate) events: [Counter; Event::METRICS.len()],
+    /// By [`upstream_error_index`].
+    pub(crate) upstream_errors: [Counter; UPSTREAM_ERRORS.len()],
+    /// Bytes of body received from upstreams.
+    pub(crate) upstream_bytes: Counter,
+    /// From a request to an upstream to the head of its answer.
+    pub(crate) upstream_first_byte: Histogram,
+    /// Of hits, and of what was forwarded.
+    pub(crate) latency: [Latency; 2],
 }
 
 /// Latencies of hits, or of everything that was forwarded.
 #[derive(Debug, Default)]
-struct Latency {
-    total: Histogram,
-    first_byte: Histogram,
+pub(crate) struct Latency {
+    /// To the end of the answer.
+    pub(crate) total: Histogram,
+    /// To the head of the answer.
+    pub(crate) first_byte: Histogram,
 }
 
 /// What is counted of one site.
 #[derive(Debug, Default)]
-struct SiteCounters {
-    results: [Counter; RESULTS.len()],
+pub(crate) struct SiteCounters {
+    /// By [`result_index`].
+    pub(crate) results: [Counter; RESULTS.len()],
     /// By the status's hundreds; 16 places, so that any index of four bits has one.
-    classes: [Counter; 16],
-    bytes_in: Counter,
-    bytes_out: Counter,
+    pub(crate) classes: [Counter; 16],
+    /// Bytes of body received from clients.
+    pub(crate) bytes_in: Counter,
+    /// Bytes of body sent to clients.
+    pub(crate) bytes_out: Counter,
 }
 
 impl Default for WorkerMetrics {
@@ -255,8 +267,10 @@ impl WorkerMetrics {
 /// Durations by powers of two from 16 µs to 34 s, and beyond.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    buckets: [Counter; Histogram::BOUNDS + 1],
-    sum_micros: Counter,
+    /// How many durations fell into each bucket.
+    pub(crate) buckets: [Counter; Histogram::BOUNDS + 1],
+    /// The sum of all, in microseconds.
+    pub(crate) sum_micros: Counter,
 }
 
 impl Histogram {
@@ -289,7 +303,8 @@ impl SiteSlot {
     /// For sites beyond the bound.
     const OTHER: SiteSlot = SiteSlot(u8::MAX);
 
-    fn index(self) -> usize {
+    /// Its index in [`WorkerMetrics::sites`].
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
 
@@ -333,7 +348,7 @@ impl SiteSlots {
     }
 
     /// The label of each slot in use: empty for no site.
-    fn labels(&self) -> Vec<(SiteSlot, Arc<str>)> {
+    pub(crate) fn labels(&self) -> Vec<(SiteSlot, Arc<str>)> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let named = ids.iter().enumerate().map(|(at, id)| (SiteSlot(at as u8 + 1), id.clone()));
         let rest = [(SiteSlot::NONE, "".into()), (SiteSlot::OTHER, OTHER_SITES.into())];

@@ -4,11 +4,13 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::explain;
+use crate::exposition::{Gauges, MEDIA_TYPE, render};
 use crate::follow::checkpoint::Checkpoint;
-use crate::follow::{Applier, Dial, Followed, Follower, Following, Thread};
-use crate::metrics::exposition::{Gauges, MEDIA_TYPE, render};
+use crate::follow::{Applier, Dial, Follower, Following, Thread};
+use crate::otlp::Exporter;
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
+use crate::standing::Followed;
 use crate::state::{Live, NodeState};
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
@@ -36,6 +38,8 @@ pub struct Node {
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
     tracer: Arc<Tracer>,
+    /// Sends what is queued when it is dropped: after the server, whose requests make spans.
+    _exporter: Option<Exporter>,
 }
 
 impl Node {
@@ -54,8 +58,12 @@ impl Node {
         };
         let log = AccessLog::start(config.log.access, config.log.path.clone(), config.log.queue)
             .map_err(|error| StartError(format!("log.path: {error}")))?;
-        let tracer =
-            Tracer::start(&config).map_err(|error| StartError(format!("log.otlp: {error}")))?;
+        let exporter = config.log.otlp.as_ref().map(|otlp| Exporter::start(otlp, &config.node));
+        let exporter =
+            exporter.transpose().map_err(|error| StartError(format!("log.otlp: {error}")))?;
+        let spans = exporter.as_ref().map(|exporter| exporter.spans().clone());
+        let sample = config.log.otlp.as_ref().map_or(0, |otlp| otlp.sample);
+        let tracer = Tracer::new(spans, sample);
         let (log, tracer) = (Arc::new(log), Arc::new(tracer));
         let purger = Arc::new(Purger::default());
         let state = Arc::new(NodeState::new(config)?);
@@ -85,6 +93,7 @@ impl Node {
             purger,
             log,
             tracer,
+            _exporter: exporter,
         })
     }
 

@@ -3,13 +3,18 @@
 //! Order (design of invariant I1): raise the index, publish the applied seq, then acknowledge;
 //! a lookup reads the applied seq first.
 
+mod popular;
+mod taken;
+
+pub(crate) use popular::Popular;
+
 use crate::store::Stored;
-use crate::sweep::Taken;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use taken::Taken;
 use tokio::sync::watch;
 use weir_rules::invalidation::{Bounds, Index, Purge, Seq, Sieve, Subject, Validity};
 use weir_rules::log::{LogId, Position};

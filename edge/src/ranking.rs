@@ -2,14 +2,15 @@
 //! told again for a while, so that whoever polls cannot load a node.
 
 use crate::follow::frame::StoredUrl;
-use crate::state::NodeState;
-use crate::store::{Resource, Stored, url_in};
+use crate::purge::Purges;
+use crate::store::{Resource, Store, Stored, url_in};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_rules::freshness::State;
 use weir_rules::invalidation::Validity;
+use weir_rules::time::Time;
 
 /// URLs ranked of each site.
 const MOST: usize = 100;
@@ -32,12 +33,19 @@ struct Ranked {
 
 impl Ranking {
     /// At most `most` of what is stored for these sites or, where none is named, for all, those
-    /// sent most first. It may walk over the whole store.
-    pub(crate) fn most(&self, state: &NodeState, most: usize, sites: &[String]) -> Vec<StoredUrl> {
+    /// sent most first. It may walk over the whole store: ages and TTLs are as of `now` then.
+    pub(crate) fn most(
+        &self,
+        store: &Store,
+        purges: &Purges,
+        now: Time,
+        most: usize,
+        sites: &[String],
+    ) -> Vec<StoredUrl> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ranked = match last.take().filter(|ranked| Instant::now() < ranked.until) {
             Some(ranked) => ranked,
-            None => Ranked::of(state),
+            None => Ranked::of(store, purges, now),
         };
         let ranked = last.insert(ranked);
         let named = |site: &str| sites.is_empty() || sites.iter().any(|named| named == site);
@@ -54,19 +62,19 @@ fn before(a: &StoredUrl, b: &StoredUrl) -> Ordering {
 
 impl Ranked {
     /// Walks over the store.
-    fn of(state: &NodeState) -> Self {
+    fn of(store: &Store, purges: &Purges, now: Time) -> Self {
         let begun = Instant::now();
         let mut tops: HashMap<Arc<str>, Top> = HashMap::new();
-        for (_, resource) in state.store.iter() {
+        for (_, resource) in store.iter() {
             let Some(site) = resource.variants().first().map(|stored| &stored.site) else {
                 continue;
             };
             match tops.get_mut(site) {
-                Some(top) => top.offer(state, resource),
-                None => tops.entry(Arc::clone(site)).or_default().offer(state, resource),
+                Some(top) => top.offer(purges, resource),
+                None => tops.entry(Arc::clone(site)).or_default().offer(purges, resource),
             }
         }
-        let by_site = tops.into_iter().map(|(site, top)| (site, top.told(state))).collect();
+        let by_site = tops.into_iter().map(|(site, top)| (site, top.told(purges, now))).collect();
         let took = begun.elapsed();
         Self { until: Instant::now() + LIFE.0.max(took * LIFE.1), by_site }
     }
@@ -82,12 +90,12 @@ struct Sent {
 }
 
 impl Top {
-    fn offer(&mut self, state: &NodeState, resource: Resource) {
+    fn offer(&mut self, purges: &Purges, resource: Resource) {
         let hits = resource.variants().iter().map(|stored| u64::from(stored.served.times())).sum();
         let least = self.0.peek().map_or(0, |Reverse(least)| least.hits);
         let key = resource.variants().first().map(|stored| &*stored.key);
         let is_shown =
-            || key.and_then(url_in).is_some() && valid(state, &resource).next().is_some();
+            || key.and_then(url_in).is_some() && valid(purges, &resource).next().is_some();
         if (self.0.len() < MOST || hits > least) && is_shown() {
             if self.0.len() >= MOST {
                 self.0.pop();
@@ -98,10 +106,10 @@ impl Top {
 
     /// Those of one URL together: a URL has several keys where a site has releases, or fields in
     /// its keys.
-    fn told(self, state: &NodeState) -> Vec<StoredUrl> {
+    fn told(self, purges: &Purges, now: Time) -> Vec<StoredUrl> {
         let mut urls: HashMap<String, StoredUrl> = HashMap::new();
         for Reverse(Sent { hits, resource }) in self.0 {
-            let Some(told) = told(state, hits, &resource) else { continue };
+            let Some(told) = told(purges, now, hits, &resource) else { continue };
             match urls.get_mut(&told.url) {
                 Some(known) if told.hits <= known.hits => {
                     known.hits += told.hits;
@@ -122,10 +130,9 @@ impl Top {
     }
 }
 
-fn told(state: &NodeState, hits: u64, resource: &Resource) -> Option<StoredUrl> {
-    let now = state.now();
-    let newest = valid(state, resource).next()?;
-    let soft = matches!(state.purges.validity(newest), Validity::Soft(_));
+fn told(purges: &Purges, now: Time, hits: u64, resource: &Resource) -> Option<StoredUrl> {
+    let newest = valid(purges, resource).next()?;
+    let soft = matches!(purges.validity(newest), Validity::Soft(_));
     let ttl = match newest.freshness.state(now) {
         State::Fresh { left } if !soft => i64::from(left),
         // What was soft-purged is stale whatever its lifetime.
@@ -141,17 +148,13 @@ fn told(state: &NodeState, hits: u64, resource: &Resource) -> Option<StoredUrl> 
         age_seconds: newest.freshness.age(now).into(),
         ttl_seconds: ttl,
         tags: newest.tags.iter().take(MOST_TAGS).map(ToString::to_string).collect(),
-        variants: valid(state, resource).count() as u64,
+        variants: valid(purges, resource).count() as u64,
     })
 }
 
 /// The variants that no hard purge took; what one took is stored until the sweep has been there.
-fn valid<'a>(
-    state: &'a NodeState,
-    resource: &'a Resource,
-) -> impl Iterator<Item = &'a Arc<Stored>> {
-    let is_valid =
-        |stored: &&Arc<Stored>| !matches!(state.purges.validity(stored), Validity::Hard(_));
+fn valid<'a>(purges: &'a Purges, resource: &'a Resource) -> impl Iterator<Item = &'a Arc<Stored>> {
+    let is_valid = |stored: &&Arc<Stored>| !matches!(purges.validity(stored), Validity::Hard(_));
     resource.variants().iter().filter(is_valid)
 }
 

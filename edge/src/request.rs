@@ -16,15 +16,15 @@ mod visit;
 
 pub(crate) use purge::Purger;
 pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
-pub(crate) use record::Closing;
 
 use crate::access_log::AccessLog;
 use crate::body::ResponseBody;
 use crate::config::Tier;
+use crate::failure::Failure;
 use crate::forward;
 use crate::lookup::{Lookup, Query, lookup};
 use crate::metrics::WorkerMetrics;
-use crate::respond::{self, Failure, Heads, Values, Wish};
+use crate::respond::{self, Heads, Values, Wish};
 use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;

@@ -8,8 +8,8 @@ pub(crate) use heads::Heads;
 pub(crate) use values::Values;
 
 use crate::body::{FillBody, ResponseBody, Resume};
-use crate::error::{ClientError, UpstreamError};
-use crate::fill::{FillHead, Reader};
+use crate::collapsing::{FillHead, Reader};
+use crate::failure::Failure;
 use crate::parts::{self, Held};
 use crate::store::{Stored, StoredBody};
 use bytes::Bytes;
@@ -202,81 +202,8 @@ fn multipart(
     response(StatusCode::PARTIAL_CONTENT, fields, ResponseBody::Runs(runs))
 }
 
-/// Why a request gets an answer of the node's own making.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The client's fault.
-    Client(ClientError),
-    /// The upstream's.
-    Upstream(UpstreamError),
-    /// `only-if-cached`, and it is not (RFC 9111 §5.2.1.7).
-    NotCached,
-    /// No site has this host.
-    UnknownHost,
-    /// PURGE from where it is not allowed.
-    PurgeRefused,
-    /// A node asks what this one cannot tell the worth of; why.
-    CannotVouch(&'static str),
-    /// Ours: the response could not be made.
-    Internal(&'static str),
-}
-
 impl Failure {
-    /// A stable word for Cache-Status detail and the log.
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::Client(error) => error.word,
-            Self::Upstream(error) => error.word(),
-            Self::NotCached => "only-if-cached",
-            Self::UnknownHost => "unknown-host",
-            Self::PurgeRefused => "purge-refused",
-            Self::CannotVouch(word) | Self::Internal(word) => word,
-        }
-    }
-
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Client(error) => error.status,
-            Self::Upstream(error) => error.status(),
-            Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
-            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::PurgeRefused => StatusCode::FORBIDDEN,
-            Self::CannotVouch(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Client(error) => error.message.to_string(),
-            // What the origin's address or libraries say is for the log, not for strangers.
-            Self::Upstream(UpstreamError::Client(error)) => error.message.to_string(),
-            Self::Upstream(error) => match error.status() {
-                StatusCode::GATEWAY_TIMEOUT => "The origin did not answer in time.".to_owned(),
-                StatusCode::SERVICE_UNAVAILABLE => "The origin is busy.".to_owned(),
-                StatusCode::LOOP_DETECTED => "The way to the origin leads back here.".to_owned(),
-                _ => "The origin gave no usable answer.".to_owned(),
-            },
-            Self::NotCached => "Not in the store, and only-if-cached was asked.".to_owned(),
-            Self::UnknownHost => "No site here has this host.".to_owned(),
-            Self::PurgeRefused => "PURGE is not allowed from here.".to_owned(),
-            Self::CannotVouch(_) => {
-                "This parent cannot tell the node that asks what its responses are worth."
-                    .to_owned()
-            }
-            Self::Internal(_) => "The response could not be made.".to_owned(),
-        }
-    }
-
-    /// Whether the connection must be closed after the answer.
-    pub(crate) fn closes(&self) -> bool {
-        match self {
-            Self::Client(error) | Self::Upstream(UpstreamError::Client(error)) => error.closes,
-            _ => false,
-        }
-    }
-
-    /// The answer.
+    /// Its answer.
     pub(crate) fn into_response(self, now: Time) -> Response<ResponseBody> {
         let status = self.status();
         let text = Bytes::from(format!("{status}\n{}\n", self.message()));

@@ -1,19 +1,19 @@
 //! What all workers of a node share: the store, the running fills, what was purged, and the
 //! configuration in force.
 
+use crate::collapsing::Inflight;
 use crate::config::{Config, Limits, Site as SiteConfig, Tier};
 use crate::decisions::Decisions;
 use crate::error::StartError;
-use crate::fill::Inflight;
-use crate::follow::{Lease, Matched, Releases};
+use crate::host::without_port;
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
-use crate::purge::Purges;
+use crate::own::Own;
+use crate::parents::Parents;
+use crate::purge::{Popular, Purges};
 use crate::ranking::Ranking;
+use crate::standing::{Lease, Matched, Releases};
 use crate::store::{Digest, KeyText, Store, Stored};
-use crate::sweep::Popular;
-use crate::tier::Parents;
 use crate::upstream::{MemberCounts, Target, Upstream};
-use crate::warm::Own;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -314,14 +314,6 @@ impl Sites {
     }
 }
 
-/// `example.com:8080` without its port; an IPv6 literal keeps its brackets.
-pub(crate) fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
-    }
-}
-
 /// A bounded number of bytes that many may take from.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -354,14 +346,6 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_is_no_part_of_a_sites_name() {
-        assert_eq!(without_port("example.com:8080"), "example.com");
-        assert_eq!(without_port("example.com"), "example.com");
-        assert_eq!(without_port("[::1]:80"), "[::1]");
-        assert_eq!(without_port("[::1]"), "[::1]");
-    }
 
     #[test]
     fn a_budget_gives_no_more_than_it_has() {

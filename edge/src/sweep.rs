@@ -7,12 +7,7 @@
 //! by them, and the index may forget them.
 
 mod pace;
-mod popular;
-mod taken;
 mod walk;
-
-pub(crate) use popular::Popular;
-pub(crate) use taken::Taken;
 
 use crate::state::NodeState;
 use pace::{Pace, gather};

@@ -7,10 +7,8 @@
 
 mod admit;
 mod fetch;
-mod parents;
 mod vouch;
 
 pub(crate) use admit::{Admission, Asker, admit, catch_up, release};
 pub(crate) use fetch::{Brought, Errand, fetch};
-pub(crate) use parents::Parents;
 pub(crate) use vouch::Told;

@@ -3,24 +3,18 @@
 //! A request that names its place goes upstream under the same trace id, with a span id of this
 //! node's. Without a collector (`log.otlp`) that is all: no trace is begun here. With one, a share
 //! of the other requests begins a trace, and each exported request is a span, its upstream requests
-//! spans below it. Spans are encoded and sent by a thread of their own behind a bounded queue: what
-//! finds no place there is dropped and counted, and no request ever waits.
+//! spans below it. A thread of its own encodes and sends them ([`crate::otlp`]), behind a bounded
+//! queue: what finds no place there is dropped and counted, and no request ever waits.
 
-mod exporter;
 mod hop;
-mod otlp;
 mod spans;
 
-pub(crate) use hop::{Errand, Hop};
-pub(crate) use spans::{Counts, Spans};
+pub(crate) use hop::{Errand, Hop, Hopped};
+pub(crate) use spans::{Counts, Finished, Spans, Tally};
 
 use crate::access_log::AccessRecord;
-use crate::config;
-use exporter::Exporter;
 use http::HeaderMap;
-use spans::Finished;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use weir_rules::trace_context::{RANDOM, SAMPLED, TraceContext};
 
 /// A span's place: its own ids, and whose part it is.
@@ -68,10 +62,11 @@ impl Place {
     }
 }
 
-/// What a node does about traces. Dropping it sends what is queued, within a bound.
+/// What a node does about traces.
 #[derive(Debug)]
 pub(crate) struct Tracer {
-    exporter: Option<Exporter>,
+    /// Takes spans, where there is a collector.
+    spans: Option<Spans>,
     /// Traces are begun whose random part is below this.
     begun: u64,
 }
@@ -80,37 +75,33 @@ pub(crate) struct Tracer {
 const RANDOM_PART: u64 = 1 << 56;
 
 impl Tracer {
-    /// Starts the export, where a collector is named. `node` tells who exports.
-    ///
-    /// # Errors
-    /// When its thread cannot be started.
-    pub(crate) fn start(config: &config::Config) -> io::Result<Self> {
-        let Some(otlp) = &config.log.otlp else { return Ok(Self { exporter: None, begun: 0 }) };
-        let begun = u128::from(RANDOM_PART) * u128::from(otlp.sample) / 1_000_000;
-        let exporter = Exporter::start(otlp, otlp::resource(&config.node))?;
+    /// With a collector, `spans` takes what is exported, and `sample` millionths of the requests
+    /// that name no trace begin one.
+    pub(crate) fn new(spans: Option<Spans>, sample: u32) -> Self {
+        let begun = u128::from(RANDOM_PART) * u128::from(sample) / 1_000_000;
         // At most RANDOM_PART.
-        Ok(Self { exporter: Some(exporter), begun: begun as u64 })
+        Self { spans, begun: begun as u64 }
     }
 
     /// Whether there is a collector.
     pub(crate) fn is_on(&self) -> bool {
-        self.exporter.is_some()
+        self.spans.is_some()
     }
 
     /// The place of a request: the one that it names or, with a collector, a new trace.
     pub(crate) fn place(&self, request: &HeaderMap) -> Option<Trace> {
-        let Some(exporter) = &self.exporter else { return Trace::continued(request) };
+        let Some(spans) = &self.spans else { return Trace::continued(request) };
         let place = match TraceContext::of(request) {
             Some(caller) => Place::below(caller),
             None => self.begin(),
         };
-        let spans = place.context.is_sampled().then(|| exporter.spans().clone());
+        let spans = place.context.is_sampled().then(|| spans.clone());
         Some(Trace { place, spans })
     }
 
     /// What became of spans; `None` without a collector.
     pub(crate) fn counts(&self) -> Counts {
-        self.exporter.as_ref().map(|exporter| exporter.spans().counts()).unwrap_or_default()
+        self.spans.as_ref().map(Spans::counts).unwrap_or_default()
     }
 
     fn begin(&self) -> Place {
@@ -139,7 +130,7 @@ mod tests {
     const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn off() -> Tracer {
-        Tracer { exporter: None, begun: RANDOM_PART }
+        Tracer { spans: None, begun: RANDOM_PART }
     }
 
     #[test]
@@ -164,7 +155,7 @@ mod tests {
         for (begun, range) in
             [(0, 0..=0), (RANDOM_PART / 4, 1600..=2400), (RANDOM_PART, 8000..=8000)]
         {
-            let tracer = Tracer { exporter: None, begun };
+            let tracer = Tracer { spans: None, begun };
             let places = (0..8000).map(|_| tracer.begin());
             let sampled = places.filter(|place| place.context.is_sampled()).count();
             assert!(range.contains(&sampled), "{sampled} of 8000 for {begun}");

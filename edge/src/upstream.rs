@@ -25,7 +25,7 @@ pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
 pub(crate) use client::{tls, tls_with};
 pub(crate) use error::innermost;
-pub(crate) use fetched::{Fetched, FetchedBody, Piece, Source};
+pub(crate) use fetched::{Fetched, FetchedBody, Piece};
 pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
 pub(crate) use probe::{Prober, Probing, Target};
@@ -33,6 +33,7 @@ pub(crate) use probe::{Prober, Probing, Target};
 use crate::config::{self, HostHeader, Limits, Protocol};
 use crate::error::UpstreamError;
 use crate::metrics::{Event, WorkerMetrics};
+use crate::source::Source;
 use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
@@ -341,7 +342,7 @@ impl Upstream {
             _place: place,
             _stream: stream,
         };
-        let source = Source::of(member, waited, &head.headers);
+        let source = Source::of(&member.name, waited, &head.headers);
         Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded, source })
     }
 

@@ -3,11 +3,9 @@
 //! stored, it goes over the parents, it is counted and logged.
 
 mod came;
-mod own;
-
-pub(crate) use own::Own;
 
 use crate::follow::frame::{Fetched, Tier};
+use crate::own;
 use crate::state::NodeState;
 use came::came_of;
 use http::{HeaderValue, Uri, header};
@@ -45,7 +43,7 @@ impl Warmer {
             .no_proxy()
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            .tls_backend_preconfigured(crate::trust())
+            .tls_backend_preconfigured(crate::upstream::tls())
             .http1_only()
             .pool_max_idle_per_host(AT_ONCE)
             .user_agent(AGENT)

@@ -14,10 +14,12 @@ use std::collections::HashSet;
 /// Bytes of a tag; a purge by a longer one is refused.
 const MAX_TAG_LENGTH: usize = 1024;
 
+/// Surrogate-Control: directives of an origin to the caches before it, removed at the last hop.
+pub static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
-const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
 /// Always for one hop only, named in Connection or not. HTTP2-Settings goes with them: weir never
 /// upgrades to h2c, and an upstream that does would take the connection out of its sight.
@@ -166,7 +168,7 @@ pub struct TooManyTags;
 /// Removes what is meant for caches only (`Surrogate-Key`, `Cache-Tag`, `Surrogate-Control`) from a
 /// response that leaves the last hop.
 pub fn remove_at_last_hop(response: &mut HeaderMap) {
-    for name in [SURROGATE_KEY, CACHE_TAG, SURROGATE_CONTROL] {
+    for name in [&SURROGATE_KEY, &CACHE_TAG, &SURROGATE_CONTROL] {
         response.remove(name);
     }
 }

@@ -2,7 +2,7 @@
 //! backslashes never reach the log as they are.
 
 use super::AccessRecord;
-use crate::upstream::Source;
+use crate::source::Source;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_rules::trace_context::TraceContext;

@@ -1,7 +1,7 @@
 //! The body of an upstream's answer: to the readers and, where it may be, into the store.
 
-use super::shared::{Answer, FillHead};
 use super::task::FillTask;
+use crate::collapsing::{Answer, FillHead};
 use crate::decisions::Why;
 use crate::error::UpstreamError;
 use crate::state::NodeState;

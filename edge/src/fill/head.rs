@@ -1,13 +1,14 @@
 //! The head of an upstream's answer: made ready for clients and store, and judged.
 
-use super::shared::FillHead;
 use super::task::{FillTask, Plan};
+use crate::collapsing::FillHead;
+use crate::source::Source;
 use crate::state::NodeState;
 use crate::store::Selecting;
-use crate::upstream::Source;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use crate::tier::Told;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
-use weir_rules::fields;
+use weir_rules::fields::{self, SURROGATE_CONTROL};
 use weir_rules::invalidation::Seq;
 use weir_rules::range;
 use weir_rules::storability::{Exchange, Reason, Storability, Terms, storability};
@@ -37,8 +38,6 @@ pub(crate) struct CleanHead {
     pub(crate) announced: Option<HeaderValue>,
 }
 
-pub(crate) static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-
 impl CleanHead {
     /// `fields`, which are these or come of them, with what else the rules of storing must see:
     /// Age and Surrogate-Control as the upstream sent them.
@@ -55,6 +54,17 @@ impl CleanHead {
     fn age_seconds(&self) -> u32 {
         let age = self.age.as_ref().and_then(|age| age.to_str().ok());
         age.and_then(|age| age.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl<'a> Told<'a> {
+    /// What a response that is being filled tells.
+    pub(crate) fn of_head(head: &'a FillHead) -> Self {
+        Self {
+            tags: &head.tags,
+            surrogate_control: head.surrogate_control.clone(),
+            too_many_tags: head.has_too_many_tags(),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a fill brought, on its way into the store.
 
 use super::head::{govern, strong};
-use super::shared::FillHead;
 use super::task::FillTask;
+use crate::collapsing::FillHead;
 use crate::decisions::Why;
 use crate::store::{Answered, PackedFields, Selecting, Served, Stored, StoredBody};
 use http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -2,7 +2,7 @@
 
 use super::head::{CleanHead, clean_head, strong};
 use super::keep::joined_tags;
-use super::shared::{Fill, Interim};
+use crate::collapsing::{Fill, Interim};
 use crate::decisions::{About, Decision, Why};
 use crate::error::UpstreamError;
 use crate::purge::Stamp;

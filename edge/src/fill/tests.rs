@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::head::clean_head;
-use super::shared::{Answer, Fill, Purpose};
 use super::task::{FillTask, Plan};
+use crate::collapsing::{Answer, Fill, Purpose};
 use crate::config::Config;
 use crate::purge::Stamp;
+use crate::source::Source;
 use crate::state::NodeState;
 use crate::store::Stored;
-use crate::upstream::Source;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};

@@ -2,11 +2,11 @@
 
 use super::head::{clean_head, govern};
 use super::keep::{Made, Over, joined_tags};
-use super::shared::Answer;
 use super::task::{FillTask, Plan};
+use crate::collapsing::Answer;
 use crate::decisions::Why;
+use crate::source::Source;
 use crate::store::Stored;
-use crate::upstream::Source;
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::invalidation::Seq;

@@ -33,7 +33,8 @@ pub(super) async fn answer(
         Question::Stored { most, sites } => {
             // It may walk over the whole store.
             let ranked = move || {
-                let told = state.ranking.most(&state, most, &sites);
+                let told =
+                    state.ranking.most(&state.store, &state.purges, state.now(), most, &sites);
                 serde_json::to_value(told).map_err(|error| error.to_string())
             };
             let ranked = tokio::task::spawn_blocking(ranked).await;

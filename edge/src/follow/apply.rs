@@ -2,7 +2,7 @@
 //! raise the index, publish the applied seq, then let it be acknowledged (invariant I1).
 
 use super::frame::Welcomed;
-use crate::metrics::exposition::Purged;
+use crate::exposition::Purged;
 use crate::state::{Live, NodeState, Site};
 use crate::sweep::Sweeper;
 use std::sync::Arc;

@@ -4,11 +4,14 @@
 use super::Spine;
 use super::visit::Visit;
 use crate::body::{PassBody, ResponseBody};
-use crate::fill::{CleanHead, Fill, Interim, Purpose, clean_head};
-use crate::respond::{self, Failure};
+use crate::collapsing::{Fill, Interim, Purpose};
+use crate::failure::Failure;
+use crate::fill::{CleanHead, clean_head};
+use crate::respond;
+use crate::source::Source;
 use crate::store::{Digest, release_in};
 use crate::tier::{self, Brought, Told};
-use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, Source, UpstreamBody};
+use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;

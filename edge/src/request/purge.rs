@@ -2,8 +2,9 @@
 
 use crate::body::ResponseBody;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::forward;
-use crate::respond::{self, Failure};
+use crate::respond;
 use crate::server::Intake;
 use crate::state::Site;
 use bytes::Bytes;

@@ -8,11 +8,11 @@
 //! changes its fields. It is known by its address, and the `Weak` keeps that address from being
 //! given to another; the body it does not keep.
 
-use crate::fill::SURROGATE_CONTROL;
 use crate::store::Stored;
 use http::{HeaderMap, HeaderValue, header};
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
+use weir_rules::fields::SURROGATE_CONTROL;
 
 /// Heads kept. Power of two; responses whose addresses are congruent share a place.
 const PLACES: usize = 256;

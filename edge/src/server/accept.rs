@@ -2,7 +2,8 @@
 
 use super::Handler;
 use super::connection::{Connection, Protocol, Secured};
-use super::guard::{Bounds, Guard};
+use super::guard::Guard;
+use super::head::Bounds;
 use super::serve::serve;
 use super::tls;
 use super::transport::Transport;

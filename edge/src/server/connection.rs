@@ -2,13 +2,13 @@
 //! guard and sweeper of one worker share it. Everything here stays on that worker's thread.
 
 use super::h2::Streams;
-use super::host::KnownHost;
 use super::tls::Certificates;
 use super::upgrade::{State, Upgrade};
 use super::upload::Upload;
 use super::wire::Wire;
 use super::worker::Worker;
 use crate::error::ClientError;
+use crate::host::KnownHost;
 use http::{HeaderMap, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

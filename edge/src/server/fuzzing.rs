@@ -1,7 +1,8 @@
 //! What the fuzz targets call: the guard, on bytes that nobody vetted.
 
-use super::guard::{Bounds, Guard, Verdict};
-use super::host::Authority;
+use super::guard::{Guard, Verdict};
+use super::head::Bounds;
+use crate::host::Authority;
 use http::Request;
 
 /// Runs the guard over `input` in one piece and in pieces of `piece` bytes, and panics if what it

@@ -6,7 +6,7 @@
 //! bytes does not depend on how it was split into reads. Judging goes line by line: a line is
 //! judged when it is complete, or when it is certain to be too long.
 
-use super::head::{Framing, Head, field_line};
+use super::head::{Bounds, Framing, Head, bad, field_line};
 use super::line::{Line, line};
 use crate::error::ClientError;
 use http::StatusCode;
@@ -17,19 +17,6 @@ const LINE_OVERHEAD: usize = super::head::METHOD_BYTES + " HTTP/1.1 \r\n".len();
 const CHUNK_LINE_BYTES: usize = 256;
 /// Chunk extensions of one body, bytes.
 const CHUNK_EXTENSION_BYTES: usize = 4096;
-
-/// What a guard bounds; a copy of the limits in force when the connection began.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Bytes of a head, or of trailers.
-    pub(crate) header_bytes: usize,
-    /// Fields in a head, or in trailers.
-    pub(crate) header_fields: usize,
-    /// Bytes of a request target.
-    pub(crate) target_bytes: usize,
-    /// Bytes of a body.
-    pub(crate) body_bytes: u64,
-}
 
 /// How far the guard got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,8 +351,4 @@ fn hex_value(digit: u8) -> u8 {
         b'0'..=b'9' => digit - b'0',
         _ => (digit | 0x20) - b'a' + 10,
     }
-}
-
-pub(super) fn bad(word: &'static str, message: &'static str) -> ClientError {
-    ClientError::closing(StatusCode::BAD_REQUEST, word, message)
 }

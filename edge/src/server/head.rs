@@ -1,12 +1,24 @@
 //! Judging the lines of one request head (RFC 9112 §2 to §6, RFC 9110 §5 and §7.2).
 
-use super::guard::{Bounds, bad};
-use super::host::{Authority, KnownHost};
 use crate::error::ClientError;
+use crate::host::{Authority, KnownHost};
 use http::StatusCode;
 
 /// Longest method that is looked at; no registered one has more than 17 bytes.
 pub(super) const METHOD_BYTES: usize = 64;
+
+/// What a guard bounds; a copy of the limits in force when the connection began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of a head, or of trailers.
+    pub(crate) header_bytes: usize,
+    /// Fields in a head, or in trailers.
+    pub(crate) header_fields: usize,
+    /// Bytes of a request target.
+    pub(crate) target_bytes: usize,
+    /// Bytes of a body.
+    pub(crate) body_bytes: u64,
+}
 
 /// How the body after a head is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +299,11 @@ fn check_target(target: &[u8]) -> Result<(), ClientError> {
     } else {
         Err(bad("bad-target", "The target is visible ASCII without `#`, in one of the four forms."))
     }
+}
+
+/// A 400 after which the connection closes.
+pub(super) fn bad(word: &'static str, message: &'static str) -> ClientError {
+    ClientError::closing(StatusCode::BAD_REQUEST, word, message)
 }
 
 pub(super) fn target_too_long() -> ClientError {

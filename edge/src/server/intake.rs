@@ -3,8 +3,8 @@
 //! found, for HTTP/1 and HTTP/2 alike.
 
 use super::connection::Connection;
-use super::host::Authority;
 use crate::error::ClientError;
+use crate::host::Authority;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, MAX_FORWARDS};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! Finding the end of a line, and the control bytes before it, in one pass.
 
-use super::guard::bad;
+use super::head::bad;
 use crate::error::ClientError;
 
 /// What is known of the line that some bytes begin with.

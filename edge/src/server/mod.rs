@@ -14,7 +14,6 @@ mod guard;
 mod h2;
 mod head;
 mod held;
-mod host;
 mod intake;
 mod line;
 mod sent;
@@ -31,7 +30,6 @@ mod worker;
 mod tests;
 
 pub(crate) use connection::{Connection, Protocol};
-pub(crate) use host::is_authority;
 pub(crate) use intake::{Arrival, Intake, intake};
 pub(crate) use upload::Upload;
 

@@ -1,8 +1,8 @@
 //! A parent meets the request of a node.
 
 use crate::config::Tier;
+use crate::failure::Failure;
 use crate::purge::Followed;
-use crate::respond::Failure;
 use crate::state::{NodeState, Site};
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;

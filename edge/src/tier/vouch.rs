@@ -1,11 +1,11 @@
 //! A parent says what a response is worth, and lets through what only the last hop removes.
 
 use super::Asker;
-use crate::fill::{FillHead, SURROGATE_CONTROL};
-use crate::respond::Failure;
+use crate::failure::Failure;
 use crate::state::NodeState;
 use crate::store::Stored;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use weir_rules::fields::SURROGATE_CONTROL;
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::{self, Provenance};
 
@@ -31,15 +31,6 @@ impl<'a> Told<'a> {
             None => Vec::new(),
         };
         Self { tags: &stored.tags, surrogate_control, too_many_tags: false }
-    }
-
-    /// What a response that is being filled tells.
-    pub(crate) fn of_head(head: &'a FillHead) -> Self {
-        Self {
-            tags: &head.tags,
-            surrogate_control: head.surrogate_control.clone(),
-            too_many_tags: head.has_too_many_tags(),
-        }
     }
 
     fn write(self, fields: &mut HeaderMap) {

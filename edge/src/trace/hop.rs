@@ -34,17 +34,17 @@ pub(crate) struct Hop {
 
 /// What there is to say of a request to an upstream.
 #[derive(Debug)]
-pub(super) struct Hopped {
-    pub(super) pool: Arc<str>,
-    pub(super) scheme: Scheme,
-    pub(super) authority: Authority,
-    pub(super) method: Method,
-    pub(super) target: PathAndQuery,
-    pub(super) begun: SystemTime,
-    pub(super) lasted: Duration,
-    pub(super) status: Option<StatusCode>,
-    pub(super) error: Option<&'static str>,
-    pub(super) bytes: u64,
+pub(crate) struct Hopped {
+    pub(crate) pool: Arc<str>,
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) method: Method,
+    pub(crate) target: PathAndQuery,
+    pub(crate) begun: SystemTime,
+    pub(crate) lasted: Duration,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) error: Option<&'static str>,
+    pub(crate) bytes: u64,
 }
 
 impl Hop {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 /// A span that has ended.
 #[derive(Debug)]
-pub(super) enum Finished {
+pub(crate) enum Finished {
     /// A request of a client, or of another node.
     Served(Place, Box<AccessRecord>),
     /// A request to an upstream.
@@ -25,15 +25,15 @@ pub(crate) struct Spans {
 
 /// What became of spans since the start.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// The collector took them.
-    pub(super) exported: AtomicU64,
+    pub(crate) exported: AtomicU64,
     /// The queue was full.
-    pub(super) crowded: AtomicU64,
+    pub(crate) crowded: AtomicU64,
     /// The collector could not be reached, or did not answer well.
-    pub(super) failed: AtomicU64,
+    pub(crate) failed: AtomicU64,
     /// The collector would not have them.
-    pub(super) rejected: AtomicU64,
+    pub(crate) rejected: AtomicU64,
 }
 
 /// The same as it is told.
@@ -51,23 +51,25 @@ pub(crate) struct Counts {
 
 impl Spans {
     /// A queue of `most` spans, and its other end.
-    pub(super) fn new(most: usize) -> (Self, mpsc::Receiver<Finished>) {
+    pub(crate) fn new(most: usize) -> (Self, mpsc::Receiver<Finished>) {
         let (queue, other) = mpsc::channel(most.max(1));
         (Self { queue, tally: Arc::default() }, other)
     }
 
     /// Queues a span.
-    pub(super) fn take(&self, span: Finished) {
+    pub(crate) fn take(&self, span: Finished) {
         if self.queue.try_send(span).is_err() {
             self.tally.crowded.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn tally(&self) -> &Arc<Tally> {
+    /// What became of those taken; the exporter counts there.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.tally
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    /// What became of those taken.
+    pub(crate) fn counts(&self) -> Counts {
         let Tally { exported, crowded, failed, rejected } = &*self.tally;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {

@@ -8,10 +8,11 @@ use super::member::{Member, Place};
 use super::trouble::Trouble;
 use crate::error::UpstreamError;
 use crate::metrics::WorkerMetrics;
+use crate::source::Source;
 use crate::trace::Hop;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -32,31 +33,6 @@ pub(crate) struct Fetched {
     pub(crate) upgraded: OnUpgrade,
     /// Whom it is from.
     pub(crate) source: Source,
-}
-
-/// Whom an answer is from, and what is told of the way to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    /// Its URL.
-    pub(crate) member: Arc<str>,
-    /// Whether it is a parent, or an origin.
-    pub(crate) is_parent: bool,
-    /// From the request to the head of the answer.
-    pub(crate) waited: Duration,
-    /// What it, and those that it asked, say in Cache-Status; the farthest first.
-    pub(crate) cache_status: Box<[HeaderValue]>,
-}
-
-impl Source {
-    /// Of an answer with these fields, as long as nothing else is known: an origin.
-    pub(super) fn of(member: &Member, waited: Duration, fields: &HeaderMap) -> Self {
-        Self {
-            member: Arc::clone(&member.name),
-            is_parent: false,
-            waited,
-            cache_status: fields.get_all(header::CACHE_STATUS).iter().cloned().collect(),
-        }
-    }
 }
 
 /// The body of an upstream's answer. Holds its place at the member until it ends.

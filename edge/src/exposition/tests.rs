@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::UpstreamError;
-use crate::metrics::Record;
+use crate::metrics::{Record, SITES, result_index, upstream_error_index};
 use http::StatusCode;
 use std::collections::{HashMap, HashSet};
 use weir_rules::outcome::{Handling, Outcome};
@@ -65,7 +65,7 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, SiteSlots) {
         }
         worker.record(&record(&slots, &stale, 1));
         worker.record(&record(&slots, &miss, 100_000_000));
-        let nobody = super::super::SiteSlot::NONE;
+        let nobody = SiteSlot::NONE;
         let status = StatusCode::MISDIRECTED_REQUEST;
         worker.record(&Record { site: nobody, status, ..record(&slots, &refused, 1) });
         worker.count(Event::UpstreamRequest);
@@ -204,7 +204,7 @@ fn errors_and_results_are_counted_under_their_own_words() {
         UpstreamError::Busy,
         UpstreamError::TotalTimeout,
     ] {
-        assert_eq!(UPSTREAM_ERRORS[super::super::upstream_error_index(&error)], error.word());
+        assert_eq!(UPSTREAM_ERRORS[upstream_error_index(&error)], error.word());
     }
     for handling in [
         Handling::Hit,
@@ -219,7 +219,7 @@ fn errors_and_results_are_counted_under_their_own_words() {
         Handling::Refused,
         Handling::Undecided,
     ] {
-        let index = super::super::result_index(&outcome(handling, Some(0)));
+        let index = result_index(&outcome(handling, Some(0)));
         assert_eq!(RESULTS[index], handling.word());
     }
 }
@@ -230,7 +230,7 @@ fn a_site_keeps_its_slot_and_too_many_share_one() {
     let first = slots.slot("a");
     let many: HashSet<usize> = (0..1000).map(|n| slots.slot(&n.to_string()).index()).collect();
     assert_eq!(slots.slot("a"), first);
-    assert_eq!(many.len(), super::super::SITES - 2, "all but none and the first");
+    assert_eq!(many.len(), SITES - 2, "all but none and the first");
     assert_eq!(slots.slot("999"), slots.slot("998"), "what does not fit is counted together");
     assert!(!many.contains(&0) && !many.contains(&first.index()));
 }

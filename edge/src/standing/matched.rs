@@ -47,12 +47,12 @@ impl Matched {
     }
 
     /// Tells when there are more.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.noted.subscribe()
     }
 
     /// What was noted after the first `seen`, where it is still kept, and how many those are.
-    pub(super) fn after(&self, seen: u64) -> (Vec<(Seq, u64)>, u64) {
+    pub(crate) fn after(&self, seen: u64) -> (Vec<(Seq, u64)>, u64) {
         let kept = self.lock();
         let noted = *self.noted.borrow();
         let new = usize::try_from(noted - seen.min(noted)).unwrap_or(usize::MAX);

@@ -1,8 +1,10 @@
 //! Writes the counts of all workers as Prometheus text (version 0.0.4). Every metric has its HELP
 //! and TYPE; label values are escaped.
 
-use super::{Event, Histogram, RESULTS, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
-use crate::follow::Followed;
+use crate::metrics::{
+    Event, Histogram, RESULTS, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
+};
+use crate::standing::Followed;
 use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
@@ -108,7 +110,7 @@ fn node(text: &mut Text, gauges: &Gauges<'_>) {
 
 fn sites(text: &mut Text, workers: &[Arc<WorkerMetrics>], slots: &SiteSlots, tier: &str) {
     let labels = slots.labels();
-    let sum = |slot: super::SiteSlot, count: &dyn Fn(&SiteCounters) -> u64| -> u64 {
+    let sum = |slot: SiteSlot, count: &dyn Fn(&SiteCounters) -> u64| -> u64 {
         let counted = workers.iter().filter_map(|worker| worker.sites[slot.index()].get());
         counted.map(|site| count(site)).fold(0, u64::wrapping_add)
     };

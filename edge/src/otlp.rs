@@ -1,9 +1,10 @@
 //! Sends spans to the collector: one thread, OTLP over HTTP, in batches. A collector that does not
 //! answer costs spans and nothing else; the node's log tells of it once, and once that it is back.
 
-use super::otlp;
-use super::spans::{Finished, Spans, Tally};
+mod encoding;
+
 use crate::config;
+use crate::trace::{Finished, Spans, Tally};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
@@ -33,7 +34,7 @@ const ANSWER: usize = 64 * 1024;
 
 /// The thread that sends spans. Dropping it sends what is queued, within the bound.
 #[derive(Debug)]
-pub(super) struct Exporter {
+pub(crate) struct Exporter {
     spans: Spans,
     /// Dropped to end the thread.
     stop: Option<oneshot::Sender<()>>,
@@ -43,21 +44,25 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    pub(super) fn start(config: &config::Otlp, resource: Resource) -> io::Result<Self> {
+    /// Starts the thread. `node` is named as the sender of the spans.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(config: &config::Otlp, node: &config::Node) -> io::Result<Self> {
         let (spans, queue) = Spans::new(config.queue);
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .user_agent("weir")
             .timeout(config.timeout)
-            .tls_backend_preconfigured(crate::trust())
+            .tls_backend_preconfigured(crate::upstream::tls())
             .build()
             .map_err(io::Error::other)?;
         let collector = Collector {
             client,
             url: config.url.clone(),
             interval: config.interval,
-            resource,
+            resource: encoding::resource(node),
             tally: Arc::clone(spans.tally()),
             failing: false,
         };
@@ -74,7 +79,8 @@ impl Exporter {
         Ok(Self { spans, stop: Some(stop), ended: Mutex::new(ended), patience })
     }
 
-    pub(super) fn spans(&self) -> &Spans {
+    /// Takes the spans that are to be sent.
+    pub(crate) fn spans(&self) -> &Spans {
         &self.spans
     }
 }
@@ -169,7 +175,7 @@ impl Collector {
     /// Sends a batch, a few times where that may help. It is empty afterwards.
     async fn send(&mut self, batch: &mut Vec<Finished>) {
         let spans = batch.len() as u64;
-        let body = Bytes::from(otlp::request(&self.resource, batch.drain(..)).encode_to_vec());
+        let body = Bytes::from(encoding::request(&self.resource, batch.drain(..)).encode_to_vec());
         let mut wait = self.interval;
         let mut tries = 1;
         let refusal = loop {

@@ -1,11 +1,10 @@
 //! Spans in the words of OTLP and of OpenTelemetry's semantic conventions for HTTP. What is weir's
 //! own begins with `weir.`.
 
-use super::Place;
-use super::hop::Hopped;
-use super::spans::Finished;
 use crate::access_log::AccessRecord;
 use crate::config;
+use crate::host::without_port;
+use crate::trace::{Finished, Hopped, Place};
 use http::StatusCode;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -199,7 +198,7 @@ impl Attributes {
 
     /// `server.address` and `server.port` of a host with or without one.
     fn address(&mut self, authority: &str) {
-        let host = crate::state::without_port(authority);
+        let host = without_port(authority);
         let port = authority[host.len()..].strip_prefix(':').and_then(|port| port.parse().ok());
         self.optional("server.address", Some(host).filter(|host| !host.is_empty()));
         if let Some(port) = port {

@@ -10,8 +10,8 @@
 //! for the slowest, which falls out ([`Fault::FellOut`]) and goes on by itself (invariant I7).
 
 use crate::error::UpstreamError;
+use crate::source::Source;
 use crate::store::{SLICE, Selecting, Slice, Stored};
-use crate::upstream::Source;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::collections::VecDeque;

@@ -91,12 +91,12 @@ impl Popular {
     }
 
     /// Whether what purges take is of interest.
-    pub(super) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire) > 0
     }
 
     /// Something that was answered so often is taken.
-    pub(super) fn note(&self, subject: &Subject<'_>, key: &[u8], hits: u32) {
+    pub(crate) fn note(&self, subject: &Subject<'_>, key: &[u8], hits: u32) {
         if hits == 0 || !self.is_open() {
             return;
         }
@@ -131,7 +131,7 @@ impl Popular {
     }
 
     /// Forgets what is old.
-    pub(super) fn tidy(&self, now: Instant) {
+    pub(crate) fn tidy(&self, now: Instant) {
         if self.is_open() {
             let mut purges = self.lock();
             let old = |since: Instant| now.saturating_duration_since(since) > LIFE;

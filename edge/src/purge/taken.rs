@@ -1,7 +1,7 @@
 //! What lookups find purged before the housekeeper does: by the time it comes by, a popular
 //! response has been replaced, and the purge would seem to have taken nothing.
 
-use super::Popular;
+use super::popular::Popular;
 use crate::store::{KeyText, Stored};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ impl Taken {
     }
 
     /// Has `purges` count what was noted; what purges after `last` may have taken stays noted.
-    pub(super) fn settle(&self, purges: &mut Tally, last: Seq, popular: &Popular) {
+    pub(crate) fn settle(&self, purges: &mut Tally, last: Seq, popular: &Popular) {
         let mut found = std::mem::take(&mut *self.lock());
         found.retain_mut(|found| {
             let (since, until) = (found.since, found.until);
@@ -73,7 +73,7 @@ impl Taken {
     }
 
     /// Forgets what purges up to `walked` took.
-    pub(super) fn forget(&self, walked: Seq) {
+    pub(crate) fn forget(&self, walked: Seq) {
         self.lock().retain(|found| found.until > walked);
     }
 

@@ -9,7 +9,7 @@ const HOST_BYTES: usize = 254;
 /// A valid authority without userinfo. Host names are letters, digits, `-`, `_` and `.` only: what
 /// else RFC 3986 lets a registered name have is met in attacks, not on the web.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Authority<'a> {
+pub(crate) struct Authority<'a> {
     /// All of it, as written.
     text: &'a str,
     /// How much of it is the host: any case, may end with a dot; IPv6 with brackets.
@@ -22,7 +22,7 @@ pub(super) struct Authority<'a> {
 
 impl<'a> Authority<'a> {
     /// `None` when it is not one.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (host, respelled) = match bytes.first() {
             Some(b'[') => (address_length(bytes)?, true),
             _ => name_length(bytes)?,
@@ -37,7 +37,7 @@ impl<'a> Authority<'a> {
 
     /// The one spelling that every way to write this authority shares: lower case, no trailing
     /// dot, no port when it is `default_port`.
-    pub(super) fn canonical(&self, default_port: u16) -> Cow<'a, str> {
+    pub(crate) fn canonical(&self, default_port: u16) -> Cow<'a, str> {
         let written = &self.text[..self.host];
         let host = written.strip_suffix('.').unwrap_or(written);
         let port = self.port.filter(|&port| port != default_port);
@@ -64,10 +64,18 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
     Authority::parse(text).is_some()
 }
 
+/// `example.com:8080` without its port; an IPv6 literal keeps its brackets.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
 /// A short authority that was met before on the same connection, and what was found out about it:
 /// clients repeat themselves.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KnownHost<T> {
+pub(crate) struct KnownHost<T> {
     bytes: [u8; 32],
     length: usize,
     found: T,
@@ -76,11 +84,12 @@ pub(super) struct KnownHost<T> {
 impl<T: Copy> KnownHost<T> {
     /// What was found out about `text`, if it is the one.
     #[inline]
-    pub(super) fn of(&self, text: &[u8]) -> Option<T> {
+    pub(crate) fn of(&self, text: &[u8]) -> Option<T> {
         (self.length > 0 && self.bytes[..self.length] == *text).then_some(self.found)
     }
 
-    pub(super) fn set(&mut self, text: &[u8], found: T) {
+    /// Remembers `text`, if it is short, in the place of what was met before.
+    pub(crate) fn set(&mut self, text: &[u8], found: T) {
         if let Some(place) = self.bytes.get_mut(..text.len()) {
             place.copy_from_slice(text);
             self.length = text.len();
@@ -159,4 +168,17 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
         port = port * 10 + u32::from(digit - b'0');
     }
     u16::try_from(port).ok().filter(|&port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_part_of_a_sites_name() {
+        assert_eq!(without_port("example.com:8080"), "example.com");
+        assert_eq!(without_port("example.com"), "example.com");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+    }
 }

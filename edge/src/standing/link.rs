@@ -15,24 +15,24 @@ pub(crate) struct Link {
 
 impl Link {
     /// Control has let the node in; its log ends at `head`.
-    pub(super) fn joined(&self, head: Seq) {
+    pub(crate) fn joined(&self, head: Seq) {
         self.head.store(head, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connected.store(true, Ordering::Release);
     }
 
     /// The connection is gone.
-    pub(super) fn parted(&self) {
+    pub(crate) fn parted(&self) {
         self.connected.store(false, Ordering::Release);
     }
 
     /// The log goes at least up to `head`.
-    pub(super) fn extend(&self, head: Seq) {
+    pub(crate) fn extend(&self, head: Seq) {
         self.head.fetch_max(head, Ordering::Relaxed);
     }
 
     /// The node has what the log had when it first connected.
-    pub(super) fn caught_up(&self) {
+    pub(crate) fn caught_up(&self) {
         self.caught_up.store(true, Ordering::Release);
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_rules::tier;
 
 /// The field that shows it.
-pub(super) const FIELD: &str = tier::WARM;
+pub(crate) const FIELD: &str = tier::WARM;
 
 /// A secret of the process for each tier that can be warmed.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Own {
     }
 
     /// An own request begins that warms this tier.
-    pub(super) fn running(&self, tier: Tier) -> Running<'_> {
+    pub(crate) fn running(&self, tier: Tier) -> Running<'_> {
         self.running.fetch_add(1, Ordering::Release);
         Running { own: self, tier }
     }
@@ -51,14 +51,14 @@ impl Own {
 }
 
 /// An own request, while it lives.
-pub(super) struct Running<'a> {
+pub(crate) struct Running<'a> {
     own: &'a Own,
     tier: Tier,
 }
 
 impl Running<'_> {
     /// What it shows.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         match self.tier {
             Tier::Edge => &self.own.edge,
             Tier::Parent => &self.own.parent,

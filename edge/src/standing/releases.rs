@@ -19,14 +19,14 @@ impl Releases {
     }
 
     /// A site shows another one from now on.
-    pub(super) fn switch(&self, release: &Release) {
+    pub(crate) fn switch(&self, release: &Release) {
         let mut releases = BySite::clone(&self.0.load());
         put(&mut releases, release);
         self.0.store(Arc::new(releases));
     }
 
     /// These are all there are.
-    pub(super) fn replace(&self, all: &[Release]) {
+    pub(crate) fn replace(&self, all: &[Release]) {
         let mut releases = BySite::new();
         all.iter().for_each(|release| put(&mut releases, release));
         self.0.store(Arc::new(releases));
