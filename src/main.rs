@@ -19,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 accepted but not complete in time"
+    after_help = "Exit status: 0 done, 1 failed, 2 usage error, 3 accepted but not complete in time"
 )]
 struct Weir {
     #[command(subcommand)]

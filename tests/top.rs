@@ -54,7 +54,7 @@ async fn a_topology_is_watched_live() {
     topology.until_state("one", "offline");
     topology.purge(&json!({"paths": ["/a"], "wait_ms": 0}));
     top.press("4");
-    top.until_shows(&["1 of 2 nodes connected, seq 1", "1/2", "waits for one (offline)", "/a"]);
+    top.until_shows(&["1 of 2 nodes connected, seq 1", "1/2", "pending: one (offline)", "/a"]);
     topology.start_node("one");
     top.until_shows(&["2 of 2 nodes connected", "2/2", "completed"]);
     // Another size, and every key there is.
