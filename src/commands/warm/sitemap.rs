@@ -295,11 +295,11 @@ mod tests {
         for (text, part) in [
             ("", "neither"),
             ("<html><body/></html>", "neither"),
-            ("<urlset>", "ends before"),
+            ("<urlset>", "ends inside"),
             ("<urlset></url>", "not XML"),
             ("<!DOCTYPE a [<!ENTITY b \"c\">]><urlset/>", "document type"),
             ("<urlset><url><loc>&b;</loc></url></urlset>", "entity"),
-            (&deep, "too many elements"),
+            (&deep, "nested too deeply"),
             (&long, "over 8192 bytes"),
         ] {
             let error = read(text.as_bytes()).unwrap_err();
