@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A cache in front of your website, and one call that purges it.
+/// A content delivery network that you run yourself.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, disable_help_subcommand = true)]
 #[command(

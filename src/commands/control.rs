@@ -49,7 +49,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     rows.extend(tokenless(&config));
     eprint!("{}", columns(&rows));
     let end = async {
-        // Fails only when nobody listens any more, which is what is asked for.
+        // Fails only if no receiver is left, which is the goal.
         let _ = stop.send(true);
         let _ = serving.await;
     };

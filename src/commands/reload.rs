@@ -5,7 +5,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Reload the configuration of the running node; if the file has a mistake, nothing changes
+/// Reload the configuration of the running node
+///
+/// If the file has a mistake, nothing changes.
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
     #[command(flatten)]

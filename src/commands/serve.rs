@@ -85,7 +85,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
 /// Lets the node finish, while control still reports that it is not ready; then ends control.
 async fn drain(node: &Node, stop: watch::Sender<bool>, admin: JoinHandle<()>) {
     node.drain().await;
-    // Fails only when nobody listens any more, which is what is asked for.
+    // Fails only if no receiver is left, which is the goal.
     let _ = stop.send(true);
     let _ = admin.await;
 }

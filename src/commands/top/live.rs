@@ -40,7 +40,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // The terminal may be gone, which is why this ends: nobody is left to be told.
+        // The terminal may be gone, which is why this ends: an error has no reader.
         let _ = self.0.show_cursor();
         // A second time would put the cursor where it was before the panic was told.
         if !std::thread::panicking() {

@@ -1,5 +1,5 @@
-//! The screen of what control told, at the sizes that matter, with figures that are believable
-//! and such as nobody should send.
+//! The screen at the sizes that matter, with figures that are believable and such as no control
+//! should send.
 
 use super::draw::draw;
 use super::panes::Pane;
