@@ -44,13 +44,13 @@ impl Client {
         match url.scheme() {
             "http" if url.has_host() => {}
             "https" => {
-                let why = "this version speaks to control in the clear only";
+                let why = "this version supports only http";
                 return Err(format!("control {control:?}: {why}; {accepted}"));
             }
             scheme => return Err(format!("control {control:?}: scheme {scheme}; {accepted}")),
         }
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err("the token of WEIR_TOKEN or WEIR_TOKEN_FILE: has characters that a token cannot have".into());
+            return Err("the token in WEIR_TOKEN or WEIR_TOKEN_FILE has characters that a token cannot have".into());
         }
         // Straight to control: no proxy from the environment, no redirect to elsewhere.
         let http = reqwest::Client::builder()
@@ -129,7 +129,7 @@ impl Client {
         mut read: impl FnMut(Value),
     ) -> Result<Option<Answer>, String> {
         let request = self.authorized(self.http.post(self.url(path)).json(body));
-        let silent = |_| format!("control was silent for {} s", LONGEST_SILENCE.as_secs());
+        let silent = |_| format!("no answer from control for {} s", LONGEST_SILENCE.as_secs());
         let sent = tokio::time::timeout(LONGEST_SILENCE, request.send()).await.map_err(silent)?;
         let mut response = sent.map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
@@ -148,11 +148,11 @@ impl Client {
             while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
                 left += line.len();
                 let line = serde_json::from_slice(line);
-                read(line.map_err(|error| format!("not an answer of control: {error}"))?);
+                read(line.map_err(|error| format!("not a valid answer of control: {error}"))?);
             }
             rest.drain(..left);
             if rest.len() > LARGEST_ANSWER {
-                return Err(format!("a line of control's answer is over {LARGEST_ANSWER} bytes"));
+                return Err(format!("a line of control's answer exceeds {LARGEST_ANSWER} bytes"));
             }
         }
     }
@@ -201,7 +201,7 @@ impl Client {
         let mut body = Vec::new();
         while let Some(part) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + part.len() > LARGEST_ANSWER {
-                return Err(format!("the answer of control is over {LARGEST_ANSWER} bytes"));
+                return Err(format!("control's answer exceeds {LARGEST_ANSWER} bytes"));
             }
             body.extend_from_slice(&part);
         }

@@ -15,11 +15,11 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A cache in front of your website, and one call that purges it.
+/// A content delivery network that you run yourself.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit status: 0 done, 1 failed, 2 usage, 3 accepted but not complete in time"
+    after_help = "Exit status: 0 done, 1 failed, 2 usage error, 3 accepted but not complete in time"
 )]
 struct Weir {
     #[command(subcommand)]

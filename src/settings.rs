@@ -93,7 +93,7 @@ impl Part {
                 mistakes.0.push(mistake("control.url", why));
             }
             Self::Control if config.control.data.is_none() => {
-                let accepted = "a directory, in which weir control keeps the invalidation log";
+                let accepted = "a directory for the invalidation log of weir control";
                 mistakes.0.push(mistake("control.data", &format!("missing; accepted: {accepted}")));
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Token files that are not there yet: control makes its own at its start, nodes wait for them.
+//! Token files that do not exist yet: control generates its own at startup, nodes wait for theirs.
 
 use crate::settings::Settings;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -30,7 +30,7 @@ pub(crate) async fn complete(mut config: Config, settings: &Settings) -> Result<
     let end = Instant::now() + config.control.token_wait;
     for absent in config.absent.iter().filter(|absent| !absent.made) {
         let file = absent.file.display().to_string();
-        tracing::info!(key = absent.key, file, "not there yet: waiting for it");
+        tracing::info!(key = absent.key, file, "the file does not exist yet: waiting for it");
     }
     while config.absent.iter().any(|absent| !absent.made) && Instant::now() < end {
         tokio::time::sleep(LOOK).await;
@@ -51,10 +51,12 @@ pub(crate) fn complete_at_once(config: Config, settings: &Settings) -> Result<Co
     for absent in config.absent.iter().filter(|absent| absent.made) {
         let file = absent.file.display().to_string();
         match make(&absent.file) {
-            Ok(()) => tracing::info!(key = absent.key, file, "token made: its file was not there"),
+            Ok(()) => {
+                tracing::info!(key = absent.key, file, "token generated: its file did not exist")
+            }
             // Somebody else was first; what they wrote is what counts.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => mistakes.0.push(told(absent, format!("cannot be made: {error}"))),
+            Err(error) => mistakes.0.push(told(absent, format!("cannot be created: {error}"))),
         }
     }
     let config = if mistakes.0.is_empty() { settings.load()? } else { return Err(mistakes) };
@@ -64,8 +66,8 @@ pub(crate) fn complete_at_once(config: Config, settings: &Settings) -> Result<Co
 fn missing(config: &Config) -> Mistakes {
     let waited = config.control.token_wait.as_secs_f64();
     let words = |absent: &Absent| match absent.made {
-        true => "a link that leads nowhere; accepted: a file, or nothing, to have it made".into(),
-        false => format!("not there, also not after control.token_wait ({waited} s)"),
+        true => "a dangling link; accepted: a file, or no file, so that it is generated".into(),
+        false => format!("does not exist, even after control.token_wait ({waited} s)"),
     };
     Mistakes(config.absent.iter().map(|absent| told(absent, words(absent))).collect())
 }

@@ -80,7 +80,7 @@ fn client_commands_fail_in_words_when_nobody_is_there() {
 #[test]
 fn serve_says_where_it_is_and_is_healthy() {
     let weir = Weir::in_front_of(NOBODY);
-    weir.until_line("none configured: control answers programs on this machine only");
+    weir.until_line("none configured: control answers only programs on this machine");
     assert_eq!(weir.run(&["healthcheck"]).status, Some(0));
     let ran = weir.run(&["reload"]);
     assert_eq!((ran.status, ran.out.as_str()), (Some(0), "reloaded\n"), "{}", ran.err);
@@ -176,7 +176,7 @@ async fn a_second_signal_stops_at_once() {
     weir.signal(Signal::TERM);
     weir.until_line("stopping");
     weir.signal(Signal::INT);
-    weir.until_line("stopped at once");
+    weir.until_line("stopped immediately");
     assert_eq!(weir.exit_status(), Some(1));
     let answer = within_patience(move || request.join().expect("the client ends"));
     assert!(!answer.contains("never"), "{answer}");

@@ -1,4 +1,4 @@
-//! What alerts, dashboard and README ask for, held against what is exposed.
+//! What alerts, dashboard and guides ask for, held against what is exposed.
 
 mod program;
 
@@ -10,7 +10,7 @@ const ALERTS: &str = include_str!("../deploy/prometheus/weir-alerts.yml");
 const PROMETHEUS: &str = include_str!("../deploy/prometheus/prometheus.yml");
 const DASHBOARD: &str = include_str!("../deploy/grafana/dashboards/weir.json");
 const PROVIDER: &str = include_str!("../deploy/grafana/provisioning/dashboards/weir.yml");
-const README: &str = include_str!("../README.md");
+const OBSERVABILITY: &str = include_str!("../docs/observability.md");
 const TUNING: &str = include_str!("../docs/tuning.md");
 
 /// Labels that Prometheus adds.
@@ -103,7 +103,7 @@ fn templated(text: &str) -> Vec<&str> {
 #[test]
 fn what_the_guides_name_is_exposed() {
     let exposed = Exposed::scrape();
-    for (file, text) in [("README.md", README), ("docs/tuning.md", TUNING)] {
+    for (file, text) in [("docs/observability.md", OBSERVABILITY), ("docs/tuning.md", TUNING)] {
         let named = named(text);
         assert!(named.len() >= 3, "{file}: {named:?}");
         for name in named {

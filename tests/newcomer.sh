@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# A newcomer's first minutes: a clean clone, then what the README's chapter "See it work" says to
-# type, as it says it, each step printing what is shown there. Fails where that takes more than five
-# minutes, compilation aside.
+# A newcomer's first minutes: a clean clone, then the commands of the README's chapter "See it work". Each
+# must print what the README shows. Fails if that takes more than five minutes, not counting compilation.
 #
 # tests/newcomer.sh [PROGRAM]
 #
-# With PROGRAM, a weir that is built already, nothing is compiled: cargo run stands for it. Without,
-# cargo compiles in the clone, into CARGO_TARGET_DIR if that is set. Needs the demo's ports, 7800 to
-# 7820, to be free.
+# With PROGRAM, a weir that is already built, nothing is compiled, and cargo run starts it. Without it, cargo
+# compiles in the clone, into CARGO_TARGET_DIR if that is set. The demo's ports, 7800 to 7820, must be free.
 set -euo pipefail
 
 (($# <= 1)) || { echo "usage: tests/newcomer.sh [PROGRAM]" >&2; exit 2; }
@@ -89,7 +87,7 @@ fi
 begin=$SECONDS
 bash -c "exec $(cat "$scratch/sh/01")" >"$scratch/printed" 2>"$scratch/log" &
 demo=$!
-until grep -qs "^Ctrl-C ends it" "$scratch/printed"; do
+until grep -qs "^Press Ctrl-C" "$scratch/printed"; do
     if ! kill -0 "$demo" 2>/dev/null || ((SECONDS - begin > 60)); then
         echo "the demo does not start:" >&2
         cat "$scratch/printed" "$scratch/log" >&2

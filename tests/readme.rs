@@ -1,4 +1,4 @@
-//! The README and the guides in docs/, followed as a newcomer would: what they show is what happens.
+//! The README and the guides in docs/, followed as a newcomer would: commands print what is shown.
 
 mod program;
 
@@ -9,11 +9,12 @@ use std::process::{Command, Stdio};
 use weir_origin_sim::{Origin, demo_site};
 
 const README: &str = include_str!("../README.md");
+const REFERENCE: &str = include_str!("../deploy/node.toml");
 
-/// Where the README's node listens.
+/// Where the node of README and guides listens.
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// The first steps, which are taken in the demo; where its edge and control listen.
+/// The README's chapter for the demo; where the demo's edge and control listen.
 const FIRST_STEPS: &str = "## See it work";
 const DEMO_EDGE: &str = "127.0.0.1:7801";
 const DEMO_CONTROL: &str = "127.0.0.1:7800";
@@ -36,26 +37,54 @@ fn the_first_steps_show_what_happens() {
 async fn what_is_typed_prints_what_is_shown() {
     let origin = demo_site::add_to(Origin::builder()).start().await;
     let weir = Weir::in_front_of(&origin.url());
-    let rest = README.replace(first_steps(), "");
-    let steps: Vec<_> = consoles(&rest).collect();
-    assert!(steps.len() >= 3, "the README shows {} commands", steps.len());
-    for (command, shown) in steps {
-        let typed = command.replace(LISTEN, &weir.listen.to_string());
-        let (_, printed) = sh(&typed, &weir);
-        let printed = printed.replace(&weir.listen.to_string(), LISTEN);
-        assert_eq!(comparable(&printed), comparable(&shown), "$ {command}");
+    let mut steps = 0;
+    for (page, text) in pages() {
+        for (command, shown) in consoles(&text.replace(first_steps(), "")) {
+            let typed = command.replace(LISTEN, &weir.listen.to_string());
+            let (_, printed) = sh(&typed, &weir);
+            let printed = printed.replace(&weir.listen.to_string(), LISTEN);
+            let at = page.display();
+            assert_eq!(comparable(&printed), comparable(&shown), "{at}: $ {command}");
+            steps += 1;
+        }
+    }
+    assert!(steps >= 3, "the guides show {steps} commands");
+}
+
+#[test]
+fn every_command_that_is_shown_is_known() {
+    let weir = shop();
+    let commands = commands("weir ");
+    assert!(commands.len() >= 20, "{commands:?}");
+    for command in commands {
+        // Arguments are read, and judged one by one, up to --help; nothing is done.
+        let (line, _) = command.split_once("  #").unwrap_or((&command, ""));
+        let (status, printed) = sh(&format!("{line} --help"), &weir);
+        assert_eq!(status, Some(0), "{command}: {printed}");
+    }
+}
+
+#[test]
+fn every_release_that_is_shown_can_be_switched_to() {
+    let shop = "[[site]]\nid = \"shop\"\norigins = [\"http://127.0.0.1:9\"]\n\
+                [site.release]\nfield = \"X-Release\"\n";
+    let config = TextFile::new("readme-release.toml", shop);
+    let weir = Weir::serve(&["--config", config.path()]);
+    let switches = commands("weir release ");
+    assert!(switches.len() >= 5, "{switches:?}");
+    for switch in switches {
+        let (status, printed) = sh(&switch, &weir);
+        assert_eq!(status, Some(0), "{switch}: {printed}");
     }
 }
 
 #[test]
 fn every_purge_that_is_shown_is_done() {
     let weir = shop();
-    let shown = blocks("sh");
-    let lines = shown.iter().flat_map(|block| block.lines());
-    let purges: Vec<_> = lines.filter(|line| line.starts_with("weir purge ")).collect();
+    let purges = commands("weir purge ");
     assert!(purges.len() >= 10, "{purges:?}");
     for purge in purges {
-        let (status, printed) = sh(purge, &weir);
+        let (status, printed) = sh(&purge, &weir);
         assert_eq!(status, Some(0), "{purge}: {printed}");
     }
 }
@@ -82,13 +111,56 @@ fn every_call_for_a_purge_that_is_shown_is_answered() {
 #[test]
 fn every_key_that_is_shown_is_known() {
     let shown = blocks("toml");
-    assert!(shown.len() >= 3);
+    assert!(shown.len() >= 10, "{}", shown.len());
     for (n, block) in shown.iter().enumerate() {
         let config = TextFile::new(&format!("readme-{n}.toml"), block);
         let ran = run(&["check", config.path()], &[]);
         for mistake in ["not TOML", "unknown key", "not one of", "no such key"] {
             assert!(!ran.err.contains(mistake), "{block}\n{}", ran.err);
         }
+    }
+}
+
+#[test]
+fn the_methods_of_balance_are_listed_once_and_in_full() {
+    let site = "[[site]]\norigins = [\"http://a\"]\nbalance = \"none\"\n";
+    let config = TextFile::new("readme-balance.toml", site);
+    let refused = run(&["check", config.path()], &[]).err;
+    let (_, accepted) = refused.split_once("accepted: ").expect("what is accepted");
+    let accepted: BTreeSet<_> = accepted.split('"').skip(1).step_by(2).collect();
+    assert!(accepted.len() >= 5, "{refused}");
+    let (above, _) = REFERENCE.split_once("\n#balance = ").expect("the key");
+    let comment = above.rsplit("\n#").take_while(|line| line.starts_with(' '));
+    let listed = comment.collect::<Vec<_>>().join("");
+    assert_eq!(listed.split('"').skip(1).step_by(2).collect::<BTreeSet<_>>(), accepted);
+    for (page, text) in pages() {
+        let named =
+            accepted.iter().filter(|method| text.contains(&format!("\"{method}\""))).count();
+        assert!(named <= 1, "{} lists them too", page.display());
+    }
+}
+
+#[test]
+fn every_guide_is_named_by_the_readme() {
+    for (page, _) in pages().into_iter().skip(1) {
+        let page = page.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("a page of the project");
+        assert!(README.contains(&format!("]({})", page.display())), "{}", page.display());
+    }
+}
+
+#[test]
+fn every_file_that_contributors_are_sent_to_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("CONTRIBUTING.md")).expect("it is there");
+    // Between backticks, code blocks aside: `edge/src/config.rs`, `docs/`.
+    let prose = text.split("```").step_by(2).collect::<String>();
+    let quoted = prose.split('`').skip(1).step_by(2);
+    let named: Vec<_> = quoted
+        .filter(|word| word.contains('/') && !word.starts_with('/') && !word.contains(' '))
+        .collect();
+    assert!(named.len() >= 30, "{named:?}");
+    for name in named {
+        assert!(root.join(name).exists(), "{name}");
     }
 }
 
@@ -121,7 +193,7 @@ fn shop() -> Weir {
     Weir::serve(&["--config", config.path()])
 }
 
-/// The README, then the guides, each with its path.
+/// The README, then the guides and what stands beside the README, each with its path.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guides = std::fs::read_dir(root.join("docs")).expect("docs/ is there");
@@ -129,8 +201,9 @@ fn pages() -> Vec<(PathBuf, String)> {
     let mut guides: Vec<_> =
         guides.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
     guides.sort();
-    assert!(guides.len() >= 4, "{guides:?}");
-    let paths = [root.join("README.md")].into_iter().chain(guides);
+    assert!(guides.len() >= 12, "{guides:?}");
+    let beside = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root.join(name));
+    let paths = [root.join("README.md")].into_iter().chain(guides).chain(beside);
     paths
         .map(|path| {
             let text = std::fs::read_to_string(&path).expect("it can be read");
@@ -154,6 +227,13 @@ fn headings(text: &str) -> BTreeSet<String> {
 fn first_steps() -> &'static str {
     let (_, rest) = README.split_once(FIRST_STEPS).expect("a chapter of first steps");
     rest.split_once("\n## ").map_or(rest, |(chapter, _)| chapter)
+}
+
+/// The lines of shell blocks that begin so.
+fn commands(begin: &str) -> Vec<String> {
+    let blocks = blocks("sh");
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    lines.filter(|line| line.starts_with(begin)).map(str::to_owned).collect()
 }
 
 /// The contents of all code blocks in this language.

@@ -134,7 +134,7 @@ fn a_token_that_does_not_come_ends_the_wait() {
     let config = made.node(NOBODY, "1s");
     let ran = run(&["serve", "--config", config.path()], &[]);
     assert_eq!(ran.status, Some(1));
-    let told = format!("control.token_file = \"{}\": not there, also not", made.file("node"));
+    let told = format!("control.token_file = \"{}\": does not exist, even", made.file("node"));
     assert!(ran.err.contains(&told), "{}", ran.err);
     // To check a configuration nothing has to be there, and nothing is waited for.
     assert_eq!(run(&["check", config.path()], &[]).status, Some(0));

@@ -54,7 +54,7 @@ async fn a_topology_is_watched_live() {
     topology.until_state("one", "offline");
     topology.purge(&json!({"paths": ["/a"], "wait_ms": 0}));
     top.press("4");
-    top.until_shows(&["1 of 2 nodes connected, seq 1", "1/2", "waits for one (offline)", "/a"]);
+    top.until_shows(&["1 of 2 nodes connected, seq 1", "1/2", "pending: one (offline)", "/a"]);
     topology.start_node("one");
     top.until_shows(&["2 of 2 nodes connected", "2/2", "completed"]);
     // Another size, and every key there is.
@@ -63,9 +63,9 @@ async fn a_topology_is_watched_live() {
     top.press("1");
     top.until_shows(&["1 nodes 2 of 2 connected", "REQ/S", "two"]);
     top.press("?");
-    top.until_shows(&["look at nodes"]);
+    top.until_shows(&["select nodes"]);
     top.press("?");
-    top.until_gone("look at nodes");
+    top.until_gone("select nodes");
     top.press("p");
     top.until_shows(&["PAUSED"]);
     top.press("q");
@@ -78,6 +78,16 @@ fn control_that_is_away_is_said_until_it_is_back() {
     let mut topology = Topology::start("top-away");
     let mut top = top(&topology, &["--every", "500ms"]);
     top.until_shows(&["0 of 0 nodes connected", "none has joined yet"]);
+    // Every call has its answer before control goes.
+    for (key, shown) in [
+        ("2", "nothing is stored on any edge"),
+        ("3", "all recent fetches were stored"),
+        ("4", "there are no purges"),
+        ("1", "none has joined yet"),
+    ] {
+        top.press(key);
+        top.until_shows(&[shown]);
+    }
     topology.kill_control();
     top.until_shows(&["figures are", "old: cannot reach control at http://127.0.0.1:"]);
     topology.start_control();

@@ -10,7 +10,7 @@ const INDEX: &str = r#"<!doctype html>
 <body><h1>A site behind weir</h1><img src="/logo.svg" alt="waves" width="120" height="60">
 <p>The time at the origin was <output id="time">…</output>.</p>
 <ul><li><a href="/articles/1">An article</a>, tagged <code>article-1 articles</code></li>
-<li><a href="/search?q=weir">A search</a>, each query stored for itself</li>
+<li><a href="/search?q=weir">A search</a>, each query stored separately</li>
 <li><a href="/api/time">The time as JSON</a>, fresh for 5 seconds</li>
 <li><a href="/basket">A basket</a>, not stored because it sets a cookie</li>
 <li><a href="/account">An account</a>, never stored</li></ul></body></html>

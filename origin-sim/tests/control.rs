@@ -183,7 +183,7 @@ fn the_program_explains_itself_and_its_mistakes() {
         assert!(help.contains(word), "{word} in {help}");
     }
     for (arguments, part) in [
-        (["--root", "/does/not/exist"], "/does/not/exist: not a folder"),
+        (["--root", "/does/not/exist"], "/does/not/exist: not a directory"),
         (["--script", "/does/not/exist"], "--script /does/not/exist: "),
         (["--delay", "soon"], "20ms"),
         (["--listen", "nowhere"], "nowhere"),

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use weir_edge::config::Config;
 use weir_edge::config::units::format_size;
 
-/// Check a configuration and tell every mistake
+/// Check a configuration file and report all mistakes
 ///
-/// The environment (WEIR_TABLE__KEY) counts as it would for weir serve.
+/// Environment variables (WEIR_TABLE__KEY) apply as they do for weir serve.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The configuration file
@@ -36,7 +36,7 @@ impl Check {
     }
 }
 
-/// What a node would do by this configuration.
+/// What a node with this configuration serves.
 fn would_serve(config: &Config) -> Vec<(&'static str, String)> {
     let mut rows = vec![("listen", format!("http://{}", config.node.listen))];
     if let Some(tls) = &config.tls {

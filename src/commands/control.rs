@@ -13,14 +13,14 @@ use weir_edge::config::Config;
 
 /// Run control alone: the invalidation log that nodes follow, and its API
 ///
-/// The configuration needs control.data; of its other keys [control], [[token]] and [log] count,
-/// and [[site]] if the ids of sites are to be checked. SIGHUP reads it anew.
+/// The configuration must set control.data. Control also reads [[token]] and [log], and [[site]] if
+/// it is to check the site ids in calls. SIGHUP reloads the configuration.
 #[derive(Debug, Args)]
 pub(crate) struct Control {
     /// The configuration file (TOML); flags override it
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Where control listens [default: 127.0.0.1:9090]
+    /// Address that control listens on [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }
@@ -43,13 +43,13 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
         .map_err(|error| complain(&error, Exit::Failed))?;
     let serving =
         tokio::spawn(control::serve(listener, control::router(control.clone()), stopping));
-    // Only now: who reads it may call at once, and finds everything in its place.
+    // Only now: whoever reads it may call immediately.
     let mut rows = vec![("control", format!("http://{listen}"))];
     rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));
     rows.extend(tokenless(&config));
     eprint!("{}", columns(&rows));
     let end = async {
-        // Fails only when nobody listens any more, which is what is asked for.
+        // Fails only if no receiver is left, which is the goal.
         let _ = stop.send(true);
         let _ = serving.await;
     };

@@ -13,16 +13,16 @@ use topology::Topology;
 use traffic::Traffic;
 use weir_edge::config::Config;
 
-/// Most visitors' requests a second: it is a demo, not a load test.
+/// Highest rate of traffic, requests per second: it is a demo, not a load test.
 const MOST_RATE: u32 = 1000;
 
-/// Run a topology to look at: an origin, control, two parents and three edges in one process
+/// Run a demo in one process: an origin, control, two parents and three edges
 ///
-/// All on this machine, with the traffic of a few visitors and the log of purges in memory. Prints
-/// what listens where and five things to try. SIGTERM or SIGINT ends it.
+/// Everything runs on this machine, with some traffic, and with the log of purges in memory. Prints
+/// the addresses and five things to try. SIGTERM or SIGINT stops it.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Visitors' requests a second, or "off"
+    /// Requests per second, or "off"
     #[arg(long, value_name = "RATE", default_value_t = Rate(30), value_parser = rate)]
     traffic: Rate,
 }
@@ -68,7 +68,7 @@ async fn run(
         0 => None,
         rate => Some(
             Traffic::start(rate, topology.edges())
-                .map_err(|error| failed(format!("the visitors' thread: {error}")))?,
+                .map_err(|error| failed(format!("cannot start the traffic: {error}")))?,
         ),
     };
     print(&tries::announcement(&topology, rate));

@@ -1,18 +1,18 @@
-//! `weir explain`: why a URL is, or is not, a hit.
+//! `weir explain`: why a URL was or was not a hit.
 
 use super::{ControlArgs, Exit, complain};
 use crate::text::{Paint, columns, harmless};
 use clap::Args;
 use serde_json::Value;
 
-/// Tell why a URL is, or is not, a hit
+/// Explain why a URL was or wasn't a hit
 ///
-/// Changes nothing and fetches nothing.
+/// Fetches nothing and changes nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// A URL, or a path of the first site
     url: String,
-    /// A request field that the client would send; repeatable
+    /// A request header that the client would send; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Ask this node only
@@ -39,7 +39,7 @@ impl Explain {
         let nodes = nodes(&body);
         let explained = nodes.iter().filter(|node| node["explanation"].is_object()).count();
         match explained {
-            0 if nodes.is_empty() => complain("no node is known to control", Exit::Failed),
+            0 if nodes.is_empty() => complain("control knows no node", Exit::Failed),
             0 => Exit::Failed,
             _ => Exit::Done,
         }
@@ -71,6 +71,7 @@ fn explained(who: String, body: &Value, paint: Paint) -> String {
     let state = match state.as_str() {
         "fresh" => paint.good(&state),
         "stale" | "partial" | "filling" => paint.warn(&state),
+        "not-stored" => paint.faint(&state),
         _ => paint.bad(&state),
     };
     let mut rows = vec![

@@ -3,7 +3,7 @@
 use super::{ControlArgs, Exit, complain, print_json};
 use clap::Args;
 
-/// Exit 0 when the running node is ready, else 1
+/// Exit with status 0 if the running node is ready, otherwise 1
 #[derive(Debug, Args)]
 pub(crate) struct Healthcheck {
     #[command(flatten)]

@@ -22,7 +22,7 @@ use serde_json::Value;
 use std::future::Future;
 use std::process::ExitCode;
 
-/// What `weir` can be told to do; each describes itself.
+/// The commands of `weir`; each documents itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::Serve),
@@ -42,7 +42,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Exit {
         match self {
             Self::Serve(serve) => serve.run(),
@@ -70,7 +70,7 @@ pub(crate) enum Exit {
     Done,
     /// 1: failed.
     Failed,
-    /// 2: told wrongly.
+    /// 2: usage error.
     Usage,
     /// 3: accepted, but not complete in time.
     Incomplete,
@@ -90,7 +90,7 @@ impl From<Exit> for ExitCode {
 /// Which control a client command speaks to.
 #[derive(Debug, Args)]
 pub(crate) struct ControlArgs {
-    /// Where control is; its token is that of WEIR_TOKEN, or of the file WEIR_TOKEN_FILE
+    /// URL of control; the token comes from WEIR_TOKEN, or from the file named by WEIR_TOKEN_FILE
     #[arg(long, value_name = "URL", env = "WEIR_CONTROL", default_value = "http://127.0.0.1:9090")]
     control: String,
     /// Print the answer as JSON
@@ -99,19 +99,19 @@ pub(crate) struct ControlArgs {
 }
 
 impl ControlArgs {
-    /// Its client; told wrongly if there is none.
+    /// A client of that control; a usage error if the URL or the token is wrong.
     fn client(&self) -> Result<Client, Exit> {
         let token = token::of_environment().map_err(|reason| complain(&reason, Exit::Usage))?;
         Client::new(&self.control, token).map_err(|reason| complain(&reason, Exit::Usage))
     }
 
-    /// A client for what everybody may ask, told wrongly if there is none.
+    /// A client for calls that need no token; a usage error if the URL is wrong.
     fn client_without_token(&self) -> Result<Client, Exit> {
         Client::new(&self.control, None).map_err(|reason| complain(&reason, Exit::Usage))
     }
 
-    /// Shows what control answered, as JSON or in `words`; returns its body. Where control cannot
-    /// be reached, or refuses, that is told and the command has failed.
+    /// Prints control's answer, as JSON or in `words`; returns its body. If control cannot be
+    /// reached, or refuses, prints the reason; the command has then failed.
     fn show(
         &self,
         answer: Result<Answer, String>,
@@ -132,7 +132,7 @@ impl ControlArgs {
     }
 }
 
-/// Tells what went wrong on standard error.
+/// Prints an error to standard error.
 fn complain(reason: &str, exit: Exit) -> Exit {
     eprintln!("weir: {reason}");
     exit

@@ -1,15 +1,14 @@
-//! `weir nodes`: which nodes are expected, and how far each has come.
+//! `weir nodes`: the expected nodes, and the purges that each has applied.
 
 use super::{ControlArgs, Exit};
 use crate::text::{Align, Paint, harmless, table};
 use clap::Args;
 use serde_json::Value;
 
-/// List the nodes that purges wait for, and how far each has come
+/// List the expected nodes and how far each is behind control
 #[derive(Debug, Args)]
 pub(crate) struct Nodes {
-    /// Do not expect this node any more: purges wait for it no longer, and what it has stored is
-    /// not trusted when it comes back
+    /// Stop expecting this node: purges no longer wait for it, and it starts empty if it returns
     #[arg(long, value_name = "NAME")]
     forget: Option<String>,
     #[command(flatten)]
@@ -27,7 +26,7 @@ impl Nodes {
             None => client.get("/v1/nodes", &[]).await,
         };
         let words = |body: &Value| match &self.forget {
-            Some(name) => format!("{} is not expected any more\n", harmless(name)),
+            Some(name) => format!("{} is no longer expected\n", harmless(name)),
             None => told(body, Paint::for_stdout()),
         };
         self.control.show(answer, words).map_or_else(|exit| exit, |_| Exit::Done)

@@ -1,4 +1,4 @@
-//! `weir purge`: what is stored goes, everywhere, at once.
+//! `weir purge`: invalidates stored responses on every node.
 
 use super::{ControlArgs, Exit, complain, print, print_json};
 use crate::client::Client;
@@ -12,39 +12,39 @@ use weir_edge::config::units::parse_duration;
 
 /// Purge paths, URLs, tags, hosts or everything
 ///
-/// A path without "?" takes every query, scheme and variant; with "?" that query only. A "*"
-/// matches anything, "/" and "?" included.
+/// A path without "?" matches every query, scheme and variant; a path with "?", only that query. "*"
+/// matches anything, including "/" and "?".
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub(crate) struct Purge {
     /// Paths (/a, "/img/*") and URLs (http://example.com/a?b)
     #[arg(value_name = "PATH|URL", group = "what")]
     targets: Vec<String>,
-    /// All paths below this one, by whole segments
+    /// This path and all paths below it, by whole segments
     #[arg(long, value_name = "P", group = "what")]
     prefix: Vec<String>,
     /// All responses with this cache tag
     #[arg(long, value_name = "T", group = "what")]
     tag: Vec<String>,
-    /// All of this host
+    /// All responses of this host
     #[arg(long, value_name = "H", group = "what")]
     host: Vec<String>,
     /// Everything
     #[arg(long, group = "what")]
     all: bool,
-    /// Only of this site
+    /// Only responses of this site
     #[arg(long, value_name = "S")]
     site: Option<String>,
-    /// Stale from now on, instead of never served again
+    /// Mark as stale instead of removing
     #[arg(long)]
     soft: bool,
-    /// Take all versions of the paths too (/app.js takes /app.3f9a1c.js)
+    /// Also purge all versions of the paths (/app.js matches /app.3f9a1c.js)
     #[arg(long)]
     versions: bool,
-    /// Then fetch the most popular of it anew
+    /// Then re-fetch the popular URLs it removed
     #[arg(long)]
     warm: bool,
-    /// How long to wait until it is complete, at most 60s
+    /// How long to wait for completion, at most 60s
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = wait)]
     wait: Duration,
     #[command(flatten)]
@@ -61,7 +61,7 @@ impl Purge {
             Ok(client) => client,
             Err(exit) => return exit,
         };
-        // With words to print, nodes are told of as they come; JSON is one answer.
+        // As text, each node is printed when it has applied the purge; JSON is one answer.
         let first = if self.control.json { self.wait } else { self.wait.min(FIRST_LOOK) };
         let asked = json_wait(body, first);
         let answer = match client.post("/v1/purges", &asked, first).await {
@@ -117,7 +117,7 @@ fn wait(text: &str) -> Result<Duration, String> {
     if duration > most { Err("longer than 60s".into()) } else { Ok(duration) }
 }
 
-/// How long control waits before it tells for the first time.
+/// How long control waits before its first answer.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// Longest pause between two looks at a purge under way.
@@ -185,7 +185,7 @@ fn line(name: &str, value: &str) -> String {
     format!("{name:6}  {value}\n")
 }
 
-/// One node, and how far it has come.
+/// One node, and whether it has applied the purge.
 fn arrival(node: &Value, paint: Paint) -> String {
     let matched = match node["matched"].as_u64() {
         Some(1) => "1 stored response".to_owned(),
@@ -195,13 +195,13 @@ fn arrival(node: &Value, paint: Paint) -> String {
     let (name, tier, state) = (text(&node["name"]), text(&node["tier"]), text(&node["state"]));
     match (state.as_str(), millis(&node["applied_ms"])) {
         ("applied", Some(after)) => format!("{name} ({tier})  applied in {after}, {matched}"),
-        // It was told while control was away, so nobody took the time.
+        // Control was down when the node applied it, so the time is unknown.
         ("applied", None) => format!("{name} ({tier})  applied, {matched}"),
         (state, _) => format!("{name} ({tier})  {}", paint.warn(state)),
     }
 }
 
-/// What came of it: the status, and the nodes that have not applied it.
+/// The status, and the nodes that have not applied the purge.
 fn summary(body: &Value, paint: Paint) -> String {
     let status = text(&body["status"]);
     let elapsed = millis(&body["elapsed_ms"]).map_or_else(String::new, |ms| format!(" in {ms}"));

@@ -1,4 +1,4 @@
-//! `weir purges`: what was purged, and how far each purge has come.
+//! `weir purges`: past purges, and the progress of each.
 
 use super::{ControlArgs, Exit};
 use crate::client::{Answer, Client};
@@ -6,15 +6,15 @@ use crate::text::{Align, Paint, columns, harmless, table};
 use clap::Args;
 use serde_json::Value;
 
-/// List past purges, or tell of one
+/// List past purges, or show one
 #[derive(Debug, Args)]
 pub(crate) struct Purges {
-    /// One purge, by its id
+    /// Show the purge with this id
     id: Option<String>,
-    /// Only purges after this seq, oldest first; without it the latest are listed
+    /// List purges after this seq, oldest first; by default, the latest are listed
     #[arg(long, value_name = "SEQ", conflicts_with = "id")]
     after: Option<u64>,
-    /// How many at most, up to 1000
+    /// List at most this many purges, up to 1000
     #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "id",
           value_parser = clap::value_parser!(u64).range(1..=1000))]
     limit: u64,
@@ -52,7 +52,7 @@ async fn listed(client: &Client, after: u64, limit: u64) -> Result<Answer, Strin
 
 /// The last purges, oldest first.
 pub(super) async fn latest(client: &Client, limit: u64) -> Result<Answer, String> {
-    // The smallest listing tells the head.
+    // The smallest listing has the head.
     let answer = listed(client, 0, 1).await?;
     if !answer.is_success() {
         return Ok(answer);
@@ -65,7 +65,7 @@ pub(super) async fn latest(client: &Client, limit: u64) -> Result<Answer, String
 fn told(body: &Value, paint: Paint) -> String {
     let purges = body["purges"].as_array().map(Vec::as_slice).unwrap_or_default();
     if purges.is_empty() {
-        return "no purge is listed\n".to_owned();
+        return "there are no purges\n".to_owned();
     }
     let head = ["SEQ", "AT", "STATUS", "NODES", "MATCHED", "WHAT"];
     let rows: Vec<_> = purges.iter().map(|purge| row(purge, paint)).collect();
@@ -109,7 +109,7 @@ pub(super) fn what(purge: &Value) -> String {
         named.push("everything".to_owned());
     }
     if named.is_empty() {
-        named.push("a switch of releases".to_owned());
+        named.push("a switch of release".to_owned());
     }
     let more = named.len().saturating_sub(SHOWN);
     named.truncate(SHOWN);
@@ -174,6 +174,6 @@ mod tests {
             "  8  2026-01-02T03:04:06Z  in_progress    1/2        -  everything",
         ];
         assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
-        assert_eq!(told(&json!({"purges": []}), Paint::plain()), "no purge is listed\n");
+        assert_eq!(told(&json!({"purges": []}), Paint::plain()), "there are no purges\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `weir release`: which release of a site is shown, and switching it.
+//! `weir release`: shows or switches the release of a site.
 
 use super::{ControlArgs, Exit};
 use crate::text::{Paint, columns, harmless};
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 /// Show or switch a site's release
 ///
-/// A switch is one entry of the log: it holds on every node that has applied it, and the release
-/// before stays stored, so that switching back finds it.
+/// A switch is one entry of the log, like a purge: each node switches when it applies the entry.
+/// Responses of the previous release remain stored, for switching back.
 #[derive(Debug, Args)]
 pub(crate) struct Release {
     /// The site's id
     site: String,
-    /// The release to show from now on
+    /// The release to switch to
     #[arg(conflicts_with = "none")]
     name: Option<String>,
-    /// Show none
+    /// Switch to no release
     #[arg(long)]
     none: bool,
     #[command(flatten)]

@@ -1,18 +1,20 @@
-//! `weir reload`: the running node reads its configuration anew.
+//! `weir reload`: the running node reloads its configuration.
 
 use super::{ControlArgs, Exit};
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Have the running node read its configuration anew, all or nothing
+/// Reload the configuration of the running node
+///
+/// If the file has a mistake, nothing changes.
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
     #[command(flatten)]
     control: ControlArgs,
 }
 
-/// Certificates and rules are built anew; that takes longer than a purge.
+/// Certificates and rules are rebuilt; that takes longer than a purge.
 const WAIT: Duration = Duration::from_secs(30);
 
 impl Reload {

@@ -17,7 +17,7 @@ use weir_edge::node::Node;
 /// How long a node may take to join the control in its own process.
 const LONGEST_JOIN: Duration = Duration::from_secs(10);
 
-/// Why the process does not start; told already.
+/// Why the process does not start; already printed.
 pub(super) type Refused = Exit;
 
 /// Reads the configuration of `settings` and runs `process` by it to its end.
@@ -56,7 +56,7 @@ where
     }
 }
 
-/// Tells each mistake of a configuration.
+/// Prints each mistake of a configuration.
 fn refuse(mistakes: &Mistakes) -> Refused {
     for mistake in &mistakes.0 {
         complain(&mistake.to_string(), Exit::Failed);
@@ -72,7 +72,7 @@ pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, 
 
 /// Until the node is one that control expects: a purge before that would be completed without it.
 pub(super) async fn until_joined(node: &Node) -> Result<(), String> {
-    // The node tells nobody, so it is asked; it takes less than the first pause, as a rule.
+    // The node does not notify; usually it takes less than the first pause.
     let asked = async {
         while !node.ready() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -80,18 +80,18 @@ pub(super) async fn until_joined(node: &Node) -> Result<(), String> {
     };
     let joined = tokio::time::timeout(LONGEST_JOIN, asked).await;
     joined.map_err(|_| {
-        "the node could not join the control that is built in; the log says why".into()
+        "the node could not join the built-in control; see the log for the reason".into()
     })
 }
 
-/// A line of an announcement that says what follows where no token is configured.
+/// A line of an announcement for when no token is configured.
 pub(super) fn tokenless(config: &Config) -> Option<(&'static str, String)> {
-    let words = "none configured: control answers programs on this machine only";
+    let words = "none configured: control answers only programs on this machine";
     config.tokens.is_empty().then(|| ("token", words.to_owned()))
 }
 
-/// Lets the process open as many files as the system allows it, and says so where that is not
-/// enough for the connections that the configuration allows.
+/// Raises the limit on open files as far as the system allows, and warns if that is not enough for
+/// the connections that the configuration allows.
 fn raise_file_limit(config: &Config) {
     let mut limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum;
@@ -109,20 +109,20 @@ fn raise_file_limit(config: &Config) {
         tracing::warn!(
             have,
             want,
-            "the limit on open files is below what limits.connections and \
-             limits.origin_connections allow"
+            "the limit on open files is too low for limits.connections and \
+             limits.origin_connections"
         );
     }
 }
 
-/// The signals that the process is told by.
+/// The signals that the process handles.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
-/// What a signal tells.
+/// What a signal asks for.
 enum Told {
     Stop,
     Reload,
@@ -140,22 +140,24 @@ impl Signals {
         })
     }
 
-    /// Reloads at each hang-up, until the process is told to stop; then lets `end` come to its
-    /// end, unless a second signal wants it at once.
+    /// Reloads at each hang-up, until a signal to stop; then waits for `end`, unless a second
+    /// signal to stop comes.
     pub(super) async fn serve(
         mut self,
         reload: Arc<dyn Fn() + Send + Sync>,
         end: impl Future<Output = ()>,
     ) -> Exit {
         while let Told::Reload = self.next().await {
-            // It says in the log what came of it.
+            // The result is in the log.
             let reload = reload.clone();
             let _ = tokio::task::spawn_blocking(move || reload()).await;
         }
-        tracing::info!("stopping: requests under way may finish; a second signal stops at once");
+        tracing::info!(
+            "stopping: requests in progress may finish; a second signal stops immediately"
+        );
         tokio::select! {
             () = end => Exit::Done,
-            () = self.stop() => complain("stopped at once", Exit::Failed),
+            () = self.stop() => complain("stopped immediately", Exit::Failed),
         }
     }
 

@@ -17,19 +17,19 @@ use weir_edge::config::Config;
 use weir_edge::follow::Remote;
 use weir_edge::node::Node;
 
-/// Run a node with control built in; with control.url in the configuration, a node of a topology
+/// Run a node, with control built in unless the configuration sets control.url
 ///
-/// SIGTERM or SIGINT lets requests under way finish (node.drain), a second one stops at once.
-/// SIGHUP reads the configuration anew.
+/// On SIGTERM or SIGINT, requests in progress may finish (node.drain); a second signal stops the node
+/// immediately. SIGHUP reloads the configuration.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The website to stand in front of; with --config, replaces the only site's origins
+    /// URL of the origin; with --config, replaces the origins of the only site
     #[arg(long, value_name = "URL", required_unless_present = "config")]
     origin: Option<String>,
-    /// Where clients connect [default: 0.0.0.0:8080]
+    /// Address for clients [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where control listens [default: 127.0.0.1:9090]
+    /// Address of control [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// A configuration file (TOML); flags override it
@@ -73,8 +73,8 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
         control::router(control)
     };
     let admin = tokio::spawn(control::serve(admin, router, stopping));
-    // Only now: who reads it may call at once, and finds everything in its place. Control
-    // elsewhere may be away; then the node waits for it.
+    // Only now: whoever reads it may call immediately. A control elsewhere may be down; the node then
+    // waits for it.
     eprint!("{announcement}");
     if let Some(dial) = dial {
         node.follow(dial, &here).map_err(|error| failed(error.0))?;
@@ -82,15 +82,15 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     Ok(signals.serve(reload, drain(&node, stop, admin)).await)
 }
 
-/// Lets the node finish, while control goes on to tell that it is not ready; then ends control.
+/// Lets the node finish, while control still reports that it is not ready; then ends control.
 async fn drain(node: &Node, stop: watch::Sender<bool>, admin: JoinHandle<()>) {
     node.drain().await;
-    // Fails only when nobody listens any more, which is what is asked for.
+    // Fails only if no receiver is left, which is the goal.
     let _ = stop.send(true);
     let _ = admin.await;
 }
 
-/// What runs where, in a few lines.
+/// The addresses, in a few lines.
 fn announcement(config: &Config, node: &Node, admin: SocketAddr) -> String {
     let mut rows = vec![("listen", format!("http://{}", node.listen()))];
     if let Some(tls) = node.listen_tls() {

@@ -1,4 +1,4 @@
-//! `weir token`: which token commands show; and where they have it from.
+//! `weir token`: the token that commands send to control, and where it comes from.
 
 use super::{Exit, complain, print};
 use clap::Args;
@@ -7,9 +7,10 @@ use std::io::Read;
 /// Longest file of a token that is read, bytes.
 const LONGEST_FILE: u64 = 4096;
 
-/// Print the token that commands show to control
+/// Print the token that commands send to control
 ///
-/// It is that of WEIR_TOKEN, or else the first line of the file that WEIR_TOKEN_FILE names.
+/// The token is the value of WEIR_TOKEN, or else the first line of the file named by
+/// WEIR_TOKEN_FILE.
 #[derive(Debug, Args)]
 pub(crate) struct Token {}
 
@@ -26,11 +27,10 @@ impl Token {
     }
 }
 
-/// The token that the environment gives to commands, if it gives any. What is set to nothing counts
-/// as not set.
+/// The token in the environment, if any. An empty variable counts as not set.
 ///
 /// # Errors
-/// WEIR_TOKEN_FILE names what cannot be read or holds none; in words.
+/// The file of WEIR_TOKEN_FILE cannot be read or has no token; in words.
 pub(super) fn of_environment() -> Result<Option<String>, String> {
     let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     if let Some(token) = set("WEIR_TOKEN") {

@@ -1,4 +1,4 @@
-//! `weir top`: what nodes do, live in the terminal.
+//! `weir top`: live figures of all nodes in the terminal.
 
 mod chart;
 mod draw;
@@ -30,16 +30,16 @@ use weir_edge::config::units::parse_duration;
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Show live what nodes do: traffic, popular URLs, misses and why, purges
+/// Show live figures of all nodes: traffic, popular URLs, misses, purges
 ///
-/// Quit with q; ? tells the other keys. Where standard output is no terminal, it prints what there
-/// is now and ends.
+/// Press q to quit, ? for the other keys. If standard output is not a terminal, prints the current
+/// figures once and exits.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
-    /// How often control is asked, from 500ms to 1m
+    /// Interval between updates, from 500ms to 1m
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = pause)]
     every: Duration,
-    /// Print what there is now, and end
+    /// Print the current figures once and exit
     #[arg(long)]
     once: bool,
     #[command(flatten)]

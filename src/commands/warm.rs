@@ -1,4 +1,4 @@
-//! `weir warm`: fetches URLs ahead of those who will ask for them.
+//! `weir warm`: fetches URLs before clients request them.
 
 mod list;
 mod sitemap;
@@ -18,9 +18,9 @@ use summary::Summary;
 /// URLs of one command.
 const MOST_URLS: usize = 200_000;
 
-/// Fetch URLs into the caches before anybody asks for them
+/// Fetch URLs into the caches before clients request them
 ///
-/// Each connected edge fetches each URL once. A URL that is not stored after that is told with
+/// Each connected edge fetches each URL once. A URL that is still not stored afterwards is listed with
 /// the reason, and the exit status is 1.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
@@ -28,16 +28,16 @@ pub(crate) struct Warm {
     /// URLs (http://example.com/a?b)
     #[arg(value_name = "URL", group = "what")]
     urls: Vec<String>,
-    /// The URLs in this file, one a line; "#" begins a comment
+    /// File of URLs, one per line; "#" starts a comment
     #[arg(long, value_name = "F", group = "what")]
     file: Vec<PathBuf>,
-    /// The URLs of this sitemap, or of all sitemaps of this index
+    /// Sitemap, or index of sitemaps, with the URLs
     #[arg(long, value_name = "URL", group = "what")]
     sitemap: Vec<String>,
-    /// Requests a second to each node, at most
+    /// Maximum requests per second to each node
     #[arg(long, value_name = "N/s", default_value_t = Rate(DEFAULT_WARM_RATE), value_parser = rate)]
     rate: Rate,
-    /// Whose stores are filled
+    /// Tier whose stores are filled
     #[arg(long, value_enum, default_value_t = Tier::Edge)]
     tier: Tier,
     #[command(flatten)]
@@ -56,9 +56,9 @@ impl std::fmt::Display for Rate {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Tier {
-    /// Those of the edges
+    /// The edges, and the parents that they fetch from
     Edge,
-    /// Those of the parents alone
+    /// The parents only
     Parent,
 }
 
@@ -97,7 +97,7 @@ impl Warm {
         }
     }
 
-    /// Everything that is named, each once, in the order in which it is.
+    /// All URLs, each once, in the given order.
     async fn urls(&self) -> Result<Vec<String>, String> {
         let mut named = self.urls.clone();
         for file in &self.file {
@@ -109,7 +109,7 @@ impl Warm {
         let mut seen = std::collections::HashSet::new();
         named.retain(|url| seen.insert(url.clone()));
         if named.len() > MOST_URLS {
-            return Err(format!("{} URLs; at most {MOST_URLS} are taken at once", named.len()));
+            return Err(format!("{} URLs; at most {MOST_URLS} are accepted", named.len()));
         }
         Ok(named)
     }
@@ -138,13 +138,15 @@ impl Warm {
                 return Err(refused.refusal());
             }
             if !summary.is_whole() {
-                return Err("control broke off before it told of all of them".to_owned());
+                return Err(
+                    "control closed the connection before it reported all results".to_owned()
+                );
             }
         }
         Ok(())
     }
 
-    /// On a terminal only: elsewhere nobody looks.
+    /// On a terminal only.
     fn bar(&self) -> ProgressBar {
         if self.control.json || !std::io::stderr().is_terminal() {
             return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());

@@ -69,7 +69,7 @@ def control_goes_and_comes_back(browser, topology):
     page.on("console", watched.heard)
     topology.control.end()
     shows(page, "it says so", "#live", "not live")
-    shows(page, "and that figures are old", "#trouble", "No news since .*control does not answer")
+    shows(page, "and that figures are old", "#trouble", "No update since .*control does not answer")
     topology.start_control()
     shows(page, "it comes back by itself", "#live", "^live$")
     until("and so do figures", lambda: not page.locator("#trouble").is_visible())

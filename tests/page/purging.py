@@ -107,7 +107,7 @@ def late_and_absent_nodes_are_named(browser, topology):
     topology.nodes["edge-b"].sleep()
     page.locator("#purge-paths").fill("/articles/late")
     page.locator("#purge .primary").click()
-    shows(page, "who is late is named", "#purge-answer", "not yet everywhere.*pending: edge-b")
+    shows(page, "who is late is named", "#purge-answer", "in progress.*pending: edge-b")
     newest = page.locator("#history > li").first
     lanes = newest.locator(".lanes li[data-state='pending']")
     until("in the history too", lambda: lanes.count() == 1 and "edge-b" in lanes.inner_text())
@@ -121,6 +121,7 @@ def late_and_absent_nodes_are_named(browser, topology):
     shows(page, "who is offline is named", "#purge-answer", "offline: edge-b")
     page.goto(f"http://{topology.at}/#overview")
     until("the topology marks it", lambda: page.locator(".node[data-state='offline']").count() == 1)
+    shows(page, "and how far it is behind", ".node[data-state='offline']", r"seq \d+, 1 behind")
     topology.run("edge-b")
     until("and its return", lambda: page.locator(".node[data-state='offline']").count() == 0)
     page.goto(f"http://{topology.at}/#purges")

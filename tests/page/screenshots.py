@@ -1,4 +1,4 @@
-"""Pictures of the page for the README, with traffic that looks like a site's."""
+"""Pictures of the page for docs/, with traffic that looks like that of a site."""
 
 import io
 import os

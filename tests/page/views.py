@@ -15,6 +15,8 @@ def overview_is_live(browser, topology):
     shows(page, "the stream of events is there", "#live", "^live$")
     shows(page, "requests are counted", "#figures", r"Requests\s*[1-9]")
     shows(page, "hits are, too", "#figures", r"Hit ratio\s*[1-9]")
+    shows(page, "so is what the origin is spared", "#figures", r"Origin offload\s*[1-9][\d.]*\s*%")
+    shows(page, "and what clients receive", "#figures", r"Bandwidth\s*[1-9]")
     for name in NODES:
         card = page.locator(".node", has=page.get_by_text(name, exact=True))
         expect(f"{name} stands there once", card.count() == 1, card.count())
@@ -25,6 +27,10 @@ def overview_is_live(browser, topology):
     frame = page.locator(".chart-frame")
     until("traffic is drawn", lambda: page.locator(".chart .hits").count() > 0)
     until("more than one point", lambda: int(frame.get_attribute("aria-valuemax") or 0) >= 2)
+    until("the chart starts where the data begins", lambda: 45 < first_x(page) < 48)
+    shows(page, "misses are named so", ".readout", "misses")
+    seqs = page.locator(".node-seq").all_inner_texts()
+    expect("no node that is up to date shows its seq", not any(seqs), seqs)
     frame.focus()
     page.keyboard.press("End")
     last = frame.get_attribute("aria-valuetext")
@@ -38,6 +44,12 @@ def overview_is_live(browser, topology):
     watched.is_clean("topology, figures and traffic are live")
 
 
+def first_x(page):
+    """Where the area of hits begins, in pixels from the chart's left edge."""
+    area = page.locator(".chart .hits").first.get_attribute("d") or ""
+    return float(re.match(r"M([\d.]+)", area)[1]) if area.startswith("M") else -1
+
+
 def explain_over_all_nodes(browser, topology):
     path = "/articles/explained"
     topology.get("edge-a", path)
@@ -47,7 +59,7 @@ def explain_over_all_nodes(browser, topology):
     page = watched.open("#explain")
     page.locator("#explain-url").fill(f"http://shop.example{path}")
     page.locator("#explain-url").press("Enter")
-    shows(page, "all in a sentence", "#explain-said", "Every node answers it from the store")
+    shows(page, "all in a sentence", "#explain-said", "Every node would answer it from the store")
     for name in NODES:
         card = f".explanation:has-text('{name}')"
         shows(page, f"{name} says why", card, "fresh.*Stored and fresh for")
@@ -64,6 +76,8 @@ def explain_over_all_nodes(browser, topology):
     shows(
         page, "what is not stored has its reason", ".explanation", "not stored.*(private|no-store)"
     )
+    tone = page.locator(".explanation .state").get_attribute("data-tone")
+    expect("which is no fault", tone == "off", tone)
     page.locator("#explain-node").select_option("")
     page.locator("#explain-url").fill(f"http://shop.example{path}")
     page.locator("#explain .primary").click()

@@ -81,7 +81,7 @@ impl Weir {
         let lines = lines_of(child.stdout.take().expect("its standard output is piped"));
         let mut demo = Self::of(child, lines);
         let mut printed = vec![demo.next_line()];
-        while !printed.iter().any(|line| line.starts_with("Ctrl-C ends it")) {
+        while !printed.iter().any(|line| line.starts_with("Press Ctrl-C")) {
             printed.push(demo.next_line());
         }
         let at = |name: &str| {

@@ -138,7 +138,7 @@ impl Topology {
             }
             draining.join_all().await;
         }
-        // Fails only when nobody listens any more, which is what is asked for.
+        // Fails only if no receiver is left, which is the goal.
         let _ = self.stop.send(true);
         let _ = self.serving.await;
         self.origin.stop().await;

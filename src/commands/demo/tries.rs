@@ -1,4 +1,4 @@
-//! What the demo prints: what listens where, and things to try, each to be copied as it is.
+//! What the demo prints: the addresses, and things to try, each ready to copy.
 
 use super::topology::{HOST, Topology};
 use crate::text::columns;
@@ -32,7 +32,7 @@ pub(super) fn announcement(topology: &Topology, rate: u32) -> String {
         "traffic",
         match rate {
             0 => "off".to_owned(),
-            rate => format!("{rate} requests a second for http://{HOST}, over all edges"),
+            rate => format!("{rate} requests per second for http://{HOST}, over all edges"),
         },
     ));
     let mut text = columns(&rows);
@@ -44,7 +44,7 @@ pub(super) fn announcement(topology: &Topology, rate: u32) -> String {
             let _ = writeln!(text, "   {command}");
         }
     }
-    text.push_str("\nCtrl-C ends it; nothing is kept.\n");
+    text.push_str("\nPress Ctrl-C to stop it. Nothing is kept.\n");
     text
 }
 
@@ -64,16 +64,16 @@ fn tries(topology: &Topology) -> [Try; 5] {
             commands: vec![get(0), get(0)],
         },
         Try {
-            shows: "Why it is a hit, or not, at each node",
+            shows: "Why it is or is not a hit, at each node",
             commands: vec![format!("{weir} explain http://{HOST}{PAGE} {control}")],
         },
         Try {
-            shows: "Purge it everywhere, see that it is gone, and that an edge elsewhere finds it at \
-                    the parent",
+            shows: "Purge it on all nodes: the next request goes to the origin, and another edge then \
+                    finds it at the parent",
             commands: vec![format!("{weir} purge {PAGE} {control}"), get(0), get(1)],
         },
         Try {
-            shows: "All of it live, in a browser: nodes, traffic, what is stored, and why what is not",
+            shows: "A live view in a browser: nodes, traffic, what is and is not stored, and why",
             commands: vec![format!("http://{}/", topology.control_at())],
         },
         Try { shows: "The same in the terminal", commands: vec![format!("{weir} top {control}")] },

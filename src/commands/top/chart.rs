@@ -6,7 +6,7 @@ const DAY: u64 = 86_400;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The last steps in at most `width` characters, blank where nobody told; and the most of them.
+/// The last steps in at most `width` characters, blank if there was no report; and the highest of them.
 pub(super) fn requests(traffic: &Traffic, width: usize) -> (String, f64) {
     let Some(last) = traffic.points.last() else { return (String::new(), 0.0) };
     let back = |point: &Point| steps(&point.at, &last.at, traffic.step_seconds);

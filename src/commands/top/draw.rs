@@ -14,7 +14,7 @@ use ratatui::style::{Color, Modifier, Style};
 use std::time::Instant;
 use weir_edge::config::units::format_duration;
 
-/// Draws all of it; without colours where nobody wants them.
+/// Draws the whole screen, with or without colours.
 pub(super) fn draw(state: &State, now: Instant, coloured: bool, buffer: &mut Buffer) {
     let screen = buffer.area;
     let areas = Areas::of(state, screen);
@@ -35,7 +35,7 @@ pub(super) fn draw(state: &State, now: Instant, coloured: bool, buffer: &mut Buf
     footer(state, areas.footer, &mut page);
 }
 
-/// How traffic is told in a line.
+/// Traffic in one line.
 pub(super) fn traffic(rates: &Rates) -> String {
     let shown = |figure: Option<f64>, words: fn(f64) -> String| {
         figure.map_or_else(|| UNKNOWN.to_owned(), words)
@@ -52,13 +52,13 @@ pub(super) fn traffic(rates: &Rates) -> String {
     )
 }
 
-/// How all nodes are told in a few words.
+/// All nodes in a few words.
 pub(super) fn nodes(stats: &Stats) -> String {
     let connected = stats.by_node.iter().filter(|node| node.state == "connected").count();
     format!("{connected} of {} nodes connected, seq {}", stats.by_node.len(), stats.log.head)
 }
 
-/// The buffer, written to by nobody else: all texts lose their control characters here.
+/// The only writer to the buffer: all texts lose their control characters here.
 struct Page<'a> {
     buffer: &'a mut Buffer,
     coloured: bool,
@@ -145,7 +145,7 @@ fn course(state: &State, area: Rect, page: &mut Page<'_>) {
     let colour = if page.coloured { Style::new().fg(Color::Cyan) } else { Style::new() };
     let rest = page.put(area, "req/s ", page.style(Tone::Faint));
     let rest = page.put(rest, &bars, colour);
-    page.put(rest, &format!(" most {}", rate(most)), page.style(Tone::Faint));
+    page.put(rest, &format!(" peak {}", rate(most)), page.style(Tone::Faint));
 }
 
 fn draw_pane(state: &State, pane: Pane, area: Rect, page: &mut Page<'_>) {
@@ -180,7 +180,7 @@ fn draw_pane(state: &State, pane: Pane, area: Rect, page: &mut Page<'_>) {
     }
 }
 
-/// `2 URLs ─ popular in the stores, by hits ──── 1-8 of 50 ─`, the focused one striking.
+/// `2 URLs ─ popular stored responses, by hits ─ 1-8 of 50 ─`, the focused one striking.
 fn title_of(
     pane: Pane,
     title: &str,
@@ -218,32 +218,32 @@ fn footer(state: &State, area: Rect, page: &mut Page<'_>) {
         let words = format!("{} {}{gap}", pane.number() + 1, pane.name());
         rest = page.put(rest, &words, page.style(tone));
     }
-    let pause = if state.paused { "p go on" } else { "p pause" };
+    let pause = if state.paused { "p resume" } else { "p pause" };
     let keys = ["? help", "q quit", "s sort", pause, "\u{2191}\u{2193} scroll"].join(gap);
     page.put(rest, &keys, page.style(Tone::Faint));
 }
 
 fn help(area: Rect, page: &mut Page<'_>) {
     const LINES: [(&str, &str); 19] = [
-        ("1-4, Tab", "look at nodes, URLs, misses, purges"),
-        ("s", "sort what is looked at by something else"),
-        ("\u{2191} \u{2193} PgUp PgDn", "scroll it (also k, j, Home, End)"),
-        ("p", "pause: figures stay as they are"),
-        ("?", "this, and back"),
+        ("1-4, Tab", "select nodes, URLs, misses, purges"),
+        ("s", "change the sort order of the selected pane"),
+        ("\u{2191} \u{2193} PgUp PgDn", "scroll the selected pane (also k, j, Home, End)"),
+        ("p", "pause or resume the updates"),
+        ("?", "show or hide this help"),
         ("q, Esc, Ctrl-C", "quit"),
         ("", ""),
-        ("REQ/S  HITS", "requests a second, and how many were answered from the store"),
-        ("P50  P99", "milliseconds within which half, and 99 of 100, were answered"),
-        ("UP/S", "requests sent on a second, to parents or origins"),
-        ("ERR/S", "answers 5xx a second"),
-        ("MEM", "how full the store is; it evicts when it is full"),
+        ("REQ/S  HITS", "requests per second, and the share answered from the store"),
+        ("P50  P99", "response time of half, and of 99 in 100, of the requests (ms)"),
+        ("UP/S", "requests per second sent to parents or origins"),
+        ("ERR/S", "5xx responses per second"),
+        ("MEM", "how full the store is; a full store evicts"),
         ("LAG", "purges that the node has not applied yet"),
-        ("TTL", "lifetime left; below zero: stale"),
-        ("ON", "the node that has it, or how many have"),
-        ("NODES", "how many applied the purge, of how many expected to"),
-        ("TOOK", "until all had applied it, or until now"),
+        ("TTL", "remaining TTL; negative if stale"),
+        ("ON", "the node that stores it, or the number of such nodes"),
+        ("NODES", "nodes that applied the purge, of those expected"),
+        ("TOOK", "time until all nodes applied it, or until now"),
         ("", ""),
-        ("", "Rates are of the last ten seconds."),
+        ("", "Rates are averages over the last ten seconds."),
     ];
     for (at, (key, words)) in (0..).zip(LINES) {
         let line = row(area, at);

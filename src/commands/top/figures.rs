@@ -1,4 +1,4 @@
-//! What control tells, as far as it is shown. Members that a node has no figure for are `null`.
+//! The parts of control's answers that are shown. A member is `null` if the node has no figure for it.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -71,7 +71,7 @@ pub(super) struct NodeFigures {
 #[serde(default)]
 pub(super) struct Traffic {
     pub(super) step_seconds: u64,
-    /// Oldest first; there is none of a step at which nobody told.
+    /// Oldest first; steps without any report are missing.
     pub(super) points: Vec<Point>,
 }
 
@@ -131,7 +131,7 @@ pub(super) struct Reason {
     pub(super) count: u64,
 }
 
-/// A URL that was not stored of late.
+/// A URL that was recently not stored.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Missed {
@@ -159,7 +159,7 @@ pub(super) struct Purge {
     pub(super) created_at: String,
     pub(super) elapsed_ms: f64,
     pub(super) nodes: Vec<Arrival>,
-    /// What it named, as it is told.
+    /// Its targets, in words.
     #[serde(flatten)]
     pub(super) named: Map<String, Value>,
 }

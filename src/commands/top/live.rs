@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// How often the age of what is shown is told anew where nothing else happens.
+/// How often the age of the figures is redrawn if nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Outcomes and keys that may wait to be taken.
 const WAITING: usize = 32;
 
-/// The terminal, given back when dropped. A panic gives it back too, before it is told.
+/// The terminal, restored on drop. A panic restores it too, before its message is printed.
 struct Screen(DefaultTerminal);
 
 impl Screen {
@@ -40,7 +40,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // The terminal may be gone, which is why this ends: nobody is left to be told.
+        // The terminal may be gone, which is why this ends: an error has no reader.
         let _ = self.0.show_cursor();
         // A second time would put the cursor where it was before the panic was told.
         if !std::thread::panicking() {
@@ -49,7 +49,7 @@ impl Drop for Screen {
     }
 }
 
-/// Shows what control tells until it is told to quit.
+/// Shows control's answers until the user quits.
 ///
 /// # Errors
 /// Why it ended otherwise, in words.
@@ -102,7 +102,7 @@ async fn show(
                     }
                     pause.send_replace(state.paused);
                 }
-                // Of a new size, or what is not asked for: drawn anew.
+                // A new size, or an event that is ignored: redraw.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(format!("cannot read from the terminal: {error}")),
                 None => return Err("cannot read from the terminal".to_owned()),
@@ -112,7 +112,7 @@ async fn show(
     }
 }
 
-/// What the terminal tells. Reading blocks, so it has a thread, which ends with the process.
+/// Events of the terminal. Reading blocks, so it has a thread, which ends with the process.
 fn events() -> mpsc::Receiver<io::Result<Event>> {
     let (send, events) = mpsc::channel(WAITING);
     std::thread::spawn(move || {
@@ -127,7 +127,7 @@ fn events() -> mpsc::Receiver<io::Result<Event>> {
     events
 }
 
-/// Listens for the signals that tell the process to end.
+/// Listens for the signals that end the process.
 fn signals() -> io::Result<[Signal; 3]> {
     let interrupt = signal(SignalKind::interrupt())?;
     Ok([signal(SignalKind::terminate())?, interrupt, signal(SignalKind::hangup())?])

@@ -46,7 +46,7 @@ impl Pane {
         }
     }
 
-    /// What it lists; `None` until control told. `order` is one of [`Pane::orders`].
+    /// What it lists; `None` until control has answered. `order` is one of [`Pane::orders`].
     pub(super) fn listing(self, figures: &Figures, order: &str) -> Option<Listing> {
         match self {
             Self::Nodes => figures.stats.told().map(|stats| nodes::listing(stats, order)),
@@ -76,7 +76,7 @@ fn without(nodes: &[Asked]) -> String {
 }
 
 /// One node by its name, several by how many.
-fn whom(nodes: &[String]) -> String {
+fn names(nodes: &[String]) -> String {
     match nodes {
         [node] => node.clone(),
         nodes => format!("{} nodes", nodes.len()),

@@ -89,7 +89,7 @@ pub(super) fn named(name: &str) -> Option<Call> {
     Call::ALL.into_iter().find(|call| call.name() == name)
 }
 
-/// Makes a call again and again, one at a time, until nobody wants to know.
+/// Repeats a call, one at a time, until the receiver is gone.
 pub(super) async fn poll(
     client: &Client,
     call: Call,

@@ -1,5 +1,5 @@
-//! The screen of what control told, at the sizes that matter, with figures that are believable
-//! and such as nobody should send.
+//! The screen at the sizes that matter, with figures that are believable and such as no control
+//! should send.
 
 use super::draw::draw;
 use super::panes::Pane;
@@ -163,7 +163,7 @@ fn at_80x24_nodes_and_one_more_pane_are_read_in_full() {
     for (line, parts) in [
         (0, &["weir http://127.0.0.1:9090  4 of 6 nodes connected, seq 44", "every 2s"][..]),
         (1, &["124 req/s  93.2 % hits  p50 0.42 ms  p99 12.3 ms  8.7 up/s  0 err/s  2.4 MiB/s"]),
-        (2, &["req/s ", "\u{2581}", "\u{2588}", "most 39"]),
+        (2, &["req/s ", "\u{2581}", "\u{2588}", "peak 39"]),
         (3, &["1 nodes 4 of 6 connected, by name"]),
         (4, &["NODE", "STATE", "REQ/S", "HITS", "P50 MS", "P99 MS", "UP/S", "ERR/S", "MEM", "LAG"]),
         (5, &["edge \u{d7}4", "3 of 4", "124", "93.2 %", "34 %", "3"]),
@@ -176,7 +176,7 @@ fn at_80x24_nodes_and_one_more_pane_are_read_in_full() {
         }
     }
     let below = shown[13..].join("\n");
-    assert!(below.contains("2 URLs popular in the stores, by hits, without edge-asia-se"));
+    assert!(below.contains("2 URLs popular stored responses, by hits, without edge-asia-se"));
     assert!(below.contains("1-8 of 50") && below.contains("20.0k"), "{below}");
     press(&mut state, &[KeyCode::Char('3')], (80, 24));
     let below = screen(&state, now, (80, 24))[13..].join("\n");
@@ -192,7 +192,7 @@ fn at_80x24_nodes_and_one_more_pane_are_read_in_full() {
     let below = screen(&state, now, (80, 24))[13..].join("\n");
     for part in [
         "4 purges 1 open, latest",
-        "44   1/3    64 s waits for edge-asia-se (offline), parent-us everything (soft)",
+        "44   1/3    64 s pending: edge-asia-se (offline), parent-us everything (soft)",
         "43   2/2 0.84 ms completed",
     ] {
         assert!(below.contains(part), "{part}\n{below}");
@@ -233,7 +233,7 @@ fn at_200x60_everything_is_there_at_once() {
         "3 misses not stored",
         "tag news",
         "everything (soft)",
-        "waits for edge-asia-se (offline), parent-us",
+        "pending: edge-asia-se (offline), parent-us",
     ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
@@ -321,8 +321,8 @@ fn without_nodes_and_traffic_that_is_said() {
         "no node is expected: none has joined yet",
         "nothing is stored on any edge",
         "now: none; not stored: none",
-        "all that was fetched of late was stored",
-        "no purge is listed",
+        "all recent fetches were stored",
+        "there are no purges",
     ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }

@@ -55,18 +55,18 @@ pub(super) async fn urls(start: &str, most: usize) -> Result<Vec<String>, String
         match read(&fetch(&client, &url).await.map_err(failed)?).map_err(failed)? {
             Listed::Urls(listed) => {
                 if urls.len() + listed.len() > most {
-                    return Err(failed(format!("with it there are more than {most} URLs")));
+                    return Err(failed(format!("more than {most} URLs in all")));
                 }
                 urls.extend(listed);
             }
             Listed::Sitemaps(_) if depth == DEEPEST => {
-                return Err(failed(format!("an index more than {DEEPEST} deep")));
+                return Err(failed(format!("indexes nested more than {DEEPEST} deep")));
             }
             Listed::Sitemaps(listed) => {
                 for named in listed.iter().rev() {
                     let next = url.join(named).map_err(|e| failed(format!("{named:?}: {e}")))?;
                     if !same_host(&next, &start_url) {
-                        let why = format!("it leads to another host, {next}");
+                        let why = format!("it refers to another host, {next}");
                         return Err(failed(why));
                     }
                     if seen.insert(next.clone()) {
@@ -74,7 +74,7 @@ pub(super) async fn urls(start: &str, most: usize) -> Result<Vec<String>, String
                     }
                 }
                 if seen.len() > MOST_SITEMAPS {
-                    return Err(failed(format!("with it there are over {MOST_SITEMAPS} sitemaps")));
+                    return Err(failed(format!("more than {MOST_SITEMAPS} sitemaps in all")));
                 }
             }
         }
@@ -93,7 +93,7 @@ fn client() -> Result<Client, String> {
             return attempt.error("it redirects to another host");
         }
         if attempt.previous().len() > MOST_REDIRECTS {
-            return attempt.error("it redirects too often");
+            return attempt.error("too many redirects");
         }
         attempt.follow()
     });
@@ -133,7 +133,7 @@ fn unpacked(body: Vec<u8>) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let most = LARGEST as u64 + 1;
     let unpacked = MultiGzDecoder::new(&*body).take(most).read_to_end(&mut plain);
-    unpacked.map_err(|error| format!("no whole gzip: {error}"))?;
+    unpacked.map_err(|error| format!("not a valid gzip file: {error}"))?;
     if plain.len() > LARGEST {
         return Err(format!("more than {LARGEST} bytes"));
     }
@@ -159,12 +159,13 @@ fn read(body: &[u8]) -> Result<Listed, String> {
                     Some(character) => reading.text(character.encode_utf8(&mut [0; 4]))?,
                     None => {
                         let entity = resolve_predefined_entity(&reference);
-                        reading.text(entity.ok_or("it has an entity that is not XML's own")?)?;
+                        reading
+                            .text(entity.ok_or("it uses an entity that XML does not define")?)?;
                     }
                 }
             }
             Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
-            Event::DocType(_) => return Err("it has a document type".to_owned()),
+            Event::DocType(_) => return Err("a document type is not accepted".to_owned()),
             Event::Eof => return reading.finish(),
         }
     }
@@ -199,7 +200,7 @@ impl Reading {
             };
         }
         if self.open.len() == MOST_OPEN {
-            return Err("too many elements in each other".to_owned());
+            return Err("elements are nested too deeply".to_owned());
         }
         self.open.push(name.to_owned());
         Ok(())
@@ -234,7 +235,7 @@ impl Reading {
 
     fn finish(self) -> Result<Listed, String> {
         if !self.open.is_empty() {
-            return Err("it ends before its elements do".to_owned());
+            return Err("it ends inside an element".to_owned());
         }
         if self.listed.len() > MOST_LISTED {
             return Err(format!("more than {MOST_LISTED} URLs"));
@@ -294,11 +295,11 @@ mod tests {
         for (text, part) in [
             ("", "neither"),
             ("<html><body/></html>", "neither"),
-            ("<urlset>", "ends before"),
+            ("<urlset>", "ends inside"),
             ("<urlset></url>", "not XML"),
             ("<!DOCTYPE a [<!ENTITY b \"c\">]><urlset/>", "document type"),
             ("<urlset><url><loc>&b;</loc></url></urlset>", "entity"),
-            (&deep, "too many elements"),
+            (&deep, "nested too deeply"),
             (&long, "over 8192 bytes"),
         ] {
             let error = read(text.as_bytes()).unwrap_err();
@@ -346,9 +347,9 @@ mod tests {
         origin.route("/gone.xml", reply("").status(404));
         for (path, part) in [
             ("/to.xml", "redirects to another host"),
-            ("/list.xml", "leads to another host"),
-            ("/loop.xml", "redirects too often"),
-            ("/1.xml", "an index more than 2 deep"),
+            ("/list.xml", "refers to another host"),
+            ("/loop.xml", "too many redirects"),
+            ("/1.xml", "indexes nested more than 2 deep"),
             ("/gone.xml", "answered with 404"),
         ] {
             let error = urls(&at(path), 10).await.unwrap_err();

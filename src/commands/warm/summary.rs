@@ -1,4 +1,4 @@
-//! What came of it, as control tells it line by line.
+//! The results of a warm-up, from the lines of control's answer.
 
 use crate::text::{Paint, columns, harmless};
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ impl Summary {
         ];
         rows.extend(self.failures.iter().take(SHOWN).map(|line| ("", failure(line))));
         if let Some(more) = self.failures.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            rows.push(("", format!("and {more} more, which --json lists")));
+            rows.push(("", format!("and {more} more; --json lists all")));
         }
         columns(&rows)
     }

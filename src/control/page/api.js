@@ -1,5 +1,4 @@
-// Calls of control: with the token if there is one, to where this document came from and nowhere
-// else.
+// Calls to control: with the token if there is one, and only to the server of this document.
 
 const KEPT = "weir-token";
 
@@ -10,7 +9,7 @@ export const token = {
   forget: () => sessionStorage.removeItem(KEPT),
 };
 
-/** Why a call has no answer: `status` is 0 where control did not say anything. */
+/** Why a call failed: `status` is 0 if control did not answer. */
 export class Refused extends Error {
   constructor(status, { code = "unreachable", message, field = null }) {
     super(message);
@@ -31,7 +30,7 @@ function address(path, query) {
 
 async function ask(path, { query, body, method, signal, secret = token.read() } = {}) {
   const headers = new Headers();
-  // What cannot stand in a field cannot be a token either.
+  // A value that is not valid in a header is not a valid token.
   if (secret && !/^[\x21-\x7e]+$/.test(secret)) {
     throw new Refused(401, {
       code: "unauthenticated",
@@ -66,7 +65,7 @@ export async function call(path, given) {
   try {
     return await response.json();
   } catch {
-    throw new Refused(0, { message: "the answer of control broke off" });
+    throw new Refused(0, { message: "control's answer was incomplete" });
   }
 }
 
@@ -74,9 +73,9 @@ const LONGEST_SILENCE = 40_000;
 const PAUSES = [1000, 2000, 4000, 8000, 15_000, 30_000];
 
 /**
- * What happens, as control tells it, to the page's end: `hear(name, data)` for each event, and
- * `state("live")` or `state("lost", why, seconds to the next attempt)`. Comes back after every
- * loss, at ever longer pauses. An EventSource could not show a token.
+ * Follows control's events for the life of the page: calls `hear(name, data)` for each event, and
+ * `state("live")` or `state("lost", why, seconds to the next attempt)`. Reconnects after every loss,
+ * with growing pauses. An EventSource could not send a token.
  */
 export async function listen(hear, state) {
   for (let failed = 0;; failed += 1) {

@@ -1,6 +1,5 @@
-// Draws traffic over time: what was answered from the store and what was forwarded, stacked;
-// errors; and how long answers took, by powers of ten. All share the axis of time and one line that
-// points.
+// Draws traffic over time: hits and misses, stacked; errors; and response times, on a logarithmic
+// scale. All share the time axis and one pointer line.
 
 import { svg } from "./dom.js";
 import { linear, logarithmic, powers, roundUp } from "./scale.js";
@@ -14,13 +13,20 @@ const LATENCY = { top: 218, height: 90 };
 const BOTTOM = LATENCY.top + LATENCY.height;
 export const HEIGHT = BOTTOM + 24;
 
-/** Shown even before so much has been seen, so that the picture does not stretch. */
-const SPAN = 600_000;
+/** Longest and shortest time shown. In between, the chart starts where the data begins. */
+const LONGEST = 600_000;
+const SHORTEST = 20_000;
 
-/** Draws `points` (each with `time`) and `purges` (times) into `root`. Returns where things are. */
+/** Milliseconds from one mark of the time axis to the next: the first that leaves room for labels. */
+const MARKS = [5000, 10_000, 30_000, 60_000, 120_000, 240_000];
+
+/** Pixels that a label of the time axis needs. */
+const LABEL = 70;
+
+/** Draws `points` (each with `time`) and `purges` (times) into `root`. Returns the scales of time. */
 export function draw(root, width, { points, step, purges }) {
   const end = points.at(-1)?.time ?? Date.now();
-  const begin = end - SPAN;
+  const begin = end - Math.min(LONGEST, Math.max(SHORTEST, end - (points[0]?.time ?? end)));
   const x = linear(begin, end, LEFT, width - RIGHT);
   const runs = runsOf(points, step * 2500);
   root.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
@@ -47,17 +53,19 @@ function runsOf(points, gap) {
 }
 
 function times(begin, end, x, width) {
-  const every = width < 480 ? 240_000 : 120_000;
+  const most = Math.max(2, (width - LEFT - RIGHT) / LABEL);
+  const every = MARKS.find((each) => (end - begin) / each <= most) ?? MARKS.at(-1);
+  const digits = every < 60_000 ? 8 : 5;
   const marks = [];
   for (let time = Math.ceil(begin / every) * every; time <= end; time += every) {
     const at = x(time);
-    if (at < LEFT + 14 || at > width - RIGHT - 14) continue;
+    if (at < LEFT + LABEL / 3 || at > width - RIGHT - LABEL / 3) continue;
     marks.push(
       svg("line", { class: "grid", x1: at, x2: at, y1: REQUESTS.top, y2: BOTTOM }),
       svg(
         "text",
         { class: "tick", x: at, y: BOTTOM + 16, "text-anchor": "middle" },
-        clock(time).slice(0, 5),
+        clock(time).slice(0, digits),
       ),
     );
   }
@@ -75,7 +83,7 @@ function requests(runs, points, x, width) {
   return [
     ...levels([0, most / 2, most], y, width, figure),
     ...runs.map((run) => svg("path", { class: "hits", d: stacked(run, () => 0, hits) })),
-    ...runs.map((run) => svg("path", { class: "forwarded", d: stacked(run, hits, all) })),
+    ...runs.map((run) => svg("path", { class: "misses", d: stacked(run, hits, all) })),
     ...runs.map((run) =>
       svg("path", { class: "hits-edge", d: line(run, x, "hits_per_second", y) })
     ),
@@ -123,7 +131,7 @@ function latency(runs, points, x, width) {
     ...levels(shown, y, width, millis),
     ...of("p99"),
     ...of("p50"),
-    caption("time to answer", top),
+    caption("response time", top),
   ];
 }
 

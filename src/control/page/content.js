@@ -1,4 +1,4 @@
-// What is stored, by how often it was served; and what was not answered from the store, and why.
+// Stored responses, most requested first; and recent responses that were not stored, and why.
 
 import { byId, el, keep, say } from "./dom.js";
 import { call } from "./api.js";
@@ -6,14 +6,14 @@ import { tag } from "./explain.js";
 import { stateOf } from "./history.js";
 import { bytes, count, list, seconds, some } from "./words.js";
 
-const POPULAR = ["URL", "Served", "Size", "Status", "Left", "Tags", "On", ""];
-const UNCACHED = ["URL", "Why", "Status", "Ago", "On", ""];
+const POPULAR = ["URL", "Hits", "Size", "Status", "TTL", "Tags", "Nodes", ""];
+const UNCACHED = ["URL", "Reason", "Status", "Ago", "Nodes", ""];
 
 const popular = table(POPULAR, "popular-table");
 const uncached = table(UNCACHED, "uncached-table");
 let asked = 0;
 
-/** Wires the view; `look` has it asked for anew. */
+/** Wires the view; `look` handles a failed refresh. */
 export function wire(look) {
   byId("popular").append(popular.table);
   byId("uncached").append(uncached.table);
@@ -32,7 +32,7 @@ function table(names, kind) {
   return { body, table: el("table", { class: kind }, el("thead", {}, el("tr", {}, head)), body) };
 }
 
-/** Asks for both anew. */
+/** Fetches both again. */
 export async function refresh() {
   const mine = ++asked;
   const query = { node: byId("content-node").value, limit: byId("content-limit").value };
@@ -46,13 +46,13 @@ export async function refresh() {
   keep(popular.body, stored.objects, (object) => object.url, objectRow, updateObject);
   placeholder(popular, "Nothing is stored.", POPULAR.length);
   keep(uncached.body, missed.urls, (url) => `${url.url} ${url.reason}`, missRow, updateMiss);
-  placeholder(uncached, "Nothing of late.", UNCACHED.length);
+  placeholder(uncached, "Nothing recent.", UNCACHED.length);
   reasons(missed.reasons);
 }
 
 function note(nodes) {
   const silent = nodes.filter((node) => node.error).map((node) => node.name);
-  return silent.length > 0 ? `without ${list(silent)}, which did not answer` : "";
+  return silent.length > 0 ? `${list(silent)} did not answer` : "";
 }
 
 function placeholder({ body, table: whole }, text, columns) {
@@ -63,7 +63,7 @@ function placeholder({ body, table: whole }, text, columns) {
   foot.hidden = body.children.length > 0;
 }
 
-/** Cells by name, so that each is told with its name where columns do not fit. */
+/** Cells by name: on narrow screens each shows its name instead of a column head. */
 function cells(names, kinds, first, last) {
   return el(
     "tr",
@@ -150,7 +150,7 @@ function updateMiss(row, miss) {
   nodes(on, miss.nodes);
 }
 
-/** The path is what is looked for; scheme and host stand small below it. */
+/** The path is prominent; scheme and host are small below it. */
 function address(cell, { url, site }) {
   const [, origin, path] = /^(\w+:\/\/[^/?]*)(.*)$/s.exec(url) ?? [null, "", url];
   say(cell.firstElementChild, path || "/");
@@ -193,7 +193,7 @@ async function purgeUrl(url, button) {
   say(byId("content-said"), `purging ${url} …`);
   try {
     const told = await call("v1/purges", { body: { urls: [url] } });
-    const done = told.status === "completed" ? "Purged" : "Accepted, not yet everywhere";
+    const done = told.status === "completed" ? "Purged" : "Accepted, in progress";
     say(byId("content-said"), `${done}: ${url}, ${stateOf(told)}.`);
     await refresh();
   } catch (refused) {

@@ -1,11 +1,17 @@
-// Explain: what every node knows of a URL, side by side and in words.
+// Explain: what every node knows about a URL, side by side.
 
 import { byId, el, say, tell } from "./dom.js";
 import { call } from "./api.js";
 import { bytes, count, list, seconds, some } from "./words.js";
 
-/** How good a state is for who asks: the tone of its word. */
-const TONES = { fresh: "good", stale: "warn", partial: "warn", filling: "warn" };
+/** The tone of each state: good is a hit, off is an ordinary miss; any other is bad. */
+const TONES = {
+  fresh: "good",
+  stale: "warn",
+  partial: "warn",
+  filling: "warn",
+  "not-stored": "off",
+};
 
 const form = byId("explain");
 let asking = 0;
@@ -18,7 +24,7 @@ export function wire() {
   });
 }
 
-/** Asks what an address such as `#explain?url=/a` names. */
+/** Explains the URL of an address such as `#explain?url=/a`. */
 export function open(asked) {
   if (!asked.has("url") || asked.get("url") === form.elements.url.value) return;
   form.elements.url.value = asked.get("url");
@@ -39,7 +45,7 @@ async function ask() {
       query: { url, header, node: form.elements.node.value },
     });
     if (mine !== asking) return;
-    // The address can be passed on: who opens it is told the same.
+    // The address can be shared: it opens the same explanation.
     window.history.replaceState(null, "", `#explain?${new URLSearchParams({ url })}`);
     say(byId("explain-said"), summary(told.nodes));
     byId("explanations").replaceChildren(...told.nodes.map(card));
@@ -66,14 +72,14 @@ function wrong(refused) {
 
 /** All answers in a sentence. */
 function summary(nodes) {
-  if (nodes.length === 0) return "No node is expected by control.";
+  if (nodes.length === 0) return "Control expects no node.";
   const of = (keep) => nodes.filter(keep).map((node) => node.name);
   const fresh = of((node) => node.explanation?.state === "fresh");
   const silent = of((node) => node.error);
   const hits = fresh.length === nodes.length
-    ? "Every node answers"
+    ? "Every node would answer"
     : `${some(fresh.length, "node")} of ${nodes.length} would answer`;
-  const rest = silent.length > 0 ? ` ${list(silent)} did not say.` : "";
+  const rest = silent.length > 0 ? ` ${list(silent)} did not answer.` : "";
   return `${hits} it from the store.${rest}`;
 }
 
@@ -108,14 +114,14 @@ function card(node) {
   );
 }
 
-/** How much of its lifetime is over. */
+/** The elapsed part of its freshness lifetime. */
 function lifetime(stored) {
   const over = el("i");
   over.style.setProperty(
     "width",
     `${Math.min(100, (100 * stored.age) / Math.max(1, stored.lifetime))}%`,
   );
-  const left = stored.ttl > 0 ? `${seconds(stored.ttl)} left` : `stale for ${seconds(-stored.ttl)}`;
+  const left = stored.ttl > 0 ? `TTL ${seconds(stored.ttl)}` : `stale for ${seconds(-stored.ttl)}`;
   return el(
     "div",
     { class: "lifetime", "data-stale": stored.ttl > 0 ? "no" : "yes" },
@@ -169,7 +175,7 @@ function variant(name, stored) {
   const found = [row(name, `${stored.status}, ${size}, ${served}`)];
   if (name !== "stored") {
     found.push(
-      row("", stored.ttl > 0 ? `${seconds(stored.ttl)} left` : `stale for ${seconds(-stored.ttl)}`),
+      row("", stored.ttl > 0 ? `TTL ${seconds(stored.ttl)}` : `stale for ${seconds(-stored.ttl)}`),
     );
   }
   if (stored.selecting.length > 0) {

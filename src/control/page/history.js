@@ -1,4 +1,4 @@
-// The history of purges: each as a time line on which one sees it arrive at each node.
+// The history of purges: each with a time line that shows when it reached each node.
 
 import { byId, el, keep, say, tell } from "./dom.js";
 import { call } from "./api.js";
@@ -33,18 +33,18 @@ export const recent = () => purges;
 /** The log's last seq, as the figures tell it. */
 export function head(seq) {
   headSeq = Math.max(headSeq, seq);
-  // A log that was begun anew counts from the start.
+  // A new log counts from the start.
   if (seq < headSeq - SHOWN) headSeq = seq;
 }
 
-/** Something happened: whatever concerns purges has them asked for anew, soon. */
+/** An event: if it concerns purges, they are fetched again soon. */
 export function heard(name, data) {
   if (!CHANGES.includes(name)) return;
   if (data.seq > headSeq) headSeq = data.seq;
   if (waiting !== null || document.hidden) return;
   waiting = setTimeout(() => {
     waiting = null;
-    // What fails here is seen, and told, at the next regular look.
+    // A failure shows at the next regular look.
     refresh().catch(() => {});
   }, PAUSE);
 }
@@ -82,12 +82,12 @@ export const known = (id) => purges.find((purge) => purge.id === id);
 
 function show() {
   const open = purges.filter((purge) => purge.status !== "completed").length;
-  const words = purges.length === 0 ? "nothing was purged yet" : `the latest ${purges.length}`;
-  say(byId("history-note"), open > 0 ? `${words}, ${open} not yet everywhere` : words);
+  const words = purges.length === 0 ? "no purges yet" : `latest ${purges.length}`;
+  say(byId("history-note"), open > 0 ? `${words}, ${open} in progress` : words);
   keep(byId("history"), purges, (purge) => purge.id, make, update);
 }
 
-/** Opened because it is the newest, which is what is looked for, mostly. */
+/** The newest purge is opened, because it is usually the one of interest. */
 let opened = null;
 
 function make(purge) {
@@ -171,7 +171,7 @@ const byState = (purge, state) =>
 export function stateOf(purge) {
   if (purge.status === "completed") {
     return purge.nodes.length === 0
-      ? "in the log, no node is expected"
+      ? "accepted, no node is expected"
       : `${some(purge.nodes.length, "node")} in ${millis(purge.elapsed_ms)}`;
   }
   const applied = byState(purge, "applied").length;

@@ -1,4 +1,4 @@
-// The page's beginning: views, what is asked again and again, and what happens meanwhile.
+// Entry point: the views, their regular refreshes, and the stream of events.
 
 import { byId, options, say, tell } from "./dom.js";
 import { call, listen, listenAgain } from "./api.js";
@@ -22,7 +22,7 @@ const TITLES = {
 let view = null;
 let lost = null;
 
-/** What each view asks for, and every how many milliseconds; null is every view. */
+/** What each view fetches, and the interval in milliseconds; null is every view. */
 const LOOKS = [
   { every: 2000, view: null, look: figures },
   { every: 2000, view: "overview", look: traffic.refresh },
@@ -72,7 +72,7 @@ function failed(error) {
   if (error.status === 401 || error.status === 403) return askFor(error);
   if (error.status === undefined) throw error;
   lost ??= clock(Date.now());
-  tell(byId("trouble"), `No news since ${lost}: ${error.message}.`);
+  tell(byId("trouble"), `No update since ${lost}: ${error.message}.`);
   document.body.classList.add("old");
 }
 
@@ -107,7 +107,7 @@ function route() {
 function told(state, why, seconds) {
   const live = byId("live");
   live.dataset.state = state;
-  say(live.lastElementChild, state === "live" ? "live" : `not live, again in ${seconds} s`);
+  say(live.lastElementChild, state === "live" ? "live" : `not live, retrying in ${seconds} s`);
   live.title = why ?? "";
 }
 
@@ -141,5 +141,5 @@ traffic.wire();
 document.addEventListener("visibilitychange", () => !document.hidden && lookNow());
 addEventListener("hashchange", route);
 route();
-// Elsewhere nothing shows at once what happens.
+// Other views do not react to events.
 listen((name, data) => view === "purges" && history.heard(name, data), told);

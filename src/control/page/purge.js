@@ -15,7 +15,7 @@ const KINDS = [
 
 const form = byId("purge");
 const answer = byId("purge-answer");
-/** The purge that was asked for last; it is told of until it is done. */
+/** The last purge of this form; its progress is shown until it is complete. */
 let mine = null;
 
 /** Wires the form. */
@@ -55,7 +55,7 @@ function field([name, label, example, width]) {
   );
 }
 
-/** The sites that can be chosen; where control was told of none, any id can be written. */
+/** The sites to choose from; if control has none configured, any id can be entered. */
 export function sites(ids) {
   const now = byId("purge-site");
   const written = JSON.stringify(ids);
@@ -112,7 +112,7 @@ async function ask() {
   const button = form.querySelector(".primary");
   button.disabled = true;
   clearAnswer();
-  answer.append(el("p", { class: "faint" }, "sent …"));
+  answer.append(el("p", { class: "faint" }, "sending …"));
   try {
     const told = await call("v1/purges", { body });
     mine = told.id;
@@ -127,14 +127,13 @@ async function ask() {
   }
 }
 
-/** Asks once more before everything goes. */
+/** Asks for confirmation before everything is purged. */
 function sure(body) {
   const dialog = byId("confirm");
-  byId("confirm-text").textContent = `All that is stored ${
-    body.site ? `of the site ${body.site}` : "of every site"
-  } ${
-    body.soft ? "becomes stale" : "is gone"
-  } on every node at once. The origin is asked for each of it again.`;
+  const what = `all stored responses of ${body.site ? `the site ${body.site}` : "every site"}`;
+  byId("confirm-text").textContent = `${
+    body.soft ? `Marks ${what} as stale` : `Removes ${what}`
+  } on every node. The next request for each URL goes to the origin.`;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((done) => {
@@ -142,12 +141,12 @@ function sure(body) {
   });
 }
 
-/** What became of the purge, until every node has it. */
+/** The progress of the purge, until every node has applied it. */
 function show(purge, pause = 500) {
   if (purge.id !== mine) return;
   const sum = matched(purge);
   const done = purge.status === "completed";
-  const words = done ? "Completed" : "Accepted, not yet everywhere";
+  const words = done ? "Completed" : "Accepted, in progress";
   const took = done && sum !== null ? `, ${some(sum, "stored response")} matched` : "";
   const shown = `${words}: ${stateOf(purge)}${took}.`;
   // Read aloud when it changes, so only then.
@@ -191,7 +190,7 @@ function clearWrong() {
   }
 }
 
-/** The number of the line that was sent as the so-manieth: empty ones are not sent. */
+/** The line number of the item at index `at`: empty lines are not sent. */
 function lineOf(input, at) {
   const lines = [...input.value.split("\n").entries()].filter(([, line]) => line.trim() !== "");
   return (lines[at]?.[0] ?? at) + 1;
@@ -200,9 +199,9 @@ function lineOf(input, at) {
 /** Control's refusal, beside the field that it names: `paths[1]` is the second line of paths. */
 function wrong(refused) {
   const [, name, at] = /^(\w+)(?:\[(\d+)\])?$/.exec(refused.field ?? "") ?? [];
-  // What was sent may have come: only the log knows.
+  // Control may have received it: only the log knows.
   if (refused.status === 0) {
-    return tell(byId("wrong-purge"), "No answer came. The history shows whether it was accepted.");
+    return tell(byId("wrong-purge"), "No answer. The history shows whether the purge was accepted.");
   }
   const place = name && byId(`wrong-${name}`);
   if (!place || !form.contains(place)) return tell(byId("wrong-purge"), `${refused.message}.`);

@@ -41,10 +41,10 @@ export function askFor(refused) {
   tell(
     byId("token-text"),
     known
-      ? `Control does not take the token: ${refused.message}.`
-      : "Control lets in those who show a token.",
+      ? `Control refused the token: ${refused.message}.`
+      : "Control requires a token.",
   );
-  // Without tokens configured none helps: then control's own words do.
+  // If no tokens are configured, a token does not help: show control's own message.
   const words = refused.status === 403 && !known ? `Control says: ${refused.message}.` : null;
   if (words) tell(byId("token-text"), words);
   tell(wrong, null);

@@ -8,11 +8,9 @@ const NAMES = { edge: "Edges", parent: "Parents" };
 /** Shows what /v1/stats says. */
 export function show(stats) {
   figures(stats);
-  const { head } = stats.log;
-  say(
-    byId("log"),
-    `log at seq ${count(head)} · weir ${stats.version}, up ${seconds(stats.uptime_seconds)}`,
-  );
+  const program = `weir ${stats.version}, up ${seconds(stats.uptime_seconds)}`;
+  const behind = (stats.by_node ?? []).some((node) => node.lag > 0);
+  say(byId("log"), behind ? `log at seq ${count(stats.log.head)} · ${program}` : program);
   const tiers = (stats.tiers ?? []).filter((tier) =>
     tier.nodes > 0 || nodesOf(stats, tier).length > 0
   );
@@ -41,8 +39,8 @@ function keyOf(part) {
 function figures(stats) {
   const all = stats.traffic ?? {};
   const last = (stats.tiers ?? []).filter((tier) => tier.nodes > 0).at(-1);
-  const sent = all.requests_per_second
-    ? Math.min(1, (last?.upstream_per_second ?? 0) / all.requests_per_second)
+  const offload = all.requests_per_second
+    ? Math.max(0, 1 - (last?.upstream_per_second ?? 0) / all.requests_per_second)
     : null;
   const { expected, connected } = stats.nodes;
   const rows = [
@@ -50,8 +48,8 @@ function figures(stats) {
     ["Hit ratio", percent(all.hit_ratio), ""],
     ["p50", millis(all.p50_ms), ""],
     ["p99", millis(all.p99_ms), ""],
-    ["To clients", bytes(all.bytes_per_second), "/s"],
-    ["Reach the origin", percent(sent), ""],
+    ["Bandwidth", bytes(all.bytes_per_second), "/s"],
+    ["Origin offload", percent(offload), ""],
     ["Errors", figure(all.errors_per_second), "/s", all.errors_per_second > 0 ? "bad" : ""],
     ["Nodes", `${connected}\u00a0/\u00a0${expected}`, "", connected < expected ? "bad" : ""],
   ];
@@ -125,7 +123,7 @@ function flow(element, { tier, next }) {
   element.style.setProperty("--share", share.toFixed(3));
   element.dataset.moving = tier.upstream_per_second > 0 ? "yes" : "no";
   say(element.lastElementChild, `${figure(tier.upstream_per_second)} /s`);
-  element.title = `${figure(tier.upstream_per_second)} requests a second go on to the ${
+  element.title = `${figure(tier.upstream_per_second)} requests per second to the ${
     next ? "parents" : "origin"
   }`;
 }
@@ -180,15 +178,13 @@ function updateNode(element, node) {
   say(part("node-hit"), here ? percent(node.hit_ratio) : node.state);
   part("meter").dataset.asked = node.requests_per_second > 0 ? "yes" : "no";
   part("meter").firstElementChild.style.setProperty("width", `${(node.hit_ratio ?? 0) * 100}%`);
-  const rate = here ? `${figure(node.requests_per_second)} req/s` : "does not answer control";
+  const rate = here ? `${figure(node.requests_per_second)} req/s` : "not reporting to control";
   say(part("node-rate"), rate);
   say(part("node-p50"), here ? `p50 ${millis(node.p50_ms)}` : "");
   say(part("node-p99"), here ? `p99 ${millis(node.p99_ms)}` : "");
   say(
     part("node-seq"),
-    node.lag > 0
-      ? `seq ${count(node.applied_seq)}, ${count(node.lag)} behind`
-      : `seq ${count(node.applied_seq)}`,
+    node.lag > 0 ? `seq ${count(node.applied_seq)}, ${count(node.lag)} behind` : "",
   );
   part("node-seq").dataset.tone = node.lag > 0 ? "warn" : "";
   say(

@@ -1,4 +1,4 @@
-// Traffic over time: whose, and what was at the moment that is pointed at.
+// Traffic over time: of which nodes, and the figures at the selected moment.
 
 import { byId, el, options, say, svg } from "./dom.js";
 import { call } from "./api.js";
@@ -9,15 +9,15 @@ import { bytes, clock, figure, list, millis, targets } from "./words.js";
 const PARTS = [
   ["hits", "hits", (p) => `${figure(p.hits_per_second)} /s`],
   [
-    "forwarded",
-    "forwarded",
+    "misses",
+    "misses",
     (p) => `${figure(Math.max(0, p.requests_per_second - p.hits_per_second))} /s`,
   ],
   ["errors", "errors", (p) => `${figure(p.errors_per_second)} /s`],
   ["p50", "p50", (p) => millis(p.p50_ms)],
   ["p99", "p99", (p) => millis(p.p99_ms)],
-  ["", "to clients", (p) => `${bytes(p.bytes_per_second)}/s`],
-  ["", "to upstreams", (p) => `${figure(p.upstream_per_second)} /s`],
+  ["", "bandwidth", (p) => `${bytes(p.bytes_per_second)}/s`],
+  ["", "upstream requests", (p) => `${figure(p.upstream_per_second)} /s`],
 ];
 
 const picture = svg("svg", { class: "chart", height: HEIGHT, "aria-hidden": "true" });
@@ -39,12 +39,12 @@ const frame = el("div", {
   role: "slider",
   "aria-label": "Traffic over the last ten minutes; arrow keys move through time",
 }, picture);
-const empty = el("p", { class: "faint empty" }, "Nothing was measured yet.");
+const empty = el("p", { class: "faint empty" }, "No data yet.");
 
 let points = [];
 let step = 2;
 let place = null;
-/** The time that is pointed at; null for the latest. */
+/** The selected time; null for the latest. */
 let pointed = null;
 
 /** Wires the chart. */
@@ -64,7 +64,7 @@ export function wire() {
   frame.addEventListener("keydown", move);
 }
 
-/** Whose traffic can be asked for. */
+/** The tiers and nodes to choose from. */
 export function choices(stats) {
   const tiers = (stats.tiers ?? []).filter((tier) => tier.tier === "parent" && tier.nodes > 0);
   const nodes = (stats.by_node ?? []).map((
@@ -77,13 +77,13 @@ export function choices(stats) {
   ]);
 }
 
-/** Asks for it anew. */
+/** Fetches it again. */
 export async function refresh() {
   const [name, ...value] = byId("traffic-of").value.split("=");
   const query = name === "" ? {} : { [name]: value.join("=") };
   const asked = byId("traffic-of").value;
   const told = await call("v1/traffic", { query });
-  // Another choice was made meanwhile.
+  // The choice has changed meanwhile.
   if (asked !== byId("traffic-of").value) return;
   step = told.step_seconds;
   points = told.points.map((each) => ({ ...each, time: Date.parse(each.at) }));
@@ -127,7 +127,7 @@ function nearest(at) {
   );
 }
 
-/** The figures of the moment that is pointed at, or of the last one. */
+/** The figures of the selected moment, or of the latest. */
 function show() {
   const shown = pointed === null ? points.at(-1) : nearest(pointed);
   const line = picture.querySelector(".pointer");

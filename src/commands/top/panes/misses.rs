@@ -1,6 +1,6 @@
 //! What was not answered from the store, and why.
 
-use super::{whom, without};
+use super::{names, without};
 use crate::commands::top::figures::{Missed, Uncached};
 use crate::commands::top::listing::{Cell, Column, Listing, Tone};
 use crate::commands::top::words::{UNKNOWN, count, rate, seconds};
@@ -34,7 +34,7 @@ pub(super) fn listing(
             Column::left("WHY", 6).at_most(72),
         ],
         rows: urls.into_iter().map(row).collect(),
-        empty: "all that was fetched of late was stored",
+        empty: "all recent fetches were stored",
     }
 }
 
@@ -44,13 +44,13 @@ fn row(missed: &Missed) -> Vec<Cell> {
         Cell::plain(seconds(missed.seconds_ago)),
         Cell::plain(status),
         Cell::new(&missed.reason, Tone::Warn),
-        Cell::plain(whom(&missed.nodes)),
+        Cell::plain(names(&missed.nodes)),
         Cell::plain(&missed.url),
         Cell::new(&missed.sentence, Tone::Faint),
     ]
 }
 
-/// Why requests went on to an upstream of late, and why nothing was stored since nodes started.
+/// Recent misses by cache result, and the reasons for not storing since the nodes started.
 fn summary(uncached: &Uncached, results: Option<&BTreeMap<String, f64>>) -> String {
     let missed = results.into_iter().flatten().filter(|(result, _)| *result != "hit");
     let mut missed: Vec<_> = missed.collect();

@@ -1,4 +1,4 @@
-//! The latest purges, and whom those wait for that are not completed.
+//! The latest purges, and the nodes that incomplete ones are waiting for.
 
 use crate::commands::purges::what;
 use crate::commands::top::figures::{Purge, Purges};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 pub(super) const ORDERS: [&str; 2] = ["latest", "open first"];
 
-/// Nodes that are named where a purge waits for more.
+/// Most nodes that are named in one row.
 const NAMED: usize = 2;
 
 pub(super) fn listing(purges: &Purges, order: &str) -> Listing {
@@ -31,7 +31,7 @@ pub(super) fn listing(purges: &Purges, order: &str) -> Listing {
             Column::rest("WHAT", 16),
         ],
         rows: listed.into_iter().map(row).collect(),
-        empty: "no purge is listed",
+        empty: "there are no purges",
     }
 }
 
@@ -61,7 +61,7 @@ fn waits_for(purge: &Purge) -> String {
         "offline" => format!("{} (offline)", node.name),
         _ => node.name.clone(),
     });
-    let mut words = format!("waits for {}", named.collect::<Vec<_>>().join(", "));
+    let mut words = format!("pending: {}", named.collect::<Vec<_>>().join(", "));
     if open.len() > NAMED {
         words.push_str(&format!(" and {} more", open.len() - NAMED));
     }

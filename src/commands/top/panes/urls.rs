@@ -1,23 +1,23 @@
-//! Stored responses that were answered most.
+//! Stored responses with the most hits.
 
-use super::{whom, without};
+use super::{names, without};
 use crate::commands::top::figures::{Object, Popular};
 use crate::commands::top::listing::{Cell, Column, Listing, Tone};
 use crate::commands::top::words::{bytes, count, seconds};
 
-pub(super) const ORDERS: [&str; 4] = ["hits", "size", "lifetime left", "URL"];
+pub(super) const ORDERS: [&str; 4] = ["hits", "size", "TTL", "URL"];
 
 pub(super) fn listing(popular: &Popular, order: &str) -> Listing {
     let mut objects: Vec<_> = popular.objects.iter().collect();
     match order {
         "size" => objects.sort_by_key(|object| std::cmp::Reverse(object.bytes)),
-        "lifetime left" => objects.sort_by_key(|object| object.ttl_seconds),
+        "TTL" => objects.sort_by_key(|object| object.ttl_seconds),
         "URL" => objects.sort_by(|a, b| a.url.cmp(&b.url)),
         // As control lists them.
         _ => {}
     }
     Listing {
-        title: format!("popular in the stores, by {order}{}", without(&popular.nodes)),
+        title: format!("popular stored responses, by {order}{}", without(&popular.nodes)),
         summary: None,
         columns: vec![
             Column::right("HITS", 0),
@@ -46,7 +46,7 @@ fn row(object: &Object) -> Vec<Cell> {
         Cell::plain(object.status.to_string()),
         Cell::plain(seconds(object.age_seconds)),
         ttl,
-        Cell::plain(whom(&object.nodes)),
+        Cell::plain(names(&object.nodes)),
         Cell::plain(&object.url),
         Cell::new(object.tags.join(" "), Tone::Faint),
     ]
