@@ -372,7 +372,7 @@ async fn silence_for_the_lease_is_the_end_of_a_connection() {
     let begun = Instant::now();
     for beat in 1..=10 {
         tokio::time::sleep(LEASE / 5).await;
-        control.say(FromControl::Heartbeat { head: 0 }).await;
+        control.say(FromControl::Heartbeat { head: Some(0) }).await;
         let alive = control.heard().await;
         assert!(matches!(alive, FromNode::Alive(_)), "beat {beat}: {alive:?}");
     }
@@ -419,7 +419,7 @@ async fn a_refusal_is_no_sign_that_nothing_is_missed() {
     let mut control = scene.accept().await;
     control.hello().await;
     let long_ago = Time::from_millis(1_000_000);
-    scene.state.lease.hear(long_ago);
+    scene.state.lease.renew(long_ago);
     control.say(FromControl::Refused { reason: "no".to_owned() }).await;
     control.until_end().await;
     assert!(scene.state.lease.is_lost(later) && scene.state.lease.is_lost(scene.state.now()));

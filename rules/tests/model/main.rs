@@ -11,6 +11,7 @@
 mod control;
 mod explore;
 mod faults;
+mod lease;
 mod node;
 mod scene;
 mod scenes;
