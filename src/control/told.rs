@@ -242,7 +242,10 @@ mod tests {
         assert_eq!((status.as_u16(), &told["status"]), (202, &json!("in_progress")));
         let states: Vec<_> = (0..3).map(|n| told["nodes"][n]["state"].clone()).collect();
         assert_eq!(states, ["applied", "pending", "offline"]);
-        assert!(told["note"].as_str().unwrap().contains("offline"), "{told}");
+        let note = told["note"].as_str().unwrap();
+        assert!(note.contains("a node is offline: until it reconnects and applies this"), "{note}");
+        assert!(note.contains("it may serve what it has stored by TTL"), "{note}");
+        assert!(note.contains("\"validate\", only until its lease is over"), "{note}");
     }
 
     #[tokio::test]

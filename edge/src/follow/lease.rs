@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn control_is_lost_when_the_lease_is_over() {
         let begin = Time::from_secs(1_800_000_000);
-        let lease = renewed("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
+        let lease =
+            renewed("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
         assert!(!lease.is_lost(begin) && !lease.is_lost(begin.plus_millis(2000)));
         assert!(lease.is_lost(begin.plus_millis(2001)) && lease.validates(begin.plus_millis(2001)));
         lease.renew(begin.plus_millis(2001));

@@ -78,8 +78,6 @@ impl World {
     pub(crate) fn keeps_lease(&self, n: usize) -> bool {
         let node = &self.nodes[n];
         let has = |head: Seq| node.position.at() >= head;
-        node.applying.is_some()
-            || !node.named.is_some_and(has)
-            || node.renewed == Some(self.clock)
+        node.applying.is_some() || !node.named.is_some_and(has) || node.renewed == Some(self.clock)
     }
 }

@@ -94,7 +94,9 @@ impl World {
                     self.hit(scene, stored.body);
                     self.response(&fill, stored.body, stored.stamp, scene)
                 }
-                Met::Stale(stored) | Met::Unproven(stored) => self.join_at_parent(Some(stored.body), scene),
+                Met::Stale(stored) | Met::Unproven(stored) => {
+                    self.join_at_parent(Some(stored.body), scene)
+                }
                 Met::Nothing => self.join_at_parent(None, scene),
             },
         };
