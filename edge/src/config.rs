@@ -90,9 +90,10 @@ pub struct Control {
     pub listen: SocketAddr,
     /// The directory where control keeps the log; `None` keeps it in memory.
     pub data: Option<PathBuf>,
-    /// How long node and control believe in each other without a sign of life.
+    /// How long a node serves by TTL after it was last known to have every purge, and how long
+    /// either end of a connection waits for the other.
     pub lease: Duration,
-    /// What a node does that control has not been heard of for `lease`.
+    /// What a node does once its lease is over.
     pub on_partition: OnPartition,
     /// After how long an absent node is not expected back.
     pub forget_after: Duration,
@@ -104,7 +105,7 @@ pub struct Control {
     pub rate: u32,
 }
 
-/// What a node does that control has not been heard of for the lease (invariant I5).
+/// What a node does once its lease is over (invariant I5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnPartition {
     /// Goes on by freshness lifetimes, and says so.

@@ -342,7 +342,7 @@ fn following(text: &mut Text, followed: &Followed) {
         (
             "weir_control_partitioned",
             "gauge",
-            "1 while control was not heard of for control.lease, else 0; 0 with control built in.",
+            "1 while the node has not been known for control.lease to have every purge, else 0; 0 with control built in.",
             followed.partitioned.into(),
         ),
         (

@@ -253,18 +253,17 @@ impl Node {
         self.log.reopen();
     }
 
-    /// Whether it accepts connections, and is right to: not once it drains and, where it follows
-    /// control, not before it has what the log had when it joined. A node that never joins is
-    /// ready when the lease is over (invariant I5).
+    /// Whether it accepts connections, and is right to: not once it drains and, if it follows
+    /// control, not before it has what the log had when it joined. A node without a connection to
+    /// control is ready once the lease since its start is over (invariant I5).
     pub fn ready(&self) -> bool {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let follows = self.state.lease.is_finite() || follower.is_some();
         drop(follower);
         let in_time =
             self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
-        let waits = follows
-            && !self.following.link().is_caught_up()
-            && (in_time || !self.state.lease.is_lost(self.state.now()));
+        let link = self.following.link();
+        let waits = follows && !link.is_caught_up() && (in_time || link.is_connected());
         self.server().is_some() && !waits
     }
 

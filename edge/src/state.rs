@@ -40,7 +40,7 @@ pub(crate) struct NodeState {
     pub(crate) inflight: Inflight,
     /// What was purged.
     pub(crate) purges: Purges,
-    /// Whether control was heard of lately.
+    /// Whether control is lost.
     pub(crate) lease: Lease,
     /// The releases that sites show.
     pub(crate) releases: Releases,

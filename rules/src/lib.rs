@@ -8,6 +8,7 @@ pub mod fields;
 pub mod freshness;
 pub mod invalidation;
 pub mod key;
+pub mod lease;
 pub mod log;
 pub mod outcome;
 pub mod range;

@@ -156,7 +156,8 @@ pub struct Welcome {
     pub mark: Mark,
     /// Whether the node may keep what it has.
     pub keep: bool,
-    /// The last seq of the log.
+    /// The last seq of the log when this was sent: the node's lease is renewed once it has applied
+    /// the entries up to it ([`crate::lease`]).
     pub head: Seq,
 }
 

@@ -292,7 +292,11 @@ fn schemas() -> Value {
             "matched": maybe("integer"),
         }}},
         "warmed": {"oneOf": [reference("Warmed"), {"type": "null"}]},
-        "note": maybe("string"),
+        "note": {
+            "type": ["string", "null"],
+            "description": "What a caller might not expect. If a node is offline: what it may serve \
+                until it has applied this.",
+        },
     });
     let wait = json!({
         "wait_ms": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_MS, "default": 2000},

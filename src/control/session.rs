@@ -14,6 +14,7 @@ use asks::{Asked, Awaited};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -362,7 +363,10 @@ impl<'a> Session<'a> {
         let mut beats = interval_at(tokio::time::Instant::now() + beat, beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut out = Vec::new();
-        let mut frame = Some(FromControl::Welcome(self.joined.welcomed.clone()));
+        let mut welcomed = self.joined.welcomed.clone();
+        // As of now: the log may have gone on since the node joined.
+        welcomed.place.head = self.control.ledger.head();
+        let mut frame = Some(FromControl::Welcome(welcomed));
         let mut gathered = tokio::time::Instant::now();
         loop {
             let before = sent;
@@ -383,10 +387,7 @@ impl<'a> Session<'a> {
                 out.clear();
                 out.shrink_to(BATCH);
             }
-            if more {
-                continue;
-            }
-            if sent > before {
+            if sent > before && !more {
                 gathered = tokio::time::Instant::now() + GATHER;
             }
             let moved = async {
@@ -394,18 +395,21 @@ impl<'a> Session<'a> {
                 heads.changed().await
             };
             frame = tokio::select! {
-                moved = moved => match moved {
-                    Ok(()) => None,
-                    Err(_) => return Over::Stopping,
-                },
+                // A long backlog holds up none of these: a node keeps its lease by heartbeats.
+                biased;
                 _ = beats.tick() => {
                     if !self.is_let_in() {
                         return Over::Locked;
                     }
-                    Some(FromControl::Heartbeat { head: *heads.borrow() })
+                    Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()) })
                 }
                 Some(asked) = outgoing.asked.recv() => self.number(asked),
                 Some(answer) = outgoing.answers.recv() => Some(answer),
+                () = ready(()), if more => None,
+                moved = moved => match moved {
+                    Ok(()) => None,
+                    Err(_) => return Over::Stopping,
+                },
             };
         }
     }

@@ -68,12 +68,21 @@ impl ToldNode {
     }
 }
 
+/// What nodes that are offline do about a purge that they have not applied. Each node has an
+/// `on_partition` of its own, which control does not know.
+const PURGED_WITHOUT: &str = "a node is offline: until it reconnects and applies this, it may serve \
+    what it has stored by TTL; with on_partition = \"validate\", only until its lease is over";
+
+/// The same of a switch of releases.
+const SWITCHED_WITHOUT: &str =
+    "a node is offline: it shows the release from before until it reconnects and applies this";
+
 fn note(listed: &Listed, progress: &Progress) -> Option<&'static str> {
     if progress.expects_nobody() {
         return Some("no node is expected: it is in the log, and there is no store to apply it to");
     }
     if progress.nodes.iter().any(|node| node.state == Arrival::Offline) {
-        return Some("a node is offline: it applies this before it serves anything stored again");
+        return Some(if listed.purge().is_some() { PURGED_WITHOUT } else { SWITCHED_WITHOUT });
     }
     let none = listed.purge().is_some() && progress.matched() == Some(0);
     none.then_some("nothing that is stored matched")
@@ -233,7 +242,10 @@ mod tests {
         assert_eq!((status.as_u16(), &told["status"]), (202, &json!("in_progress")));
         let states: Vec<_> = (0..3).map(|n| told["nodes"][n]["state"].clone()).collect();
         assert_eq!(states, ["applied", "pending", "offline"]);
-        assert!(told["note"].as_str().unwrap().contains("offline"), "{told}");
+        let note = told["note"].as_str().unwrap();
+        assert!(note.contains("a node is offline: until it reconnects and applies this"), "{note}");
+        assert!(note.contains("it may serve what it has stored by TTL"), "{note}");
+        assert!(note.contains("\"validate\", only until its lease is over"), "{note}");
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ struct State {
     to: Option<SocketAddr>,
     cut: bool,
     held: bool,
+    /// Of what control says on a connection that begins, only its welcome passes.
+    only_welcome: bool,
     closed: bool,
     /// Both ends of each connection.
     streams: Vec<TcpStream>,
@@ -73,9 +75,17 @@ impl Line {
         self.shared.lock().held = true;
     }
 
+    /// On a connection to control that begins from now on, lets control's welcome through, and holds
+    /// back all that follows it.
+    pub(crate) fn hold_after_welcome(&self) {
+        self.shared.lock().only_welcome = true;
+    }
+
     /// Lets go what was held back.
     pub(crate) fn let_go(&self) {
-        self.shared.lock().held = false;
+        let mut state = self.shared.lock();
+        (state.held, state.only_welcome) = (false, false);
+        drop(state);
         self.shared.changed.notify_all();
     }
 }
@@ -102,13 +112,36 @@ impl Shared {
         }
         // Nobody may be there.
         let Some(Ok(far)) = state.to.map(TcpStream::connect) else { return };
-        let ends = [(&near, &far), (&far, &near)];
-        for (from, to) in ends {
+        let ends = [(&near, &far, false), (&far, &near, state.only_welcome)];
+        for (from, to, only_welcome) in ends {
             let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
-            let (from, to, line) = (copy(from), copy(to), Arc::clone(self));
-            std::thread::spawn(move || line.carry(from, to));
+            let (mut from, mut to, line) = (copy(from), copy(to), Arc::clone(self));
+            std::thread::spawn(move || {
+                if only_welcome && line.carry_welcome(&mut from, &mut to).is_err() {
+                    return;
+                }
+                line.carry(from, to);
+            });
         }
         state.streams.extend([near, far]);
+    }
+
+    /// The head of the answer that upgrades the connection, and the line after it. What came with
+    /// them waits.
+    fn carry_welcome(&self, from: &mut TcpStream, to: &mut TcpStream) -> std::io::Result<()> {
+        let (mut read, mut byte) = (Vec::new(), [0]);
+        let mut head = None;
+        while head.is_none() || byte != *b"\n" {
+            from.read_exact(&mut byte)?;
+            read.extend(byte);
+            if head.is_none() && read.ends_with(b"\r\n\r\n") {
+                head = Some(read.len());
+                byte = [0];
+            }
+        }
+        to.write_all(&read)?;
+        drop(self.changed.wait_while(self.lock(), |state| state.only_welcome && !state.cut));
+        Ok(())
     }
 
     /// Until either end closes.

@@ -41,6 +41,11 @@ impl Log {
 
     /// Lets a node follow it from its beginning, and waits until it does.
     pub(crate) async fn lead(&self, edge: &Edge) -> Leash {
+        self.lead_to(edge, 0).await
+    }
+
+    /// The same, with a welcome that names this head.
+    pub(crate) async fn lead_to(&self, edge: &Edge, head: u64) -> Leash {
         let (frames, queue) = mpsc::unbounded_channel();
         let (told, mut applied) = watch::channel(None);
         let welcome = FromControl::Welcome(Welcomed {
@@ -50,7 +55,7 @@ impl Log {
                 after: 0,
                 mark: 0,
                 keep: false,
-                head: 0,
+                head,
             },
             releases: Vec::new(),
             // No heartbeats are sent: long enough for any test.
@@ -87,6 +92,13 @@ impl Log {
         let mut applied = leash.applied.clone();
         let reached = applied.wait_for(|applied| applied.is_some_and(|applied| applied >= seq));
         timeout(PATIENCE, reached).await.expect("the node applies").expect("the session lives");
+    }
+}
+
+impl Leash {
+    /// A heartbeat that names this head, if the node still follows.
+    pub(crate) fn beat(&self, head: u64) {
+        let _ = self.frames.send(FromControl::Heartbeat { head: Some(head) });
     }
 }
 

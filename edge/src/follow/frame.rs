@@ -128,8 +128,11 @@ pub enum FromControl {
     /// Said a few times a lease and at least once a second, so that the node knows that it misses
     /// nothing, and control what the node counts.
     Heartbeat {
-        /// The last seq of the log.
-        head: Seq,
+        /// The last seq of the log when this was sent. The node's lease is renewed once it has
+        /// applied the entries up to it ([`weir_rules::lease`]). A heartbeat without it keeps the
+        /// connection, and renews no lease.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        head: Option<Seq>,
     },
     /// Something to do or to tell.
     Ask {
@@ -299,7 +302,8 @@ mod tests {
         let entry = Entry { seq: 7, mark: u64::MAX, change: Change::Purge(purge) };
         for line in [
             FromControl::Entry(entry),
-            FromControl::Heartbeat { head: 1 << 53 },
+            FromControl::Heartbeat { head: Some(1 << 53) },
+            FromControl::Heartbeat { head: None },
             FromControl::Refused { reason: "entry".to_owned() },
         ] {
             let text = serde_json::to_string(&line).unwrap();

@@ -11,6 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use weir_rules::invalidation::Seq;
+use weir_rules::lease::Renewals;
+use weir_rules::time::Time;
 
 /// Lines that may wait to be written, acknowledgements and counts aside: those never wait in line.
 const QUEUE: usize = 64;
@@ -52,6 +54,13 @@ struct Tell {
     queue: mpsc::Sender<FromNode>,
 }
 
+/// The lines of control, and when the last of them was received.
+struct Heard<R> {
+    lines: Lines<R>,
+    /// At first, when the node said hello.
+    last: Time,
+}
+
 /// Follows control over `stream`, until that ends or the node stops. What control asks is answered
 /// on `answers`; `joined` is called once control has let the node in.
 pub(super) async fn converse<S>(
@@ -65,9 +74,9 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let (read, mut write) = tokio::io::split(stream);
-    let mut lines = Lines::new(read);
+    let mut heard = Heard { lines: Lines::new(read), last: following.state.now() };
     let welcomed = tokio::select! {
-        welcomed = welcome(following, &mut lines, &mut write) => match welcomed {
+        welcomed = welcome(following, &mut heard, &mut write) => match welcomed {
             Ok(welcomed) => welcomed,
             Err(end) => return end,
         },
@@ -84,6 +93,8 @@ where
     // Before the node says that it is ready: a purge by method may come at once.
     following.calls.open(queue.clone());
     let head = welcomed.place.head;
+    let mut renewals = Renewals::begin(seq);
+    renew(following, renewals.named(head, heard.last));
     following.link.joined(head);
     if seq >= head {
         following.link.caught_up();
@@ -92,7 +103,7 @@ where
     let tell = Tell { acked, beats, queue };
     let told = Told { acked: acks, beats: beaten, queue: queued };
     let end = tokio::select! {
-        end = listen(following, lines, tell, answers, head) => end,
+        end = listen(following, heard, tell, answers, renewals, head) => end,
         end = speak(following, write, told, stop) => end,
     };
     following.link.parted();
@@ -103,14 +114,14 @@ where
 /// Says hello and hears the answer.
 async fn welcome<S: AsyncRead + AsyncWrite>(
     following: &Following,
-    lines: &mut Lines<ReadHalf<S>>,
+    heard: &mut Heard<ReadHalf<S>>,
     write: &mut WriteHalf<S>,
 ) -> Result<Welcomed, End> {
     let hello = FromNode::Hello(following.hello());
     let mut out = Vec::new();
     put(&mut out, &hello)?;
     send(write, &mut out, following.patience).await?;
-    match hear(following, lines).await? {
+    match hear(following, heard).await? {
         FromControl::Welcome(welcomed) => Ok(welcomed),
         FromControl::Refused { reason } => Err(End::Refused(reason)),
         other => Err(End::Lost(format!("control began with {other:?}"))),
@@ -120,14 +131,15 @@ async fn welcome<S: AsyncRead + AsyncWrite>(
 /// Takes what control says, until the connection ends.
 async fn listen<S: AsyncRead + AsyncWrite>(
     following: &Following,
-    mut lines: Lines<ReadHalf<S>>,
+    mut heard: Heard<ReadHalf<S>>,
     tell: Tell,
     answers: &Handle,
+    mut renewals: Renewals,
     caught_up_at: Seq,
 ) -> End {
     let mut asked = JoinSet::new();
     loop {
-        let line = match hear(following, &mut lines).await {
+        let line = match hear(following, &mut heard).await {
             Ok(line) => line,
             Err(end) => return end,
         };
@@ -136,6 +148,7 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 following.link.extend(entry.seq);
                 match following.applier.take(entry) {
                     Ok(seq) => {
+                        renew(following, renewals.applied(seq));
                         if seq >= caught_up_at {
                             following.link.caught_up();
                         }
@@ -149,7 +162,10 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 following.state.popular.expect(own);
             }
             FromControl::Heartbeat { head } => {
-                following.link.extend(head);
+                if let Some(head) = head {
+                    renew(following, renewals.named(head, heard.last));
+                    following.link.extend(head);
+                }
                 tell.beats.send_modify(|beats| *beats += 1);
             }
             FromControl::Ask { ask, what } => {
@@ -268,21 +284,31 @@ async fn send<W: AsyncWrite + Unpin>(
     }
 }
 
-/// The next line of control, which proves that it is there.
+/// The next line of control. That it came renews no lease: see [`Renewals`].
 async fn hear<R: AsyncRead + Unpin>(
     following: &Following,
-    lines: &mut Lines<R>,
+    heard: &mut Heard<R>,
 ) -> Result<FromControl, End> {
     let patience = following.patience;
-    let line = match tokio::time::timeout(patience, lines.next()).await {
+    let silent = || Err(End::Lost(format!("control said nothing for {patience:?}")));
+    let line = match tokio::time::timeout(patience, heard.lines.next()).await {
         Ok(Ok(Some(line))) => line,
         Ok(Ok(None)) => return Err(End::Lost("control ended the connection".to_owned())),
         Ok(Err(error)) => return Err(End::Lost(error.to_string())),
-        Err(_) => return Err(End::Lost(format!("control said nothing for {patience:?}"))),
+        Err(_) => return silent(),
     };
-    // A refusal is a sign of life of control, but not that this node misses nothing.
-    if !matches!(line, FromControl::Refused { .. }) {
-        following.state.lease.hear(following.state.now());
+    let now = following.state.now();
+    // Sent while this process or its machine slept, the line is older than it seems.
+    if u128::from(now.millis_since(heard.last)) > patience.as_millis() {
+        return silent();
     }
+    heard.last = now;
     Ok(line)
+}
+
+/// Renews the lease as of a time that [`Renewals`] found.
+fn renew(following: &Following, as_of: Option<Time>) {
+    if let Some(at) = as_of {
+        following.state.lease.renew(at);
+    }
 }

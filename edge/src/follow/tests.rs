@@ -372,7 +372,7 @@ async fn silence_for_the_lease_is_the_end_of_a_connection() {
     let begun = Instant::now();
     for beat in 1..=10 {
         tokio::time::sleep(LEASE / 5).await;
-        control.say(FromControl::Heartbeat { head: 0 }).await;
+        control.say(FromControl::Heartbeat { head: Some(0) }).await;
         let alive = control.heard().await;
         assert!(matches!(alive, FromNode::Alive(_)), "beat {beat}: {alive:?}");
     }
@@ -419,7 +419,7 @@ async fn a_refusal_is_no_sign_that_nothing_is_missed() {
     let mut control = scene.accept().await;
     control.hello().await;
     let long_ago = Time::from_millis(1_000_000);
-    scene.state.lease.hear(long_ago);
+    scene.state.lease.renew(long_ago);
     control.say(FromControl::Refused { reason: "no".to_owned() }).await;
     control.until_end().await;
     assert!(scene.state.lease.is_lost(later) && scene.state.lease.is_lost(scene.state.now()));
@@ -428,6 +428,69 @@ async fn a_refusal_is_no_sign_that_nothing_is_missed() {
     control.welcome("a", 0, 0, false).await;
     control.until_applied(0).await;
     assert!(!scene.state.lease.is_lost(scene.state.now()));
+}
+
+#[tokio::test]
+async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied() {
+    let (mut scene, mut control) = Scene::joined().await;
+    assert!(!is_lost(&scene));
+    drop(control);
+    let mut control = scene.accept().await;
+    control.hello().await;
+    scene.state.lease.renew(LONG_AGO);
+    control.welcome("a", 0, 2, true).await;
+    control.until_applied(0).await;
+    assert!(is_lost(&scene), "its backlog is still to come");
+    assert!(scene.following.followed().partitioned && scene.following.followed().connected);
+    control.say(purge(1, "x")).await;
+    control.until_applied(1).await;
+    // Signs of life, and no more: an answer is a question's, and the heartbeat names no head.
+    let what = Question::Popular { seq: 1, most: 5 };
+    control.say(FromControl::Ask { ask: 1, what }).await;
+    assert!(matches!(control.heard().await, FromNode::Answer { .. }));
+    control.say(FromControl::Purged { call: 7, status: 200, body: json!({}) }).await;
+    control.say(FromControl::Heartbeat { head: None }).await;
+    assert!(matches!(control.heard().await, FromNode::Alive(_)));
+    assert!(is_lost(&scene), "an entry is missing yet");
+    control.say(purge(2, "y")).await;
+    control.until_applied(2).await;
+    assert!(!is_lost(&scene));
+    // An entry that no frame named proves nothing.
+    scene.state.lease.renew(LONG_AGO);
+    control.say(purge(3, "z")).await;
+    control.until_applied(3).await;
+    assert!(is_lost(&scene));
+    control.say(FromControl::Heartbeat { head: Some(3) }).await;
+    assert!(matches!(control.heard().await, FromNode::Alive(_)));
+    assert!(!is_lost(&scene));
+}
+
+#[tokio::test]
+async fn a_stream_that_never_ends_renews_the_lease_as_of_when_its_head_was_named() {
+    let (scene, mut control) = Scene::joined().await;
+    for seq in 1..=20 {
+        scene.state.lease.renew(LONG_AGO);
+        let told = scene.state.now();
+        // There is always an entry that is named and not there yet.
+        control.say(FromControl::Heartbeat { head: Some(seq) }).await;
+        assert!(matches!(control.heard().await, FromNode::Alive(_)));
+        assert!(is_lost(&scene), "{seq}");
+        let received = scene.state.now();
+        control.say(FromControl::Heartbeat { head: Some(seq + 1) }).await;
+        assert!(matches!(control.heard().await, FromNode::Alive(_)));
+        control.say(purge(seq, "x")).await;
+        control.until_applied(seq).await;
+        let lease = LEASE.as_millis() as u64;
+        assert!(!scene.state.lease.is_lost(told.plus_millis(lease)), "{seq}");
+        assert!(scene.state.lease.is_lost(received.plus_millis(lease + 1)), "{seq}: later");
+    }
+}
+
+/// So long ago that any lease is over.
+const LONG_AGO: Time = Time::from_millis(1_000_000);
+
+fn is_lost(scene: &Scene) -> bool {
+    scene.state.lease.is_lost(scene.state.now())
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Whether control was heard of lately (invariant I5), as lookups ask it: one load and one
-//! comparison with a time that they have at hand.
+//! Whether the node's lease holds (invariant I5), as lookups ask it: one load and one comparison
+//! with a time that they have at hand. What renews it is decided by [`weir_rules::lease`].
 
 use crate::config::{Control, OnPartition};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,44 +7,46 @@ use std::time::Duration;
 use weir_rules::time::Time;
 
 /// The clock may be set back by so much, or be read by another thread a little earlier, without
-/// control counting as lost. Set back further, it does until it is heard again.
+/// control counting as lost. Set back further, it does until the lease is renewed.
 const SLACK: u64 = 60_000;
 
 /// So far from any time that a clock shows that no lease reaches there.
 const NEVER: u64 = 1 << 63;
 
-/// When control was heard of, and what follows where that is too long ago. Time as the system's
-/// clock has it: unlike others it goes on while a machine is suspended.
+/// As of when the node lacked nothing that control had accepted, and what follows if that is too
+/// long ago. Time as the system's clock has it: unlike others it goes on while a machine is
+/// suspended.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Milliseconds, less the slack.
-    heard: AtomicU64,
-    /// The lease and the slack; none where control is built in.
+    renewed: AtomicU64,
+    /// The lease and the slack; none if control is built in, for the two end together.
     bound: u64,
     rule: OnPartition,
 }
 
 impl Lease {
-    /// A node that has not heard of control yet: where control is elsewhere, it counts as lost, for
-    /// nobody waits for this node before a purge is called completed.
+    /// A lease that was not renewed yet: control elsewhere counts as lost, for nobody waits for this
+    /// node before a purge is called completed.
     pub(crate) fn new(control: &Control) -> Self {
         let lease = u64::try_from(control.lease.as_millis()).unwrap_or(u64::MAX);
         let bound = match control.url {
             Some(_) => lease.saturating_add(SLACK),
             None => u64::MAX,
         };
-        Self { heard: AtomicU64::new(NEVER), bound, rule: control.on_partition }
+        Self { renewed: AtomicU64::new(NEVER), bound, rule: control.on_partition }
     }
 
-    /// Control was heard of.
-    pub(crate) fn hear(&self, now: Time) {
-        self.heard.store(now.as_millis().wrapping_sub(SLACK), Ordering::Relaxed);
+    /// Renews the lease as of `at`. To be called after the entries that this is due to are
+    /// published: a lookup that sees the lease renewed sees them too.
+    pub(crate) fn renew(&self, at: Time) {
+        self.renewed.store(at.as_millis().wrapping_sub(SLACK), Ordering::Release);
     }
 
-    /// Whether control is lost.
+    /// Whether control is lost: the lease is over.
     #[inline]
     pub(crate) fn is_lost(&self, now: Time) -> bool {
-        now.as_millis().wrapping_sub(self.heard.load(Ordering::Relaxed)) > self.bound
+        now.as_millis().wrapping_sub(self.renewed.load(Ordering::Acquire)) > self.bound
     }
 
     /// Whether every stored response must be validated before it is sent.
@@ -58,7 +60,7 @@ impl Lease {
         self.bound != u64::MAX
     }
 
-    /// How long after it was heard control is lost.
+    /// How long after it was renewed the lease is over.
     pub(crate) fn length(&self) -> Option<Duration> {
         self.is_finite().then(|| Duration::from_millis(self.bound - SLACK))
     }
@@ -75,42 +77,43 @@ mod tests {
         Lease::new(&Config::from_toml(&text).unwrap().control)
     }
 
-    /// The same, once control was heard.
-    fn heard(control: &str, now: Time) -> Lease {
+    /// The same, renewed.
+    fn renewed(control: &str, now: Time) -> Lease {
         let lease = lease(control);
-        lease.hear(now);
+        lease.renew(now);
         lease
     }
 
     #[test]
-    fn control_elsewhere_is_lost_until_it_is_heard() {
+    fn control_elsewhere_is_lost_until_the_lease_is_renewed() {
         for now in [Time::from_secs(0), Time::from_secs(1_800_000_000)] {
             let lease = lease("url = \"http://c\"\nlease = \"1h\"\non_partition = \"validate\"");
             assert!(lease.is_lost(now) && lease.validates(now));
-            lease.hear(now);
+            lease.renew(now);
             assert!(!lease.is_lost(now) && !lease.validates(now));
         }
     }
 
     #[test]
-    fn control_is_lost_when_it_was_not_heard_for_longer_than_the_lease() {
+    fn control_is_lost_when_the_lease_is_over() {
         let begin = Time::from_secs(1_800_000_000);
-        let lease = heard("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
+        let lease =
+            renewed("url = \"http://c\"\nlease = \"2s\"\non_partition = \"validate\"", begin);
         assert!(!lease.is_lost(begin) && !lease.is_lost(begin.plus_millis(2000)));
         assert!(lease.is_lost(begin.plus_millis(2001)) && lease.validates(begin.plus_millis(2001)));
-        lease.hear(begin.plus_millis(2001));
+        lease.renew(begin.plus_millis(2001));
         assert!(!lease.is_lost(begin.plus_millis(4001)) && !lease.validates(begin));
         assert!(lease.is_lost(begin.plus_millis(4002)));
     }
 
     #[test]
-    fn a_clock_that_is_set_back_far_makes_control_lost_until_it_is_heard() {
+    fn a_clock_that_is_set_back_far_makes_control_lost_until_the_lease_is_renewed() {
         let begin = Time::from_secs(1_800_000_000);
-        let lease = heard("url = \"http://c\"", begin);
+        let lease = renewed("url = \"http://c\"", begin);
         assert!(!lease.is_lost(begin.minus_millis(SLACK)), "a little is nothing");
         let back = begin.minus_millis(SLACK + 1);
         assert!(lease.is_lost(back));
-        lease.hear(back);
+        lease.renew(back);
         assert!(!lease.is_lost(back) && !lease.is_lost(back.plus_millis(15_000)));
         assert!(lease.is_lost(back.plus_millis(15_001)));
     }

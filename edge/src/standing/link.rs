@@ -68,7 +68,7 @@ pub struct Followed {
     pub head: Seq,
     /// Whether control is connected.
     pub connected: bool,
-    /// Whether control was not heard of for the lease.
+    /// Whether the lease is over.
     pub partitioned: bool,
     /// How often control let the node in again.
     pub reconnects: u64,

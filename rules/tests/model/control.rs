@@ -256,6 +256,7 @@ impl World {
         self.nodes[n].counted = true;
         self.nodes[n].connected = true;
         self.welcome(n, &Welcome { log, member, after, mark, keep, head }, scene);
+        self.begin_lease(n, after, scene);
         if !keep {
             // It acknowledges what it has no entries of: nothing from before is left.
             self.nodes[n].owed |= gone;

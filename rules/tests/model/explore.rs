@@ -33,6 +33,8 @@ pub(crate) enum Action {
     Sweep(usize),
     Overflow(usize),
     Head(usize),
+    Beat(usize),
+    LeasePasses,
 }
 
 impl Scene {
@@ -70,6 +72,9 @@ impl Scene {
         if left.crashes > 0 {
             actions.push(Action::CrashControl);
         }
+        if left.leases > 0 {
+            actions.push(Action::LeasePasses);
+        }
         if left.backups > 0 && left.restores > 0 {
             actions.push(Action::Backup);
         }
@@ -94,6 +99,9 @@ impl Scene {
             actions.push(Action::ApplyStep(n));
         } else if node.connected && node.position.at() < world.control.published {
             actions.push(Action::Receive(n));
+        }
+        if node.connected && left.beats > 0 {
+            actions.push(Action::Beat(n));
         }
         if node.connected && left.cuts > 0 {
             actions.push(Action::Cut(n));
@@ -180,7 +188,7 @@ impl Scene {
             Action::Connect(n) => world.connect(n, self),
             Action::Cut(n) => {
                 left.cuts -= 1;
-                world.nodes[n].connected = false;
+                world.cut(n);
             }
             Action::Receive(n) => world.receive(n, self),
             Action::ApplyStep(n) => world.apply_step(n, self),
@@ -225,6 +233,14 @@ impl Scene {
                 left.heads -= 1;
                 world.head(n, self);
             }
+            Action::Beat(n) => {
+                left.beats -= 1;
+                world.beat(n, self);
+            }
+            Action::LeasePasses => {
+                left.leases -= 1;
+                world.pass_lease();
+            }
         }
     }
 }
@@ -261,6 +277,14 @@ impl Model for Scene {
             Property::always("completed means applied (I5)", |_, world: &World| {
                 world.broken != Some(Broken::CompletedEarly)
             }),
+            Property::always(
+                "no lease outlives what it was renewed for (I5)",
+                |_, world: &World| world.broken != Some(Broken::PastLease),
+            ),
+            Property::always(
+                "who has what control named has a lease (I5)",
+                |scene: &Scene, world: &World| scene.nodes().all(|n| world.keeps_lease(n)),
+            ),
             Property::always("no response gives way to an earlier one (I2)", |_, world: &World| {
                 world.broken != Some(Broken::Regressed)
             }),

@@ -7,7 +7,7 @@ use crate::scenes::*;
 const NONE: Faults = Faults::NONE;
 
 /// What is broken, the scene in which the model must find a violation.
-pub(crate) const FAULTS: [(&str, Scene, Faults); 31] = [
+pub(crate) const FAULTS: [(&str, Scene, Faults); 37] = [
     ("a fetch stamped at its end", FILLS, Faults { stamp_at_end: true, ..NONE }),
     ("a parent's seq believed however high", AHEAD, Faults { stamp_uncut: true, ..NONE }),
     ("an edge's seq in a parent's store", AHEAD, Faults { lent_stamp: true, ..NONE }),
@@ -41,6 +41,12 @@ pub(crate) const FAULTS: [(&str, Scene, Faults); 31] = [
     ("completed without the absent", MEMBERS, Faults { complete_without_absent: true, ..NONE }),
     ("members not durable", CRASHES, Faults { forgetful_members: true, ..NONE }),
     ("membership by name", TWINS, Faults { member_by_name: true, ..NONE }),
+    ("a lease renewed before the backlog", LEASES, Faults { renew_at_once: true, ..NONE }),
+    ("a parent's lease likewise", LEASES_OF_TIERS, Faults { renew_at_once: true, ..NONE }),
+    ("a lease renewed by an entry", LEASES, Faults { renew_by_entry: true, ..NONE }),
+    ("renewed as of when it is reached", LEASES, Faults { renew_when_reached: true, ..NONE }),
+    ("a head that is not the log's", LEASES, Faults { name_what_was_sent: true, ..NONE }),
+    ("a stream that costs the lease", LEASES, Faults { last_head_only: true, ..NONE }),
     ("references not looked up", CRASHES, Faults { no_references: true, ..NONE }),
     ("answered before fsync", CRASHES, Faults { answer_before_fsync: true, ..NONE }),
 ];

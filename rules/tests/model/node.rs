@@ -13,6 +13,8 @@ pub(crate) enum Met {
     Fresh(Stored),
     /// May be served stale, and validated.
     Stale(Stored),
+    /// Must be validated first: the lease is over.
+    Unproven(Stored),
     Nothing,
 }
 
@@ -39,11 +41,21 @@ impl Node {
     }
 
     /// What a request finds.
-    pub(crate) fn look(&self, scene: &Scene) -> Met {
+    fn look(&self, scene: &Scene) -> Met {
         let Some(stored) = self.stored.filter(|_| self.sees_store(scene)) else {
             return Met::Nothing;
         };
         meet(stored, self.index.validity(stored.stamp), scene)
+    }
+
+    /// The same, of a node that may have a lease.
+    pub(crate) fn find(&self, now: u8, scene: &Scene) -> Met {
+        match self.look(scene) {
+            Met::Fresh(stored) | Met::Stale(stored) if scene.lease && self.renewed != Some(now) => {
+                Met::Unproven(stored)
+            }
+            met => met,
+        }
     }
 
     fn store(&mut self, stored: Stored, scene: &Scene) -> bool {
@@ -145,13 +157,14 @@ impl World {
         }
         if steps_done == 2 {
             self.nodes[n].applying = None;
+            self.reach(n, seq, scene);
         }
     }
 
     /// A client's request reaches an edge.
     pub(crate) fn request(&mut self, n: usize, scene: &Scene) {
         let need = self.need(n);
-        let met = self.nodes[n].look(scene);
+        let met = self.nodes[n].find(self.clock, scene);
         self.meet(n, need, met, scene);
     }
 
@@ -159,7 +172,7 @@ impl World {
     pub(crate) fn request_alone(&mut self, n: usize, scene: &Scene) {
         let need = self.need(n);
         let free = self.nodes[n].fills.iter().position(Option::is_none);
-        if let (Met::Nothing, Some(slot)) = (self.nodes[n].look(scene), free) {
+        if let (Met::Nothing, Some(slot)) = (self.nodes[n].find(self.clock, scene), free) {
             let fill = self.begin_fill(n, need, None, Way::Parent, scene);
             self.nodes[n].fills[slot] = Some(fill);
         }
@@ -205,7 +218,11 @@ impl World {
 
     fn meet(&mut self, n: usize, need: Orders, met: Met, scene: &Scene) {
         let base = match met {
-            Met::Fresh(stored) => return self.answer(scene, need, stored.body, true),
+            Met::Fresh(stored) => {
+                self.hit(scene, stored.body);
+                return self.answer(scene, need, stored.body, true);
+            }
+            Met::Unproven(stored) => Some(stored.body),
             Met::Stale(stored) => {
                 let purged = self.nodes[n].index.validity(stored.stamp) == Judged::Hard;
                 if !purged {

@@ -39,6 +39,10 @@ pub(crate) struct Budget {
     pub(crate) heads: u8,
     /// Messages lost between nodes.
     pub(crate) losses: u8,
+    /// Heartbeats of control, over all nodes.
+    pub(crate) beats: u8,
+    /// Leases that pass.
+    pub(crate) leases: u8,
 }
 
 impl Budget {
@@ -58,6 +62,8 @@ impl Budget {
         overflows: 0,
         heads: 0,
         losses: 0,
+        beats: 0,
+        leases: 0,
     };
 }
 
@@ -87,6 +93,8 @@ pub(crate) struct Scene {
     pub(crate) alone: bool,
     /// Both edges are processes of one name.
     pub(crate) twins: bool,
+    /// Nodes have a lease, and validate what is stored once it is over.
+    pub(crate) lease: bool,
     pub(crate) faults: Faults,
 }
 
@@ -106,6 +114,7 @@ impl Scene {
         constant_validator: false,
         alone: false,
         twins: false,
+        lease: false,
         faults: Faults::NONE,
     };
 
@@ -184,6 +193,16 @@ pub(crate) struct Faults {
     pub(crate) forgetful_members: bool,
     /// I5: a membership belongs to the name, not to the process.
     pub(crate) member_by_name: bool,
+    /// I5: a welcome or heartbeat renews the lease, whatever is applied.
+    pub(crate) renew_at_once: bool,
+    /// I5: an entry renews the lease.
+    pub(crate) renew_by_entry: bool,
+    /// I5: the lease is renewed as of when a head was reached, not of when it was named.
+    pub(crate) renew_when_reached: bool,
+    /// I5: control names the last entry that the node has, not the log's head.
+    pub(crate) name_what_was_sent: bool,
+    /// I5: only the last head that was named counts.
+    pub(crate) last_head_only: bool,
     /// I6: published and answered before fsync.
     pub(crate) answer_before_fsync: bool,
     /// I6: references are not looked up.
@@ -221,6 +240,11 @@ impl Faults {
         complete_without_absent: false,
         forgetful_members: false,
         member_by_name: false,
+        renew_at_once: false,
+        renew_by_entry: false,
+        renew_when_reached: false,
+        name_what_was_sent: false,
+        last_head_only: false,
         answer_before_fsync: false,
         no_references: false,
     };

@@ -158,8 +158,27 @@ pub(crate) const VALIDATORS: Scene = Scene {
     ..PLAIN
 };
 
+/// An edge that validates once its lease is over: it comes back to a backlog, applies it slowly,
+/// or is kept busy by a stream of purges.
+pub(crate) const LEASES: Scene = Scene {
+    name: "leases",
+    orders: &[Other, Hard, Soft],
+    lease: true,
+    budget: Budget { requests: 2, cuts: 1, beats: 2, leases: 2, ..REQUESTS },
+    ..ALONE
+};
+
+/// The same with a parent that has a lease too.
+pub(crate) const LEASES_OF_TIERS: Scene = Scene {
+    name: "leases of tiers",
+    orders: &[Hard],
+    lease: true,
+    budget: Budget { cuts: 2, beats: 1, leases: 1, ..REQUESTS },
+    ..PLAIN
+};
+
 /// All that is explored each time.
-pub(crate) const ALL: [Scene; 18] = [
+pub(crate) const ALL: [Scene; 20] = [
     FILLS,
     SIDE_BY_SIDE,
     STEPS,
@@ -178,6 +197,8 @@ pub(crate) const ALL: [Scene; 18] = [
     TWINS,
     FORGETTING,
     VALIDATORS,
+    LEASES,
+    LEASES_OF_TIERS,
 ];
 
 /// The same scene with more of everything: minutes instead of seconds.

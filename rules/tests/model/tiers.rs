@@ -89,9 +89,14 @@ impl World {
             }
             Admission::Behind | Admission::Apart => self.passing(&fill, scene),
             Admission::Ordinary if fill.past => self.passing(&fill, scene),
-            Admission::Ordinary => match self.nodes[PARENT].look(scene) {
-                Met::Fresh(stored) => self.response(&fill, stored.body, stored.stamp, scene),
-                Met::Stale(stored) => self.join_at_parent(Some(stored.body), scene),
+            Admission::Ordinary => match self.nodes[PARENT].find(self.clock, scene) {
+                Met::Fresh(stored) => {
+                    self.hit(scene, stored.body);
+                    self.response(&fill, stored.body, stored.stamp, scene)
+                }
+                Met::Stale(stored) | Met::Unproven(stored) => {
+                    self.join_at_parent(Some(stored.body), scene)
+                }
                 Met::Nothing => self.join_at_parent(None, scene),
             },
         };

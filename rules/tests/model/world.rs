@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::scene::{Budget, Kind, Scene};
 use std::sync::Arc;
 use weir_rules::invalidation::Seq;
+use weir_rules::lease::Renewals;
 use weir_rules::log::Position;
 use weir_rules::tier::{Asking, Provenance};
 
@@ -35,6 +36,10 @@ pub(crate) struct World {
     pub(crate) thrown_away: Orders,
     /// How often control was restored or wiped: what it calls random differs from life to life.
     pub(crate) lives: u8,
+    /// Leases that have passed: the clock of nodes that have one.
+    pub(crate) clock: u8,
+    /// Orders that were answered before the last of them began.
+    pub(crate) answered_before: Orders,
     pub(crate) left: Budget,
     pub(crate) broken: Option<Broken>,
 }
@@ -49,6 +54,8 @@ pub(crate) enum Broken {
     CompletedEarly,
     /// A valid stored response gave way to one that was fetched earlier.
     Regressed,
+    /// A node sent what it has stored, unasked, longer than a lease after that was purged.
+    PastLease,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,6 +77,11 @@ pub(crate) struct Node {
     pub(crate) owed: Orders,
     /// It was let in, and neither forgotten nor replaced since.
     pub(crate) counted: bool,
+    pub(crate) renewals: Renewals,
+    /// As of when its lease was renewed, by the world's clock.
+    pub(crate) renewed: Option<u8>,
+    /// The first head that this connection named since the clock last moved.
+    pub(crate) named: Option<Seq>,
 }
 
 /// An entry on its way through a node, where that is cut into steps.
@@ -213,6 +225,8 @@ impl World {
             answered: 0,
             thrown_away: 0,
             lives: 0,
+            clock: 0,
+            answered_before: 0,
             left: scene.budget,
             broken: None,
         };
@@ -239,17 +253,15 @@ impl World {
 
     /// Holds an answer against what its request was promised.
     pub(crate) fn answer(&mut self, scene: &Scene, need: Orders, body: Body, fresh: bool) {
-        let missed = scene.orders.iter().enumerate().any(|(number, kind)| {
-            let number = number as u8;
-            need & order(number) != 0
-                && match kind {
-                    Kind::Hard => body.born <= number,
-                    Kind::Soft => fresh && body.proved <= number,
-                    Kind::Other => false,
-                }
-        });
-        if missed {
+        if misses(scene, need, body, fresh) {
             self.breaks(Broken::OldBody);
+        }
+    }
+
+    /// The same of what a node sends of its own accord, while it has a lease.
+    pub(crate) fn hit(&mut self, scene: &Scene, body: Body) {
+        if scene.lease && misses(scene, self.answered_before, body, true) {
+            self.breaks(Broken::PastLease);
         }
     }
 
@@ -257,4 +269,17 @@ impl World {
     pub(crate) fn origin(&self) -> Body {
         Body { born: self.placed, proved: self.placed }
     }
+}
+
+/// Whether a body is older than one of these orders allows.
+fn misses(scene: &Scene, need: Orders, body: Body, fresh: bool) -> bool {
+    scene.orders.iter().enumerate().any(|(number, kind)| {
+        let number = number as u8;
+        need & order(number) != 0
+            && match kind {
+                Kind::Hard => body.born <= number,
+                Kind::Soft => fresh && body.proved <= number,
+                Kind::Other => false,
+            }
+    })
 }

@@ -155,6 +155,33 @@ async fn entries_of_a_stream_of_purges_go_together() {
 }
 
 #[tokio::test]
+async fn heartbeats_come_amid_a_backlog_and_name_the_head_of_their_moment() {
+    const BACKLOG: Seq = 1000;
+    let world = World::new();
+    for number in 0..BACKLOG {
+        world.purge(&format!("/{number}")).await;
+    }
+    let mut node = world.connect(1000);
+    node.say(&FromNode::Hello(hello("one"))).await;
+    let (mut entries, mut amid) = (0, Vec::new());
+    while entries < BACKLOG {
+        match timeout(PATIENCE, node.lines.next()).await.expect("control says something").unwrap() {
+            Some(FromControl::Welcome(welcomed)) => assert_eq!(welcomed.place.head, BACKLOG),
+            Some(FromControl::Entry(_)) => entries += 1,
+            Some(FromControl::Heartbeat { head }) => amid.push((entries, head)),
+            other => panic!("{other:?}"),
+        }
+        if entries == 100 {
+            // A slow node: a heartbeat is due before it takes more, and the log goes on.
+            assert_eq!(world.purge("/late").await, BACKLOG + 1);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+    assert!(amid.iter().any(|(after, _)| *after < BACKLOG - 256), "{amid:?}");
+    assert!(amid.iter().all(|(_, head)| *head == Some(BACKLOG + 1)), "{amid:?}");
+}
+
+#[tokio::test]
 async fn who_says_no_hello_or_a_wrong_one_is_refused() {
     let world = World::new();
     for (frame, why) in [
