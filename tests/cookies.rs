@@ -82,3 +82,32 @@ async fn a_request_with_cookies_is_answered_from_the_store() {
     edge.get("/a").await;
     assert_eq!(edge.get_with("/a", &[("Cookie", "id=1")]).await.handled(), "hit");
 }
+
+/// The Cookie lines of each request that the origin got for a target.
+fn cookie_lines(origin: &Origin, target: &str) -> Vec<Vec<String>> {
+    let lines = |request: &weir_origin_sim::Recorded| {
+        let cookies =
+            request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+        cookies.map(|(_, value)| value.clone()).collect()
+    };
+    origin.requests(target).iter().map(lines).collect()
+}
+
+#[tokio::test]
+async fn two_lines_are_one_for_the_origin_whoever_sent_them() {
+    // What is stored for one of these requests is given to the other: the origin gets the same.
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(60).header("Vary", "Cookie"));
+    origin.route("/socket", reply("").upgrade_echo());
+    let edge = edge().origin(&origin).start();
+    let two = [("Cookie", "a=1"), ("Cookie", "b=2")];
+    edge.get_with("/a", &two).await;
+    assert_eq!(edge.get_with("/a", &[("Cookie", "a=1; b=2")]).await.handled(), "hit");
+    let mut client = edge.connect().await;
+    let upgrade = [("Connection", "upgrade"), ("Upgrade", "websocket")];
+    client.request("GET", "/socket", &[two, upgrade].concat(), "").await;
+    assert_eq!(client.head().await.status, 101);
+    for target in ["/a", "/socket"] {
+        assert_eq!(cookie_lines(&origin, target), [["a=1; b=2"]], "{target}");
+    }
+}

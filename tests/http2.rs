@@ -4,13 +4,14 @@ mod support;
 use support::*;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
+type Message = Request<Full<Bytes>>;
 type Sender = SendRequest<Full<Bytes>>;
 
 async fn connect(edge: &Edge) -> Sender {
@@ -21,13 +22,13 @@ async fn connect(edge: &Edge) -> Sender {
     sender
 }
 
-fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes>> {
+fn request(method: &str, target: &str, body: &'static str) -> Message {
     let uri = format!("http://{HOST}{target}");
     let body = Full::new(Bytes::from_static(body.as_bytes()));
     Request::builder().method(method).uri(uri).body(body).expect("a request")
 }
 
-async fn send(sender: &Sender, request: Request<Full<Bytes>>) -> Response<Incoming> {
+async fn send(sender: &Sender, request: Message) -> Response<Incoming> {
     let answer = sender.clone().send_request(request);
     tokio::time::timeout(PATIENCE, answer).await.expect("in time").expect("an answer")
 }
@@ -127,4 +128,93 @@ async fn bodies_and_methods_pass() {
     let (_, told, _) = read(send(&client, request("GET", "/a", "odd")).await).await;
     assert_eq!(told, "edge; fwd=bypass; fwd-status=200");
     assert_eq!(origin.requests("/a")[0].version, "HTTP/1.1");
+}
+
+/// A request whose cookies come in lines of their own, as browsers send them (RFC 9113 §8.2.3).
+fn in_crumbs(method: &str, target: &str, fields: &[(&'static str, &'static str)]) -> Message {
+    let mut request = request(method, target, if method == "POST" { "form" } else { "" });
+    for (name, value) in [("cookie", "session=abc"), ("cookie", "lang=de")].iter().chain(fields) {
+        request.headers_mut().append(*name, HeaderValue::from_static(value));
+    }
+    request
+}
+
+/// Checks that each of `count` requests for a target brought the origin one Cookie line.
+async fn one_line(origin: &Origin, target: &str, count: usize) {
+    origin.until_requests(target, count).await;
+    for request in origin.requests(target) {
+        let cookies =
+            request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+        let cookies: Vec<_> = cookies.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(cookies, ["session=abc; lang=de"], "{} {target}", request.method);
+    }
+}
+
+/// Sends cookies in crumbs in every way in which a request goes upstream.
+async fn send_crumbs(origin: &Origin, edge: &Edge) {
+    let validated = stale("old").etag("\"v1\"").then(reply("").status(304).max_age(60));
+    let swr = stale_with("old", "max-age=10, stale-while-revalidate=60").etag("\"v1\"");
+    origin.route("/fill", reply("hello").max_age(60));
+    origin.route("/private", reply("hello").header("Cache-Control", "private"));
+    origin.route("/pass", reply("hello"));
+    origin.route("/validated", validated);
+    origin.route("/refreshed", swr.then(reply("new").etag("\"v2\"").max_age(60)));
+    let range = [("range", "bytes=1-2")];
+    let client = connect(edge).await;
+    for (method, target, fields, count) in [
+        ("GET", "/fill", &[][..], 1),
+        ("GET", "/fill?part", &range[..], 1),
+        ("GET", "/private", &[], 1),
+        ("POST", "/pass", &[], 1),
+        ("HEAD", "/pass", &[], 2),
+        ("GET", "/pass", &[("if-match", "\"a\"")], 3),
+        ("GET", "/validated", &[], 1),
+        ("GET", "/validated", &[], 2),
+        ("GET", "/refreshed", &[], 1),
+        ("GET", "/refreshed", &[], 2),
+    ] {
+        let answer = read(send(&client, in_crumbs(method, target, fields)).await).await;
+        assert!(answer.0.is_success(), "{method} {target}: {answer:?}");
+        one_line(origin, target, count).await;
+    }
+}
+
+#[tokio::test]
+async fn cookies_in_crumbs_reach_the_origin_as_one_line() {
+    let origin = Origin::start().await;
+    send_crumbs(&origin, &edge().origin(&origin).start()).await;
+}
+
+#[tokio::test]
+async fn cookies_in_crumbs_reach_the_origin_as_one_line_through_a_parent() {
+    let origin = Origin::start().await;
+    let log = Log::new("one");
+    let parent = node("name = \"parent\"\ntier = \"parent\"").origin(&origin).start();
+    let url = format!("http://{}", parent.node.listen());
+    let parents = format!("[parents]\nscope = \"global\"\nurls = [{url:?}]");
+    let edge = node("name = \"edge\"").origin(&origin).tables(&parents).start();
+    let _following = [log.lead(&parent).await, log.lead(&edge).await];
+    send_crumbs(&origin, &edge).await;
+    for target in ["/fill", "/pass"] {
+        assert_eq!(origin.requests(target)[0].header("CDN-Loop"), Some("edge"), "by the parent");
+    }
+}
+
+#[tokio::test]
+async fn very_many_crumbs_are_one_line_up_to_the_bound_of_the_head() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello"));
+    let edge = edge().origin(&origin).tables("[limits]\nheader_bytes = \"32KiB\"").start();
+    let client = connect(&edge).await;
+    for (crumbs, status) in
+        [(700, StatusCode::OK), (900, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)]
+    {
+        let mut request = request("GET", "/a", "");
+        for _ in 0..crumbs {
+            request.headers_mut().append("cookie", HeaderValue::from_static("a=1"));
+        }
+        assert_eq!(send(&client, request).await.status(), status, "{crumbs}");
+    }
+    let [request] = &origin.requests("/a")[..] else { panic!("the bound holds") };
+    assert_eq!(request.header("Cookie"), Some(&*vec!["a=1"; 700].join("; ")));
 }

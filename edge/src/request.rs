@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use visit::{Facts, Scheme, Visit};
 use weir_rules::cache_control::RequestDirectives;
+use weir_rules::cookies;
 use weir_rules::key::{KeyParts, write_key};
 use weir_rules::outcome::{Handling, Outcome};
 use weir_rules::time::Time;
@@ -100,9 +101,11 @@ impl Handler for Spine {
     async fn handle(
         self: Rc<Self>,
         connection: Rc<Connection>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let begun = Instant::now();
+        // Here, so that keys, Vary, parents and origins all get the same line, however it was split.
+        cookies::combine(request.headers_mut());
         let now = self.state.now();
         let mut outcome = Outcome::default();
         let mut known = Known::default();

@@ -4,6 +4,7 @@
 //! answer is a value that says why. `weir-edge` moves the bytes and obeys.
 
 pub mod cache_control;
+pub mod cookies;
 pub mod fields;
 pub mod freshness;
 pub mod invalidation;

@@ -2,6 +2,7 @@
 
 use super::encoding::accept_encoding_bucket;
 use super::weighted::{append_canonical, fold_language, fold_media_range};
+use crate::cookies;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, FROM, HOST, ORIGIN, REFERER,
     USER_AGENT,
@@ -27,19 +28,18 @@ pub(crate) fn append_value(out: &mut Vec<u8>, name: &HeaderName, request: &Heade
             out.extend_from_slice(&combined);
         }
     } else if *name == COOKIE {
-        // HTTP/2 may split it into lines (RFC 9113 §8.2.3).
-        append_lines(out, name, request, b"; ");
+        out.extend_from_slice(&cookies::combined(request).unwrap_or_default());
     } else if SINGLE.contains(name) {
-        append_lines(out, name, request, &[LINE_BREAK]);
+        append_lines(out, name, request);
     } else {
         append_list(out, name, request);
     }
 }
 
-fn append_lines(out: &mut Vec<u8>, name: &HeaderName, request: &HeaderMap, between: &[u8]) {
+fn append_lines(out: &mut Vec<u8>, name: &HeaderName, request: &HeaderMap) {
     for (i, line) in request.get_all(name).iter().enumerate() {
         if i > 0 {
-            out.extend_from_slice(between);
+            out.push(LINE_BREAK);
         }
         out.extend_from_slice(line.as_bytes().trim_ascii());
     }
