@@ -9,7 +9,7 @@ pub mod network;
 mod section;
 pub mod units;
 
-pub use crate::follow::frame::Tier;
+pub use weir_rules::tier::Tier;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

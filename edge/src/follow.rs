@@ -10,13 +10,10 @@ mod calls;
 pub mod checkpoint;
 mod dial;
 mod follower;
-pub mod frame;
 mod lease;
-pub mod lines;
 mod link;
 mod matched;
 mod releases;
-mod reports;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
-use weir_edge::follow::frame::PROTOCOL;
+use weir_protocol::PROTOCOL;
 
 /// Why a call is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
-use weir_edge::follow::frame::Hello;
+use weir_protocol::frame::Hello;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::Welcome;
 

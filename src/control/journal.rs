@@ -10,9 +10,9 @@ pub(crate) mod redb;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use weir_edge::follow::frame::Tier;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, LogId, Mark, Release};
+use weir_rules::tier::Tier;
 
 /// Durable storage of one log.
 pub(crate) trait Journal: fmt::Debug + Send {

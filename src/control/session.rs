@@ -20,9 +20,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
-use weir_edge::follow::frame::{FromControl, FromNode, Hello, Question, Tier};
-use weir_edge::follow::lines::{Lines, write_line};
+use weir_protocol::frame::{FromControl, FromNode, Hello};
+use weir_protocol::lines::{Lines, write_line};
+use weir_protocol::question::Question;
 use weir_rules::invalidation::Seq;
+use weir_rules::tier::Tier;
 
 /// From the connection to the node's first line.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -148,7 +148,7 @@ mod tests {
     use crate::control::ledger::{Bounds, Ledger, Order};
     use serde_json::{Value, json};
     use std::sync::Arc;
-    use weir_edge::follow::frame::Tier;
+    use weir_rules::tier::Tier;
 
     async fn listed() -> Arc<Listed> {
         let hour = Duration::from_secs(3600);

@@ -18,7 +18,8 @@ use points::Points;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use weir_edge::follow::frame::{Stats, Tier};
+use weir_protocol::stats::Stats;
+use weir_rules::tier::Tier;
 
 /// Rates are over the last so long, at most.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use weir_edge::follow::frame::{Fetched, PopularUrl, Question, Tier};
-use weir_edge::warm::{AT_ONCE, LONGEST};
+use weir_protocol::question::{PopularUrl, Question};
+use weir_protocol::warm::Fetched;
+use weir_protocol::warm::{AT_ONCE, LONGEST};
+use weir_rules::tier::Tier;
 
 /// Requests a second to each node where the caller does not say.
 pub(crate) const DEFAULT_RATE: u32 = 50;

@@ -1,12 +1,12 @@
 //! What control asks of a node.
 
-use super::frame::{NotStored, PopularUrl, Question};
 use crate::explain;
 use crate::state::NodeState;
 use crate::warm::Warmer;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use std::sync::Arc;
+use weir_protocol::question::{NotStored, PopularUrl, Question};
 use weir_rules::invalidation::Seq;
 
 /// Answers a question; an error in words.

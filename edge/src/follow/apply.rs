@@ -1,12 +1,12 @@
 //! What the log says becomes what the node does. All of it happens here, by one task, in order:
 //! raise the index, publish the applied seq, then let it be acknowledged (invariant I1).
 
-use super::frame::Welcomed;
 use crate::metrics::exposition::Purged;
 use crate::state::{Live, NodeState, Site};
 use crate::sweep::Sweeper;
 use std::sync::Arc;
 use std::time::Instant;
+use weir_protocol::frame::Welcomed;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::key::keyed_query;
 use weir_rules::log::{Change, Entry, Gap, Position, Standing, Welcome};

@@ -1,6 +1,5 @@
 //! Ways to control: over HTTP, upgraded to the log's own protocol, or within the process.
 
-use super::frame::{PATH, PROTOCOL};
 use crate::config::{Origin, Secret};
 use crate::error::StartError;
 use crate::upstream;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use weir_protocol::{PATH, PROTOCOL};
 
 /// Bytes on their way between a node and control of one process.
 const IN_PROCESS: usize = 64 << 10;

@@ -2,14 +2,14 @@
 
 use super::answers::answer;
 use super::follower::{Following, leaving};
-use super::frame::{FromControl, FromNode, Welcomed};
-use super::lines::{Lines, write_line};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use weir_protocol::frame::{FromControl, FromNode, Welcomed};
+use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 
 /// Lines that may wait to be written, acknowledgements and counts aside: those never wait in line.

@@ -2,8 +2,6 @@
 
 use super::checkpoint::Checkpoint;
 use super::follower::{Follower, Following};
-use super::frame::{FromControl, FromNode, Question, Tier, Welcomed};
-use super::lines::{Lines, write_line};
 use super::{Applier, InProcess};
 use crate::config::Config;
 use crate::request::PurgeAsk;
@@ -17,8 +15,12 @@ use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use weir_protocol::frame::{FromControl, FromNode, Welcomed};
+use weir_protocol::lines::{Lines, write_line};
+use weir_protocol::question::Question;
 use weir_rules::invalidation::{Purge, Seq, Subject, Target, Validity};
 use weir_rules::log::{Change, Entry, LogId, Release, Standing, Welcome};
+use weir_rules::tier::Tier;
 use weir_rules::time::Time;
 
 /// How long anything may take.

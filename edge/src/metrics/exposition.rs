@@ -1,13 +1,14 @@
 //! Writes the counts of all workers as Prometheus text (version 0.0.4). Every metric has its HELP
 //! and TYPE; label values are escaped.
 
-use super::{Event, Histogram, RESULTS, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
+use super::{Event, Histogram, SiteCounters, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics};
 use crate::follow::Followed;
 use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, latency_bound_micros};
 
 mod members;
 
@@ -400,7 +401,7 @@ impl Text {
         labels: &[(&str, &str)],
         histograms: impl Iterator<Item = &'a Histogram>,
     ) {
-        let mut counts = [0u64; Histogram::BOUNDS + 1];
+        let mut counts = [0u64; LATENCY_BUCKETS];
         let mut micros = 0u64;
         for histogram in histograms {
             for (sum, bucket) in counts.iter_mut().zip(&histogram.buckets) {
@@ -412,10 +413,7 @@ impl Text {
         let mut cumulative = 0;
         for (at, count) in counts.iter().enumerate() {
             cumulative += count;
-            let bound = match at {
-                Histogram::BOUNDS => "+Inf".to_owned(),
-                at => seconds(Histogram::bound_micros(at)),
-            };
+            let bound = latency_bound_micros(at).map_or_else(|| "+Inf".to_owned(), seconds);
             self.sample(&bucket, &[labels, &[("le", &*bound)]].concat(), cumulative);
         }
         self.series(&format!("{name}_sum"), labels);

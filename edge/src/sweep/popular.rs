@@ -1,12 +1,12 @@
 //! Which of the URLs that a purge took were popular, for purges whose caller wants those fetched
 //! anew. Remembered for a few purges, some minutes, and for as many URLs as are ever asked for.
 
-use crate::follow::frame::PopularUrl;
 use crate::store::LONGEST_URL;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use weir_protocol::question::PopularUrl;
 use weir_rules::invalidation::{Purge, Seq, Subject, Tally, Validity};
 
 /// Purges remembered; of more the first is forgotten.

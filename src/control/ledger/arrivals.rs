@@ -4,7 +4,7 @@ use super::progress::{Arrival, NodeProgress, Progress};
 use crate::control::journal::{ArrivalRecord, ArrivalsRecord};
 use std::sync::Arc;
 use std::time::Duration;
-use weir_edge::follow::frame::Tier;
+use weir_rules::tier::Tier;
 
 /// The arrivals of one entry.
 #[derive(Debug, Default)]

@@ -11,7 +11,8 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
-use weir_edge::follow::frame::{Hello, Stats, Welcomed};
+use weir_protocol::frame::{Hello, Welcomed};
+use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Mark, Welcome};
 

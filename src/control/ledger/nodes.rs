@@ -4,8 +4,10 @@ use super::errors::Ended;
 use crate::control::journal::NodeRecord;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
-use weir_edge::follow::frame::{Stats, Tier, Welcomed};
+use weir_protocol::frame::Welcomed;
+use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
+use weir_rules::tier::Tier;
 
 /// A node's connection, from its welcome on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! How far an entry has come.
 
 use std::time::Duration;
-use weir_edge::follow::frame::Tier;
+use weir_rules::tier::Tier;
 
 /// How far an entry has come.
 #[derive(Clone, Debug, PartialEq, Eq)]

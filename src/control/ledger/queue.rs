@@ -7,7 +7,7 @@ use crate::control::journal::JournalError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use weir_edge::follow::frame::Hello;
+use weir_protocol::frame::Hello;
 use weir_rules::log::Release;
 
 /// Something for the writer to do, and where its answer goes. An answer that nobody takes any more

@@ -12,7 +12,7 @@ use crate::control::journal::{Batch, JournalError, NodeRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use weir_edge::follow::frame::Hello;
+use weir_protocol::frame::Hello;
 use weir_rules::invalidation::{Purge, Seq};
 use weir_rules::log::{Change, Entry, Resume, resume};
 

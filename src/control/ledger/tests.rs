@@ -11,9 +11,9 @@ mod restored;
 use super::*;
 use crate::control::journal::memory::Memory;
 use disk::Disk;
-use weir_edge::follow::frame::Tier;
 use weir_rules::invalidation::Target;
 use weir_rules::log::Standing;
+use weir_rules::tier::Tier;
 
 const LEASE: Duration = Duration::from_secs(15);
 

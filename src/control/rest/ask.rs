@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use weir_edge::follow::frame::{Question, Tier};
+use weir_protocol::question::Question;
+use weir_rules::tier::Tier;
 
 /// How long a node may take.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use weir_edge::config::Scope;
-use weir_edge::follow::frame::Question;
+use weir_protocol::question::Question;
 
 /// What is asked.
 struct Asked<'a> {

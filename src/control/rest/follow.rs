@@ -10,7 +10,7 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use weir_edge::config::Scope;
-use weir_edge::follow::frame::PROTOCOL;
+use weir_protocol::PROTOCOL;
 
 pub(super) async fn follow(
     State(control): State<Shared>,

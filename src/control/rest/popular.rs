@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use weir_edge::config::Scope;
-use weir_edge::follow::frame::{Question, StoredUrl};
+use weir_protocol::question::{Question, StoredUrl};
 
 /// A stored URL on all nodes that were asked.
 #[derive(Debug, PartialEq, Serialize)]

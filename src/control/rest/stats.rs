@@ -11,7 +11,8 @@ use axum::extract::State;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 use weir_edge::config::Scope;
-use weir_edge::follow::frame::{Stats, Tier};
+use weir_protocol::stats::Stats;
+use weir_rules::tier::Tier;
 
 pub(super) async fn stats(
     State(control): State<Shared>,

@@ -12,7 +12,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use std::time::Instant;
 use weir_edge::config::Scope;
-use weir_edge::follow::frame::Tier;
+use weir_rules::tier::Tier;
 
 pub(super) async fn traffic(
     State(control): State<Shared>,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use weir_edge::config::Scope;
-use weir_edge::follow::frame::{NotStored, NotStoredReason, NotStoredUrl, Question};
+use weir_protocol::question::{NotStored, NotStoredReason, NotStoredUrl, Question};
 
 /// A URL that was not stored, on all nodes that were asked.
 #[derive(Debug, PartialEq, Serialize)]

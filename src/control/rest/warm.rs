@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use weir_edge::config::{Config, Scope};
-use weir_edge::follow::frame::Tier;
+use weir_rules::tier::Tier;
 
 /// Pieces that may wait for the caller's connection.
 const PIECES: usize = 16;
@@ -146,7 +146,7 @@ fn lines(came: &Came) -> String {
 mod tests {
     use super::*;
     use weir_edge::config::Token;
-    use weir_edge::follow::frame::Fetched;
+    use weir_protocol::warm::Fetched;
 
     fn parse(body: &str) -> Result<WarmRequest, ApiError> {
         WarmRequest::parse(body.as_bytes())

@@ -4,7 +4,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use weir_edge::follow::frame::{FromControl, Question};
+use weir_protocol::frame::FromControl;
+use weir_protocol::question::Question;
 
 /// Questions to one node whose answers are awaited at once; further ones are refused.
 const MOST_AWAITED: usize = 64;

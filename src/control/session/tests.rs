@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use weir_edge::config::Config;
-use weir_edge::follow::frame::Stats;
+use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Target;
 use weir_rules::log::{Change, Standing};
 

@@ -1,6 +1,6 @@
 //! What a node counts, in as many numbers for every node.
 
-use weir_edge::follow::frame::{LATENCY_BUCKETS, RESULTS, Stats};
+use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, Stats};
 
 /// A counter's place; results and latencies follow.
 pub(super) const REQUESTS: usize = 0;

@@ -7,7 +7,7 @@ use super::counters::{
 use serde_json::{Map, Value, json};
 use std::iter::Sum;
 use std::time::Duration;
-use weir_edge::follow::frame::{RESULTS, latency_bound_micros};
+use weir_protocol::stats::{RESULTS, latency_bound_micros};
 
 /// Counts a second, by place.
 #[derive(Clone, Copy, Debug, PartialEq)]

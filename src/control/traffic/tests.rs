@@ -4,7 +4,7 @@ use super::counters::{COUNTERS, LATENCY, REQUESTS};
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
-use weir_edge::follow::frame::{LATENCY_BUCKETS, latency_bound_micros};
+use weir_protocol::stats::{LATENCY_BUCKETS, latency_bound_micros};
 
 const SECOND: Duration = Duration::from_secs(1);
 

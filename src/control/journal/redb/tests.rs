@@ -7,9 +7,9 @@ use redb::{StorageBackend, TableDefinition};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use weir_edge::follow::frame::Tier;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry, LogId, Release};
+use weir_rules::tier::Tier;
 
 /// A directory of its own, gone with the test.
 pub(in crate::control) struct Directory(pub(in crate::control) PathBuf);

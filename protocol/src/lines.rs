@@ -1,6 +1,6 @@
 //! One JSON value a line, over any stream.
 
-use super::frame::LONGEST_LINE;
+use crate::LONGEST_LINE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;

@@ -1,9 +1,7 @@
-//! What a node and control say to each other: one JSON object a line, each way, over a connection
-//! that began as an HTTP upgrade to [`PROTOCOL`] at [`PATH`].
-//!
-//! The node begins with [`FromNode::Hello`], control answers [`FromControl::Welcome`], then the
-//! entries after [`Welcome::after`], in order and without gaps, as they come to be.
+//! The lines of both sides: [`FromNode`], [`FromControl`].
 
+use crate::question::Question;
+use crate::stats::Stats;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,20 +9,7 @@ use serde_json::Value;
 use std::fmt;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, Release, Standing, Welcome};
-
-pub use super::reports::{
-    LATENCY_BUCKETS, NotStored, NotStoredReason, NotStoredUrl, RESULTS, Stats, StoredUrl,
-    latency_bound_micros,
-};
-
-/// The token of the Upgrade field.
-pub const PROTOCOL: &str = "weir-log/1";
-
-/// Where control takes nodes, with GET.
-pub const PATH: &str = "/v1/follow";
-
-/// Longest line, bytes: more than the largest purge that control takes.
-pub const LONGEST_LINE: usize = 8 << 20;
+use weir_rules::tier::Tier;
 
 /// A line of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,27 +68,6 @@ pub struct Hello {
     pub version: String,
     /// Where it stands in the log.
     pub standing: Standing,
-}
-
-/// A node's tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tier {
-    /// Clients talk to it.
-    #[default]
-    Edge,
-    /// Edges talk to it.
-    Parent,
-}
-
-impl Tier {
-    /// `edge` or `parent`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Parent => "parent",
-        }
-    }
 }
 
 /// A line of control.
@@ -200,88 +164,6 @@ pub struct Welcomed {
     pub tier_key: String,
     /// Control's lease in milliseconds: heartbeats come every fifth of it, at least once a second.
     pub lease_ms: u64,
-}
-
-/// What control asks of a node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "question", rename_all = "snake_case")]
-pub enum Question {
-    /// What it knows of a URL, as a client sending these fields would meet it.
-    Explain {
-        /// Absolute, or a path.
-        url: String,
-        /// Name and value.
-        headers: Vec<(String, String)>,
-    },
-    /// The most popular URLs that a purge took from its store, most popular first.
-    Popular {
-        /// The purge, in the log's numbers.
-        seq: Seq,
-        /// At most so many.
-        most: usize,
-    },
-    /// The stored responses that were sent most, most first; answered with a list of [`StoredUrl`].
-    Stored {
-        /// At most so many.
-        most: usize,
-        /// Of these sites only; of all where none is named.
-        sites: Vec<String>,
-    },
-    /// What was not stored of late, and why; answered with [`NotStored`].
-    NotStored {
-        /// At most so many URLs.
-        most: usize,
-        /// Of these sites only; of all where none is named.
-        sites: Vec<String>,
-    },
-    /// Fetch these URLs; answered with a list of [`Fetched`] in the same order.
-    Warm {
-        /// Absolute URLs.
-        urls: Vec<String>,
-        /// Requests a second at most.
-        rate: u32,
-        /// Into this node's store, or into those of its parents alone.
-        tier: Tier,
-    },
-}
-
-/// A URL that a purge took, and how often it had been answered from the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PopularUrl {
-    /// Absolute.
-    pub url: String,
-    /// Answers.
-    pub hits: u64,
-}
-
-/// What came of fetching a URL.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Fetched {
-    /// The URL.
-    pub url: String,
-    /// The status that it was answered with, if it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// How it came to be stored; absent where it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache: Option<Cached>,
-    /// What went wrong, in words; absent where all is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// How long it took, in milliseconds.
-    pub ms: f64,
-}
-
-/// How a response comes to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cached {
-    /// It was before.
-    Hit,
-    /// It was fetched for this request.
-    Stored,
-    /// It was being fetched for another.
-    Collapsed,
 }
 
 #[cfg(test)]
