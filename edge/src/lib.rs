@@ -2,7 +2,6 @@
 
 mod access_log;
 mod body;
-pub mod config;
 mod decisions;
 pub mod error;
 mod explain;
@@ -25,6 +24,8 @@ mod tier;
 mod trace;
 mod upstream;
 pub mod warm;
+
+use weir_config as config;
 
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]

@@ -6,7 +6,7 @@ use crate::error::StartError;
 use crate::explain;
 use crate::follow::checkpoint::Checkpoint;
 use crate::follow::{Applier, Dial, Followed, Follower, Following, Thread};
-use crate::metrics::exposition::{Gauges, MEDIA_TYPE, render};
+use crate::metrics::exposition::{Gauges, render};
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
 use crate::state::{Live, NodeState};
@@ -198,9 +198,6 @@ impl Node {
     pub fn explain(&self, url: &str, headers: &http::HeaderMap) -> Result<Explanation, String> {
         explain::explain(&self.state, url, headers)
     }
-
-    /// The media type of [`Node::metrics`].
-    pub const METRICS_TYPE: &'static str = MEDIA_TYPE;
 
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {

@@ -12,9 +12,6 @@ use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, latency_bound_micros};
 
 mod members;
 
-/// The media type of the exposition.
-pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// What is not counted by workers but read at the scrape.
 #[derive(Clone, Debug)]
 pub(crate) struct Gauges<'a> {
