@@ -2,28 +2,15 @@
 //! speaks; with none, only programs of this machine are answered ([`local`]).
 
 mod local;
-mod sigv4;
 
-use super::errors::ApiError;
-use http::header::{AUTHORIZATION, HeaderName};
+pub(crate) use local::host;
+
+use crate::errors::ApiError;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 use subtle::ConstantTimeEq;
 use weir_config::{Config, Scope, Token};
-
-/// Where clients of Fastly show their token.
-const FASTLY_KEY: HeaderName = HeaderName::from_static("fastly-key");
-
-/// Where clients of Cloudflare show the key of an account, which is no token.
-const ACCOUNT_KEYS: [HeaderName; 3] = [
-    HeaderName::from_static("x-auth-key"),
-    HeaderName::from_static("x-auth-email"),
-    HeaderName::from_static("x-auth-user-service-key"),
-];
-
-/// The service that clients of CloudFront sign for.
-const SIGNED_SERVICE: &str = "cloudfront";
 
 /// A caller who was let in.
 #[derive(Clone, Debug)]
@@ -43,43 +30,11 @@ impl Caller {
         Self::by_secret(request, peer, config, bearer)
     }
 
-    /// As [`Caller::of`], for clients of Cloudflare.
-    pub(crate) fn of_cloudflare(
-        request: &Parts,
-        peer: IpAddr,
-        config: &Config,
-    ) -> Result<Self, ApiError> {
-        Self::by_secret(request, peer, config, |request| {
-            let mut account_keys = ACCOUNT_KEYS.into_iter();
-            let account_key = account_keys.find(|name| request.headers.contains_key(name));
-            match account_key {
-                Some(name) if !request.headers.contains_key(AUTHORIZATION) => {
-                    let accepted = "show a token (api_token): Authorization: Bearer SECRET";
-                    let message = format!("keys of accounts ({name}) are not taken; {accepted}");
-                    Err(ApiError::unauthenticated(message))
-                }
-                _ => bearer(request),
-            }
-        })
-    }
-
-    /// As [`Caller::of`], for clients of Fastly: `Fastly-Key`, or a bearer.
-    pub(crate) fn of_fastly(
-        request: &Parts,
-        peer: IpAddr,
-        config: &Config,
-    ) -> Result<Self, ApiError> {
-        Self::by_secret(request, peer, config, |request| {
-            let mut keys = request.headers.get_all(FASTLY_KEY).iter();
-            match (keys.next(), keys.next()) {
-                (Some(key), None) => Ok(key.as_bytes().trim_ascii()),
-                (None, _) if request.headers.contains_key(AUTHORIZATION) => bearer(request),
-                _ => Err(ApiError::unauthenticated("send a token: Fastly-Key: SECRET")),
-            }
-        })
-    }
-
-    fn by_secret(
+    /// Judges a request of `peer` that shows its token in the way that `shown` reads.
+    ///
+    /// # Errors
+    /// As [`Caller::of`], and those of `shown`.
+    pub(crate) fn by_secret(
         request: &Parts,
         peer: IpAddr,
         config: &Config,
@@ -165,79 +120,11 @@ impl Caller {
     }
 }
 
-/// What the head of a request that may be signed tells of its caller.
-pub(crate) enum Shown {
-    /// Its caller, whatever the body.
-    Caller(Caller),
-    /// A claim that is judged with the body.
-    Claim(Claim),
-}
-
-/// A signature that is yet to be judged.
-pub(crate) struct Claim {
-    signature: sigv4::Signature,
-    host: String,
-}
-
-impl Shown {
-    /// Reads the head of a request as clients of CloudFront send it: signed with a token's secret,
-    /// the token's name being the access key. A bearer is taken, too.
-    ///
-    /// # Errors
-    /// As [`Caller::of`].
-    pub(crate) fn of_cloudfront(
-        request: &Parts,
-        peer: IpAddr,
-        config: &Config,
-    ) -> Result<Self, ApiError> {
-        let signed = request.headers.get(AUTHORIZATION);
-        let signed = signed.is_some_and(|field| sigv4::is_signature(field.as_bytes()));
-        if config.tokens.is_empty() || !signed {
-            return Caller::by_secret(request, peer, config, |request| {
-                if request.headers.contains_key(AUTHORIZATION) {
-                    return bearer(request);
-                }
-                let how = "sign with a token's name as access key and its secret as secret key";
-                Err(ApiError::unauthenticated(how))
-            })
-            .map(Self::Caller);
-        }
-        // A clock before 1970 is far off everyone's: nothing is let in by it.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let signature = sigv4::Signature::claimed(&request.headers, SIGNED_SERVICE, now)
-            .map_err(ApiError::signature)?;
-        let host = local::host(request)
-            .ok_or_else(|| ApiError::signature("the request has not exactly one Host"))?;
-        Ok(Self::Claim(Claim { signature, host }))
-    }
-}
-
-impl Claim {
-    /// The caller, if the request was signed with the secret of the token that it names.
-    ///
-    /// # Errors
-    /// 401; the same for a token that is not known and for a wrong signature.
-    pub(crate) fn proven(
-        &self,
-        request: &Parts,
-        body: &[u8],
-        config: &Config,
-    ) -> Result<Caller, ApiError> {
-        let named = &self.signature.access_key;
-        let token = config.tokens.iter().find(|token| token.name == *named);
-        // As much work for a name that is not known: the time taken does not tell.
-        let secret = token.map_or("", |token| &token.secret);
-        match (self.signature.is_by(secret, request, &self.host, body), token) {
-            (true, Some(token)) => Ok(Caller::Bearer(token.clone())),
-            _ => Err(ApiError::signature(
-                "the access key is not the name of a token, or its secret did not sign this",
-            )),
-        }
-    }
-}
-
 /// The secret in `Authorization: Bearer` (RFC 6750 §2.1).
-fn bearer(request: &Parts) -> Result<&[u8], ApiError> {
+///
+/// # Errors
+/// 401 for another scheme, no such field, or several.
+pub(crate) fn bearer(request: &Parts) -> Result<&[u8], ApiError> {
     let mut fields = request.headers.get_all(AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return Err(ApiError::unauthenticated("send a token: Authorization: Bearer SECRET"));
@@ -352,42 +239,10 @@ mod tests {
             (&[("authorization", "Basic Y2k6eA==")], 401),
             (&[("authorization", &bearer), ("authorization", &bearer)], 401),
             (&[("host", "localhost")], 401),
+            (&[("fastly-key", SECRET)], 401),
         ] {
             assert_eq!(status(fields, "192.0.2.1", &config), expected, "{fields:?}");
             assert_eq!(status(fields, "127.0.0.1", &config), expected, "{fields:?}");
-        }
-    }
-
-    #[test]
-    fn each_client_shows_its_token_in_its_own_way() {
-        type Of = fn(&Parts, IpAddr, &Config) -> Result<Caller, ApiError>;
-        let bearer = format!("Bearer {SECRET}");
-        let (bearer, fastly, cloudflare) = (
-            ("authorization", bearer.as_str()),
-            Caller::of_fastly as Of,
-            Caller::of_cloudflare as Of,
-        );
-        let key = ("fastly-key", SECRET);
-        for (of, fields, expected) in [
-            (fastly, &[key][..], "ok"),
-            (fastly, &[bearer], "ok"),
-            (fastly, &[("fastly-key", "fedcba9876543211")], "not known"),
-            (fastly, &[key, key], "Fastly-Key: SECRET"),
-            (fastly, &[], "Fastly-Key: SECRET"),
-            (cloudflare, &[bearer], "ok"),
-            (cloudflare, &[bearer, ("x-auth-email", "a@b.example")], "ok"),
-            (cloudflare, &[key], "Bearer SECRET"),
-            (cloudflare, &[("x-auth-key", SECRET)], "keys of accounts (x-auth-key)"),
-            (cloudflare, &[], "Bearer SECRET"),
-            (Caller::of as Of, &[key], "Bearer SECRET"),
-        ] {
-            match of(&request(fields), [192, 0, 2, 1].into(), &with_token()) {
-                Ok(caller) => assert_eq!((caller.name(), expected), ("ci", "ok"), "{fields:?}"),
-                Err(error) => {
-                    let error = format!("{error:?}");
-                    assert!(error.contains(expected), "{fields:?}: {error}");
-                }
-            }
         }
     }
 

@@ -1,40 +1,23 @@
-//! What happens in the topology, as server-sent events: to as many listeners as there is room
-//! for, each with a bounded buffer. One that is too slow for it is told how many it missed.
+//! What happens in the topology, passed to as many listeners as there is room for.
 
-use super::Control;
-use super::auth::Caller;
-use super::ledger::Listed;
-use super::pieces::Pieces;
-use super::purges::may_see;
-use super::told::{Named, millis};
-use crate::timestamp::rfc3339;
-use axum::body::{Body, Bytes};
+use crate::ledger::Listed;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use weir_protocol::frame::Hello;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::Welcome;
 
 /// Events that may wait for a listener.
-const MOST_WAITING: usize = 1024;
-
-/// Pieces that may wait for a listener's connection.
-const PIECES: usize = 16;
+pub(crate) const MOST_WAITING: usize = 1024;
 
 /// Listeners at once; further ones are refused with 429.
-const MOST_LISTENERS: usize = 128;
-
-/// A sign of life where nothing happens, so that what is between keeps the connection.
-const QUIET: Duration = Duration::from_secs(15);
-
-/// Entries looked at at once.
-const ENTRIES: usize = 256;
+pub(crate) const MOST_LISTENERS: usize = 128;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
-enum Event {
+pub(crate) enum Event {
     /// An entry is in the log.
     Accepted(Arc<Listed>),
     /// Every node that was expected to has applied it.
@@ -45,7 +28,7 @@ enum Event {
 
 /// Where events go.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     listeners: broadcast::Sender<Event>,
     room: Arc<Semaphore>,
     /// Something happened that may have completed an entry.
@@ -53,7 +36,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (listeners, _) = broadcast::channel(MOST_WAITING);
         Self {
             listeners,
@@ -63,7 +46,7 @@ impl Events {
     }
 
     /// A node is connected.
-    pub(super) fn joined(&self, hello: &Hello, place: &Welcome) {
+    pub(crate) fn joined(&self, hello: &Hello, place: &Welcome) {
         self.node("joined", || {
             json!({
                 "node": hello.name,
@@ -76,17 +59,17 @@ impl Events {
     }
 
     /// A node's connection ended.
-    pub(super) fn parted(&self, node: &str, why: &str) {
+    pub(crate) fn parted(&self, node: &str, why: &str) {
         self.node("parted", || json!({"node": node, "reason": why}));
     }
 
     /// A node is not expected any more.
-    pub(super) fn forgotten(&self, node: &str) {
+    pub(crate) fn forgotten(&self, node: &str) {
         self.node("forgotten", || json!({"node": node}));
     }
 
     /// A node applied everything up to `seq`.
-    pub(super) fn applied(&self, node: &str, seq: Seq) {
+    pub(crate) fn applied(&self, node: &str, seq: Seq) {
         self.node("applied", || json!({"node": node, "seq": seq}));
     }
 
@@ -97,206 +80,20 @@ impl Events {
         }
     }
 
-    fn tell(&self, event: Event) {
+    /// Passes it to who listens.
+    pub(crate) fn tell(&self, event: Event) {
         // Fails only when nobody listens.
         let _ = self.listeners.send(event);
     }
-}
 
-impl Control {
-    /// Tells of entries as they are accepted and completed, to the end of control.
-    pub(super) async fn tell_of_entries(self: Arc<Self>) {
-        let mut heads = self.ledger.heads();
-        let head = *heads.borrow_and_update();
-        let (mut accepted, mut completed) = (head, head);
-        loop {
-            accepted = self.tell_of_accepted(accepted);
-            completed = self.tell_of_completed(completed);
-            tokio::select! {
-                moved = heads.changed() => if moved.is_err() { return },
-                () = self.events.progressed.notified() => {}
-                () = self.process.stopped() => return,
-            }
-        }
+    /// Until something happened that may have completed an entry.
+    pub(crate) async fn progressed(&self) {
+        self.progressed.notified().await;
     }
 
-    fn tell_of_accepted(&self, mut told: Seq) -> Seq {
-        loop {
-            match self.ledger.after(told, ENTRIES) {
-                Ok(entries) if entries.is_empty() => return told,
-                Ok(entries) => {
-                    for listed in entries {
-                        told = listed.seq();
-                        self.events.tell(Event::Accepted(listed));
-                    }
-                }
-                // So many came at once that they are gone again.
-                Err(forgotten) => told = forgotten.up_to,
-            }
-        }
-    }
-
-    /// Nodes apply entries in order, so none is completed before the one before it.
-    fn tell_of_completed(&self, mut told: Seq) -> Seq {
-        loop {
-            let entries = match self.ledger.after(told, ENTRIES) {
-                Ok(entries) if entries.is_empty() => return told,
-                Ok(entries) => entries,
-                Err(forgotten) => {
-                    told = forgotten.up_to;
-                    continue;
-                }
-            };
-            for listed in entries {
-                let Some(time) = self.ledger.progress(&listed).completed else { return told };
-                told = listed.seq();
-                self.events.tell(Event::Completed(listed, time));
-            }
-        }
-    }
-
-    /// The events from now on, as far as `caller` may see them; `None` where too many listen.
-    pub(super) fn listen(self: &Arc<Self>, caller: Caller) -> Option<Body> {
-        let permit = self.events.room.clone().try_acquire_owned().ok()?;
-        let events = self.events.listeners.subscribe();
-        let (pieces, body) = mpsc::channel(PIECES);
-        tokio::spawn(pass_on(self.clone(), caller, events, pieces, permit));
-        Some(Body::new(Pieces(body)))
-    }
-}
-
-/// Passes events on to one listener, until it or control goes.
-async fn pass_on(
-    control: Arc<Control>,
-    caller: Caller,
-    mut events: broadcast::Receiver<Event>,
-    pieces: mpsc::Sender<Bytes>,
-    _room: OwnedSemaphorePermit,
-) {
-    let mut piece = Some(": weir\n\n".to_owned());
-    loop {
-        if let Some(piece) = piece.take() {
-            tokio::select! {
-                sent = pieces.send(Bytes::from(piece)) => if sent.is_err() { return },
-                () = control.process.stopped() => return,
-            }
-        }
-        piece = tokio::select! {
-            event = tokio::time::timeout(QUIET, events.recv()) => match event {
-                Ok(Ok(event)) => told(&control, &caller, &event),
-                Ok(Err(broadcast::error::RecvError::Lagged(missed))) => {
-                    Some(piece_of("missed", &json!({"events": missed})))
-                }
-                Ok(Err(broadcast::error::RecvError::Closed)) => return,
-                Err(_) => Some(":\n\n".to_owned()),
-            },
-            () = pieces.closed() => return,
-            () = control.process.stopped() => return,
-        };
-    }
-}
-
-/// An event in the form of the stream; `None` where the caller may not see it.
-fn told(control: &Control, caller: &Caller, event: &Event) -> Option<String> {
-    match event {
-        Event::Node(name, value) => Some(piece_of(name, value)),
-        Event::Accepted(listed) => {
-            let what =
-                may_see(caller, &listed.entry.change, &control.config()).then(|| entry(listed))?;
-            Some(piece_of(kind(listed), &what))
-        }
-        Event::Completed(listed, time) => {
-            may_see(caller, &listed.entry.change, &control.config()).then_some(())?;
-            let what = json!({"id": listed.id, "seq": listed.seq(), "elapsed_ms": millis(*time)});
-            Some(piece_of("completed", &what))
-        }
-    }
-}
-
-fn kind(listed: &Listed) -> &'static str {
-    if listed.release().is_some() { "release" } else { "purge" }
-}
-
-/// An entry as it is accepted.
-fn entry(listed: &Listed) -> Value {
-    let mut what = match listed.release() {
-        Some(release) => json!({"site": release.site, "name": release.name}),
-        None => serde_json::to_value(Named::of(listed)).unwrap_or_default(),
-    };
-    what["id"] = json!(listed.id);
-    what["seq"] = json!(listed.seq());
-    what["reference"] = json!(listed.reference);
-    what["created_at"] = json!(rfc3339(listed.created_at));
-    what
-}
-
-/// One event in the form of the HTML standard, §9.2.6. JSON holds no line breaks.
-fn piece_of(name: &str, what: &Value) -> String {
-    let at = rfc3339(SystemTime::now());
-    let mut what = what.clone();
-    what["at"] = json!(at);
-    format!("event: {name}\ndata: {what}\n\n")
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::Process;
-    use crate::process::Alone;
-    use http_body::Body as _;
-    use std::pin::Pin;
-    use tokio::sync::watch;
-    use weir_config::Config;
-
-    fn control() -> (Arc<Control>, watch::Sender<bool>) {
-        let (stop, stopping) = watch::channel(false);
-        let config = Config::for_origin("http://127.0.0.1:9").unwrap();
-        let process = Process::new(Alone, config, stopping);
-        (Control::open(Arc::new(process)).unwrap(), stop)
-    }
-
-    async fn next(body: &mut Body) -> Option<String> {
-        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-        let frame = tokio::time::timeout(Duration::from_secs(20), frame).await.unwrap()?;
-        let bytes = frame.unwrap().into_data().unwrap();
-        Some(String::from_utf8(bytes.to_vec()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn a_listener_who_is_too_slow_is_told_how_many_it_missed() {
-        let (control, _stop) = control();
-        let mut body = control.listen(Caller::Local).unwrap();
-        assert_eq!(next(&mut body).await.unwrap(), ": weir\n\n");
-        // One by one, so that its task gets to its buffer being full.
-        let most = (MOST_WAITING + PIECES) as u64 + 100;
-        for seq in 1..=most {
-            control.events.applied("one", seq);
-            tokio::task::yield_now().await;
-        }
-        let (mut told, mut missed) = (0, None);
-        while told + missed.unwrap_or(0) < most {
-            let piece = next(&mut body).await.unwrap();
-            let (name, data) = piece.trim_end().split_once("\ndata: ").unwrap();
-            let data: Value = serde_json::from_str(data).unwrap();
-            match name {
-                "event: applied" => told += 1,
-                "event: missed" => missed = data["events"].as_u64(),
-                other => panic!("{other}"),
-            }
-        }
-        assert!(missed.is_some_and(|missed| missed >= 80), "{told}, {missed:?}");
-    }
-
-    #[tokio::test]
-    async fn only_so_many_listen_and_all_are_let_go_when_control_stops() {
-        let (control, stop) = control();
-        let mut bodies: Vec<_> =
-            (0..MOST_LISTENERS).map(|_| control.listen(Caller::Local).unwrap()).collect();
-        assert!(control.listen(Caller::Local).is_none());
-        stop.send(true).unwrap();
-        for body in &mut bodies {
-            while next(body).await.is_some() {}
-        }
+    /// The events from now on, and the room that a listener takes; `None` where too many listen.
+    pub(crate) fn listen(&self) -> Option<(broadcast::Receiver<Event>, OwnedSemaphorePermit)> {
+        let room = self.room.clone().try_acquire_owned().ok()?;
+        Some((self.listeners.subscribe(), room))
     }
 }

@@ -1,10 +1,10 @@
 //! What calls are made of: who calls, the body, the query's parameters.
 
-use super::auth::Caller;
-use super::errors::ApiError;
-use super::fields::{shorten, unknown};
-use super::listener::Peer;
-use super::rest::{LARGEST_BODY, OfProcess};
+use crate::auth::Caller;
+use crate::call::{LARGEST_BODY, OfProcess};
+use crate::errors::ApiError;
+use crate::fields::{shorten, unknown};
+use crate::listener::Peer;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};

@@ -1,7 +1,7 @@
 //! A JSON object read field by field, so that a refusal names the field, its value and what is
 //! accepted. A field that nobody asked for is refused with the nearest known one.
 
-use super::errors::ApiError;
+use crate::errors::ApiError;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;

@@ -15,11 +15,11 @@ mod writer;
 
 pub(crate) use counts::{Bounds, Counts, Propagation};
 pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
-pub(crate) use listed::{Listed, Order};
+pub(crate) use listed::{Listed, Order, Warmed};
 pub(crate) use nodes::{Joined, NodeState, NodeView, SessionId};
 pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
-use super::journal::{Batch, Journal, JournalError};
+use crate::journal::{Batch, Journal, JournalError};
 use listed::Accepted;
 use queue::{Appended, Job, Queue, Reply, Whom};
 use state::State;

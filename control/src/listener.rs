@@ -1,6 +1,6 @@
 //! The admin listener: bounded connections, heads that must arrive in time, and a graceful end.
 
-use super::process::stopped;
+use crate::process::stopped;
 use axum::Router;
 use axum::body::Body;
 use hyper::service::service_fn;

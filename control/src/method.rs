@@ -1,10 +1,10 @@
 //! Purges by method: `PURGE /path` on a node's own listener, which has judged who may.
 
-use super::Control;
-use super::auth::Caller;
-use super::errors::ApiError;
-use super::ledger::Order;
-use super::purges::DEFAULT_WAIT;
+use crate::auth::Caller;
+use crate::control::Control;
+use crate::errors::ApiError;
+use crate::ledger::Order;
+use crate::purges::DEFAULT_WAIT;
 use serde_json::Value;
 use std::sync::Arc;
 use weir_rules::invalidation::Target;

@@ -1,7 +1,7 @@
 //! What control counts, as Prometheus text.
 
-use super::Control;
-use super::ledger::{NodeState, Propagation};
+use crate::control::Control;
+use crate::ledger::{NodeState, Propagation};
 use std::fmt::Write;
 use std::time::Instant;
 

@@ -1,22 +1,24 @@
-//! The OpenAPI document of [`super::rest::calls`]: each call must have an entry here.
+//! The OpenAPI document of a list of calls, and the schemas that their entries name.
 
-use super::purges::LONGEST_WAIT_MS;
-use super::rest::{Call, Kind};
-use super::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
+use crate::call::{Call, Kind};
+use crate::operation::reference;
+use crate::purges::LONGEST_WAIT_MS;
+use crate::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
 use serde_json::{Map, Value, json};
+use weir_rules::invalidation::TargetKind;
 
 mod traffic;
 
 /// The document (OpenAPI 3.1).
-pub(super) fn document(calls: &[Call]) -> Value {
+pub(crate) fn document(calls: &[Call]) -> Value {
     let mut paths = Map::new();
     for call in calls {
-        let mut operation = operation(call.path, call.method);
-        if let Some(operation) = operation.as_object_mut().filter(|_| call.kind != Kind::Open) {
+        let mut operation = call.operation.value();
+        if call.kind != Kind::Open {
             operation.insert("security".into(), json!([{"token": []}, {}]));
         }
         let path = paths.entry(template(call.path)).or_insert_with(|| json!({}));
-        path[call.method] = operation;
+        path[call.method] = Value::Object(operation);
     }
     json!({
         "openapi": "3.1.0",
@@ -34,246 +36,20 @@ pub(super) fn document(calls: &[Call]) -> Value {
     })
 }
 
-/// What one call takes and gives.
-fn operation(path: &str, method: &str) -> Value {
-    match (method, path) {
-        ("post", "/v1/purges") => json!({
-            "summary": "Purge",
-            "description": "Answered once every expected node applied it, and after at most wait_ms.",
-            "requestBody": body("PurgeRequest"),
-            "responses": responses(&[
-                ("200", "Applied by every expected node.", Some("Purge")),
-                ("202", "Accepted, not yet applied by every expected node.", Some("Purge")),
-                ("409", "The reference names another purge.", Some("Error")),
-                ("503", "The log cannot be written: nothing was done.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/purges") => json!({
-            "summary": "The history of purges",
-            "parameters": [
-                parameter("after", "query", false, "Only purges with a higher seq."),
-                parameter("limit", "query", false, "At most so many, up to 1000."),
-            ],
-            "responses": responses(&[("200", "In the order of their seq.", Some("Purges"))]),
-        }),
-        ("get", "/v1/purges/{id}") => json!({
-            "summary": "One purge",
-            "parameters": [parameter("id", "path", true, "The purge's id.")],
-            "responses": responses(&[
-                ("200", "The purge and what it named.", Some("RecordedPurge")),
-                ("404", "Not known, or no longer.", Some("Error")),
-            ]),
-        }),
-        ("post", "/v1/warm") => json!({
-            "summary": "Have URLs fetched ahead of those who will ask for them",
-            "description": "On every connected edge or, for tier parent, from the parents of each \
-                            region. Lines of JSON: what came of each URL on each node, as it \
-                            comes; first and last the counts of all. Who hangs up ends it.",
-            "requestBody": body("WarmRequest"),
-            "responses": {
-                "200": {
-                    "description": "A line a URL and node (Fetched), between two with the \
-                                    counts (Warmed).",
-                    "content": {"application/x-ndjson": {"schema": {"oneOf": [
-                        reference("Fetched"), reference("Warmed"),
-                    ]}}},
-                },
-                "default": refused(),
-            },
-        }),
-        ("get", "/v1/nodes") => json!({
-            "summary": "The expected nodes",
-            "responses": responses(&[("200", "By name.", Some("Nodes"))]),
-        }),
-        ("get", "/v1/nodes/{name}") => json!({
-            "summary": "One expected node",
-            "parameters": [parameter("name", "path", true, "The node's name.")],
-            "responses": responses(&[
-                ("200", "As it is now.", Some("Node")),
-                ("404", "No such node is expected.", Some("Error")),
-            ]),
-        }),
-        ("delete", "/v1/nodes/{name}") => json!({
-            "summary": "Expect a node no more",
-            "description": "Purges are completed without it. If it comes back it trusts nothing \
-                            that it has stored.",
-            "parameters": [parameter("name", "path", true, "The node's name.")],
-            "responses": responses(&[
-                ("200", "It is not expected any more.", None),
-                ("404", "No such node is expected.", Some("Error")),
-                ("503", "The log cannot be written: it is still expected.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/stats") => json!({
-            "summary": "Figures of control and of the nodes",
-            "description": "Rates are over the last window_seconds, at most; those of a node that \
-                            is not connected are null. traffic is what clients saw: all edges \
-                            together.",
-            "responses": responses(&[("200", "As they are now.", Some("Stats"))]),
-        }),
-        ("get", "/v1/traffic") => json!({
-            "summary": "The course of the last ten minutes",
-            "parameters": [
-                parameter("node", "query", false, "Of this node."),
-                parameter("tier", "query", false, "Of edge or parent; edge is the default."),
-            ],
-            "responses": responses(&[
-                ("200", "Oldest first; steps at which nothing was told are left out.",
-                 Some("Traffic")),
-                ("404", "No such node is expected.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/popular") => json!({
-            "summary": "What is stored, by how often it was answered from the store",
-            "description": "Hits are counted since the response was stored. Nodes look anew every \
-                            few seconds.",
-            "parameters": [
-                parameter("limit", "query", false, "At most so many, 1 to 100; 20."),
-                parameter("node", "query", false, "Of this node; else of all edges together."),
-            ],
-            "responses": responses(&[
-                ("200", "Most hits first.", Some("Popular")),
-                ("404", "No such node is expected.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/uncached") => json!({
-            "summary": "What was not stored of late, and why",
-            "description": "reason is the word that explain and the detail of Cache-Status use; \
-                            reasons are counted since the nodes started.",
-            "parameters": [
-                parameter("limit", "query", false, "At most so many URLs, 1 to 100; 20."),
-                parameter("node", "query", false, "Of this node; else of all edges together."),
-            ],
-            "responses": responses(&[
-                ("200", "Reasons by count, URLs by how late.", Some("Uncached")),
-                ("404", "No such node is expected.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/explain") => json!({
-            "summary": "Why a URL is, or is not, a hit",
-            "parameters": [
-                parameter("url", "query", true, "A URL, or a path of the first site."),
-                parameter("header", "query", false, "A request field, Name: value; repeatable."),
-                parameter("node", "query", false, "Ask this node only."),
-            ],
-            "responses": responses(&[
-                ("200", "What each node knows of it, or why it does not say.", Some("Explained")),
-                ("404", "No such node is expected.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/sites/{id}/release") => json!({
-            "summary": "The release that a site shows",
-            "parameters": [parameter("id", "path", true, "The site's id.")],
-            "responses": responses(&[
-                ("200", "Its name; null for none.", Some("Release")),
-                ("404", "No such site.", Some("Error")),
-            ]),
-        }),
-        ("put", "/v1/sites/{id}/release") => json!({
-            "summary": "Switch the release that a site shows",
-            "description": "One entry of the log, so each node switches at once. Answered once \
-                            every expected node applied it, and after at most wait_ms.",
-            "parameters": [parameter("id", "path", true, "The site's id.")],
-            "requestBody": body("ReleaseRequest"),
-            "responses": responses(&[
-                ("200", "Every expected node shows it.", Some("Switched")),
-                ("202", "Accepted, not yet shown by every expected node.", Some("Switched")),
-                ("404", "No such site.", Some("Error")),
-                ("503", "The log cannot be written: nothing was done.", Some("Error")),
-            ]),
-        }),
-        ("get", "/v1/events") => json!({
-            "summary": "What happens, as it happens",
-            "description": "Server-sent events: purge and release (accepted), applied (a node has \
-                            everything up to seq), completed, joined, parted, forgotten; missed \
-                            tells a listener who is too slow how many it was not told of.",
-            "responses": {
-                "200": {
-                    "description": "Events, each with JSON data.",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                },
-                "default": refused(),
-            },
-        }),
-        ("get", "/v1/follow") => json!({
-            "summary": "Where nodes follow the log",
-            "description": "An upgrade to weir-log/1, for tokens with the scope node: nodes of \
-                            this program speak it.",
-            "responses": {
-                "101": {"description": "The connection belongs to the log."},
-                "default": refused(),
-            },
-        }),
-        ("post", "/v1/reload") => json!({
-            "summary": "Reload the configuration, all or nothing",
-            "responses": responses(&[("200", "Which keys need a restart.", None)]),
-        }),
-        ("get", "/metrics") => json!({
-            "summary": "Metrics",
-            "responses": {"200": {
-                "description": "Prometheus text.",
-                "content": {"text/plain": {"schema": {"type": "string"}}},
-            }},
-        }),
-        ("get", "/healthz") => simple("Whether the process lives", "It does."),
-        ("get", "/readyz") => simple("Whether it takes requests", "It does; else 503."),
-        ("get", "/openapi.json") => simple("This document", "It."),
-        _ => super::dialects::operation(path, method).unwrap_or_else(|| json!({})),
-    }
-}
-
 /// A path as the document has it, which does not tell parameters that may hold slashes apart.
-fn template(path: &str) -> String {
+pub(crate) fn template(path: &str) -> String {
     path.replace("{*", "{")
 }
 
-fn simple(summary: &str, description: &str) -> Value {
-    json!({"summary": summary, "responses": responses(&[("200", description, None)])})
-}
-
-/// The given responses, and the refusals that every call can give.
-fn responses(given: &[(&str, &str, Option<&str>)]) -> Value {
-    let mut all = Map::new();
-    for (status, description, schema) in given {
-        let schema = schema.map_or_else(|| json!({"type": "object"}), reference);
-        let content = json!({"application/json": {"schema": schema}});
-        all.insert((*status).into(), json!({"description": description, "content": content}));
-    }
-    all.insert("default".into(), refused());
-    Value::Object(all)
-}
-
-fn refused() -> Value {
-    let error = json!({"application/json": {"schema": reference("Error")}});
-    json!({"description": "Refused.", "content": error})
-}
-
-fn body(schema: &str) -> Value {
-    let content = json!({"application/json": {"schema": reference(schema)}});
-    json!({"required": true, "content": content})
-}
-
-fn parameter(name: &str, place: &str, required: bool, description: &str) -> Value {
-    json!({
-        "name": name,
-        "in": place,
-        "required": required,
-        "description": description,
-        "schema": {"type": "string"},
-    })
-}
-
-fn reference(schema: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{schema}")})
-}
-
-fn schemas() -> Value {
+pub(crate) fn schemas() -> Value {
     let texts = json!({"type": "array", "items": {"type": "string"}});
     let text = json!({"type": "string"});
     let yes_or_no = json!({"type": "boolean", "default": false});
     let maybe = |kind: &str| json!({"type": [kind, "null"]});
+    let lists: Map<_, _> =
+        TargetKind::ALL.iter().map(|kind| (kind.plural().to_owned(), texts.clone())).collect();
+    let lists = Value::Object(lists);
     let named = json!({
-        "paths": texts, "urls": texts, "prefixes": texts, "tags": texts, "hosts": texts,
         "all": yes_or_no, "site": maybe("string"), "soft": yes_or_no, "versions": yes_or_no,
         "warm": yes_or_no,
     });
@@ -318,7 +94,7 @@ fn schemas() -> Value {
         let properties: Map<_, _> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
         json!({"type": "object", "properties": properties})
     };
-    let mut request = object(&[&named, &asked, &wait]);
+    let mut request = object(&[&lists, &named, &asked, &wait]);
     request["additionalProperties"] = json!(false);
     let mut switch = object(&[&release, &wait]);
     switch["additionalProperties"] = json!(false);
@@ -360,7 +136,7 @@ fn schemas() -> Value {
             }}},
         }},
         "Purge": object(&[&told]),
-        "RecordedPurge": object(&[&told, &named]),
+        "RecordedPurge": object(&[&told, &lists, &named]),
         "Purges": {"type": "object", "properties": {
             "log_id": text,
             "head": {"type": "integer"},
@@ -374,49 +150,4 @@ fn schemas() -> Value {
         schemas.extend(traffic::schemas());
     }
     schemas
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::super::rest::calls;
-    use super::*;
-
-    #[test]
-    fn every_call_is_described() {
-        let calls = calls();
-        let document = document(&calls);
-        assert!(calls.len() >= 17);
-        for call in &calls {
-            let operation = &document["paths"][template(call.path)][call.method];
-            assert!(operation["summary"].is_string(), "{} {}", call.method, call.path);
-            let done = ["101", "200", "201"];
-            let done = done.iter().any(|status| operation["responses"][status].is_object());
-            assert!(done, "{} {}", call.method, call.path);
-            let open = call.kind == Kind::Open;
-            assert_eq!(operation.get("security").is_none(), open, "{}", call.path);
-        }
-        let described: usize = document["paths"]
-            .as_object()
-            .unwrap()
-            .values()
-            .map(|p| p.as_object().unwrap().len())
-            .sum();
-        assert_eq!(described, calls.len());
-    }
-
-    #[test]
-    fn every_reference_leads_somewhere() {
-        let text = document(&calls()).to_string();
-        let schemas = schemas();
-        let names: Vec<_> = text
-            .split("#/components/schemas/")
-            .skip(1)
-            .map(|rest| rest.split('"').next().unwrap())
-            .collect();
-        assert!(names.len() > 10);
-        for name in names {
-            assert!(schemas[name].is_object(), "{name}");
-        }
-    }
 }

@@ -1,14 +1,14 @@
 //! Purges over REST: what a body asks for, what its caller may touch, and what is told of it.
 
-use super::auth::Caller;
-use super::errors::ApiError;
-use super::fields::{Fields, refusal};
-use super::ledger::Order;
+use crate::auth::Caller;
+use crate::errors::ApiError;
+use crate::fields::{Fields, refusal};
+use crate::ledger::Order;
 use http::uri::Authority;
 use serde_json::Value;
 use std::time::Duration;
-use weir_config::Config;
-use weir_rules::invalidation::{Purge, Target};
+use weir_config::{Config, Site};
+use weir_rules::invalidation::{Purge, Target, TargetKind};
 use weir_rules::log::{Change, Release};
 
 /// Most targets of one purge.
@@ -62,18 +62,11 @@ impl PurgeRequest {
 
 /// Every kind of target of a body, each judged by the rules' own parser.
 fn targets(fields: &mut Fields) -> Result<Vec<Target>, ApiError> {
-    type Parse = fn(&str) -> Result<Target, String>;
-    let kinds: [(&'static str, Parse); 5] = [
-        ("paths", Target::parse_path),
-        ("urls", Target::parse_url),
-        ("prefixes", Target::parse_prefix),
-        ("tags", Target::parse_tag),
-        ("hosts", Target::parse_host),
-    ];
     let mut targets = Vec::new();
-    for (name, parse) in kinds {
+    for kind in TargetKind::ALL {
+        let name = kind.plural();
         for (n, text) in fields.texts(name)?.iter().enumerate() {
-            let target = parse(text).map_err(|reason| {
+            let target = kind.parse(text).map_err(|reason| {
                 // The rules' reasons name the value.
                 ApiError::invalid(format!("{name}[{n}]"), reason)
             })?;
@@ -153,13 +146,17 @@ pub(crate) fn may_purge(
 ) -> Result<(), ApiError> {
     for target in targets {
         match target {
-            Target::Url(url) => {
-                let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-                let end = rest.find(['/', '?']).unwrap_or(rest.len());
-                may_purge_host(caller, &rest[..end], config)?;
+            // Not confined to `site`, so their own site is what counts.
+            Target::Url(_) | Target::Host(_) => {
+                may_purge_host(caller, target.host().unwrap_or_default(), config)?;
             }
-            Target::Host(host) => may_purge_host(caller, host, config)?,
-            _ => caller.needs_site(site, site.unwrap_or("all sites (name one in site)"))?,
+            Target::Path(_)
+            | Target::Pattern(_)
+            | Target::Prefix(_)
+            | Target::Tag(_)
+            | Target::All => {
+                caller.needs_site(site, site.unwrap_or("all sites (name one in site)"))?;
+            }
         }
     }
     Ok(())
@@ -170,9 +167,14 @@ pub(crate) fn may_purge(
 /// # Errors
 /// 403 that names the host.
 pub(crate) fn may_purge_host(caller: &Caller, host: &str, config: &Config) -> Result<(), ApiError> {
-    let authority = host.to_ascii_lowercase().parse::<Authority>().ok();
-    let site = authority.and_then(|authority| config.site_for(authority.host()));
+    let site = site_of_host(config, host);
     caller.needs_site(site.map(|site| site.id.as_str()), &format!("the host {host}"))
+}
+
+/// The site that takes a host, which may have a port.
+pub(crate) fn site_of_host<'a>(config: &'a Config, host: &str) -> Option<&'a Site> {
+    let authority = host.to_ascii_lowercase().parse::<Authority>().ok()?;
+    config.site_for(authority.host())
 }
 
 /// Whether the caller may see an entry in the history.

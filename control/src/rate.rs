@@ -2,7 +2,7 @@
 //!
 //! Bounded by the tokens of the configuration: only callers who were let in are counted.
 
-use super::errors::ApiError;
+use crate::errors::ApiError;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;

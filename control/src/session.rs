@@ -5,24 +5,20 @@
 //! waits on its way to a node is bounded, and a node that is not heard, or takes nothing, for the
 //! lease is dropped: it comes again and goes on where it stood.
 
-mod asks;
-
-use super::auth::Caller;
-use super::ledger::{Ended, Joined, SessionId};
-use super::{Control, method};
-use asks::{Asked, Awaited};
-use serde_json::Value;
-use std::collections::HashMap;
+use crate::auth::Caller;
+use crate::control::Control;
+use crate::ledger::{Ended, Joined};
+use crate::method;
+use crate::sessions::{Asked, Awaited};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use weir_protocol::frame::{FromControl, FromNode, Hello};
 use weir_protocol::lines::{Lines, write_line};
-use weir_protocol::question::Question;
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::Tier;
 
@@ -31,9 +27,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest of a node's words about itself, bytes.
 const LONGEST_WORD: usize = 256;
-
-/// Most connections of nodes at once.
-const MOST_SESSIONS: usize = 4096;
 
 /// From one heartbeat to the next, at most: what nodes tell of their traffic is to be fresh.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
@@ -49,45 +42,6 @@ const GATHER: Duration = Duration::from_millis(4);
 /// Entries asked of the ledger at once, and bytes written at once.
 const ENTRIES: usize = 256;
 const BATCH: usize = 256 << 10;
-
-/// The nodes that are connected.
-#[derive(Debug)]
-pub(crate) struct Sessions {
-    asks: Mutex<HashMap<SessionId, mpsc::Sender<Asked>>>,
-    room: Arc<Semaphore>,
-}
-
-impl Sessions {
-    pub(super) fn new() -> Self {
-        Self { asks: Mutex::default(), room: Arc::new(Semaphore::new(MOST_SESSIONS)) }
-    }
-
-    /// Room for one more connection; `None` when there is none.
-    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().try_acquire_owned().ok()
-    }
-
-    /// Asks the node of `session`, and waits for its answer for at most `wait`.
-    ///
-    /// # Errors
-    /// In words: the node's own error, or why there is no answer.
-    pub(super) async fn ask(
-        &self,
-        session: SessionId,
-        what: Question,
-        wait: Duration,
-    ) -> Result<Value, String> {
-        let asks = self.lock().get(&session).cloned();
-        match asks {
-            Some(asks) => asks::ask(&asks, what, wait).await,
-            None => Err("it is not connected to control".to_owned()),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Asked>>> {
-        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -189,7 +143,7 @@ fn acceptable(hello: &Hello) -> Result<(), String> {
     for (field, text) in [("name", &hello.name), ("region", &hello.region)] {
         if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
             let accepted = "accepted: a token of RFC 9110 §5.6.2 of at most 64 characters";
-            return Err(format!("{field} {:?}; {accepted}", super::fields::shorten(text)));
+            return Err(format!("{field} {:?}; {accepted}", crate::fields::shorten(text)));
         }
     }
     let words =
@@ -197,7 +151,7 @@ fn acceptable(hello: &Hello) -> Result<(), String> {
     for (field, text) in words {
         if text.len() > LONGEST_WORD || text.chars().any(char::is_control) {
             let accepted = "accepted: at most 256 bytes without control characters";
-            return Err(format!("{field} {:?}; {accepted}", super::fields::shorten(text)));
+            return Err(format!("{field} {:?}; {accepted}", crate::fields::shorten(text)));
         }
     }
     Ok(())
@@ -236,7 +190,7 @@ struct Outgoing {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        self.control.sessions.lock().remove(&self.joined.session);
+        self.control.sessions.end(self.joined.session);
         self.control.ledger.parted(self.joined.session);
     }
 }
@@ -249,8 +203,7 @@ impl<'a> Session<'a> {
         joined: Joined,
     ) -> (Self, Outgoing) {
         let (answers, to_write) = mpsc::channel(MOST_PURGES);
-        let (asks, asked) = asks::channel();
-        control.sessions.lock().insert(joined.session, asks);
+        let asked = control.sessions.begin(joined.session);
         let session = Self {
             control,
             caller,
@@ -341,7 +294,7 @@ impl<'a> Session<'a> {
     async fn purge(&self, call: u64, asked: method::Asked) {
         let answers = self.answers.clone();
         let Ok(permit) = self.purges.clone().try_acquire_owned() else {
-            let (status, body) = super::errors::ApiError::busy().into_parts();
+            let (status, body) = crate::errors::ApiError::busy().into_parts();
             let refused = FromControl::Purged { call, status: status.as_u16(), body };
             // Fails only when the connection ended.
             let _ = answers.send(refused).await;
@@ -426,7 +379,7 @@ impl<'a> Session<'a> {
 
     /// Adds the entries after `sent`, up to a batch; whether there are more.
     fn entries(&self, sent: &mut Seq, out: &mut Vec<u8>) -> Result<bool, Over> {
-        let forgotten = |gone: super::ledger::Forgotten| Over::Outrun(gone.up_to);
+        let forgotten = |gone: crate::ledger::Forgotten| Over::Outrun(gone.up_to);
         let entries = self.control.ledger.after(*sent, ENTRIES).map_err(forgotten)?;
         for listed in &entries {
             if listed.warm {

@@ -1,12 +1,11 @@
 //! What is told of purges and releases, as JSON.
 
-use super::ledger::{Arrival, Listed, NodeProgress, Progress};
-use super::warm::Warmed;
+use crate::ledger::{Arrival, Listed, NodeProgress, Progress, Warmed};
 use crate::timestamp::rfc3339;
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::time::{Duration, Instant};
-use weir_rules::invalidation::{Seq, Target};
+use weir_rules::invalidation::{Seq, TargetKind};
 
 /// How far an entry of the log has come.
 #[derive(Debug, Serialize)]
@@ -91,11 +90,8 @@ pub(crate) struct Recorded {
 /// What a purge named, as a body names it.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Named {
-    paths: Vec<String>,
-    urls: Vec<String>,
-    prefixes: Vec<String>,
-    tags: Vec<String>,
-    hosts: Vec<String>,
+    #[serde(flatten)]
+    lists: TargetLists,
     all: bool,
     site: Option<String>,
     soft: bool,
@@ -121,17 +117,25 @@ impl Named {
             warm: listed.warm,
             ..Self::default()
         };
-        for target in purge.targets.iter().cloned() {
-            match target {
-                Target::Path(text) | Target::Pattern(text) => named.paths.push(text),
-                Target::Url(text) => named.urls.push(text),
-                Target::Prefix(text) => named.prefixes.push(text),
-                Target::Tag(text) => named.tags.push(text),
-                Target::Host(text) => named.hosts.push(text),
-                Target::All => named.all = true,
+        for target in &purge.targets {
+            match target.kind() {
+                Some(kind) => named.lists.0.push((kind, target.text().to_owned())),
+                None => named.all = true,
             }
         }
         named
+    }
+}
+
+/// Targets that are named by a text, written as a list of each kind.
+#[derive(Debug, Default)]
+struct TargetLists(Vec<(TargetKind, String)>);
+
+impl Serialize for TargetLists {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = |kind| self.0.iter().filter(move |(of, _)| *of == kind).map(|(_, text)| text);
+        let lists = TargetKind::ALL.map(|kind| (kind.plural(), of(kind).collect::<Vec<_>>()));
+        serializer.collect_map(lists)
     }
 }
 
@@ -148,6 +152,7 @@ mod tests {
     use crate::ledger::{Bounds, Ledger, Order};
     use serde_json::{Value, json};
     use std::sync::Arc;
+    use weir_rules::invalidation::Target;
     use weir_rules::tier::Tier;
 
     async fn listed() -> Arc<Listed> {

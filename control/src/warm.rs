@@ -1,18 +1,15 @@
 //! Warming: nodes are asked, over their connections, to fetch URLs ahead of those who will ask for
 //! them; because a caller names the URLs, or because a purge took them and they were popular.
 
-use super::Control;
-use super::errors::ApiError;
-use super::ledger::{Listed, NodeState, NodeView, Progress};
-use serde::Serialize;
+use crate::control::Control;
+use crate::ledger::{Listed, NodeState, NodeView, Progress, Warmed};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use weir_protocol::question::{PopularUrl, Question};
-use weir_protocol::warm::Fetched;
-use weir_protocol::warm::{AT_ONCE, LONGEST};
+use weir_protocol::warm::{AT_ONCE, Fetched, LONGEST};
 use weir_rules::tier::Tier;
 
 /// Requests a second to each node where the caller does not say.
@@ -23,12 +20,6 @@ pub const MOST_RATE: u32 = 10_000;
 
 /// Most URLs of one call.
 pub const MOST_URLS: usize = 1000;
-
-/// Calls at once; further ones are refused with 429.
-const MOST_CALLS: usize = 4;
-
-/// Purges at once that wait to be warmed, or are; further ones are refused with 429.
-const MOST_PURGES: usize = 16;
 
 /// Of what a purge took, the most popular URLs that are fetched anew.
 const POPULAR: usize = 100;
@@ -47,86 +38,29 @@ const MOST_AT_ONCE: u32 = 200;
 /// Answers of nodes that may wait to be told.
 const ANSWERS: usize = 16;
 
-/// What runs.
-#[derive(Debug)]
-pub(super) struct Warming {
-    calls: Arc<Semaphore>,
-    purges: Arc<Semaphore>,
-}
-
-impl Warming {
-    pub(super) fn new() -> Self {
-        let room = |most| Arc::new(Semaphore::new(most));
-        Self { calls: room(MOST_CALLS), purges: room(MOST_PURGES) }
-    }
-
-    /// Room for a call.
-    ///
-    /// # Errors
-    /// 429 where there is none.
-    pub(super) fn call(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let busy = |_| full(&format!("{MOST_CALLS} calls that warm are under way"));
-        self.calls.clone().try_acquire_owned().map_err(busy)
-    }
-
-    /// Room for a purge that is to be warmed.
-    ///
-    /// # Errors
-    /// 429 where there is none.
-    pub(super) fn purge(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let busy = |_| full(&format!("{MOST_PURGES} purges are being warmed")).about("warm");
-        self.purges.clone().try_acquire_owned().map_err(busy)
-    }
-}
-
-fn full(what: &str) -> ApiError {
-    ApiError::too_many(format!("{what}; more are not taken at once"), Duration::from_secs(1))
-}
-
 /// What one node is to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Load {
-    pub(super) node: String,
-    pub(super) urls: Arc<[String]>,
+pub(crate) struct Load {
+    pub(crate) node: String,
+    pub(crate) urls: Arc<[String]>,
 }
 
 /// What a node answered.
 #[derive(Debug)]
-pub(super) struct Came {
-    pub(super) node: Arc<str>,
-    pub(super) fetched: Vec<Fetched>,
+pub(crate) struct Came {
+    pub(crate) node: Arc<str>,
+    pub(crate) fetched: Vec<Fetched>,
 }
 
-/// How far it has come: URLs, each counted for every node that is to fetch it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Warmed {
-    /// To be fetched.
-    pub(crate) asked: usize,
-    /// Fetched and stored, or stored already.
-    pub(crate) done: usize,
-    /// Not.
-    pub(crate) failed: usize,
-}
-
-impl Warmed {
-    /// Nothing yet of all these.
-    pub(super) fn of(loads: &[Load]) -> Self {
-        let asked = loads.iter().map(|load| load.urls.len()).sum();
-        Self { asked, ..Self::default() }
-    }
-
-    /// One node more has answered.
-    pub(super) fn count(&mut self, came: &Came) {
-        let failed = came.fetched.iter().filter(|fetched| fetched.error.is_some()).count();
-        self.failed += failed;
-        self.done += came.fetched.len() - failed;
-    }
+/// URLs of `loads`, each counted for every node that is to fetch it.
+pub(crate) fn urls_of(loads: &[Load]) -> usize {
+    loads.iter().map(|load| load.urls.len()).sum()
 }
 
 impl Control {
     /// Who is to fetch `urls`: for the edges every one that is connected, for the parents one edge
     /// of each region, which asks its own.
-    pub(super) fn loads(&self, urls: Vec<String>, tier: Tier) -> Vec<Load> {
+    pub(crate) fn loads(&self, urls: Vec<String>, tier: Tier) -> Vec<Load> {
         let mut edges = self.edges();
         if tier == Tier::Parent {
             edges.sort_by(|a, b| (&a.region, &a.name).cmp(&(&b.region, &b.name)));
@@ -144,7 +78,7 @@ impl Control {
 
     /// Has each node fetch what is its own, `rate` a second. What came of it can be read as it
     /// comes; who stops reading ends it.
-    pub(super) fn warm(
+    pub(crate) fn warm(
         self: &Arc<Self>,
         loads: Vec<Load>,
         rate: u32,
@@ -206,7 +140,7 @@ impl Control {
 
     /// Has the most popular URLs that a purge took fetched anew, once every node has applied it;
     /// once a purge. Nobody waits for it.
-    pub(super) fn warm_after(self: &Arc<Self>, listed: Arc<Listed>, room: OwnedSemaphorePermit) {
+    pub(crate) fn warm_after(self: &Arc<Self>, listed: Arc<Listed>, room: OwnedSemaphorePermit) {
         if !listed.begins_to_warm() {
             return;
         }
@@ -228,7 +162,7 @@ impl Control {
         // Who is not through by then says so itself.
         let _ = tokio::time::timeout(COUNTED, self.ledger.until(listed, counted)).await;
         let loads = chosen(self.popular(listed).await, POPULAR);
-        let mut warmed = Warmed::of(&loads);
+        let mut warmed = Warmed::of(urls_of(&loads));
         listed.set_warmed(warmed);
         let mut came = self.warm(loads, DEFAULT_RATE, Tier::Edge);
         while let Some(came) = came.recv().await {
@@ -238,7 +172,7 @@ impl Control {
                     tracing::warn!(id = listed.id, node, url, error, "not fetched anew");
                 }
             }
-            warmed.count(&came);
+            warmed.count(&came.fetched);
             listed.set_warmed(warmed);
         }
     }
@@ -321,21 +255,9 @@ mod tests {
     #[test]
     fn what_came_is_counted_by_node_and_url() {
         let loads = [load("a", &["x", "y"]), load("b", &["x"])];
-        let mut warmed = Warmed::of(&loads);
+        let mut warmed = Warmed::of(urls_of(&loads));
         let failed = Fetched { error: Some("no".into()), ..Fetched::default() };
-        warmed.count(&Came { node: "a".into(), fetched: vec![Fetched::default(), failed] });
+        warmed.count(&[Fetched::default(), failed]);
         assert_eq!(warmed, Warmed { asked: 3, done: 1, failed: 1 });
-    }
-
-    #[test]
-    fn more_at_once_than_there_is_room_for_are_refused() {
-        let warming = Warming::new();
-        let calls: Vec<_> = (0..MOST_CALLS).map(|_| warming.call()).collect();
-        assert!(calls.iter().all(Result::is_ok));
-        assert!(warming.call().is_err_and(|error| error.status() == 429));
-        drop(calls);
-        assert!(warming.call().is_ok());
-        let purges: Vec<_> = (0..MOST_PURGES).map(|_| warming.purge()).collect();
-        assert!(warming.purge().is_err() && purges.iter().all(Result::is_ok));
     }
 }

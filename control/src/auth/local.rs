@@ -1,7 +1,7 @@
 //! Who is let in while no token is configured: programs of this machine, and no page in one of its
 //! browsers.
 
-use super::super::errors::ApiError;
+use crate::errors::ApiError;
 use http::Method;
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
@@ -26,6 +26,9 @@ const OF_CLIENTS: [HeaderName; 3] = [
     HeaderName::from_static("fastly-soft-purge"),
     HeaderName::from_static("surrogate-key"),
 ];
+
+/// Schemes of Authorization that a browser uses for no page of its own accord.
+const CLIENT_SCHEMES: [&str; 2] = ["bearer", "aws4-hmac-sha256"];
 
 /// Bodies that a page can send to any origin, unasked (the Fetch standard's safelist).
 const OF_PAGES: [&str; 3] =
@@ -78,9 +81,9 @@ pub(super) fn judge_purge(request: &Parts) -> Result<(), ApiError> {
 
 /// Names and passwords are sent by browsers on their own, these never.
 fn is_of_clients(authorization: &HeaderValue) -> bool {
-    let value = authorization.as_bytes();
-    let bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-    bearer || super::sigv4::is_signature(value)
+    let mut words = authorization.as_bytes().splitn(2, |byte| *byte == b' ');
+    let (Some(scheme), Some(_)) = (words.next(), words.next()) else { return false };
+    CLIENT_SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The one media type of a body, in lower case, without parameters. What is no media type counts as
@@ -101,7 +104,7 @@ fn refuse(why: &str) -> Result<(), ApiError> {
 }
 
 /// The one host a request names, of HTTP/1's Host or HTTP/2's `:authority`.
-pub(super) fn host(request: &Parts) -> Option<String> {
+pub(crate) fn host(request: &Parts) -> Option<String> {
     let mut fields = request.headers.get_all(HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (Some(field), None) => Some(field.to_str().ok()?),

@@ -1,17 +1,23 @@
 //! Cloudflare's `POST /client/v4/zones/{zone}/purge_cache`, and `invalidate_cache`, which is soft.
 
 use super::Dialect;
-use super::admit::admit;
+use super::admit::{Shown, admit};
+use super::operation::operation;
 use super::order::{Purged, confined, purge, site};
+use crate::auth::{Caller, bearer};
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, refusal as not_accepted};
 use crate::ledger::Order;
-use crate::rest::{Call, Shared};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use weir_config::{Config, Scope};
 use weir_rules::invalidation::Target;
 
@@ -19,16 +25,52 @@ use weir_rules::invalidation::Target;
 const IN_PROGRESS: u16 = 1;
 const UNHEARD: u16 = 2;
 
-pub(super) fn calls() -> Vec<Call> {
-    let act = |path, handler| Call::new("post", path, handler);
+/// Where clients show the key of an account, which is no token.
+const ACCOUNT_KEYS: [HeaderName; 3] = [
+    HeaderName::from_static("x-auth-key"),
+    HeaderName::from_static("x-auth-email"),
+    HeaderName::from_static("x-auth-user-service-key"),
+];
+
+pub(super) const DIALECT: Dialect = Dialect { prefixes: &["/client/v4/"], calls, shown, refusal };
+
+fn calls() -> Vec<Call> {
+    let act = |path, handler, summary| {
+        Call::new("post", path, handler, operation("Cloudflare", "200", path, summary))
+    };
     vec![
-        act("/client/v4/zones/{zone}/purge_cache", post(purge_cache)),
-        act("/client/v4/zones/{zone}/invalidate_cache", post(invalidate_cache)),
+        act(
+            "/client/v4/zones/{zone}/purge_cache",
+            post(purge_cache),
+            "Purge files, prefixes, tags, hosts or everything of a zone",
+        ),
+        act(
+            "/client/v4/zones/{zone}/invalidate_cache",
+            post(invalidate_cache),
+            "The same, softly: stale from now on",
+        ),
     ]
 }
 
+/// A token, as a bearer.
+fn shown(request: &Parts, peer: IpAddr, config: &Config) -> Result<Shown, ApiError> {
+    let caller = Caller::by_secret(request, peer, config, |request| {
+        let mut account_keys = ACCOUNT_KEYS.into_iter();
+        let account_key = account_keys.find(|name| request.headers.contains_key(name));
+        match account_key {
+            Some(name) if !request.headers.contains_key(AUTHORIZATION) => {
+                let accepted = "show a token (api_token): Authorization: Bearer SECRET";
+                let message = format!("keys of accounts ({name}) are not taken; {accepted}");
+                Err(ApiError::unauthenticated(message))
+            }
+            _ => bearer(request),
+        }
+    })?;
+    Ok(Shown::Caller(caller))
+}
+
 async fn purge_cache(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path(zone): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -36,7 +78,7 @@ async fn purge_cache(
 }
 
 async fn invalidate_cache(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path(zone): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -44,12 +86,12 @@ async fn invalidate_cache(
 }
 
 async fn run(
-    control: &Shared,
+    control: &SharedControl,
     zone: &str,
     request: Request,
     soft: bool,
 ) -> Result<Response, ApiError> {
-    let call = admit(control, Dialect::Cloudflare, request).await?;
+    let call = admit(control, &DIALECT, request).await?;
     call.caller.needs(Scope::Purge)?;
     let site = site(&call.config, "zone", zone)?;
     let order = Order {
@@ -141,7 +183,7 @@ fn prefix(text: &str) -> Result<Target, String> {
 }
 
 /// A refusal in their envelope. The codes are theirs where they have one for it.
-pub(super) fn refusal(error: &ApiError) -> Response {
+fn refusal(error: &ApiError) -> Response {
     let code = match error.code() {
         "unauthenticated" => 10_000,
         "forbidden" => 9109,

@@ -2,47 +2,58 @@
 //! `reference`; the history it shows is of the purges that it can tell of, whoever ordered them.
 
 mod batch;
+mod signature;
+mod sigv4;
 mod xml;
+
+pub(super) use signature::Claim;
 
 use super::Dialect;
 use super::admit::{Admitted, admit};
+use super::operation::operation;
 use super::order::{Purged, find, latest, may_watch, purge, site};
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::{Parameters, number, one, only};
 use crate::fields::shorten;
 use crate::purges::{MOST_TARGETS, check_reference};
-use crate::rest::{Call, Shared};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use batch::{batch, order};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
+use signature::shown;
 use weir_config::Scope;
 use xml::{Batch, Fault, Invalidation};
 
 /// Where the invalidations of a distribution are.
-pub(super) const INVALIDATIONS: &str = "/2020-05-31/distribution/{distribution}/invalidation";
+const INVALIDATIONS: &str = "/2020-05-31/distribution/{distribution}/invalidation";
 
 /// Invalidations in one listing: at most, and without MaxItems.
 const MOST_LISTED: u64 = 1000;
 const LISTED: u64 = 100;
 
-pub(super) fn calls() -> Vec<Call> {
+pub(super) const DIALECT: Dialect = Dialect { prefixes: &["/2020-05-31/"], calls, shown, refusal };
+
+fn calls() -> Vec<Call> {
     let one = "/2020-05-31/distribution/{distribution}/invalidation/{id}";
+    let call = |method, path, handler, status, summary| {
+        Call::new(method, path, handler, operation("CloudFront", status, path, summary))
+    };
     vec![
-        Call::new("post", INVALIDATIONS, post(create)),
-        Call::new("get", INVALIDATIONS, get(list)),
-        Call::new("get", one, get(one_of)),
+        call("post", INVALIDATIONS, post(create), "201", "Create an invalidation"),
+        call("get", INVALIDATIONS, get(list), "200", "List invalidations"),
+        call("get", one, get(one_of), "200", "One invalidation"),
     ]
 }
 
 async fn create(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path(distribution): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let call = admit(&control, Dialect::CloudFront, request).await?;
+    let call = admit(&control, &DIALECT, request).await?;
     call.caller.needs(Scope::Purge)?;
     let site = site(&call.config, "distribution", &distribution)?;
     if call.body.is_empty() {
@@ -71,11 +82,11 @@ async fn create(
 
 /// Judges who wants to see a distribution's invalidations; its site.
 async fn watch(
-    control: &Shared,
+    control: &SharedControl,
     distribution: &str,
     request: Request,
 ) -> Result<(Admitted, String), ApiError> {
-    let call = admit(control, Dialect::CloudFront, request).await?;
+    let call = admit(control, &DIALECT, request).await?;
     may_watch(&call.caller)?;
     let site = site(&call.config, "distribution", distribution)?;
     call.caller.needs_site(Some(&site), &site)?;
@@ -83,7 +94,7 @@ async fn watch(
 }
 
 async fn one_of(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path((distribution, id)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -100,7 +111,7 @@ async fn one_of(
 }
 
 async fn list(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path(distribution): Path<String>,
     Parameters(parameters): Parameters,
     request: Request,
@@ -134,7 +145,7 @@ fn document(text: String) -> Response {
 }
 
 /// A refusal as they tell it. The codes are those that their clients know.
-pub(super) fn refusal(error: &ApiError) -> Response {
+fn refusal(error: &ApiError) -> Response {
     let status = error.status();
     let (status, code) = match (error.code(), error.field()) {
         ("unauthenticated", _) => (StatusCode::FORBIDDEN, "MissingAuthenticationToken"),

@@ -1,20 +1,25 @@
 //! Fastly's purges: of a surrogate key, of several, of all of a service, and of one URL.
 
 use super::Dialect;
-use super::admit::{Admitted, admit};
-use super::order::{Purged, purge, site, site_of_host};
+use super::admit::{Admitted, Shown, admit};
+use super::operation::operation;
+use super::order::{Purged, purge, site};
+use crate::auth::{Caller, bearer};
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, shorten};
 use crate::ledger::Order;
-use crate::rest::{Call, Shared};
+use crate::purges::site_of_host;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
-use http::header::ALLOW;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{ALLOW, AUTHORIZATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
-use weir_config::Scope;
+use std::net::IpAddr;
+use weir_config::{Config, Scope};
 use weir_rules::invalidation::Target;
 
 /// Its presence, whatever its value, makes a purge soft.
@@ -29,33 +34,54 @@ const ENVIRONMENT: &str = "fastly-purge-environment";
 /// Where the path of a URL's purge begins.
 const PURGE: &str = "/purge/";
 
-pub(super) fn calls() -> Vec<Call> {
-    let act = |path, handler| Call::new("post", path, handler);
+/// Where clients show their token.
+const KEY: HeaderName = HeaderName::from_static("fastly-key");
+
+pub(super) const DIALECT: Dialect =
+    Dialect { prefixes: &["/service/", PURGE], calls, shown, refusal };
+
+fn calls() -> Vec<Call> {
+    let act = |path, handler, summary| {
+        Call::new("post", path, handler, operation("Fastly", "200", path, summary))
+    };
     vec![
-        act("/service/{service}/purge/{*key}", post(purge_key)),
-        act("/service/{service}/purge", post(purge_keys)),
-        act("/service/{service}/purge_all", post(purge_all)),
-        act("/purge/{*url}", any(purge_url)),
+        act("/service/{service}/purge/{*key}", post(purge_key), "Purge a surrogate key"),
+        act("/service/{service}/purge", post(purge_keys), "Purge surrogate keys"),
+        act("/service/{service}/purge_all", post(purge_all), "Purge all of a service"),
+        act("/purge/{*url}", any(purge_url), "Purge a URL, named without its scheme"),
     ]
 }
 
+/// A token in `Fastly-Key`, or as a bearer.
+fn shown(request: &Parts, peer: IpAddr, config: &Config) -> Result<Shown, ApiError> {
+    let caller = Caller::by_secret(request, peer, config, |request| {
+        let mut keys = request.headers.get_all(KEY).iter();
+        match (keys.next(), keys.next()) {
+            (Some(key), None) => Ok(key.as_bytes().trim_ascii()),
+            (None, _) if request.headers.contains_key(AUTHORIZATION) => bearer(request),
+            _ => Err(ApiError::unauthenticated("send a token: Fastly-Key: SECRET")),
+        }
+    })?;
+    Ok(Shown::Caller(caller))
+}
+
 async fn purge_key(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path((service, key)): Path<(String, String)>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let call = admit(&control, Dialect::Fastly, request).await?;
+    let call = admit(&control, &DIALECT, request).await?;
     let target = Target::parse_tag(&key).map_err(|reason| ApiError::invalid("key", reason))?;
     let purged = of_service(&control, &call, &service, vec![target], is_soft(&call)).await?;
     Ok(Json(done(&purged)))
 }
 
 async fn purge_keys(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path(service): Path<String>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let call = admit(&control, Dialect::Fastly, request).await?;
+    let call = admit(&control, &DIALECT, request).await?;
     let keys = keys(&call.request.headers, &call.body)?;
     let tag = |(n, key): (usize, &String)| {
         Target::parse_tag(key)
@@ -70,11 +96,11 @@ async fn purge_keys(
 
 /// Never soft, as theirs is not.
 async fn purge_all(
-    State(control): State<Shared>,
+    State(control): State<SharedControl>,
     Path(service): Path<String>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let call = admit(&control, Dialect::Fastly, request).await?;
+    let call = admit(&control, &DIALECT, request).await?;
     if !call.body.is_empty() {
         Fields::parse(&call.body)?.finish()?;
     }
@@ -84,18 +110,21 @@ async fn purge_all(
 
 /// The URL is in the path without its scheme, as it was sent: what an escape stands for would be
 /// another URL's.
-async fn purge_url(State(control): State<Shared>, request: Request) -> Result<Response, ApiError> {
+async fn purge_url(
+    State(control): State<SharedControl>,
+    request: Request,
+) -> Result<Response, ApiError> {
     if ![Method::POST.as_str(), "PURGE"].contains(&request.method().as_str()) {
         let allow = [(ALLOW, HeaderValue::from_static("POST, PURGE"))];
         return Ok((StatusCode::METHOD_NOT_ALLOWED, allow).into_response());
     }
-    let call = admit(&control, Dialect::Fastly, request).await?;
+    let call = admit(&control, &DIALECT, request).await?;
     call.caller.needs(Scope::Purge)?;
     not_staging(&call.request.headers)?;
     let target = call.request.uri.path_and_query().map_or("", |target| target.as_str());
     let url = format!("http://{}", target.strip_prefix(PURGE).unwrap_or_default());
     let target = Target::parse_url(&url).map_err(|reason| ApiError::invalid("url", reason))?;
-    let host = url.trim_start_matches("http://").split(['/', '?']).next().unwrap_or_default();
+    let host = target.host().unwrap_or_default();
     let site = match site_of_host(&call.config, host) {
         Some(site) => Some(site.id.clone()),
         // Control that was told of no sites.
@@ -119,7 +148,7 @@ async fn purge_url(State(control): State<Shared>, request: Request) -> Result<Re
 
 /// A purge of what a service, which is a site, has.
 async fn of_service(
-    control: &Shared,
+    control: &SharedControl,
     call: &Admitted,
     service: &str,
     targets: Vec<Target>,
@@ -177,7 +206,7 @@ fn done(purged: &Purged) -> Value {
 }
 
 /// A refusal as they tell it: what, and why.
-pub(super) fn refusal(error: &ApiError) -> Response {
+fn refusal(error: &ApiError) -> Response {
     let what = match error.code() {
         "unauthenticated" => "Provided credentials are missing or invalid",
         "forbidden" => "You are not authorized to perform this action",

@@ -3,14 +3,13 @@
 
 use super::admit::Admitted;
 use crate::auth::Caller;
+use crate::call::SharedControl;
 use crate::errors::ApiError;
 use crate::fields::shorten;
 use crate::ledger::{Listed, Order};
-use crate::purges::{DEFAULT_WAIT, MOST_TARGETS, known_site, may_purge, may_see};
-use crate::rest::Shared;
-use http::uri::Authority;
+use crate::purges::{DEFAULT_WAIT, MOST_TARGETS, known_site, may_purge, may_see, site_of_host};
 use std::time::SystemTime;
-use weir_config::{Config, Scope, Site};
+use weir_config::{Config, Scope};
 use weir_rules::invalidation::{Seq, Target};
 
 /// How many purges of the log are looked through at a time.
@@ -29,7 +28,7 @@ pub(super) struct Purged {
 
 impl Purged {
     /// A purge as it stands; `None` for an entry that is none.
-    fn of(control: &Shared, listed: &Listed) -> Option<Self> {
+    fn of(control: &SharedControl, listed: &Listed) -> Option<Self> {
         let purge = listed.purge()?;
         let order = Order {
             targets: purge.targets.clone(),
@@ -65,12 +64,6 @@ pub(super) fn site(config: &Config, what: &str, id: &str) -> Result<String, ApiE
     })
 }
 
-/// The site that takes a host, as a parsed target has it, perhaps with a port.
-pub(super) fn site_of_host<'a>(config: &'a Config, host: &str) -> Option<&'a Site> {
-    let authority = host.to_ascii_lowercase().parse::<Authority>().ok()?;
-    config.site_for(authority.host())
-}
-
 /// Refuses a target that names a host of another site than the call. Control that was told of no
 /// sites cannot know, and leaves it to the nodes.
 ///
@@ -83,26 +76,12 @@ pub(super) fn confined(
     config: &Config,
 ) -> Result<Target, ApiError> {
     let of_site = |host| site_of_host(config, host).is_some_and(|of| of.id == site);
-    match host(&target) {
+    match target.host() {
         Some(host) if !config.sites.is_empty() && !of_site(host) => {
             let host = shorten(host);
             Err(ApiError::invalid(field, format!("the host {host:?} is not of the site {site:?}")))
         }
         _ => Ok(target),
-    }
-}
-
-/// The host that a target names.
-fn host(target: &Target) -> Option<&str> {
-    let authority = |text: &'_ str| text.find(['/', '?']).unwrap_or(text.len());
-    match target {
-        Target::Url(url) => {
-            let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-            Some(&rest[..authority(rest)])
-        }
-        Target::Prefix(prefix) if !prefix.starts_with('/') => Some(&prefix[..authority(prefix)]),
-        Target::Host(host) => Some(host),
-        _ => None,
     }
 }
 
@@ -112,7 +91,7 @@ fn host(target: &Target) -> Option<&str> {
 /// 403 for what the caller may not do, 409 for a reference in use, 413 for too many targets, 429
 /// for too many purges, 503 when the log cannot be written.
 pub(super) async fn purge(
-    control: &Shared,
+    control: &SharedControl,
     call: &Admitted,
     order: Order,
 ) -> Result<Purged, ApiError> {
@@ -139,7 +118,7 @@ pub(super) fn may_watch(caller: &Caller) -> Result<(), ApiError> {
 }
 
 /// The purge with this id, if the caller may see it.
-pub(super) fn find(control: &Shared, call: &Admitted, id: &str) -> Option<Purged> {
+pub(super) fn find(control: &SharedControl, call: &Admitted, id: &str) -> Option<Purged> {
     let listed = control.ledger.find(id)?;
     let seen = may_see(&call.caller, &listed.entry.change, &call.config);
     Purged::of(control, &listed).filter(|_| seen)
@@ -151,7 +130,7 @@ pub(super) fn find(control: &Shared, call: &Admitted, id: &str) -> Option<Purged
 /// # Errors
 /// 400 when no purge has that id any more.
 pub(super) fn latest(
-    control: &Shared,
+    control: &SharedControl,
     call: &Admitted,
     before: Option<&str>,
     limit: usize,

@@ -2,11 +2,12 @@
 
 use super::arrivals::Arrivals;
 use crate::journal::{ArrivalsRecord, EntryRecord};
-use crate::warm::Warmed;
+use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
+use weir_protocol::warm::Fetched;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry, LogId, Release};
 
@@ -37,6 +38,31 @@ pub(super) struct Accepted {
 impl Accepted {
     pub(super) fn now() -> Self {
         Self { at: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+/// How far fetching again has come: URLs, each counted for every node that is to fetch it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Warmed {
+    /// To be fetched.
+    pub(crate) asked: usize,
+    /// Fetched and stored, or stored already.
+    pub(crate) done: usize,
+    /// Not.
+    pub(crate) failed: usize,
+}
+
+impl Warmed {
+    /// Nothing yet of so many.
+    pub(crate) fn of(asked: usize) -> Self {
+        Self { asked, ..Self::default() }
+    }
+
+    /// One node more has answered.
+    pub(crate) fn count(&mut self, fetched: &[Fetched]) {
+        let failed = fetched.iter().filter(|fetched| fetched.error.is_some()).count();
+        self.failed += failed;
+        self.done += fetched.len() - failed;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the document says of traffic.
 
-use super::reference;
+use crate::operation::reference;
 use serde_json::{Map, Value, json};
 
 /// The schemas of `/v1/stats`, `/v1/traffic`, `/v1/popular` and `/v1/uncached`.

@@ -3,15 +3,7 @@
 import { byId, el, tell } from "./dom.js";
 import { call } from "./api.js";
 import { known, matched, refresh, stateOf, what } from "./history.js";
-import { some } from "./words.js";
-
-const KINDS = [
-  ["paths", "Paths", "/articles/1  or  /img/*", "wide"],
-  ["tags", "Tags", "article-1", ""],
-  ["prefixes", "Prefixes", "/blog", ""],
-  ["urls", "URLs", "https://example.com/a?b=c", "wide"],
-  ["hosts", "Hosts", "www.example.com", "wide"],
-];
+import { KINDS, some } from "./words.js";
 
 const form = byId("purge");
 const answer = byId("purge-answer");
@@ -36,7 +28,7 @@ export function wire() {
   });
 }
 
-function field([name, label, example, width]) {
+function field({ name, label, example, width }) {
   return el(
     "div",
     { class: `field ${width}` },
@@ -83,18 +75,18 @@ export function sites(ids) {
 
 /** Fills the form from an address such as `#purges?tags=a`; it is not sent. */
 export function open(asked) {
-  const named = KINDS.filter(([name]) => asked.has(name));
+  const named = KINDS.filter(({ name }) => asked.has(name));
   if (named.length === 0) return;
   form.reset();
-  for (const [name] of named) form.elements[name].value = asked.getAll(name).join("\n");
-  form.elements[named[0][0]].focus();
+  for (const { name } of named) form.elements[name].value = asked.getAll(name).join("\n");
+  form.elements[named[0].name].focus();
 }
 
 function read() {
   const lines = (name) =>
     form.elements[name].value.split("\n").map((line) => line.trim()).filter(Boolean);
   const body = {};
-  for (const [name] of KINDS) if (lines(name).length > 0) body[name] = lines(name);
+  for (const { name } of KINDS) if (lines(name).length > 0) body[name] = lines(name);
   for (const name of ["all", "soft", "versions", "warm"]) {
     if (form.elements[name].checked) body[name] = true;
   }
@@ -174,7 +166,7 @@ function show(purge, pause = 500) {
 
 /** What was purged is not purged again by a second click. */
 function clearTargets() {
-  for (const [name] of KINDS) form.elements[name].value = "";
+  for (const { name } of KINDS) form.elements[name].value = "";
   form.elements.reference.value = "";
   form.elements.all.checked = false;
 }

@@ -74,15 +74,17 @@ export function list(names, most = 4) {
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
+/** The kinds of targets: the list of them in a call, the word for one, and the field of the form. */
+export const KINDS = [
+  { name: "paths", kind: "path", label: "Paths", example: "/articles/1  or  /img/*", width: "wide" },
+  { name: "tags", kind: "tag", label: "Tags", example: "article-1", width: "" },
+  { name: "prefixes", kind: "prefix", label: "Prefixes", example: "/blog", width: "" },
+  { name: "urls", kind: "url", label: "URLs", example: "https://example.com/a?b=c", width: "wide" },
+  { name: "hosts", kind: "host", label: "Hosts", example: "www.example.com", width: "wide" },
+];
+
 /** What a purge names, as [kind, text] pairs. */
 export function targets(purge) {
-  const kinds = [
-    ["path", purge.paths],
-    ["url", purge.urls],
-    ["prefix", purge.prefixes],
-    ["tag", purge.tags],
-    ["host", purge.hosts],
-  ];
-  const named = kinds.flatMap(([kind, texts]) => (texts ?? []).map((text) => [kind, text]));
+  const named = KINDS.flatMap(({ name, kind }) => (purge[name] ?? []).map((text) => [kind, text]));
   return purge.all ? [...named, ["all", "everything"]] : named;
 }

@@ -1,7 +1,7 @@
 //! Calls that are answered by what nodes alone know, asked over their connections.
 
-use super::Shared;
 use super::nodes::no_such_node;
+use crate::call::SharedControl;
 use crate::errors::ApiError;
 use crate::extract::{number, one, only};
 use crate::ledger::NodeView;
@@ -24,7 +24,7 @@ pub(super) type Answer<T> = Result<T, String>;
 
 /// Reads the parameters of a list of URLs: how many at most, and of which nodes.
 pub(super) fn listing(
-    control: &Shared,
+    control: &SharedControl,
     parameters: &[(String, String)],
 ) -> Result<(usize, Vec<NodeView>), ApiError> {
     let limit = number(parameters, "limit", LISTED, 1..=MOST_LISTED as u64)?;
@@ -34,7 +34,10 @@ pub(super) fn listing(
 }
 
 /// The expected nodes, or the one that is named.
-pub(super) fn nodes(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView>, ApiError> {
+pub(super) fn nodes(
+    control: &SharedControl,
+    name: Option<&str>,
+) -> Result<Vec<NodeView>, ApiError> {
     let mut nodes = control.ledger.nodes(Instant::now());
     nodes.retain(|node| name.is_none_or(|name| name == node.name));
     if nodes.is_empty() && name.is_some() {
@@ -44,7 +47,7 @@ pub(super) fn nodes(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView
 }
 
 /// The expected edges, or the node that is named.
-fn edges(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView>, ApiError> {
+fn edges(control: &SharedControl, name: Option<&str>) -> Result<Vec<NodeView>, ApiError> {
     let mut nodes = nodes(control, name)?;
     nodes.retain(|node| name.is_some() || node.tier == Tier::Edge);
     Ok(nodes)
@@ -52,7 +55,7 @@ fn edges(control: &Shared, name: Option<&str>) -> Result<Vec<NodeView>, ApiError
 
 /// Asks all of `nodes` at once; the answers come in their order.
 pub(super) async fn ask(
-    control: &Shared,
+    control: &SharedControl,
     nodes: &[NodeView],
     question: &Question,
 ) -> Result<Vec<Answer<Value>>, ApiError> {
@@ -77,7 +80,7 @@ pub(super) async fn ask(
 
 /// The same, with answers of one form.
 pub(super) async fn ask_for<T: DeserializeOwned>(
-    control: &Shared,
+    control: &SharedControl,
     nodes: &[NodeView],
     question: &Question,
 ) -> Result<Vec<Answer<T>>, ApiError> {

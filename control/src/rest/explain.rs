@@ -1,15 +1,17 @@
 //! `/v1/explain`: what each node knows of a URL, asked over its connection.
 
-use super::Shared;
 use super::ask::{ask, asked as told, nodes};
 use super::nodes::no_such_node;
-use crate::Process;
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::{Parameters, explain_fields, one, only};
 use crate::fields::shorten;
+use crate::operation::Operation;
+use crate::process::Process;
 use axum::Json;
 use axum::extract::State;
+use axum::routing::{MethodRouter, get};
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -44,9 +46,27 @@ fn explainable(url: &str) -> bool {
     url.starts_with('/') || absolute
 }
 
+pub(super) fn calls() -> Vec<Call> {
+    vec![call(get(explain))]
+}
+
+pub(super) fn calls_of_node() -> Vec<Call<Arc<Process>>> {
+    vec![call(get(explain_own))]
+}
+
+fn call<S>(handler: MethodRouter<S>) -> Call<S> {
+    let operation = Operation::new("Why a URL is, or is not, a hit")
+        .required_query("url", "A URL, or a path of the first site.")
+        .query("header", "A request field, Name: value; repeatable.")
+        .query("node", "Ask this node only.")
+        .answer_as("200", "What each node knows of it, or why it does not say.", "Explained")
+        .answer_as("404", "No such node is expected.", "Error");
+    Call::new("get", "/v1/explain", handler, operation)
+}
+
 /// What every node of the topology knows, or the one that is named.
-pub(super) async fn explain(
-    State(control): State<Shared>,
+async fn explain(
+    State(control): State<SharedControl>,
     caller: Caller,
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
@@ -68,7 +88,7 @@ pub(super) async fn explain(
 }
 
 /// What the node of this process knows, in the same form.
-pub(super) async fn explain_own(
+async fn explain_own(
     State(process): State<Arc<Process>>,
     caller: Caller,
     Parameters(parameters): Parameters,

@@ -1,19 +1,31 @@
 //! `/v1/follow`: where nodes connect to follow the log.
 
-use super::Shared;
 use crate::auth::Caller;
+use crate::call::{Call, Kind, SharedControl};
 use crate::errors::ApiError;
+use crate::operation::Operation;
 use crate::session;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use weir_config::Scope;
 use weir_protocol::PROTOCOL;
 
-pub(super) async fn follow(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let operation = Operation::new("Where nodes follow the log")
+        .described(
+            "An upgrade to weir-log/1, for tokens with the scope node: nodes of this program \
+             speak it.",
+        )
+        .answer_empty("101", "The connection belongs to the log.");
+    vec![Call::new("get", "/v1/follow", get(follow), operation).of_kind(Kind::Lasting)]
+}
+
+async fn follow(
+    State(control): State<SharedControl>,
     caller: Caller,
     mut request: Request,
 ) -> Result<Response, ApiError> {

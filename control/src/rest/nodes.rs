@@ -1,18 +1,42 @@
 //! `/v1/nodes`: the nodes that are expected to apply what is appended.
 
-use super::Shared;
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::ledger::NodeView;
+use crate::operation::Operation;
 use crate::timestamp::rfc3339;
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::{delete, get};
 use serde_json::{Value, json};
 use std::time::Instant;
 use weir_config::Scope;
 
-pub(super) async fn all(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let expected = Operation::new("The expected nodes").answer_as("200", "By name.", "Nodes");
+    let node = Operation::new("One expected node")
+        .path("name", "The node's name.")
+        .answer_as("200", "As it is now.", "Node")
+        .answer_as("404", "No such node is expected.", "Error");
+    let no_more = Operation::new("Expect a node no more")
+        .described(
+            "Purges are completed without it. If it comes back it trusts nothing that it has \
+             stored.",
+        )
+        .path("name", "The node's name.")
+        .answer("200", "It is not expected any more.")
+        .answer_as("404", "No such node is expected.", "Error")
+        .answer_as("503", "The log cannot be written: it is still expected.", "Error");
+    vec![
+        Call::new("get", "/v1/nodes", get(all), expected),
+        Call::new("get", "/v1/nodes/{name}", get(one), node),
+        Call::new("delete", "/v1/nodes/{name}", delete(forget), no_more),
+    ]
+}
+
+async fn all(
+    State(control): State<SharedControl>,
     caller: Caller,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
@@ -21,8 +45,8 @@ pub(super) async fn all(
     Ok(Json(json!({"head": head, "nodes": nodes})))
 }
 
-pub(super) async fn one(
-    State(control): State<Shared>,
+async fn one(
+    State(control): State<SharedControl>,
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
@@ -32,8 +56,8 @@ pub(super) async fn one(
     Ok(Json(told(node)))
 }
 
-pub(super) async fn forget(
-    State(control): State<Shared>,
+async fn forget(
+    State(control): State<SharedControl>,
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {

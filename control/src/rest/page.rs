@@ -3,7 +3,7 @@
 //! It is open to everyone and must stay without any data: whatever it shows it asks the calls for,
 //! as its reader. Nothing in it may come from elsewhere or run from within the document.
 
-use super::super::errors::ApiError;
+use crate::errors::ApiError;
 use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -58,7 +58,7 @@ const FILES: &[File] = files![
 ];
 
 /// The page's router. Its files are no calls: the OpenAPI document does not list them.
-pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/", get(document)).route("/page/{name}", get(file))
 }
 

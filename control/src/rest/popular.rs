@@ -1,12 +1,14 @@
 //! `/v1/popular`: what is stored, by how often it was answered from the store.
 
-use super::Shared;
 use super::ask::{Answer, MOST_LISTED, ask_for, asked, listing};
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::Parameters;
+use crate::operation::Operation;
 use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -22,8 +24,21 @@ struct Object {
     nodes: Vec<String>,
 }
 
-pub(super) async fn popular(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let operation = Operation::new("What is stored, by how often it was answered from the store")
+        .described(
+            "Hits are counted since the response was stored. Nodes look anew every few \
+                 seconds.",
+        )
+        .query("limit", "At most so many, 1 to 100; 20.")
+        .query("node", "Of this node; else of all edges together.")
+        .answer_as("200", "Most hits first.", "Popular")
+        .answer_as("404", "No such node is expected.", "Error");
+    vec![Call::new("get", "/v1/popular", get(popular), operation)]
+}
+
+async fn popular(
+    State(control): State<SharedControl>,
     caller: Caller,
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {

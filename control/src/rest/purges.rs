@@ -1,16 +1,18 @@
 //! `/v1/purges`: to purge, and the history.
 
-use super::Shared;
-use crate::Control;
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
+use crate::control::Control;
 use crate::errors::ApiError;
 use crate::extract::{Body, Parameters, number, only};
 use crate::ledger::Listed;
+use crate::operation::Operation;
 use crate::purges::{PurgeRequest, may_purge, may_see};
 use crate::told::Recorded;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 use weir_config::Scope;
 
@@ -18,8 +20,31 @@ use weir_config::Scope;
 const MOST_LISTED: usize = 1000;
 const LISTED: usize = 100;
 
-pub(super) async fn purge(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let new = Operation::new("Purge")
+        .described("Answered once every expected node applied it, and after at most wait_ms.")
+        .body("PurgeRequest")
+        .answer_as("200", "Applied by every expected node.", "Purge")
+        .answer_as("202", "Accepted, not yet applied by every expected node.", "Purge")
+        .answer_as("409", "The reference names another purge.", "Error")
+        .answer_as("503", "The log cannot be written: nothing was done.", "Error");
+    let history = Operation::new("The history of purges")
+        .query("after", "Only purges with a higher seq.")
+        .query("limit", "At most so many, up to 1000.")
+        .answer_as("200", "In the order of their seq.", "Purges");
+    let known = Operation::new("One purge")
+        .path("id", "The purge's id.")
+        .answer_as("200", "The purge and what it named.", "RecordedPurge")
+        .answer_as("404", "Not known, or no longer.", "Error");
+    vec![
+        Call::new("post", "/v1/purges", post(purge), new),
+        Call::new("get", "/v1/purges", get(list), history),
+        Call::new("get", "/v1/purges/{id}", get(one), known),
+    ]
+}
+
+async fn purge(
+    State(control): State<SharedControl>,
     caller: Caller,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
@@ -39,8 +64,8 @@ pub(super) async fn purge(
     Ok((told.status(), Json(told)).into_response())
 }
 
-pub(super) async fn one(
-    State(control): State<Shared>,
+async fn one(
+    State(control): State<SharedControl>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Recorded>, ApiError> {
@@ -54,8 +79,8 @@ pub(super) async fn one(
     Ok(Json(recorded(&control, &listed)))
 }
 
-pub(super) async fn list(
-    State(control): State<Shared>,
+async fn list(
+    State(control): State<SharedControl>,
     caller: Caller,
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {

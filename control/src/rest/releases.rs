@@ -1,21 +1,45 @@
 //! `/v1/sites/{id}/release`: the release that a site shows.
 
-use super::Shared;
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::Body;
 use crate::fields::{Fields, shorten};
+use crate::operation::Operation;
 use crate::purges::{known_site, wait};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
 use serde_json::{Value, json};
 use weir_config::{Config, Scope};
 use weir_rules::log::Release;
 use weir_rules::release::{NAME_FORM, check_name};
 
-pub(super) async fn current(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let shown = Operation::new("The release that a site shows")
+        .path("id", "The site's id.")
+        .answer_as("200", "Its name; null for none.", "Release")
+        .answer_as("404", "No such site.", "Error");
+    let switched = Operation::new("Switch the release that a site shows")
+        .described(
+            "One entry of the log, so each node switches at once. Answered once every expected \
+             node applied it, and after at most wait_ms.",
+        )
+        .path("id", "The site's id.")
+        .body("ReleaseRequest")
+        .answer_as("200", "Every expected node shows it.", "Switched")
+        .answer_as("202", "Accepted, not yet shown by every expected node.", "Switched")
+        .answer_as("404", "No such site.", "Error")
+        .answer_as("503", "The log cannot be written: nothing was done.", "Error");
+    vec![
+        Call::new("get", "/v1/sites/{id}/release", get(current), shown),
+        Call::new("put", "/v1/sites/{id}/release", put(switch), switched),
+    ]
+}
+
+async fn current(
+    State(control): State<SharedControl>,
     caller: Caller,
     Path(site): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
@@ -37,8 +61,8 @@ fn initial(site: &str, config: &Config) -> Option<String> {
     site.release.as_ref()?.initial.clone()
 }
 
-pub(super) async fn switch(
-    State(control): State<Shared>,
+async fn switch(
+    State(control): State<SharedControl>,
     caller: Caller,
     Path(site): Path<String>,
     Body(body): Body,

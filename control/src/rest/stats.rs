@@ -1,21 +1,33 @@
 //! `/v1/stats`: the figures of control and of the nodes, as they are now.
 
-use super::Shared;
-use crate::Control;
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
+use crate::control::Control;
 use crate::errors::ApiError;
 use crate::ledger::{NodeState, NodeView};
+use crate::operation::Operation;
 use crate::traffic::{Rates, WINDOW};
 use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 use weir_config::Scope;
 use weir_protocol::stats::Stats;
 use weir_rules::tier::Tier;
 
-pub(super) async fn stats(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let operation = Operation::new("Figures of control and of the nodes")
+        .described(
+            "Rates are over the last window_seconds, at most; those of a node that is not \
+             connected are null. traffic is what clients saw: all edges together.",
+        )
+        .answer_as("200", "As they are now.", "Stats");
+    vec![Call::new("get", "/v1/stats", get(stats), operation)]
+}
+
+async fn stats(
+    State(control): State<SharedControl>,
     caller: Caller,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;

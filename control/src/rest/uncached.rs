@@ -1,12 +1,14 @@
 //! `/v1/uncached`: what was not stored of late, and why.
 
-use super::Shared;
 use super::ask::{Answer, ask_for, asked, listing};
 use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::Parameters;
+use crate::operation::Operation;
 use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -22,8 +24,21 @@ struct Uncached {
     nodes: Vec<String>,
 }
 
-pub(super) async fn uncached(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let operation = Operation::new("What was not stored of late, and why")
+        .described(
+            "reason is the word that explain and the detail of Cache-Status use; reasons are \
+             counted since the nodes started.",
+        )
+        .query("limit", "At most so many URLs, 1 to 100; 20.")
+        .query("node", "Of this node; else of all edges together.")
+        .answer_as("200", "Reasons by count, URLs by how late.", "Uncached")
+        .answer_as("404", "No such node is expected.", "Error");
+    vec![Call::new("get", "/v1/uncached", get(uncached), operation)]
+}
+
+async fn uncached(
+    State(control): State<SharedControl>,
     caller: Caller,
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {

@@ -1,17 +1,20 @@
 //! `/v1/warm`: to have URLs fetched ahead of those who will ask for them.
 
-use super::Shared;
-use crate::Control;
 use crate::auth::Caller;
+use crate::call::{Call, Kind, SharedControl};
+use crate::control::Control;
 use crate::errors::ApiError;
 use crate::extract::Body;
 use crate::fields::{Fields, refusal, shorten};
+use crate::ledger::Warmed;
+use crate::operation::{Operation, reference};
 use crate::pieces::Pieces;
 use crate::purges::may_purge_host;
-use crate::warm::{Came, DEFAULT_RATE, MOST_RATE, MOST_URLS, Warmed};
+use crate::warm::{Came, DEFAULT_RATE, MOST_RATE, MOST_URLS, urls_of};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use http::Uri;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -71,8 +74,26 @@ fn host(url: &str) -> Option<String> {
     (known && !authority.host().is_empty()).then(|| authority.as_str().to_owned())
 }
 
-pub(super) async fn warm(
-    State(control): State<Shared>,
+pub(super) fn calls() -> Vec<Call> {
+    let line = json!({"oneOf": [reference("Fetched"), reference("Warmed")]});
+    let operation = Operation::new("Have URLs fetched ahead of those who will ask for them")
+        .described(
+            "On every connected edge or, for tier parent, from the parents of each region. Lines \
+             of JSON: what came of each URL on each node, as it comes; first and last the counts \
+             of all. Who hangs up ends it.",
+        )
+        .body("WarmRequest")
+        .answer_in(
+            "200",
+            "A line a URL and node (Fetched), between two with the counts (Warmed).",
+            "application/x-ndjson",
+            line,
+        );
+    vec![Call::new("post", "/v1/warm", post(warm), operation).of_kind(Kind::Lasting)]
+}
+
+async fn warm(
+    State(control): State<SharedControl>,
     caller: Caller,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
@@ -87,7 +108,7 @@ pub(super) async fn warm(
     if loads.is_empty() {
         return Err(ApiError::unavailable("no edge is connected to control"));
     }
-    let warmed = Warmed::of(&loads);
+    let warmed = Warmed::of(urls_of(&loads));
     let came = control.warm(loads, rate, tier);
     let (pieces, body) = mpsc::channel(PIECES);
     tokio::spawn(tell(control, came, warmed, pieces, room));
@@ -117,7 +138,7 @@ async fn tell(
         let is_last = next.is_none();
         let piece = match next {
             Some(came) => {
-                warmed.count(&came);
+                warmed.count(&came.fetched);
                 Bytes::from(lines(&came))
             }
             None => counts(warmed),

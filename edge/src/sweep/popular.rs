@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use weir_protocol::question::PopularUrl;
-use weir_rules::invalidation::{Purge, Seq, Subject, Tally, Validity};
+use weir_rules::invalidation::{KeyedPurge, Seq, Subject, Tally, Validity};
 
 /// Purges remembered; of more the first is forgotten.
 const MOST_PURGES: usize = 32;
@@ -73,7 +73,7 @@ impl Popular {
     }
 
     /// A purge is about to be applied.
-    pub(crate) fn begin(&self, purge: &Purge, now: Instant) {
+    pub(crate) fn begin(&self, purge: &KeyedPurge, now: Instant) {
         let mut purges = self.lock();
         if purges.expected != Some(purge.seq) {
             return;
@@ -174,11 +174,11 @@ impl Remembered {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use weir_rules::invalidation::Target;
+    use weir_rules::invalidation::{Purge, Target};
 
-    fn purge(seq: Seq) -> Purge {
+    fn purge(seq: Seq) -> KeyedPurge {
         let targets = vec![Target::Prefix("/p".into())];
-        Purge { seq, targets, site: None, soft: false, versions: false }
+        KeyedPurge::as_sent(Purge { seq, targets, site: None, soft: false, versions: false })
     }
 
     fn note(popular: &Popular, path: &str, extras: &str, hits: u32) {

@@ -45,7 +45,7 @@ pub(super) fn batch(order: &Order) -> Option<Batch> {
         Target::Path(path) | Target::Pattern(path) => Some(path.clone()),
         Target::Tag(tag) => Some(format!("#{tag}")),
         Target::All => Some(ALL.to_owned()),
-        Target::Url(_) | Target::Prefix(_) | Target::Host(_) => None,
+        _ => None,
     };
     let items = order.targets.iter().map(item).collect::<Option<_>>()?;
     Some(Batch { reference: order.reference.clone()?, items })

@@ -11,7 +11,7 @@ use weir_protocol::question::Question;
 const MOST_AWAITED: usize = 64;
 
 /// A question and who waits for the answer.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     what: Question,
     answer: oneshot::Sender<Result<Value, String>>,
 }
@@ -48,14 +48,14 @@ pub(super) fn channel() -> (mpsc::Sender<Asked>, mpsc::Receiver<Asked>) {
 
 /// The questions that were sent to a node.
 #[derive(Default)]
-pub(super) struct Awaited {
+pub(crate) struct Awaited {
     last: u64,
     by_number: HashMap<u64, oneshot::Sender<Result<Value, String>>>,
 }
 
 impl Awaited {
     /// Gives a question its number; `None` when it is refused.
-    pub(super) fn number(&mut self, asked: Asked) -> Option<FromControl> {
+    pub(crate) fn number(&mut self, asked: Asked) -> Option<FromControl> {
         // Those that nobody waits for any more are forgotten, so what remains is bounded by time.
         self.by_number.retain(|_, answer| !answer.is_closed());
         if self.by_number.len() >= MOST_AWAITED {
@@ -69,7 +69,7 @@ impl Awaited {
     }
 
     /// Takes the node's answer to whoever waits for it.
-    pub(super) fn answered(&mut self, ask: u64, result: Result<Value, String>) {
+    pub(crate) fn answered(&mut self, ask: u64, result: Result<Value, String>) {
         if let Some(answer) = self.by_number.remove(&ask) {
             // Fails only when nobody waits any more.
             let _ = answer.send(result);
