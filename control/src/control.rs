@@ -5,8 +5,8 @@ use crate::events::Events;
 use crate::ledger::{Bounds, Ledger, Listed, Order, Refusal};
 use crate::process::Process;
 use crate::rate::Rates;
+use crate::report::EntryReport;
 use crate::sessions::Sessions;
-use crate::told::Told;
 use crate::traffic::Traffic;
 use crate::warming::Warming;
 use std::sync::Arc;
@@ -86,8 +86,8 @@ impl Control {
     }
 
     /// How far `listed` has come.
-    pub(crate) fn told(&self, listed: &Listed) -> Told {
-        Told::of(listed, &self.ledger.progress(listed), Instant::now())
+    pub(crate) fn report(&self, listed: &Listed) -> EntryReport {
+        EntryReport::of(listed, &self.ledger.progress(listed), Instant::now())
     }
 
     /// The configuration in use.

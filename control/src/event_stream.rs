@@ -5,10 +5,10 @@ use crate::auth::Caller;
 use crate::control::Control;
 use crate::events::Event;
 use crate::ledger::Listed;
+use crate::permission::may_see;
 use crate::pieces::Pieces;
-use crate::purges::may_see;
+use crate::report::{NamedTargets, millis};
 use crate::timestamp::rfc3339;
-use crate::told::{Named, millis};
 use axum::body::{Body, Bytes};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -142,7 +142,7 @@ fn kind(listed: &Listed) -> &'static str {
 fn entry(listed: &Listed) -> Value {
     let mut what = match listed.release() {
         Some(release) => json!({"site": release.site, "name": release.name}),
-        None => serde_json::to_value(Named::of(listed)).unwrap_or_default(),
+        None => serde_json::to_value(NamedTargets::of(listed)).unwrap_or_default(),
     };
     what["id"] = json!(listed.id);
     what["seq"] = json!(listed.seq());

@@ -7,10 +7,10 @@ mod listed;
 mod membership;
 mod nodes;
 mod progress;
+mod published;
 mod queue;
 mod random;
 mod staging;
-mod state;
 mod writer;
 
 pub(crate) use counts::{Bounds, Counts, Propagation};
@@ -21,8 +21,8 @@ pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
 use crate::journal::{Batch, Journal, JournalError};
 use listed::Accepted;
+use published::PublishedLog;
 use queue::{Appended, Job, Queue, Reply, Whom};
-use state::State;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,15 +38,15 @@ use writer::Writer;
 /// The ledger. What was ordered of it holds until it is dropped, which waits for the writer.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    shared: Arc<Shared>,
+    shared: Arc<LedgerCore>,
     writer: Option<JoinHandle<()>>,
 }
 
 /// What callers and the writer share. Locking: `state`, then the arrivals of an entry; nothing
 /// that runs under either waits.
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct LedgerCore {
+    state: Mutex<PublishedLog>,
     queue: Queue,
     heads: watch::Sender<Seq>,
     commits: AtomicU64,
@@ -79,14 +79,14 @@ impl Ledger {
                 (life, true)
             }
         };
-        let mut state = State::restored(contents, life.clone(), bounds)?;
+        let mut state = PublishedLog::restored(contents, life.clone(), bounds)?;
         if begins {
             state.revive(life.clone());
             let nodes = Some(state.node_records().into_values().collect());
             let follows = state.head;
             journal.commit(&Batch { follows, life: Some(life), nodes, ..Batch::default() })?;
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LedgerCore {
             heads: watch::Sender::new(state.head),
             state: Mutex::new(state),
             queue: Queue::default(),
@@ -227,7 +227,7 @@ impl Ledger {
     /// The expected nodes, by name.
     pub(crate) fn nodes(&self, now: Instant) -> Vec<NodeView> {
         let state = self.shared.state();
-        let view = |node: &nodes::Node| node.view(state.head, state.bounds.lease, now);
+        let view = |node: &nodes::ExpectedNode| node.view(state.head, state.bounds.lease, now);
         state.nodes.values().map(view).collect()
     }
 
@@ -304,9 +304,9 @@ impl Drop for Ledger {
     }
 }
 
-impl Shared {
+impl LedgerCore {
     /// The state is whole at every step, so a panic under the lock leaves it so.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PublishedLog> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,14 +4,14 @@ use crate::auth::Caller;
 use crate::control::Control;
 use crate::errors::ApiError;
 use crate::ledger::Order;
-use crate::purges::DEFAULT_WAIT;
+use crate::purge_request::DEFAULT_WAIT;
 use serde_json::Value;
 use std::sync::Arc;
 use weir_rules::invalidation::Target;
 
 /// What a node asks for.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct MethodPurge {
     /// The absolute URL.
     pub(super) url: String,
     /// The site it belongs to.
@@ -22,7 +22,11 @@ pub(super) struct Asked {
 
 /// Has it done for a node that connected as `caller`; what the node answers its client: a status
 /// and a body.
-pub(super) async fn purge(control: &Arc<Control>, caller: &Caller, asked: Asked) -> (u16, Value) {
+pub(super) async fn purge(
+    control: &Arc<Control>,
+    caller: &Caller,
+    asked: MethodPurge,
+) -> (u16, Value) {
     let (status, body) = match purged(control, caller, asked).await {
         Ok(answer) => answer,
         Err(error) => error.into_parts(),
@@ -33,7 +37,7 @@ pub(super) async fn purge(control: &Arc<Control>, caller: &Caller, asked: Asked)
 async fn purged(
     control: &Control,
     caller: &Caller,
-    asked: Asked,
+    asked: MethodPurge,
 ) -> Result<(http::StatusCode, Value), ApiError> {
     caller.needs_site(Some(&asked.site), &format!("the site {:?}", asked.site))?;
     let target =
@@ -50,7 +54,7 @@ async fn purged(
     let listed = control.purge(order).await?;
     tracing::info!(id = listed.id, "purge by method");
     control.until_done(&listed, DEFAULT_WAIT).await;
-    let told = control.told(&listed);
+    let told = control.report(&listed);
     let body = serde_json::to_value(&told).map_err(|_| ApiError::internal())?;
     Ok((told.status(), body))
 }

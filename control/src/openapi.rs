@@ -2,7 +2,7 @@
 
 use crate::call::{Call, Kind};
 use crate::operation::reference;
-use crate::purges::LONGEST_WAIT_MS;
+use crate::purge_request::LONGEST_WAIT_MS;
 use crate::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
 use serde_json::{Map, Value, json};
 use weir_rules::invalidation::TargetKind;

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::control::Control;
 use crate::ledger::{Ended, Joined};
 use crate::method;
-use crate::sessions::{Asked, Awaited};
+use crate::sessions::{AwaitedAnswers, PendingQuestion};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,14 +178,14 @@ struct Session<'a> {
     joined: Joined,
     lease: Duration,
     answers: mpsc::Sender<FromControl>,
-    awaited: Mutex<Awaited>,
+    awaited: Mutex<AwaitedAnswers>,
     purges: Arc<Semaphore>,
 }
 
 /// What waits to be written beside entries and heartbeats.
 struct Outgoing {
     answers: mpsc::Receiver<FromControl>,
-    asked: mpsc::Receiver<Asked>,
+    asked: mpsc::Receiver<PendingQuestion>,
 }
 
 impl Drop for Session<'_> {
@@ -278,7 +278,11 @@ impl<'a> Session<'a> {
             }
             FromNode::Purge { call, url, site, soft } => {
                 ledger.heard(session, now, None);
-                self.purge(call, method::Asked { url, site, soft }).await;
+                self.purge(call, method::MethodPurge { url, site, soft }).await;
+            }
+            FromNode::Unknown => {
+                ledger.heard(session, now, None);
+                tracing::debug!(node = self.name, "a frame that this version does not know");
             }
             FromNode::Leave => {
                 return Err(match ledger.leave(session).await {
@@ -291,7 +295,7 @@ impl<'a> Session<'a> {
     }
 
     /// Has a purge by method done beside this, for it waits for all nodes, this one among them.
-    async fn purge(&self, call: u64, asked: method::Asked) {
+    async fn purge(&self, call: u64, asked: method::MethodPurge) {
         let answers = self.answers.clone();
         let Ok(permit) = self.purges.clone().try_acquire_owned() else {
             let (status, body) = crate::errors::ApiError::busy().into_parts();
@@ -373,7 +377,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn number(&self, asked: Asked) -> Option<FromControl> {
+    fn number(&self, asked: PendingQuestion) -> Option<FromControl> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner).number(asked)
     }
 

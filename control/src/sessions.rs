@@ -1,8 +1,8 @@
 //! The nodes that are connected, and how they are asked what they alone know.
 
-mod asks;
+mod questions;
 
-pub(crate) use asks::{Asked, Awaited};
+pub(crate) use questions::{AwaitedAnswers, PendingQuestion};
 
 use crate::ledger::SessionId;
 use serde_json::Value;
@@ -18,7 +18,7 @@ const MOST_SESSIONS: usize = 4096;
 /// The nodes that are connected.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    asks: Mutex<HashMap<SessionId, mpsc::Sender<Asked>>>,
+    asks: Mutex<HashMap<SessionId, mpsc::Sender<PendingQuestion>>>,
     room: Arc<Semaphore>,
 }
 
@@ -44,14 +44,14 @@ impl Sessions {
     ) -> Result<Value, String> {
         let asks = self.lock().get(&session).cloned();
         match asks {
-            Some(asks) => asks::ask(&asks, what, wait).await,
+            Some(asks) => questions::ask(&asks, what, wait).await,
             None => Err("it is not connected to control".to_owned()),
         }
     }
 
     /// A node is connected: the questions to it, as they are asked.
-    pub(crate) fn begin(&self, session: SessionId) -> mpsc::Receiver<Asked> {
-        let (asks, asked) = asks::channel();
+    pub(crate) fn begin(&self, session: SessionId) -> mpsc::Receiver<PendingQuestion> {
+        let (asks, asked) = questions::channel();
         self.lock().insert(session, asks);
         asked
     }
@@ -61,7 +61,7 @@ impl Sessions {
         self.lock().remove(&session);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Asked>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<PendingQuestion>>> {
         self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,19 +35,19 @@ const APART: Duration = Duration::from_millis(900);
 #[derive(Debug)]
 pub(super) struct Traffic {
     begun: (Instant, SystemTime),
-    told: Mutex<Told>,
+    told: Mutex<NodesTraffic>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
-    nodes: HashMap<String, Node>,
+struct NodesTraffic {
+    nodes: HashMap<String, NodeTraffic>,
     edges: Points,
     parents: Points,
 }
 
 /// What one node told.
 #[derive(Debug)]
-struct Node {
+struct NodeTraffic {
     tier: Tier,
     uptime_ms: u64,
     /// As the node counts.
@@ -73,7 +73,7 @@ impl Traffic {
         match told.nodes.get_mut(name).filter(|node| node.tier == tier) {
             Some(node) => node.hear(stats, now),
             None => {
-                told.nodes.insert(name.to_owned(), Node::new(tier, stats, now));
+                told.nodes.insert(name.to_owned(), NodeTraffic::new(tier, stats, now));
             }
         }
     }
@@ -116,12 +116,12 @@ impl Traffic {
         points.told(self.begun.1, STEP)
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn told(&self) -> MutexGuard<'_, NodesTraffic> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Node {
+impl NodeTraffic {
     /// One that is heard for the first time.
     fn new(tier: Tier, stats: &Stats, now: Instant) -> Self {
         let total = Counters::of(stats);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
-use weir_protocol::question::{PopularUrl, Question};
+use weir_protocol::question::{PurgedUrl, Question};
 use weir_protocol::warm::{AT_ONCE, Fetched, LONGEST};
 use weir_rules::tier::Tier;
 
@@ -161,7 +161,7 @@ impl Control {
         };
         // Who is not through by then says so itself.
         let _ = tokio::time::timeout(COUNTED, self.ledger.until(listed, counted)).await;
-        let loads = chosen(self.popular(listed).await, POPULAR);
+        let loads = chosen(self.purged_urls(listed).await, POPULAR);
         let mut warmed = Warmed::of(urls_of(&loads));
         listed.set_warmed(warmed);
         let mut came = self.warm(loads, DEFAULT_RATE, Tier::Edge);
@@ -178,12 +178,12 @@ impl Control {
     }
 
     /// What each edge tells of a purge.
-    async fn popular(self: &Arc<Self>, listed: &Listed) -> Vec<(String, Vec<PopularUrl>)> {
+    async fn purged_urls(self: &Arc<Self>, listed: &Listed) -> Vec<(String, Vec<PurgedUrl>)> {
         let mut asking = JoinSet::new();
         for edge in self.edges() {
             let (control, seq) = (self.clone(), listed.seq());
             asking.spawn(async move {
-                let what = Question::Popular { seq, most: POPULAR };
+                let what = Question::PurgedUrls { seq, most: POPULAR };
                 let answer = control.ask(&edge.name, what, LONGEST_ANSWER).await;
                 let urls = answer.and_then(|answer| {
                     serde_json::from_value(answer).map_err(|error| error.to_string())
@@ -206,9 +206,9 @@ impl Control {
 }
 
 /// The most popular URLs over all nodes, each for those where it was popular.
-fn chosen(told: Vec<(String, Vec<PopularUrl>)>, most: usize) -> Vec<Load> {
+fn chosen(told: Vec<(String, Vec<PurgedUrl>)>, most: usize) -> Vec<Load> {
     let mut hits: HashMap<&str, u64> = HashMap::new();
-    for PopularUrl { url, hits: more } in told.iter().flat_map(|(_, urls)| urls) {
+    for PurgedUrl { url, hits: more } in told.iter().flat_map(|(_, urls)| urls) {
         let sum = hits.entry(url).or_default();
         *sum = sum.saturating_add(*more);
     }
@@ -217,7 +217,7 @@ fn chosen(told: Vec<(String, Vec<PopularUrl>)>, most: usize) -> Vec<Load> {
     ranked.truncate(most);
     let rank: HashMap<&str, usize> =
         ranked.iter().enumerate().map(|(rank, (url, _))| (*url, rank)).collect();
-    let load = |(node, urls): &(String, Vec<PopularUrl>)| {
+    let load = |(node, urls): &(String, Vec<PurgedUrl>)| {
         let mut urls: Vec<&str> =
             urls.iter().map(|popular| &*popular.url).filter(|url| rank.contains_key(url)).collect();
         urls.sort_by_key(|url| rank[url]);
@@ -230,8 +230,8 @@ fn chosen(told: Vec<(String, Vec<PopularUrl>)>, most: usize) -> Vec<Load> {
 mod tests {
     use super::*;
 
-    fn told(node: &str, urls: &[(&str, u64)]) -> (String, Vec<PopularUrl>) {
-        let popular = |(url, hits): &(&str, u64)| PopularUrl { url: (*url).into(), hits: *hits };
+    fn told(node: &str, urls: &[(&str, u64)]) -> (String, Vec<PurgedUrl>) {
+        let popular = |(url, hits): &(&str, u64)| PurgedUrl { url: (*url).into(), hits: *hits };
         (node.into(), urls.iter().map(popular).collect())
     }
 

@@ -49,6 +49,9 @@ pub enum FromNode {
     },
     /// The node drains, serves nothing any more and is not expected back.
     Leave,
+    /// A line of a newer node, which is ignored.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 /// Who a node is.
@@ -99,8 +102,9 @@ pub enum FromControl {
     Ask {
         /// Control's number for it.
         ask: u64,
-        /// What.
-        what: Question,
+        /// What; an error in words where this version cannot read it.
+        #[serde(with = "asked")]
+        what: Result<Question, String>,
     },
     /// The answer to [`FromNode::Purge`] of this number.
     Purged {
@@ -111,6 +115,29 @@ pub enum FromControl {
         /// JSON.
         body: Value,
     },
+    /// A line of a newer control, which is ignored.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// A question as it is written, and read as far as it is known.
+mod asked {
+    use super::{Deserialize, Deserializer, Question, Serialize, Serializer, Value};
+    use serde::ser::Error;
+
+    pub(super) fn serialize<S: Serializer>(
+        what: &Result<Question, String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        what.as_ref().map_err(S::Error::custom)?.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Result<Question, String>, D::Error> {
+        let what = Value::deserialize(deserializer)?;
+        Ok(serde_json::from_value(what).map_err(|error| error.to_string()))
+    }
 }
 
 impl Serialize for FromControl {
@@ -194,11 +221,37 @@ mod tests {
         for (text, why) in [
             ("{}", "missing field `frame`"),
             ("{\"frame\":\"entry\",\"seq\":1}", "missing field `mark`"),
-            ("{\"frame\":\"other\"}", "unknown variant `other`"),
             ("[]", "a line of control"),
         ] {
             let error = serde_json::from_str::<FromControl>(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_another_version_says_is_told_from_what_is_malformed() {
+        let other = r#"{"frame":"other","seq":1,"entry":{"a":[1]}}"#;
+        assert_eq!(serde_json::from_str::<FromControl>(other).unwrap(), FromControl::Unknown);
+        assert_eq!(serde_json::from_str::<FromNode>(other).unwrap(), FromNode::Unknown);
+        let asked = |what: &str| {
+            let line = format!(r#"{{"frame":"ask","ask":7,"what":{what}}}"#);
+            match serde_json::from_str(&line).unwrap() {
+                FromControl::Ask { ask: 7, what } => what,
+                other => panic!("{other:?}"),
+            }
+        };
+        let known = Question::PurgedUrls { seq: 1, most: 2 };
+        assert_eq!(asked(&serde_json::to_string(&known).unwrap()), Ok(known));
+        for (what, why) in [
+            (r#"{"question":"other","x":1}"#, "unknown variant `other`"),
+            (r#"{"question":"purged_urls","seq":1}"#, "missing field `most`"),
+            ("7", "invalid type"),
+        ] {
+            let error = asked(what).unwrap_err();
+            assert!(error.contains(why), "{what}: {error}");
+        }
+        // What changes a node is never left out.
+        let change = r#"{"frame":"entry","seq":1,"mark":1,"change":{"change":"other"}}"#;
+        assert!(serde_json::from_str::<FromControl>(change).is_err());
     }
 }

@@ -5,6 +5,16 @@
 //! entries after [`Welcome::after`](weir_rules::log::Welcome::after), in order and without gaps, as
 //! they come to be.
 //!
+//! # Versions
+//!
+//! Nodes and control of different versions meet while they are upgraded, so each side
+//!
+//! - ignores a frame that it does not know, and fields that it does not know within a frame;
+//! - answers a question that it cannot read with an error;
+//! - ends the connection at an entry that it cannot read, which says what may be served.
+//!
+//! Whatever must not be left out is therefore an entry, or [`PROTOCOL`] gets another number.
+//!
 //! [`FromNode::Hello`]: frame::FromNode::Hello
 //! [`FromControl::Welcome`]: frame::FromControl::Welcome
 

@@ -16,21 +16,21 @@ pub enum Question {
         headers: Vec<(String, String)>,
     },
     /// The most popular URLs that a purge took from its store, most popular first.
-    Popular {
+    PurgedUrls {
         /// The purge, in the log's numbers.
         seq: Seq,
         /// At most so many.
         most: usize,
     },
     /// The stored responses that were sent most, most first; answered with a list of [`StoredUrl`].
-    Stored {
+    StoredUrls {
         /// At most so many.
         most: usize,
         /// Of these sites only; of all where none is named.
         sites: Vec<String>,
     },
     /// What was not stored of late, and why; answered with [`NotStored`].
-    NotStored {
+    NotStoredUrls {
         /// At most so many URLs.
         most: usize,
         /// Of these sites only; of all where none is named.
@@ -49,7 +49,7 @@ pub enum Question {
 
 /// A URL that a purge took, and how often it had been answered from the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PopularUrl {
+pub struct PurgedUrl {
     /// Absolute.
     pub url: String,
     /// Answers.

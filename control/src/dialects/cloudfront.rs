@@ -16,7 +16,7 @@ use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::{Parameters, number, one, only};
 use crate::fields::shorten;
-use crate::purges::{MOST_TARGETS, check_reference};
+use crate::purge_request::{MOST_TARGETS, check_reference};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};

@@ -9,7 +9,7 @@ use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, shorten};
 use crate::ledger::Order;
-use crate::purges::site_of_host;
+use crate::permission::site_of_host;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};

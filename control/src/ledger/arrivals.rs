@@ -21,12 +21,12 @@ pub(super) struct Arrivals {
 struct Slot {
     name: Arc<str>,
     tier: Tier,
-    state: State,
+    state: SlotState,
     matched: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SlotState {
     Waiting,
     /// The time is not known where it was applied while control was away.
     Applied(Option<Duration>),
@@ -36,7 +36,7 @@ impl Arrivals {
     /// Of an entry that expects these nodes, who come by name.
     pub(super) fn expecting(nodes: impl Iterator<Item = (Arc<str>, Tier)>) -> Self {
         let slots: Vec<_> = nodes
-            .map(|(name, tier)| Slot { name, tier, state: State::Waiting, matched: None })
+            .map(|(name, tier)| Slot { name, tier, state: SlotState::Waiting, matched: None })
             .collect();
         Self { waiting: slots.len(), slots, completed: None }
     }
@@ -51,14 +51,14 @@ impl Arrivals {
         let known = record.nodes.into_iter().map(|known| Slot {
             name: known.name.into(),
             tier: known.tier,
-            state: State::Applied(known.applied_us.map(Duration::from_micros)),
+            state: SlotState::Applied(known.applied_us.map(Duration::from_micros)),
             matched: known.matched,
         });
         let mut arrivals = Self { slots: known.collect(), waiting: 0, completed: None };
         arrivals.slots.sort_by(|a, b| a.name.cmp(&b.name));
         for (name, tier, applied) in nodes {
             let Err(at) = arrivals.find(&name) else { continue };
-            let state = if applied { State::Applied(None) } else { State::Waiting };
+            let state = if applied { SlotState::Applied(None) } else { SlotState::Waiting };
             arrivals.waiting += usize::from(!applied);
             arrivals.slots.insert(at, Slot { name, tier, state, matched: None });
         }
@@ -71,8 +71,8 @@ impl Arrivals {
     /// As the journal keeps them.
     pub(super) fn record(&self) -> ArrivalsRecord {
         let applied = self.slots.iter().filter_map(|slot| match slot.state {
-            State::Waiting => None,
-            State::Applied(took) => Some(ArrivalRecord {
+            SlotState::Waiting => None,
+            SlotState::Applied(took) => Some(ArrivalRecord {
                 name: slot.name.to_string(),
                 tier: slot.tier,
                 applied_us: took.map(micros),
@@ -85,10 +85,10 @@ impl Arrivals {
     /// Notes that `name` has applied it; `false` where that was known, or was not expected.
     pub(super) fn applied(&mut self, name: &str, took: Option<Duration>) -> bool {
         let Ok(at) = self.find(name) else { return false };
-        if self.slots[at].state != State::Waiting {
+        if self.slots[at].state != SlotState::Waiting {
             return false;
         }
-        self.slots[at].state = State::Applied(took);
+        self.slots[at].state = SlotState::Applied(took);
         self.waiting -= 1;
         true
     }
@@ -104,7 +104,7 @@ impl Arrivals {
     /// Expects `name` no more, unless it has applied it; `false` where nothing changed.
     pub(super) fn forget(&mut self, name: &str) -> bool {
         let Ok(at) = self.find(name) else { return false };
-        if self.slots[at].state != State::Waiting {
+        if self.slots[at].state != SlotState::Waiting {
             return false;
         }
         self.slots.remove(at);
@@ -124,9 +124,9 @@ impl Arrivals {
     pub(super) fn progress(&self, connected: impl Fn(&str) -> bool) -> Progress {
         let told = |slot: &Slot| {
             let (state, applied) = match slot.state {
-                State::Applied(took) => (Arrival::Applied, took),
-                State::Waiting if connected(&slot.name) => (Arrival::Pending, None),
-                State::Waiting => (Arrival::Offline, None),
+                SlotState::Applied(took) => (Arrival::Applied, took),
+                SlotState::Waiting if connected(&slot.name) => (Arrival::Pending, None),
+                SlotState::Waiting => (Arrival::Offline, None),
             };
             let name = slot.name.to_string();
             NodeProgress { name, tier: slot.tier, state, applied, matched: slot.matched }

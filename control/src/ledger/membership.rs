@@ -3,8 +3,8 @@
 use super::arrivals::Arrivals;
 use super::errors::Ended;
 use super::listed::Listed;
-use super::nodes::{Joined, Node, Session, SessionId};
-use super::state::{State, Unsaved};
+use super::nodes::{ExpectedNode, Joined, Session, SessionId};
+use super::published::{PublishedLog, Unsaved};
 use crate::journal::{Life, NodeRecord};
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
@@ -18,7 +18,7 @@ use weir_rules::log::{Mark, Welcome};
 
 /// A node that is let in, and is on record.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct NodeAdmission {
     pub(super) hello: Box<Hello>,
     pub(super) record: NodeRecord,
     /// The entry after which it goes on, and its mark; `None` where it may keep nothing.
@@ -26,14 +26,17 @@ pub(super) struct Admission {
     pub(super) now: Instant,
 }
 
-impl State {
+impl PublishedLog {
     /// Begins a node's session.
-    pub(super) fn admit(&mut self, admission: Admission) -> Joined {
-        let Admission { hello, record, after, now } = admission;
+    pub(super) fn admit(&mut self, admission: NodeAdmission) -> Joined {
+        let NodeAdmission { hello, record, after, now } = admission;
         let name: Arc<str> = record.name.as_str().into();
         let keep = after.is_some();
         let (after, mark) = after.unwrap_or((self.base.seq, self.base.mark));
-        let node = self.nodes.entry(name.clone()).or_insert_with(|| Node::new(record.clone(), now));
+        let node = self
+            .nodes
+            .entry(name.clone())
+            .or_insert_with(|| ExpectedNode::new(record.clone(), now));
         let before = node.record.applied;
         node.record = NodeRecord { applied: before, ..record };
         node.hear(now);
@@ -148,7 +151,7 @@ impl State {
         self.tell_incomplete();
     }
 
-    fn of_session(&mut self, session: SessionId) -> Option<&mut Node> {
+    fn of_session(&mut self, session: SessionId) -> Option<&mut ExpectedNode> {
         self.nodes.get_mut(self.sessions.get(&session)?)
     }
 

@@ -78,7 +78,7 @@ pub(crate) struct NodeView {
 
 /// An expected node.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct ExpectedNode {
     /// As the journal keeps it, but that `applied` and `heard_ms` may be ahead of it.
     pub(super) record: NodeRecord,
     /// When it was heard, or control began to listen.
@@ -96,7 +96,7 @@ pub(super) struct Session {
     pub(super) ended: watch::Sender<Option<Ended>>,
 }
 
-impl Node {
+impl ExpectedNode {
     /// Whose `record` the journal has, or will have.
     pub(super) fn new(record: NodeRecord, now: Instant) -> Self {
         Self { record, heard: now, session: None, stats: None }

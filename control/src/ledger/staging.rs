@@ -3,11 +3,11 @@
 
 use super::errors::{JoinError, Refusal};
 use super::listed::{Accepted, Listed, Order};
-use super::membership::Admission;
+use super::membership::NodeAdmission;
 use super::nodes::{Joined, SessionId};
+use super::published::{PublishedLog, expecting};
 use super::queue::{Appended, Job, Reply, Whom};
 use super::random;
-use super::state::{State, expecting};
 use crate::journal::{Batch, JournalError, NodeRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ enum Step {
     Repeat(Arc<Listed>, Reply<Arc<Listed>, Refusal>),
     /// Its reference is another order's of this batch, which gets this id.
     Reused(String, Reply<Arc<Listed>, Refusal>),
-    Admit(Admission, Reply<Joined, JoinError>),
+    Admit(NodeAdmission, Reply<Joined, JoinError>),
     Forget(Vec<String>, Instant, Reply<Vec<String>, JournalError>),
 }
 
@@ -63,7 +63,7 @@ pub(super) enum Verdict {
 
 impl Staging {
     /// Judges the next job.
-    pub(super) fn take(&mut self, state: &State, job: Job) -> Verdict {
+    pub(super) fn take(&mut self, state: &PublishedLog, job: Job) -> Verdict {
         match job {
             Job::Append(Appended::Purge(order, accepted), reply) => {
                 self.orders += 1;
@@ -92,7 +92,7 @@ impl Staging {
 
     fn purge(
         &mut self,
-        state: &State,
+        state: &PublishedLog,
         order: Order,
         accepted: Accepted,
         reply: Reply<Arc<Listed>, Refusal>,
@@ -120,7 +120,7 @@ impl Staging {
     /// The next entry.
     fn list(
         &self,
-        state: &State,
+        state: &PublishedLog,
         accepted: Accepted,
         change: impl FnOnce(Seq) -> Change,
     ) -> Listed {
@@ -145,7 +145,7 @@ impl Staging {
 
     fn join(
         &mut self,
-        state: &State,
+        state: &PublishedLog,
         hello: Box<Hello>,
         now: Instant,
         reply: Reply<Joined, JoinError>,
@@ -177,12 +177,17 @@ impl Staging {
             self.records_mut(state).insert(record.name.clone(), record.clone());
         }
         self.instances.insert(hello.name.clone(), hello.instance.clone());
-        self.steps.push(Step::Admit(Admission { hello, record, after, now }, reply));
+        self.steps.push(Step::Admit(NodeAdmission { hello, record, after, now }, reply));
         Verdict::Staged
     }
 
     /// Since when another living process of the same name was heard.
-    fn other_instance(&self, state: &State, hello: &Hello, now: Instant) -> Option<Duration> {
+    fn other_instance(
+        &self,
+        state: &PublishedLog,
+        hello: &Hello,
+        now: Instant,
+    ) -> Option<Duration> {
         if let Some(joined) = self.instances.get(&hello.name) {
             return (*joined != hello.instance).then_some(Duration::ZERO);
         }
@@ -196,7 +201,7 @@ impl Staging {
     /// so that another process that ran under its name is not taken for it.
     fn admitted(
         &self,
-        state: &State,
+        state: &PublishedLog,
         hello: &Hello,
         known: Option<&NodeRecord>,
         keeps: bool,
@@ -222,7 +227,7 @@ impl Staging {
 
     /// The names of those who are to be forgotten. Whoever joined in this batch is not silent, and
     /// its earlier session says nothing any more.
-    fn whom(&self, state: &State, whom: &Whom, now: Instant) -> Vec<String> {
+    fn whom(&self, state: &PublishedLog, whom: &Whom, now: Instant) -> Vec<String> {
         let earlier = |name: &&str| !self.instances.contains_key(*name);
         let names: Vec<&str> = match whom {
             Whom::Session(session) => state
@@ -246,23 +251,23 @@ impl Staging {
     }
 
     /// The last seq once the batch is durable.
-    fn head(&self, state: &State) -> Seq {
+    fn head(&self, state: &PublishedLog) -> Seq {
         state.head + self.entries.len() as Seq
     }
 
-    fn record<'a>(&'a self, state: &'a State, name: &str) -> Option<&'a NodeRecord> {
+    fn record<'a>(&'a self, state: &'a PublishedLog, name: &str) -> Option<&'a NodeRecord> {
         match &self.records {
             Some(records) => records.get(name),
             None => state.nodes.get(name).map(|node| &node.record),
         }
     }
 
-    fn records_mut(&mut self, state: &State) -> &mut BTreeMap<String, NodeRecord> {
+    fn records_mut(&mut self, state: &PublishedLog) -> &mut BTreeMap<String, NodeRecord> {
         self.records.get_or_insert_with(|| state.node_records())
     }
 
     /// What the journal is to take; `None` where nothing of it needs to be durable.
-    pub(super) fn batch(&self, state: &State) -> Option<Batch> {
+    pub(super) fn batch(&self, state: &PublishedLog) -> Option<Batch> {
         if self.entries.is_empty() && self.records.is_none() {
             return None;
         }
@@ -275,7 +280,7 @@ impl Staging {
     }
 
     /// Publishes the batch, which is durable.
-    pub(super) fn publish(self, state: &mut State, now: Instant) -> Vec<Answer> {
+    pub(super) fn publish(self, state: &mut PublishedLog, now: Instant) -> Vec<Answer> {
         let publish = |step| match step {
             Step::Append(listed, reply) => {
                 state.append(listed.clone(), now);

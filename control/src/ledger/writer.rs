@@ -2,13 +2,13 @@
 //! publishes it. It alone appends, and adds or removes nodes, so joining and appending have one
 //! order.
 
-use super::Shared;
+use super::LedgerCore;
 use super::errors::JoinError;
 use super::nodes::Joined;
+use super::published::PublishedLog;
 use super::queue::{Job, Queue, Reply, Woken};
 use super::random;
 use super::staging::{Staging, Verdict};
-use super::state::State;
 use crate::journal::{Batch, Journal, JournalError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ const MOST_ARRIVALS: usize = 4096;
 /// The writer.
 #[derive(Debug)]
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<LedgerCore>,
     journal: Box<dyn Journal>,
     /// The last batch failed, perhaps after it was taken: the next one says everything that it
     /// may have changed.
@@ -33,7 +33,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, journal: Box<dyn Journal>) -> Self {
+    pub(super) fn new(shared: Arc<LedgerCore>, journal: Box<dyn Journal>) -> Self {
         Self { shared, journal, unsure: false, save_at: Instant::now() }
     }
 
@@ -150,7 +150,7 @@ impl Writer {
     /// Adds to `batch` what is to be saved; whether the base was.
     fn add_unsaved(&mut self, batch: &mut Batch) -> bool {
         let mut guard = self.shared.state();
-        let state: &mut State = &mut guard;
+        let state: &mut PublishedLog = &mut guard;
         let base = std::mem::take(&mut state.unsaved.base);
         if base || self.unsure {
             batch.base = Some(state.base.clone());

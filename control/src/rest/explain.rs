@@ -19,13 +19,13 @@ use weir_config::Scope;
 use weir_protocol::question::Question;
 
 /// What is asked.
-struct Asked<'a> {
+struct ExplainRequest<'a> {
     url: &'a str,
     node: Option<&'a str>,
     headers: HeaderMap,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ExplainRequest<'a> {
     fn read(parameters: &'a [(String, String)]) -> Result<Self, ApiError> {
         let accepted = "accepted: an absolute http or https URL, or a path that begins with /";
         let url = one(parameters, "url")?
@@ -71,7 +71,7 @@ async fn explain(
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let asked = Asked::read(&parameters)?;
+    let asked = ExplainRequest::read(&parameters)?;
     let nodes = nodes(&control, asked.node)?;
     let question = Question::Explain { url: asked.url.to_owned(), headers: pairs(&asked.headers) };
     let answers = ask(&control, &nodes, &question).await?;
@@ -94,7 +94,7 @@ async fn explain_own(
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let asked = Asked::read(&parameters)?;
+    let asked = ExplainRequest::read(&parameters)?;
     let config = process.config();
     let name = &config.node.name;
     if asked.node.is_some_and(|asked| asked != name) {

@@ -45,7 +45,7 @@ async fn popular(
     caller.needs(Scope::Read)?;
     let (limit, nodes) = listing(&control, &parameters)?;
     // More of each than are listed: what is second on every edge may be first on all together.
-    let question = Question::Stored { most: MOST_LISTED, sites: caller.sites().to_vec() };
+    let question = Question::StoredUrls { most: MOST_LISTED, sites: caller.sites().to_vec() };
     let answers = ask_for(&control, &nodes, &question).await?;
     let asked = asked(&nodes, &answers);
     let mut objects = merged(nodes.into_iter().map(|node| node.name).zip(answers));

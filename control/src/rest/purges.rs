@@ -7,8 +7,9 @@ use crate::errors::ApiError;
 use crate::extract::{Body, Parameters, number, only};
 use crate::ledger::Listed;
 use crate::operation::Operation;
-use crate::purges::{PurgeRequest, may_purge, may_see};
-use crate::told::Recorded;
+use crate::permission::{may_purge, may_see};
+use crate::purge_request::PurgeRequest;
+use crate::report::RecordedPurge;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -60,7 +61,7 @@ async fn purge(
     }
     tracing::info!(id = listed.id, caller = caller.name(), "purge");
     control.until_done(&listed, wait).await;
-    let told = control.told(&listed);
+    let told = control.report(&listed);
     Ok((told.status(), Json(told)).into_response())
 }
 
@@ -68,7 +69,7 @@ async fn one(
     State(control): State<SharedControl>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Recorded>, ApiError> {
+) -> Result<Json<RecordedPurge>, ApiError> {
     caller.needs(Scope::Read)?;
     let config = control.config();
     let listed =
@@ -97,6 +98,6 @@ async fn list(
     Ok(Json(json!({"log_id": id, "head": head, "purges": purges})))
 }
 
-fn recorded(control: &Control, listed: &Listed) -> Recorded {
-    Recorded::of(listed, control.told(listed))
+fn recorded(control: &Control, listed: &Listed) -> RecordedPurge {
+    RecordedPurge::of(listed, control.report(listed))
 }

@@ -6,7 +6,7 @@ use crate::errors::ApiError;
 use crate::extract::Body;
 use crate::fields::{Fields, shorten};
 use crate::operation::Operation;
-use crate::purges::{known_site, wait};
+use crate::purge_request::{known_site, wait};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -79,7 +79,7 @@ async fn switch(
     let listed = control.release(release).await?;
     tracing::info!(id = listed.id, site, name, caller = caller.name(), "release");
     control.until_done(&listed, wait).await;
-    let told = control.told(&listed);
+    let told = control.report(&listed);
     let status = told.status();
     let mut body = serde_json::to_value(told).map_err(|_| ApiError::internal())?;
     body["site"] = json!(site);

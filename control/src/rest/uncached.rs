@@ -44,7 +44,7 @@ async fn uncached(
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
     let (most, nodes) = listing(&control, &parameters)?;
-    let question = Question::NotStored { most, sites: caller.sites().to_vec() };
+    let question = Question::NotStoredUrls { most, sites: caller.sites().to_vec() };
     let answers: Vec<Answer<NotStored>> = ask_for(&control, &nodes, &question).await?;
     let asked = asked(&nodes, &answers);
     let told = nodes.into_iter().map(|node| node.name).zip(answers);

@@ -6,9 +6,9 @@ use super::*;
 use crate::Process;
 use crate::ledger::Order;
 use crate::process::Alone;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::watch;
-use serde_json::Value;
 use weir_config::Config;
 use weir_protocol::question::Question;
 use weir_protocol::stats::Stats;
@@ -24,7 +24,7 @@ struct World {
 }
 
 /// A node's end of a connection.
-struct Node {
+struct ScriptedNode {
     lines: Lines<ReadHalf<DuplexStream>>,
     writing: WriteHalf<DuplexStream>,
 }
@@ -39,11 +39,11 @@ impl World {
     }
 
     /// A connection with a buffer of so many bytes.
-    fn connect(&self, buffer: usize) -> Node {
+    fn connect(&self, buffer: usize) -> ScriptedNode {
         let (node, control) = tokio::io::duplex(buffer);
         tokio::spawn(self.control.clone().attend(control));
         let (reading, writing) = tokio::io::split(node);
-        Node { lines: Lines::new(reading), writing }
+        ScriptedNode { lines: Lines::new(reading), writing }
     }
 
     async fn purge(&self, path: &str) -> Seq {
@@ -64,7 +64,7 @@ impl World {
     }
 }
 
-impl Node {
+impl ScriptedNode {
     async fn say(&mut self, frame: &FromNode) {
         let mut out = Vec::new();
         write_line(&mut out, frame).unwrap();
@@ -260,7 +260,7 @@ async fn questions_reach_the_node_and_its_answer_comes_back() {
     node.join("one").await;
     let session = world.control.ledger.nodes(Instant::now())[0].session.unwrap();
     let asked =
-        world.control.sessions.ask(session, Question::Popular { seq: 1, most: 2 }, PATIENCE);
+        world.control.sessions.ask(session, Question::PurgedUrls { seq: 1, most: 2 }, PATIENCE);
     let answered = async {
         let Some(FromControl::Ask { ask, .. }) = node.hear().await else { panic!("no question") };
         node.say(&FromNode::Answer { ask, result: Ok(Value::from(3)) }).await;
@@ -270,7 +270,8 @@ async fn questions_reach_the_node_and_its_answer_comes_back() {
     node.say(&FromNode::Leave).await;
     assert_eq!(node.hear().await, None);
     assert_eq!(world.states(), []);
-    let gone = world.control.sessions.ask(session, Question::Popular { seq: 1, most: 2 }, PATIENCE);
+    let gone =
+        world.control.sessions.ask(session, Question::PurgedUrls { seq: 1, most: 2 }, PATIENCE);
     assert_eq!(gone.await, Err("it is not connected to control".to_owned()));
 }
 

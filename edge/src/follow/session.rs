@@ -164,7 +164,10 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 let (state, queue) = (Arc::clone(&following.state), tell.queue.clone());
                 let warmer = Arc::clone(&following.warmer);
                 let answering = async move {
-                    let result = answer(state, warmer, what).await;
+                    let result = match what {
+                        Ok(what) => answer(state, warmer, what).await,
+                        Err(reason) => Err(unreadable(&reason)),
+                    };
                     // Fails only where the connection has ended.
                     let _ = queue.send(FromNode::Answer { ask, result }).await;
                 };
@@ -173,10 +176,18 @@ async fn listen<S: AsyncRead + AsyncWrite>(
             FromControl::Purged { call, status, body } => {
                 following.calls.answered(call, status, body.to_string());
             }
+            FromControl::Unknown => {
+                tracing::debug!("control sent a frame that this version does not know");
+            }
             FromControl::Refused { reason } => return End::Refused(reason),
             FromControl::Welcome(_) => return End::Lost("control welcomes twice".to_owned()),
         }
     }
+}
+
+/// The answer to a question that this version cannot read.
+fn unreadable(reason: &str) -> String {
+    format!("weir {} cannot read this question: {reason}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Says what there is to say, until the connection ends or the node stops.

@@ -497,12 +497,12 @@ async fn control_asks_and_the_node_answers() {
         (question("http://example.com/a"), Ok("not-stored")),
         (question("ftp://example.com/a"), Err("scheme")),
         (bad_field, Err("names no field")),
-        (Question::Popular { seq: 1, most: 5 }, Err("not counted yet")),
+        (Question::PurgedUrls { seq: 1, most: 5 }, Err("not counted yet")),
         (warm(Tier::Parent), Err("no parents")),
     ];
     for (number, (what, expected)) in asked.into_iter().enumerate() {
         let number = number as u64;
-        control.say(FromControl::Ask { ask: number, what }).await;
+        control.say(FromControl::Ask { ask: number, what: Ok(what) }).await;
         match (control.heard().await, expected) {
             (FromNode::Answer { ask, result: Ok(value) }, Ok(state)) => {
                 assert_eq!((ask, value["state"].as_str()), (number, Some(state)));

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use weir_protocol::question::PopularUrl;
+use weir_protocol::question::PurgedUrl;
 use weir_rules::invalidation::{KeyedPurge, Seq, Subject, Tally, Validity};
 
 /// Purges remembered; of more the first is forgotten.
@@ -115,7 +115,7 @@ impl Popular {
         seq: Seq,
         most: usize,
         is_shown: impl Fn(&str, Option<&str>) -> bool,
-    ) -> Option<Vec<PopularUrl>> {
+    ) -> Option<Vec<PurgedUrl>> {
         let purges = self.lock();
         let remembered = purges.remembered.iter().find(|remembered| remembered.seq == seq)?;
         let shown = remembered
@@ -123,7 +123,7 @@ impl Popular {
             .iter()
             .filter(|(address, _)| is_shown(&address.site, address.release.as_deref()));
         let mut urls: Vec<_> = shown
-            .map(|(address, hits)| PopularUrl { url: address.url.to_string(), hits: *hits })
+            .map(|(address, hits)| PurgedUrl { url: address.url.to_string(), hits: *hits })
             .collect();
         urls.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.url.cmp(&b.url)));
         urls.truncate(most);

@@ -9,14 +9,14 @@ use weir_rules::invalidation::{Seq, TargetKind};
 
 /// How far an entry of the log has come.
 #[derive(Debug, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct EntryReport {
     id: String,
     seq: Seq,
     status: &'static str,
     reference: Option<String>,
     created_at: String,
     elapsed_ms: f64,
-    nodes: Vec<ToldNode>,
+    nodes: Vec<NodeReport>,
     /// How far the popular part of it is fetched again; `null` until that is known.
     warmed: Option<Warmed>,
     /// What a caller might not expect, in words.
@@ -24,7 +24,7 @@ pub(crate) struct Told {
 }
 
 #[derive(Debug, Serialize)]
-struct ToldNode {
+struct NodeReport {
     name: String,
     tier: &'static str,
     state: &'static str,
@@ -32,7 +32,7 @@ struct ToldNode {
     matched: Option<u64>,
 }
 
-impl Told {
+impl EntryReport {
     /// An entry with what is known of it at `now`.
     pub(crate) fn of(listed: &Listed, progress: &Progress, now: Instant) -> Self {
         let completed = progress.completed;
@@ -43,7 +43,7 @@ impl Told {
             reference: listed.reference.clone(),
             created_at: rfc3339(listed.created_at),
             elapsed_ms: millis(completed.unwrap_or_else(|| listed.elapsed(now))),
-            nodes: progress.nodes.iter().map(ToldNode::of).collect(),
+            nodes: progress.nodes.iter().map(NodeReport::of).collect(),
             warmed: listed.warmed(),
             note: note(listed, progress),
         }
@@ -55,7 +55,7 @@ impl Told {
     }
 }
 
-impl ToldNode {
+impl NodeReport {
     fn of(node: &NodeProgress) -> Self {
         Self {
             name: node.name.clone(),
@@ -80,16 +80,16 @@ fn note(listed: &Listed, progress: &Progress) -> Option<&'static str> {
 
 /// A purge of the history: what is told of it, and what it named, as a body names it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Recorded {
+pub(crate) struct RecordedPurge {
     #[serde(flatten)]
-    told: Told,
+    told: EntryReport,
     #[serde(flatten)]
-    named: Named,
+    named: NamedTargets,
 }
 
 /// What a purge named, as a body names it.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Named {
+pub(crate) struct NamedTargets {
     #[serde(flatten)]
     lists: TargetLists,
     all: bool,
@@ -99,14 +99,14 @@ pub(crate) struct Named {
     warm: bool,
 }
 
-impl Recorded {
+impl RecordedPurge {
     /// A purge with what is told of it.
-    pub(crate) fn of(listed: &Listed, told: Told) -> Self {
-        Self { told, named: Named::of(listed) }
+    pub(crate) fn of(listed: &Listed, told: EntryReport) -> Self {
+        Self { told, named: NamedTargets::of(listed) }
     }
 }
 
-impl Named {
+impl NamedTargets {
     /// What `listed` named; nothing where that is no purge.
     pub(crate) fn of(listed: &Listed) -> Self {
         let Some(purge) = listed.purge() else { return Self::default() };
@@ -186,9 +186,9 @@ mod tests {
         let done = nodes.iter().all(|node| node.state == Arrival::Applied);
         let completed = done.then_some(Duration::from_millis(2));
         let listed = listed().await;
-        let told = Told::of(&listed, &Progress { nodes, completed }, Instant::now());
+        let told = EntryReport::of(&listed, &Progress { nodes, completed }, Instant::now());
         let status = told.status();
-        (status, serde_json::to_value(Recorded::of(&listed, told)).unwrap())
+        (status, serde_json::to_value(RecordedPurge::of(&listed, told)).unwrap())
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use super::arrivals::Arrivals;
 use super::counts::{Bounds, Counts, Propagation};
 use super::errors::Forgotten;
 use super::listed::{Accepted, Listed};
-use super::nodes::{Node, SessionId, is_expected_at};
+use super::nodes::{ExpectedNode, SessionId, is_expected_at};
 use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use weir_rules::invalidation::Seq;
 use weir_rules::log::{Mark, Reach, Release};
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct PublishedLog {
     pub(super) life: Life,
     pub(super) bounds: Bounds,
     pub(super) head: Seq,
@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) incomplete: BTreeMap<Seq, Arc<Listed>>,
     /// Of listed entries only, so bounded with them.
     references: HashMap<String, Arc<Listed>>,
-    pub(super) nodes: BTreeMap<Arc<str>, Node>,
+    pub(super) nodes: BTreeMap<Arc<str>, ExpectedNode>,
     pub(super) sessions: HashMap<SessionId, Arc<str>>,
     pub(super) last_session: u64,
     pub(super) propagation: Propagation,
@@ -49,7 +49,7 @@ pub(super) struct Unsaved {
     pub(super) nodes: bool,
 }
 
-impl State {
+impl PublishedLog {
     /// The state that a journal holds.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl State {
         let mut arrivals: HashMap<Seq, ArrivalsRecord> = arrivals.into_iter().collect();
         let nodes = nodes.into_iter().map(|record| {
             let name: Arc<str> = record.name.as_str().into();
-            (name, Node::new(record, now.at))
+            (name, ExpectedNode::new(record, now.at))
         });
         let mut state = Self {
             life,

@@ -11,7 +11,7 @@ use weir_protocol::question::Question;
 const MOST_AWAITED: usize = 64;
 
 /// A question and who waits for the answer.
-pub(crate) struct Asked {
+pub(crate) struct PendingQuestion {
     what: Question,
     answer: oneshot::Sender<Result<Value, String>>,
 }
@@ -21,12 +21,12 @@ pub(crate) struct Asked {
 /// # Errors
 /// In words: the node's own error, or why there is no answer.
 pub(super) async fn ask(
-    asks: &mpsc::Sender<Asked>,
+    asks: &mpsc::Sender<PendingQuestion>,
     what: Question,
     wait: Duration,
 ) -> Result<Value, String> {
     let (answer, answered) = oneshot::channel();
-    match asks.try_send(Asked { what, answer }) {
+    match asks.try_send(PendingQuestion { what, answer }) {
         Ok(()) => {}
         Err(mpsc::error::TrySendError::Full(_)) => return Err(BUSY.to_owned()),
         Err(mpsc::error::TrySendError::Closed(_)) => return Err(PARTED.to_owned()),
@@ -42,20 +42,20 @@ const BUSY: &str = "too many questions await its answer; try again in a second";
 const PARTED: &str = "its connection to control ended before it answered";
 
 /// A way for questions to a node, as many as may wait for it.
-pub(super) fn channel() -> (mpsc::Sender<Asked>, mpsc::Receiver<Asked>) {
+pub(super) fn channel() -> (mpsc::Sender<PendingQuestion>, mpsc::Receiver<PendingQuestion>) {
     mpsc::channel(MOST_AWAITED)
 }
 
 /// The questions that were sent to a node.
 #[derive(Default)]
-pub(crate) struct Awaited {
+pub(crate) struct AwaitedAnswers {
     last: u64,
     by_number: HashMap<u64, oneshot::Sender<Result<Value, String>>>,
 }
 
-impl Awaited {
+impl AwaitedAnswers {
     /// Gives a question its number; `None` when it is refused.
-    pub(crate) fn number(&mut self, asked: Asked) -> Option<FromControl> {
+    pub(crate) fn number(&mut self, asked: PendingQuestion) -> Option<FromControl> {
         // Those that nobody waits for any more are forgotten, so what remains is bounded by time.
         self.by_number.retain(|_, answer| !answer.is_closed());
         if self.by_number.len() >= MOST_AWAITED {
@@ -65,7 +65,7 @@ impl Awaited {
         }
         self.last += 1;
         self.by_number.insert(self.last, asked.answer);
-        Some(FromControl::Ask { ask: self.last, what: asked.what })
+        Some(FromControl::Ask { ask: self.last, what: Ok(asked.what) })
     }
 
     /// Takes the node's answer to whoever waits for it.
@@ -85,19 +85,19 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     fn question(seq: u64) -> Question {
-        Question::Popular { seq, most: 1 }
+        Question::PurgedUrls { seq, most: 1 }
     }
 
     #[tokio::test]
     async fn answers_find_who_asked_in_whatever_order_they_come() {
         let (asks, mut asked) = channel();
-        let mut awaited = Awaited::default();
+        let mut awaited = AwaitedAnswers::default();
         let both =
             async { tokio::join!(ask(&asks, question(1), SOON), ask(&asks, question(2), SOON)) };
         let node = async {
             for seq in [1, 2] {
                 let frame = awaited.number(asked.recv().await.unwrap()).unwrap();
-                assert_eq!(frame, FromControl::Ask { ask: seq, what: question(seq) });
+                assert_eq!(frame, FromControl::Ask { ask: seq, what: Ok(question(seq)) });
             }
             awaited.answered(2, Err("two".into()));
             awaited.answered(9, Err("nobody asked".into()));
@@ -110,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn a_silent_node_is_not_waited_for_beyond_the_bound() {
         let (asks, mut asked) = channel();
-        let mut awaited = Awaited::default();
+        let mut awaited = AwaitedAnswers::default();
         for _ in 0..2 * MOST_AWAITED {
             let silent = ask(&asks, question(1), Duration::from_millis(2));
             let sent = async { assert!(awaited.number(asked.recv().await.unwrap()).is_some()) };
@@ -122,11 +122,11 @@ mod tests {
     #[tokio::test]
     async fn more_than_the_bound_are_refused_at_once() {
         let (asks, mut asked) = channel();
-        let mut awaited = Awaited::default();
+        let mut awaited = AwaitedAnswers::default();
         let mut waiting = Vec::new();
         for _ in 0..MOST_AWAITED {
             let (answer, answered) = oneshot::channel();
-            assert!(awaited.number(Asked { what: question(1), answer }).is_some());
+            assert!(awaited.number(PendingQuestion { what: question(1), answer }).is_some());
             waiting.push(answered);
         }
         let refused = ask(&asks, question(1), SOON);
