@@ -32,5 +32,5 @@ pub(crate) fn set_level(level: &str) {
 
 /// `level` for weir, and warnings only of the libraries below it, whose debug log is about them.
 fn filter(level: &str) -> EnvFilter {
-    EnvFilter::new(format!("warn,weir={level},weir_edge={level},weir_rules={level}"))
+    EnvFilter::new(format!("warn,weir={level},weir_control={level},weir_edge={level}"))
 }

@@ -1,12 +1,11 @@
-//! The `weir` program: see `commands` for what it does and `control` for the API it serves.
+//! The `weir` program: see `commands` for what it does.
 
 mod client;
 mod commands;
-mod control;
 mod logging;
+mod program;
 mod settings;
 mod text;
-mod timestamp;
 mod tokens;
 
 use clap::Parser;

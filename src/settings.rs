@@ -2,10 +2,10 @@
 //! the life of the process, because a reload reads them again.
 
 use std::path::{Path, PathBuf};
-use weir_edge::config::Config;
-use weir_edge::config::check::check;
-use weir_edge::config::file::FileConfig;
-use weir_edge::config::mistakes::{Mistake, Mistakes, Place};
+use weir_config::Config;
+use weir_config::check::check;
+use weir_config::file::FileConfig;
+use weir_config::mistakes::{Mistake, Mistakes, Place};
 
 /// Longest configuration file that is read, bytes.
 const LONGEST_FILE: u64 = 4 << 20;

@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use weir_edge::config::mistakes::{Mistake, Mistakes, Place};
-use weir_edge::config::{Absent, Config};
+use weir_config::mistakes::{Mistake, Mistakes, Place};
+use weir_config::{Absent, Config};
 
 /// Random bytes of a token; twice as many characters.
 const BYTES: usize = 32;

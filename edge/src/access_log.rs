@@ -7,7 +7,6 @@
 mod format;
 mod writer;
 
-use crate::config;
 use crate::source::Source;
 use format::Form;
 use http::StatusCode;
@@ -20,6 +19,7 @@ use std::sync::mpsc::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use weir_config as config;
 use weir_rules::outcome::Outcome;
 use weir_rules::trace_context::TraceContext;
 

@@ -7,7 +7,6 @@ mod recent;
 pub(crate) use recent::About;
 
 use crate::error::UpstreamError;
-use crate::follow::frame::NotStored;
 use crate::metrics::SiteSlot;
 use crate::store::Digest;
 use http::StatusCode;
@@ -15,6 +14,7 @@ use moka::sync::Cache;
 use recent::Recent;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use weir_protocol::question::NotStored;
 use weir_rules::storability::Reason;
 use weir_rules::time::Time;
 

@@ -2,7 +2,7 @@
 //! and TYPE; label values are escaped.
 
 use crate::metrics::{
-    Event, Histogram, RESULTS, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
+    Event, Histogram, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
 };
 use crate::standing::Followed;
 use crate::trace::Counts;
@@ -10,11 +10,9 @@ use crate::upstream::MemberCounts;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, latency_bound_micros};
 
 mod members;
-
-/// The media type of the exposition.
-pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is not counted by workers but read at the scrape.
 #[derive(Clone, Debug)]
@@ -402,7 +400,7 @@ impl Text {
         labels: &[(&str, &str)],
         histograms: impl Iterator<Item = &'a Histogram>,
     ) {
-        let mut counts = [0u64; Histogram::BOUNDS + 1];
+        let mut counts = [0u64; LATENCY_BUCKETS];
         let mut micros = 0u64;
         for histogram in histograms {
             for (sum, bucket) in counts.iter_mut().zip(&histogram.buckets) {
@@ -414,10 +412,7 @@ impl Text {
         let mut cumulative = 0;
         for (at, count) in counts.iter().enumerate() {
             cumulative += count;
-            let bound = match at {
-                Histogram::BOUNDS => "+Inf".to_owned(),
-                at => seconds(Histogram::bound_micros(at)),
-            };
+            let bound = latency_bound_micros(at).map_or_else(|| "+Inf".to_owned(), seconds);
             self.sample(&bucket, &[labels, &[("le", &*bound)]].concat(), cumulative);
         }
         self.series(&format!("{name}_sum"), labels);

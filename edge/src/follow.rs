@@ -10,9 +10,6 @@ mod calls;
 pub mod checkpoint;
 mod dial;
 mod follower;
-pub mod frame;
-pub mod lines;
-mod reports;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! The fields of a request as the upstream gets them: what travels, what weir sets itself, and
 //! what a fill must not carry from the one client that happened to start it.
 
-use crate::config::Network;
 use crate::host::is_authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::{IpAddr, SocketAddr};
+use weir_config::Network;
 use weir_rules::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, is_tracestate};
 use weir_rules::{fields, tier, vary};
 

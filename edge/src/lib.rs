@@ -4,7 +4,6 @@ mod access_log;
 mod body;
 mod closing;
 mod collapsing;
-pub mod config;
 mod decisions;
 pub mod error;
 mod explain;

@@ -18,6 +18,7 @@ use http::StatusCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use weir_protocol::stats::{LATENCY_BOUNDS, LATENCY_BUCKETS, RESULTS};
 use weir_rules::outcome::{Handling, Outcome};
 
 /// Places for sites: one for no site, one (`(other)`) shared by all that find no place of their
@@ -109,25 +110,6 @@ pub(crate) fn upstream_error_index(error: &UpstreamError) -> usize {
         UpstreamError::TotalTimeout => 10,
     }
 }
-
-/// How requests are told apart: `hit`, `hit-stale` (served from store past its freshness),
-/// `stale-on-error` (likewise, because the origin failed),
-/// otherwise the word of [`Handling`].
-pub(crate) const RESULTS: [&str; 13] = [
-    "hit",
-    "hit-stale",
-    "bypass",
-    "method",
-    "uri-miss",
-    "vary-miss",
-    "miss",
-    "request",
-    "stale",
-    "partial",
-    "refused",
-    "undecided",
-    "stale-on-error",
-];
 
 /// The first so many of them are hits.
 const HITS: usize = 2;
@@ -264,31 +246,23 @@ impl WorkerMetrics {
     }
 }
 
-/// Durations by powers of two from 16 µs to 34 s, and beyond.
+/// Durations by the buckets of [`latency_bound_micros`](weir_protocol::stats::latency_bound_micros).
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
     /// How many durations fell into each bucket.
-    pub(crate) buckets: [Counter; Histogram::BOUNDS + 1],
+    pub(crate) buckets: [Counter; LATENCY_BUCKETS],
     /// The sum of all, in microseconds.
     pub(crate) sum_micros: Counter,
 }
 
 impl Histogram {
-    /// Buckets with an upper bound; one without follows.
-    pub(crate) const BOUNDS: usize = 22;
-
-    /// The upper bound of bucket `index`, inclusive, in microseconds.
-    pub(crate) const fn bound_micros(index: usize) -> u64 {
-        16 << index
-    }
-
     fn observe(&self, duration: Duration) {
         // A difference of two readings of a clock: far from the end of u64.
         let micros = duration.as_secs().wrapping_mul(1_000_000);
         let micros = micros.wrapping_add(u64::from(duration.subsec_micros()));
         // The doublings of 16 that reach `micros`; the four low bits all belong to the first bucket.
         let doublings = (micros.saturating_sub(1) | 15).ilog2() - 3;
-        self.buckets[(doublings as usize).min(Self::BOUNDS)].add(1);
+        self.buckets[(doublings as usize).min(LATENCY_BOUNDS)].add(1);
         self.sum_micros.add(micros);
     }
 }

@@ -1,10 +1,9 @@
 //! A running node, as the program around it sees it.
 
 use crate::access_log::AccessLog;
-use crate::config::Config;
 use crate::error::StartError;
 use crate::explain;
-use crate::exposition::{Gauges, MEDIA_TYPE, render};
+use crate::exposition::{Gauges, render};
 use crate::follow::checkpoint::Checkpoint;
 use crate::follow::{Applier, Dial, Follower, Following, Thread};
 use crate::otlp::Exporter;
@@ -19,6 +18,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
+use weir_config::Config;
 use weir_rules::invalidation::{Purge, Seq};
 
 pub use crate::explain::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
@@ -207,9 +207,6 @@ impl Node {
     pub fn explain(&self, url: &str, headers: &http::HeaderMap) -> Result<Explanation, String> {
         explain::explain(&self.state, url, headers)
     }
-
-    /// The media type of [`Node::metrics`].
-    pub const METRICS_TYPE: &'static str = MEDIA_TYPE;
 
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {

@@ -3,7 +3,6 @@
 
 mod encoding;
 
-use crate::config;
 use crate::trace::{Finished, Spans, Tally};
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -19,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
+use weir_config as config;
 
 /// Spans sent at once.
 const BATCH: usize = 512;

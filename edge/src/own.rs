@@ -1,10 +1,10 @@
 //! By what a node knows its own requests among those of strangers.
 
 use crate::error::StartError;
-use crate::follow::frame::Tier;
 use http::{HeaderMap, HeaderValue};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_rules::tier;
+use weir_rules::tier::Tier;
 
 /// The field that shows it.
 pub(crate) const FIELD: &str = tier::WARM;

@@ -1,13 +1,13 @@
 //! A node's parents: a pool in which each key has its own, near ones before those farther off.
 
-use crate::config::{self, Balance, Config, HostHeader, ParentScope, Retries};
 use crate::metrics::WorkerMetrics;
 use crate::upstream::{Address, Choosing, Settings, Upstream, tls_with};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_config::{Balance, Config, HostHeader, ParentScope, Retries};
 
 /// What ejects a parent. What it passes on from an origin in trouble is not held against it.
-const EJECTION: config::Ejection = config::Ejection {
+const EJECTION: weir_config::Ejection = weir_config::Ejection {
     failures: 3,
     error_percent: 50,
     requests: 20,

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use taken::Taken;
 use tokio::sync::watch;
-use weir_rules::invalidation::{Bounds, Index, Purge, Seq, Sieve, Subject, Validity};
+use weir_rules::invalidation::{Bounds, Index, KeyedPurge, Seq, Sieve, Subject, Validity};
 use weir_rules::log::{LogId, Position};
 use weir_rules::tier::{self, Admission, Asking, Claim, Provenance, admit};
 
@@ -126,14 +126,14 @@ impl Purges {
     }
 
     /// Applies one purge. Lookups that begin after this returns see it.
-    pub(crate) fn apply(&self, purge: &Purge) {
+    pub(crate) fn apply(&self, purge: &KeyedPurge) {
         self.raise(purge);
         self.publish(purge.seq);
     }
 
     /// The first half of applying a purge: it takes effect, on a stored response that was found
     /// valid before, when its seq is published.
-    pub(crate) fn raise(&self, purge: &Purge) {
+    pub(crate) fn raise(&self, purge: &KeyedPurge) {
         self.index.write().unwrap_or_else(PoisonError::into_inner).apply(purge);
         self.sieve.raise(purge);
     }

@@ -1,13 +1,13 @@
 //! Which stored responses were sent most: found by a walk over the store, off the workers, and
 //! told again for a while, so that whoever polls cannot load a node.
 
-use crate::follow::frame::StoredUrl;
 use crate::purge::Purges;
 use crate::store::{Resource, Store, Stored, url_in};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use weir_protocol::question::StoredUrl;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::Validity;
 use weir_rules::time::Time;

@@ -19,7 +19,6 @@ pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
 use crate::access_log::AccessLog;
 use crate::body::ResponseBody;
-use crate::config::Tier;
 use crate::failure::Failure;
 use crate::forward;
 use crate::lookup::{Lookup, Query, lookup};
@@ -38,6 +37,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use visit::{Facts, Scheme, Visit};
+use weir_config::Tier;
 use weir_rules::cache_control::RequestDirectives;
 use weir_rules::cookies;
 use weir_rules::key::{KeyParts, write_key};

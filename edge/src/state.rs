@@ -2,7 +2,6 @@
 //! configuration in force.
 
 use crate::collapsing::Inflight;
-use crate::config::{Config, Limits, Site as SiteConfig, Tier};
 use crate::decisions::Decisions;
 use crate::error::StartError;
 use crate::host::without_port;
@@ -23,6 +22,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
+use weir_config::{Config, Limits, Site as SiteConfig, Tier};
 use weir_rules::invalidation::Bounds;
 use weir_rules::time::Time;
 
@@ -122,7 +122,7 @@ impl NodeState {
     /// A node with nothing stored.
     pub(crate) fn new(config: Config) -> Result<Self, StartError> {
         let share = fill_share(config.memory.size);
-        let memory = crate::config::Memory { size: config.memory.size - share, ..config.memory };
+        let memory = weir_config::Memory { size: config.memory.size - share, ..config.memory };
         let name = &config.node.name;
         let via = HeaderValue::from_str(&format!("1.1 {name}"))
             .map_err(|_| StartError(format!("node.name {name:?} is not a token")))?;

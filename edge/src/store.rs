@@ -18,7 +18,6 @@ pub(crate) use served::Served;
 pub(crate) use stored::{Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in};
 pub(crate) use tags::Tags;
 
-use crate::config::Memory;
 use http::HeaderMap;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
@@ -26,6 +25,7 @@ use moka::sync::Cache;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use weir_config::Memory;
 
 /// The digest of a key: SipHash-1-3 with a secret of the process, so that nobody can aim for a
 /// collision; the key itself is still compared on every hit.

@@ -14,7 +14,7 @@ use pace::{Pace, gather};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use walk::Walk;
-use weir_rules::invalidation::{Purge, Seq, Tally, Target};
+use weir_rules::invalidation::{KeyedPurge, Seq, Tally, Target};
 
 /// How often the map is tidied.
 const TIDY: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl Sweeper {
 
     /// Has the store searched for what a purge took. Purges come in the order of their seqs. Where
     /// too many wait already, nobody will know what this one took.
-    pub(crate) fn sweep(&self, purge: &Purge) {
+    pub(crate) fn sweep(&self, purge: &KeyedPurge) {
         let mut work = self.shared.lock();
         if !work.waiting.add(purge) {
             if work.uncounted == 0 {
@@ -102,7 +102,7 @@ impl Drop for Sweeper {
 
 impl Waiting {
     /// Whether there was room.
-    fn add(&mut self, purge: &Purge) -> bool {
+    fn add(&mut self, purge: &KeyedPurge) -> bool {
         let bytes = purge.targets.iter().map(cost).sum::<usize>();
         if self.purges.len() == MOST_WAITING || self.bytes + bytes > MOST_BYTES {
             self.missed = purge.seq;

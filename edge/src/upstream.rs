@@ -30,7 +30,6 @@ pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
 pub(crate) use probe::{Prober, Probing, Target};
 
-use crate::config::{self, HostHeader, Limits, Protocol};
 use crate::error::UpstreamError;
 use crate::metrics::{Event, WorkerMetrics};
 use crate::source::Source;
@@ -50,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use trouble::Trouble;
+use weir_config::{HostHeader, Limits, Protocol};
 use weir_rules::trace_context::TRACEPARENT;
 
 /// A pool with all that is needed to ask it.
@@ -79,24 +79,24 @@ pub(crate) struct Settings {
     /// Which Host is asked for.
     pub(crate) host_header: HostHeader,
     /// Waits.
-    pub(crate) timeouts: config::Timeouts,
+    pub(crate) timeouts: weir_config::Timeouts,
     /// What certificates of members are held against.
     pub(crate) tls: rustls::ClientConfig,
     /// Further tries.
-    pub(crate) retries: config::Retries,
+    pub(crate) retries: weir_config::Retries,
     /// Whether members that are not in health are tried where none is; else it is an error.
     pub(crate) last_resort: bool,
     /// Whether 502, 503 and 504 count against the member. A parent only passes them on.
     pub(crate) judges_status: bool,
     /// How members are probed.
-    pub(crate) probe: Option<config::Probe>,
+    pub(crate) probe: Option<weir_config::Probe>,
 }
 
 impl Upstream {
     /// The origins of a site, with a client for each worker that counts into `metrics`. What
     /// `known`, the upstream before a reload, knows of members that stay is kept.
     pub(crate) fn new(
-        site: &config::Site,
+        site: &weir_config::Site,
         limits: &Limits,
         metrics: &[Arc<WorkerMetrics>],
         known: Option<&Upstream>,

@@ -4,7 +4,6 @@
 
 mod came;
 
-use crate::follow::frame::{Fetched, Tier};
 use crate::own;
 use crate::state::NodeState;
 use came::came_of;
@@ -14,12 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-
-/// URLs of one call under way at once.
-pub const AT_ONCE: usize = 32;
-
-/// How long one URL may take, its body included. What is being stored by then goes on.
-pub const LONGEST: Duration = Duration::from_secs(60);
+use weir_protocol::warm::{AT_ONCE, Fetched, LONGEST};
+use weir_rules::tier::Tier;
 
 /// As browsers ask, so that what is stored is what they select where a response varies by it.
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");

@@ -7,10 +7,6 @@ use std::path::Path;
 /// The most modules that may need each other.
 const LARGEST: usize = 4;
 
-/// The messages between control and nodes need nothing of the connection that carries them: these
-/// two count as one module, beside `follow`.
-const MESSAGES: [&str; 2] = ["follow::frame", "follow::reports"];
-
 /// The modules that each module needs.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -45,7 +41,7 @@ fn a_module_needs_what_its_code_names_outside_of_it() {
                   my_crate::h() + super::i()\n}\n#[cfg(test)]\nmod tests {\n    use crate::j;\n}\n";
     assert_eq!(needs(source, "x::y"), BTreeSet::from(["b", "e"].map(str::to_owned)));
     let named = needs("use super::frame::A;\nuse crate::{b, c};", "follow::session");
-    assert_eq!(named, BTreeSet::from(["crate", MESSAGES[0]].map(str::to_owned)));
+    assert_eq!(named, BTreeSet::from(["crate".to_owned()]));
 }
 
 /// The modules of the sources below `folder`, without tests.
@@ -96,9 +92,6 @@ fn needs(source: &str, module: &str) -> BTreeSet<String> {
 
 /// The top-level module that a path is in; `crate` where it names none.
 fn top(path: &str) -> String {
-    if MESSAGES.iter().any(|module| path == *module || path.starts_with(&format!("{module}::"))) {
-        return MESSAGES[0].to_owned();
-    }
     let first = path.split("::").next().filter(|name| !name.is_empty());
     first.unwrap_or("crate").to_owned()
 }

@@ -1,7 +1,7 @@
 //! CloudFront's InvalidationBatch: any bytes are one, or a fault; one that is written is read again.
 #![no_main]
 
-#[path = "../../src/control/dialects/cloudfront/xml.rs"]
+#[path = "../../control/src/dialects/cloudfront/xml.rs"]
 #[allow(dead_code, reason = "the target uses its part")]
 mod xml;
 

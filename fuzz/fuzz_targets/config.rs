@@ -2,7 +2,7 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    if let Err(mistakes) = weir_edge::config::Config::from_toml(text) {
+    if let Err(mistakes) = weir_config::Config::from_toml(text) {
         assert!(!mistakes.to_string().is_empty(), "refused without a word");
     }
 });

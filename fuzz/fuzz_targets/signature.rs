@@ -4,7 +4,7 @@
 
 use http::{HeaderName, HeaderValue, Request};
 
-#[path = "../../src/control/auth/sigv4.rs"]
+#[path = "../../control/src/dialects/cloudfront/sigv4.rs"]
 #[allow(dead_code, reason = "the target uses its part")]
 mod sigv4;
 

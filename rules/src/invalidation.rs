@@ -6,6 +6,7 @@
 
 mod index;
 mod kept;
+mod keyed;
 mod marks;
 mod pattern;
 mod percent;
@@ -18,9 +19,10 @@ mod targets;
 mod trie;
 
 pub use index::{Bounds, Index};
+pub use keyed::{KeyedPurge, SiteQueries};
 pub use sieve::{Sieve, Sieved};
 pub use tally::Tally;
-pub use target::{MAX_TAG_BYTES, MAX_TARGET_BYTES};
+pub use target::{MAX_TAG_BYTES, MAX_TARGET_BYTES, TargetKind};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +41,7 @@ pub enum Target {
     /// A prefix that matches whole path segments, on every host (`/img`) or on one
     /// (`a.example/img`). A slash at its end makes no difference.
     Prefix(String),
-    /// One absolute URL, its query treated like a key's: whoever applies it gives it the keyed
-    /// query ([`crate::key::keyed_query`]). It takes both schemes.
+    /// One absolute URL, its query treated like a key's ([`KeyedPurge`]). It takes both schemes.
     Url(String),
     /// A cache tag.
     Tag(String),

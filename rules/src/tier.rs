@@ -8,8 +8,30 @@
 
 use crate::invalidation::Seq;
 use crate::log::{LogId, Mark, Position};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use subtle::ConstantTimeEq;
+
+/// A node's tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Clients talk to it.
+    #[default]
+    Edge,
+    /// Edges talk to it.
+    Parent,
+}
+
+impl Tier {
+    /// `edge` or `parent`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Parent => "parent",
+        }
+    }
+}
 
 /// The field in which an edge sends its [`Claim`].
 pub const SEQ: &str = "weir-seq";

@@ -5,8 +5,8 @@ use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
 use std::path::PathBuf;
-use weir_edge::config::Config;
-use weir_edge::config::units::format_size;
+use weir_config::Config;
+use weir_config::units::format_size;
 
 /// Check a configuration file and report all mistakes
 ///
@@ -51,7 +51,7 @@ fn would_serve(config: &Config) -> Vec<(&'static str, String)> {
 }
 
 /// A site in a line: id, hosts and origins.
-pub(super) fn fronted(site: &weir_edge::config::Site) -> String {
+pub(super) fn fronted(site: &weir_config::Site) -> String {
     let origins: Vec<_> = site
         .origins
         .iter()

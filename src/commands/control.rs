@@ -2,14 +2,15 @@
 
 use super::running::{self, Refused, Signals, bind, tokenless};
 use super::{Exit, complain};
-use crate::control::{self, Process};
+use crate::program::Program;
 use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
-use weir_edge::config::Config;
+use weir_config::Config;
+use weir_control::Process;
 
 /// Run control alone: the invalidation log that nodes follow, and its API
 ///
@@ -38,11 +39,11 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let listener = bind("control.listen", config.control.listen).await?;
     let listen = listener.local_addr().unwrap_or(config.control.listen);
     let (stop, stopping) = watch::channel(false);
-    let process = Process::new(None, config.clone(), settings, stopping.clone());
-    let control = control::Control::open(Arc::new(process))
+    let process = Process::new(Program { node: None, settings }, config.clone(), stopping.clone());
+    let control = weir_control::Control::open(Arc::new(process))
         .map_err(|error| complain(&error, Exit::Failed))?;
-    let serving =
-        tokio::spawn(control::serve(listener, control::router(control.clone()), stopping));
+    let router = weir_control::router(control.clone());
+    let serving = tokio::spawn(weir_control::serve(listener, router, stopping));
     // Only now: whoever reads it may call immediately.
     let mut rows = vec![("control", format!("http://{listen}"))];
     rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));

@@ -11,7 +11,7 @@ use clap::Args;
 use std::sync::Arc;
 use topology::Topology;
 use traffic::Traffic;
-use weir_edge::config::Config;
+use weir_config::Config;
 
 /// Highest rate of traffic, requests per second: it is a demo, not a load test.
 const MOST_RATE: u32 = 1000;

@@ -2,13 +2,13 @@
 
 use super::{ControlArgs, Exit, complain, print, print_json};
 use crate::client::Client;
-use crate::control::LONGEST_WAIT_MS;
 use crate::text::{Paint, harmless};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use weir_edge::config::units::parse_duration;
+use weir_config::units::parse_duration;
+use weir_control::LONGEST_WAIT_MS;
 
 /// Purge paths, URLs, tags, hosts or everything
 ///

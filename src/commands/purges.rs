@@ -5,6 +5,7 @@ use crate::client::{Answer, Client};
 use crate::text::{Align, Paint, columns, harmless, table};
 use clap::Args;
 use serde_json::Value;
+use weir_rules::invalidation::TargetKind;
 
 /// List past purges, or show one
 #[derive(Debug, Args)]
@@ -99,10 +100,13 @@ fn row(purge: &Value, paint: Paint) -> Vec<(String, Option<String>)> {
 pub(super) fn what(purge: &Value) -> String {
     const SHOWN: usize = 3;
     let mut named = Vec::new();
-    for (field, prefix) in
-        [("paths", ""), ("urls", ""), ("prefixes", "prefix "), ("tags", "tag "), ("hosts", "host ")]
-    {
-        let texts = purge[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for kind in TargetKind::ALL {
+        let prefix = match kind {
+            // They look like what they are.
+            TargetKind::Path | TargetKind::Url => String::new(),
+            _ => format!("{} ", kind.singular()),
+        };
+        let texts = purge[kind.plural()].as_array().into_iter().flatten().filter_map(Value::as_str);
         named.extend(texts.map(|text| format!("{prefix}{}", harmless(text))));
     }
     if purge["all"] == true {

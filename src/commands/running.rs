@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use weir_edge::config::Config;
-use weir_edge::config::mistakes::Mistakes;
+use weir_config::Config;
+use weir_config::mistakes::Mistakes;
 use weir_edge::node::Node;
 
 /// How long a node may take to join the control in its own process.

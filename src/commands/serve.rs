@@ -3,7 +3,7 @@
 use super::check::fronted;
 use super::running::{self, Refused, Signals, bind, tokenless, until_joined};
 use super::{Exit, complain};
-use crate::control::{self, Control, Process};
+use crate::program::{Program, in_process};
 use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_edge::config::Config;
+use weir_config::Config;
+use weir_control::{Control, Process};
 use weir_edge::follow::Remote;
 use weir_edge::node::Node;
 
@@ -53,7 +54,8 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let announcement =
         announcement(&config, &node, admin.local_addr().unwrap_or(config.node.admin));
     let (stop, stopping) = watch::channel(false);
-    let process = Process::new(Some(node.clone()), config.clone(), settings, stopping.clone());
+    let program = Program { node: Some(node.clone()), settings };
+    let process = Process::new(program, config.clone(), stopping.clone());
     let process = Arc::new(process);
     let here = Handle::current();
     let (token, ca) = (config.control.token.as_ref(), config.control.ca.as_deref());
@@ -63,16 +65,16 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let router = if dial.is_some() {
         let reloaded = process.clone();
         reload = Arc::new(move || drop(reloaded.reload()));
-        control::node_router(process)
+        weir_control::node_router(process)
     } else {
         let control = Control::open(process).map_err(failed)?;
-        node.follow(control.in_process(&here), &here).map_err(|error| failed(error.0))?;
+        node.follow(in_process(&control, &here), &here).map_err(|error| failed(error.0))?;
         until_joined(&node).await.map_err(failed)?;
         let reloaded = control.clone();
         reload = Arc::new(move || drop(reloaded.reload()));
-        control::router(control)
+        weir_control::router(control)
     };
-    let admin = tokio::spawn(control::serve(admin, router, stopping));
+    let admin = tokio::spawn(weir_control::serve(admin, router, stopping));
     // Only now: whoever reads it may call immediately. A control elsewhere may be down; the node then
     // waits for it.
     eprint!("{announcement}");

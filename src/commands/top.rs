@@ -16,7 +16,6 @@ mod words;
 use super::{ControlArgs, Exit, complain, print, print_json};
 use crate::client::Client;
 use crate::text::{Paint, columns, harmless};
-use crate::timestamp::rfc3339;
 use clap::Args;
 use panes::Pane;
 use poll::Failure;
@@ -24,7 +23,8 @@ use serde_json::{Map, Value};
 use state::State;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime};
-use weir_edge::config::units::parse_duration;
+use weir_config::units::parse_duration;
+use weir_control::timestamp::rfc3339;
 
 /// Shortest and longest pause between two looks.
 const SHORTEST: Duration = Duration::from_millis(500);

@@ -6,7 +6,6 @@ mod summary;
 
 use super::{ControlArgs, Exit, complain, print, print_json};
 use crate::client::Client;
-use crate::control::{DEFAULT_WARM_RATE, MOST_WARM_RATE, MOST_WARM_URLS};
 use crate::text::Paint;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,6 +13,7 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use summary::Summary;
+use weir_control::{DEFAULT_WARM_RATE, MOST_WARM_RATE, MOST_WARM_URLS};
 
 /// URLs of one command.
 const MOST_URLS: usize = 200_000;

@@ -6,8 +6,8 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use weir_edge::follow::InProcess;
-use weir_edge::follow::frame::{FromControl, FromNode, Welcomed};
-use weir_edge::follow::lines::Lines;
+use weir_protocol::frame::{FromControl, FromNode, Welcomed};
+use weir_protocol::lines::Lines;
 use weir_rules::invalidation::Purge;
 use weir_rules::log::{Change, Entry, LogId, Welcome};
 

@@ -22,7 +22,7 @@ pub(crate) use weir_rules::invalidation::{Purge, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use weir_edge::config::Config;
+use weir_config::Config;
 use weir_edge::node::Node;
 
 /// How long anything may take before a test gives up.

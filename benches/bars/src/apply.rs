@@ -6,7 +6,7 @@ use crate::origin::OriginSim;
 use crate::program::Programs;
 use crate::{Error, scaled};
 use std::time::{Duration, Instant};
-use weir_edge::config::Config;
+use weir_config::Config;
 use weir_edge::node::Node;
 use weir_rules::invalidation::{Purge, Seq, Target};
 

@@ -15,7 +15,7 @@ impl LogFile {
         LogFile(std::env::temp_dir().join(name))
     }
 
-    fn start(&self, form: config::AccessLog, queue: usize) -> AccessLog {
+    fn start(&self, form: weir_config::AccessLog, queue: usize) -> AccessLog {
         AccessLog::start(form, Some(self.0.clone()), queue).unwrap()
     }
 
@@ -73,7 +73,7 @@ fn record(target: &str) -> AccessRecord {
 #[test]
 fn json_tells_all_there_is_and_leaves_out_what_is_not() {
     let file = LogFile::new("json");
-    let log = file.start(config::AccessLog::Json, 10);
+    let log = file.start(weir_config::AccessLog::Json, 10);
     assert!(log.is_on());
     log.record(record("/a?b"));
     drop(log);
@@ -94,7 +94,7 @@ fn json_tells_all_there_is_and_leaves_out_what_is_not() {
 #[test]
 fn combined_is_what_log_readers_know() {
     let file = LogFile::new("combined");
-    let log = file.start(config::AccessLog::Combined, 10);
+    let log = file.start(weir_config::AccessLog::Combined, 10);
     log.record(record("/a?b"));
     drop(log);
     let line = "192.0.2.7 - - [09/Sep/2001:01:46:40 +0000] \"GET /a?b HTTP/1.1\" 200 1024 \
@@ -120,7 +120,7 @@ fn no_client_can_forge_a_line_or_a_member() {
         ..record("/")
     };
     let file = LogFile::new("forged-json");
-    let log = file.start(config::AccessLog::Json, 10);
+    let log = file.start(weir_config::AccessLog::Json, 10);
     log.record(forged());
     drop(log);
     let raw = fs::read_to_string(&file.0).unwrap();
@@ -135,7 +135,7 @@ fn no_client_can_forge_a_line_or_a_member() {
     assert_eq!((&told["referer"], &told["tiers"]), (&"\u{fffd}\u{fffd}\n\"".into(), &tiers));
 
     let file = LogFile::new("forged-combined");
-    let log = file.start(config::AccessLog::Combined, 10);
+    let log = file.start(weir_config::AccessLog::Combined, 10);
     log.record(forged());
     drop(log);
     let line = &file.lines()[0];
@@ -231,12 +231,13 @@ fn a_file_that_cannot_be_opened_anew_leaves_the_old_one() {
 
 #[test]
 fn a_log_that_is_off_takes_nothing_and_a_wrong_path_is_named() {
-    let log = AccessLog::start(config::AccessLog::Off, Some("/does/not/exist".into()), 1).unwrap();
+    let log =
+        AccessLog::start(weir_config::AccessLog::Off, Some("/does/not/exist".into()), 1).unwrap();
     assert!(!log.is_on());
     log.record(record("/"));
     log.reopen();
     assert_eq!(log.dropped(), 0);
     let path = Some(PathBuf::from("/does/not/exist"));
-    let error = AccessLog::start(config::AccessLog::Json, path, 1).unwrap_err();
+    let error = AccessLog::start(weir_config::AccessLog::Json, path, 1).unwrap_err();
     assert!(error.to_string().contains("log.path /does/not/exist: "), "{error}");
 }

@@ -2,11 +2,11 @@
 //! Bounded by the closed set of reasons, by the places of sites, and in URLs.
 
 use super::{Decision, Why};
-use crate::follow::frame::{NotStored, NotStoredReason, NotStoredUrl};
 use crate::metrics::{SiteSlot, UPSTREAM_ERRORS, upstream_error_index};
 use crate::store::{Digest, url_in};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use weir_protocol::question::{NotStored, NotStoredReason, NotStoredUrl};
 use weir_rules::storability::Reason;
 use weir_rules::time::Time;
 

@@ -5,7 +5,6 @@
 use super::head::clean_head;
 use super::task::{FillTask, Plan};
 use crate::collapsing::{Answer, Fill, Purpose};
-use crate::config::Config;
 use crate::purge::Stamp;
 use crate::source::Source;
 use crate::state::NodeState;
@@ -16,8 +15,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
+use weir_config::Config;
 use weir_origin_sim::{Origin, Reply, reply};
-use weir_rules::invalidation::{Purge, Target};
+use weir_rules::invalidation::{KeyedPurge, Purge, Target};
 
 const KEY: &[u8] = b"http://example.com/a";
 
@@ -42,7 +42,7 @@ impl Scene {
 
     fn purge(&self, seq: u64, target: Target) {
         let purge = Purge { seq, targets: vec![target], site: None, soft: false, versions: false };
-        self.state.purges.apply(&purge);
+        self.state.purges.apply(&KeyedPurge::as_sent(purge));
     }
 
     /// A fill under this stamp, of a request that found `base`.

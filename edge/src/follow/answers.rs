@@ -1,12 +1,12 @@
 //! What control asks of a node.
 
-use super::frame::{NotStored, PopularUrl, Question};
 use crate::explain;
 use crate::state::NodeState;
 use crate::warm::Warmer;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use std::sync::Arc;
+use weir_protocol::question::{NotStored, PurgedUrl, Question};
 use weir_rules::invalidation::Seq;
 
 /// Answers a question; an error in words.
@@ -26,11 +26,11 @@ pub(super) async fn answer(
             let explained = tokio::task::spawn_blocking(explained).await;
             explained.map_err(|_| "the node failed to explain it".to_owned())?
         }
-        Question::Popular { seq, most } => {
+        Question::PurgedUrls { seq, most } => {
             let popular = popular(&state, seq, most)?;
             serde_json::to_value(popular).map_err(|error| error.to_string())
         }
-        Question::Stored { most, sites } => {
+        Question::StoredUrls { most, sites } => {
             // It may walk over the whole store.
             let ranked = move || {
                 let told =
@@ -40,7 +40,7 @@ pub(super) async fn answer(
             let ranked = tokio::task::spawn_blocking(ranked).await;
             ranked.map_err(|_| "the node failed to rank what it stores".to_owned())?
         }
-        Question::NotStored { most, sites } => {
+        Question::NotStoredUrls { most, sites } => {
             let told = not_stored(&state, most, &sites);
             serde_json::to_value(told).map_err(|error| error.to_string())
         }
@@ -52,7 +52,7 @@ pub(super) async fn answer(
 }
 
 /// What of the URLs that a purge took was popular, once the sweep has been through.
-fn popular(state: &NodeState, seq: Seq, most: usize) -> Result<Vec<PopularUrl>, String> {
+fn popular(state: &NodeState, seq: Seq, most: usize) -> Result<Vec<PurgedUrl>, String> {
     let own = state.purges.standing().own(seq);
     if state.matched.of(own).is_none() {
         return Err("what this purge took is not counted yet, or no longer known".to_owned());

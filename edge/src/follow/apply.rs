@@ -1,14 +1,13 @@
 //! What the log says becomes what the node does. All of it happens here, by one task, in order:
 //! raise the index, publish the applied seq, then let it be acknowledged (invariant I1).
 
-use super::frame::Welcomed;
 use crate::exposition::Purged;
 use crate::state::{Live, NodeState, Site};
 use crate::sweep::Sweeper;
 use std::sync::Arc;
 use std::time::Instant;
-use weir_rules::invalidation::{Purge, Seq, Target};
-use weir_rules::key::keyed_query;
+use weir_protocol::frame::Welcomed;
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteQueries};
 use weir_rules::log::{Change, Entry, Gap, Position, Standing, Welcome};
 
 /// Seqs above this are no seqs: programs that read numbers as most of JSON's readers do would
@@ -78,7 +77,7 @@ impl Applier {
 
     /// Applies a purge under a number of the node's own.
     pub(crate) fn purge(&self, purge: Purge) {
-        let purge = as_keyed(&self.state.live.load(), purge);
+        let purge = keyed(&self.state.live.load(), purge);
         self.state.popular.begin(&purge, Instant::now());
         self.state.purges.apply(&purge);
         self.sweeper.sweep(&purge);
@@ -92,37 +91,12 @@ impl Applier {
     }
 }
 
-/// A purge whose queries are written as keys have them: what a site's rules sort or drop of a
-/// query is sorted or dropped of a target too.
-fn as_keyed(live: &Live, purge: Purge) -> Purge {
-    let mut keyed = purge.clone();
-    for target in &purge.targets {
-        let (url, sites): (&str, Vec<_>) = match target {
-            Target::Url(url) => {
-                (url, host_of(url).and_then(|host| live.sites.of(host)).into_iter().collect())
-            }
-            Target::Path(path) => (path, live.sites.all().iter().collect()),
-            _ => continue,
-        };
-        let Some((before, query)) = url.split_once('?') else { continue };
-        let ours = |site: &&&Arc<Site>| purge.site.as_ref().is_none_or(|only| **only == *site.id);
-        for site in sites.iter().filter(ours) {
-            let query = keyed_query(Some(query), &site.config.key.query);
-            let text = query.map_or(before.to_owned(), |query| format!("{before}?{query}"));
-            let target = match target {
-                Target::Url(_) => Target::Url(text),
-                _ => Target::Path(text),
-            };
-            if !keyed.targets.contains(&target) {
-                keyed.targets.push(target);
-            }
-        }
-    }
-    keyed
+/// A purge as the sites of this node key it.
+fn keyed(live: &Live, purge: Purge) -> KeyedPurge {
+    let sites = live.sites.all().iter().map(|site| queries(site));
+    KeyedPurge::new(purge, sites, |host| live.sites.of(host).map(|site| queries(site)))
 }
 
-/// The host of an absolute URL.
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())])
+fn queries(site: &Site) -> SiteQueries<'_> {
+    SiteQueries { site: &site.id, rules: &site.config.key.query }
 }

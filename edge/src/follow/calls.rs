@@ -1,11 +1,11 @@
 //! Purges by method on their way to control and back.
 
-use super::frame::FromNode;
 use crate::request::PurgeAsk;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use weir_protocol::frame::FromNode;
 
 /// Calls under way at once.
 const MOST: usize = 1000;

@@ -1,7 +1,5 @@
 //! Ways to control: over HTTP, upgraded to the log's own protocol, or within the process.
 
-use super::frame::{PATH, PROTOCOL};
-use crate::config::{Origin, Secret};
 use crate::error::StartError;
 use crate::upstream;
 use bytes::Bytes;
@@ -15,6 +13,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use weir_config::{Origin, Secret};
+use weir_protocol::{PATH, PROTOCOL};
 
 /// Bytes on their way between a node and control of one process.
 const IN_PROCESS: usize = 64 << 10;
@@ -192,9 +192,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use weir_config::Config;
 
     /// Dials control that answers a request with `answer`; what it was asked, what came of it.
     async fn dialled(answer: &str) -> (String, Result<String, Undialled>) {

@@ -3,7 +3,6 @@
 use super::apply::Applier;
 use super::calls::Calls;
 use super::dial::{Dial, Undialled};
-use super::frame::{Hello, Stats, Tier, Welcomed};
 use super::session::{End, converse};
 use crate::error::StartError;
 use crate::metrics;
@@ -19,6 +18,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir_protocol::frame::{Hello, Welcomed};
+use weir_protocol::stats::Stats;
+use weir_rules::tier::Tier;
 
 /// The shortest pause before a connection is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -2,14 +2,14 @@
 
 use super::answers::answer;
 use super::follower::{Following, leaving};
-use super::frame::{FromControl, FromNode, Welcomed};
-use super::lines::{Lines, write_line};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use weir_protocol::frame::{FromControl, FromNode, Welcomed};
+use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 use weir_rules::lease::Renewals;
 use weir_rules::time::Time;
@@ -180,7 +180,10 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 let (state, queue) = (Arc::clone(&following.state), tell.queue.clone());
                 let warmer = Arc::clone(&following.warmer);
                 let answering = async move {
-                    let result = answer(state, warmer, what).await;
+                    let result = match what {
+                        Ok(what) => answer(state, warmer, what).await,
+                        Err(reason) => Err(unreadable(&reason)),
+                    };
                     // Fails only where the connection has ended.
                     let _ = queue.send(FromNode::Answer { ask, result }).await;
                 };
@@ -189,10 +192,18 @@ async fn listen<S: AsyncRead + AsyncWrite>(
             FromControl::Purged { call, status, body } => {
                 following.calls.answered(call, status, body.to_string());
             }
+            FromControl::Unknown => {
+                tracing::debug!("control sent a frame that this version does not know");
+            }
             FromControl::Refused { reason } => return End::Refused(reason),
             FromControl::Welcome(_) => return End::Lost("control welcomes twice".to_owned()),
         }
     }
+}
+
+/// The answer to a question that this version cannot read.
+fn unreadable(reason: &str) -> String {
+    format!("weir {} cannot read this question: {reason}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Says what there is to say, until the connection ends or the node stops.

@@ -2,10 +2,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::follower::{Follower, Following};
-use super::frame::{FromControl, FromNode, Question, Tier, Welcomed};
-use super::lines::{Lines, write_line};
 use super::{Applier, InProcess};
-use crate::config::Config;
 use crate::request::PurgeAsk;
 use crate::state::NodeState;
 use crate::sweep::Sweeper;
@@ -17,8 +14,13 @@ use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use weir_config::Config;
+use weir_protocol::frame::{FromControl, FromNode, Welcomed};
+use weir_protocol::lines::{Lines, write_line};
+use weir_protocol::question::Question;
 use weir_rules::invalidation::{Purge, Seq, Subject, Target, Validity};
 use weir_rules::log::{Change, Entry, LogId, Release, Standing, Welcome};
+use weir_rules::tier::Tier;
 use weir_rules::time::Time;
 
 /// How long anything may take.
@@ -558,12 +560,12 @@ async fn control_asks_and_the_node_answers() {
         (question("http://example.com/a"), Ok("not-stored")),
         (question("ftp://example.com/a"), Err("scheme")),
         (bad_field, Err("names no field")),
-        (Question::Popular { seq: 1, most: 5 }, Err("not counted yet")),
+        (Question::PurgedUrls { seq: 1, most: 5 }, Err("not counted yet")),
         (warm(Tier::Parent), Err("no parents")),
     ];
     for (number, (what, expected)) in asked.into_iter().enumerate() {
         let number = number as u64;
-        control.say(FromControl::Ask { ask: number, what }).await;
+        control.say(FromControl::Ask { ask: number, what: Ok(what) }).await;
         match (control.heard().await, expected) {
             (FromNode::Answer { ask, result: Ok(value) }, Ok(state)) => {
                 assert_eq!((ask, value["state"].as_str()), (number, Some(state)));

@@ -1,8 +1,8 @@
 //! The counts of all workers as control is told them.
 
-use super::{Counter, Event, HITS, Histogram, RESULTS, WorkerMetrics};
-use crate::follow::frame::{LATENCY_BUCKETS, Stats};
+use super::{Counter, Event, HITS, Histogram, WorkerMetrics};
 use std::sync::{Arc, OnceLock};
+use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, Stats};
 
 /// What `workers` counted; the rest of it is left as it is by default.
 pub(crate) fn counted(workers: &[Arc<WorkerMetrics>]) -> Stats {

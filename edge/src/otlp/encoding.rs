@@ -2,7 +2,6 @@
 //! own begins with `weir.`.
 
 use crate::access_log::AccessRecord;
-use crate::config;
 use crate::host::without_port;
 use crate::trace::{Finished, Hopped, Place};
 use http::StatusCode;
@@ -14,6 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Code;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, SpanFlags, Status};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_config as config;
 
 /// Methods that stand in a span's name; others are the client's invention.
 const METHODS: [&str; 9] =

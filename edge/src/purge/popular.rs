@@ -1,13 +1,13 @@
 //! Which of the URLs that a purge took were popular, for purges whose caller wants those fetched
 //! anew. Remembered for a few purges, some minutes, and for as many URLs as are ever asked for.
 
-use crate::follow::frame::PopularUrl;
 use crate::store::LONGEST_URL;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use weir_rules::invalidation::{Purge, Seq, Subject, Tally, Validity};
+use weir_protocol::question::PurgedUrl;
+use weir_rules::invalidation::{KeyedPurge, Seq, Subject, Tally, Validity};
 
 /// Purges remembered; of more the first is forgotten.
 const MOST_PURGES: usize = 32;
@@ -73,7 +73,7 @@ impl Popular {
     }
 
     /// A purge is about to be applied.
-    pub(crate) fn begin(&self, purge: &Purge, now: Instant) {
+    pub(crate) fn begin(&self, purge: &KeyedPurge, now: Instant) {
         let mut purges = self.lock();
         if purges.expected != Some(purge.seq) {
             return;
@@ -115,7 +115,7 @@ impl Popular {
         seq: Seq,
         most: usize,
         is_shown: impl Fn(&str, Option<&str>) -> bool,
-    ) -> Option<Vec<PopularUrl>> {
+    ) -> Option<Vec<PurgedUrl>> {
         let purges = self.lock();
         let remembered = purges.remembered.iter().find(|remembered| remembered.seq == seq)?;
         let shown = remembered
@@ -123,7 +123,7 @@ impl Popular {
             .iter()
             .filter(|(address, _)| is_shown(&address.site, address.release.as_deref()));
         let mut urls: Vec<_> = shown
-            .map(|(address, hits)| PopularUrl { url: address.url.to_string(), hits: *hits })
+            .map(|(address, hits)| PurgedUrl { url: address.url.to_string(), hits: *hits })
             .collect();
         urls.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.url.cmp(&b.url)));
         urls.truncate(most);
@@ -174,11 +174,11 @@ impl Remembered {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use weir_rules::invalidation::Target;
+    use weir_rules::invalidation::{Purge, Target};
 
-    fn purge(seq: Seq) -> Purge {
+    fn purge(seq: Seq) -> KeyedPurge {
         let targets = vec![Target::Prefix("/p".into())];
-        Purge { seq, targets, site: None, soft: false, versions: false }
+        KeyedPurge::as_sent(Purge { seq, targets, site: None, soft: false, versions: false })
     }
 
     fn note(popular: &Popular, path: &str, extras: &str, hits: u32) {

@@ -1,7 +1,6 @@
 //! `PURGE /path` on the node's own listener: who may, and what it takes.
 
 use crate::body::ResponseBody;
-use crate::config::Config;
 use crate::failure::Failure;
 use crate::forward;
 use crate::respond;
@@ -13,6 +12,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::OnceLock;
+use weir_config::Config;
 use weir_rules::time::Time;
 
 /// A purge by method, as control is asked for it.

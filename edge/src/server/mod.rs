@@ -33,7 +33,6 @@ pub(crate) use connection::{Connection, Protocol};
 pub(crate) use intake::{Arrival, Intake, intake};
 pub(crate) use upload::Upload;
 
-use crate::config::{Limits, Tls};
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use std::future::Future;
@@ -47,6 +46,7 @@ use std::time::Duration;
 use tls::Secrets;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use weir_config::{Limits, Tls};
 use worker::{Shared, Worker};
 
 /// What answers requests. One per worker; it is called on that worker's thread, inside its runtime

@@ -5,7 +5,6 @@ use super::h2::StreamTasks;
 use super::sent::{Answer, Running};
 use super::wire::Io;
 use super::{Handler, upgrade};
-use crate::config::Limits;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -15,6 +14,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use weir_config::Limits;
 
 /// Bytes that hyper reads ahead, and that it lets a response run ahead, on an HTTP/1 connection.
 const HTTP1_BUFFER: usize = 64 * 1024;

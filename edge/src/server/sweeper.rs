@@ -3,9 +3,9 @@
 
 use super::connection::{Connection, Order, Protocol};
 use super::worker::Worker;
-use crate::config::Limits;
 use std::rc::Rc;
 use std::time::Duration;
+use weir_config::Limits;
 
 /// Ticks come at least this often: a timeout is late by at most two of them.
 const SLOWEST_TICK: Duration = Duration::from_millis(500);

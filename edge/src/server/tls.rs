@@ -1,7 +1,6 @@
 //! Certificates from files, chosen by server name, exchanged without a restart.
 
 use super::worker::Shared;
-use crate::config::{Certificate, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
@@ -12,6 +11,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use weir_config::{Certificate, Tls};
 
 /// The protocol names of ALPN (RFC 7301).
 pub(super) const H2: &[u8] = b"h2";

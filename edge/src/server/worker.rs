@@ -2,13 +2,13 @@
 
 use super::connection::{Connection, Order};
 use super::tls::Secrets;
-use crate::config::{Limits, Tls};
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use weir_config::{Limits, Tls};
 
 /// Bytes of the read buffer that all connections of a worker share; no read takes more.
 const SCRATCH_BYTES: usize = 64 * 1024;

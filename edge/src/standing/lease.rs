@@ -1,9 +1,9 @@
 //! Whether the node's lease holds (invariant I5), as lookups ask it: one load and one comparison
 //! with a time that they have at hand. What renews it is decided by [`weir_rules::lease`].
 
-use crate::config::{Control, OnPartition};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use weir_config::{Control, OnPartition};
 use weir_rules::time::Time;
 
 /// The clock may be set back by so much, or be read by another thread a little earlier, without
@@ -70,7 +70,7 @@ impl Lease {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use weir_config::Config;
 
     fn lease(control: &str) -> Lease {
         let text = format!("[control]\n{control}\n[[site]]\norigins = [\"http://a\"]");

@@ -1,11 +1,11 @@
 //! A parent meets the request of a node.
 
-use crate::config::Tier;
 use crate::failure::Failure;
 use crate::purge::Followed;
 use crate::state::{NodeState, Site};
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
+use weir_config::Tier;
 use weir_rules::invalidation::Seq;
 use weir_rules::release::check_name;
 use weir_rules::tier::{self, Claim};

@@ -1,10 +1,10 @@
 //! How many further tries a site may make. Each request earns a part of one, and so does each
 //! second; when members fail together, tries must not multiply what they are asked.
 
-use crate::config::Retries;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use weir_config::Retries;
 
 /// What a further try costs, in hundredths.
 const PRICE: u64 = 100;

@@ -2,7 +2,6 @@
 //! have brought an answer before.
 
 use super::body::UpstreamBody;
-use crate::config::{Limits, Timeouts};
 use http::{Extensions, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -23,6 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tower::Service;
+use weir_config::{Limits, Timeouts};
 
 /// The HTTP/1.1 client of one worker.
 pub(super) type HttpClient = Client<Connector, UpstreamBody>;

@@ -5,10 +5,10 @@
 //! moment has passed one request goes first (half open): its success brings the member back, its
 //! failure ejects it again for twice as long.
 
-use crate::config::Ejection;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use weir_config::Ejection;
 
 /// A member's health.
 #[derive(Debug)]

@@ -6,7 +6,6 @@ use super::body::UpstreamBody;
 use super::error;
 use super::member::Address;
 use super::{Answer, Failed};
-use crate::config::{Limits, Timeouts};
 use crate::error::UpstreamError;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version, header};
@@ -22,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use weir_config::{Limits, Timeouts};
 
 /// Requests that share one connection; a further connection takes what comes beyond.
 const STREAMS: usize = 64;

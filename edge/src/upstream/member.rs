@@ -3,7 +3,6 @@
 
 use super::balance::{Share, digest};
 use super::health::{Change, Errand, Health, Verdict};
-use crate::config::{Ejection, Origin, Probe, Protocol};
 use crate::error::UpstreamError;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use weir_config::{Ejection, Origin, Probe, Protocol};
 
 /// How a member is reached, and how it stands to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use super::balance::{
 };
 use super::health::{Availability, Errand};
 use super::member::{Address, Member, Standing};
-use crate::config;
 use std::sync::Arc;
 use std::time::Instant;
+use weir_config as config;
 
 /// The members of a pool.
 pub(crate) struct Pool {

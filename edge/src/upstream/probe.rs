@@ -2,7 +2,6 @@
 //! time whether they are well. reqwest asks: what a probe's path names need not be byte for byte.
 
 use super::member::Member;
-use crate::config::{self, Protocol};
 use http::{Method, header};
 use reqwest::redirect::Policy;
 use std::collections::HashSet;
@@ -12,13 +11,14 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use weir_config::Protocol;
 
 /// Probes under way at once.
 const AT_ONCE: usize = 64;
 
 /// How the members of a pool are probed.
 pub(crate) struct Probing {
-    probe: Arc<config::Probe>,
+    probe: Arc<weir_config::Probe>,
     clients: Clients,
 }
 
@@ -26,13 +26,16 @@ pub(crate) struct Probing {
 #[derive(Clone)]
 pub(crate) struct Target {
     member: Arc<Member>,
-    probe: Arc<config::Probe>,
+    probe: Arc<weir_config::Probe>,
     clients: Clients,
 }
 
 impl Probing {
     /// Probes over TLS hold certificates against what `tls` says.
-    pub(crate) fn new(probe: config::Probe, tls: &rustls::ClientConfig) -> Result<Self, String> {
+    pub(crate) fn new(
+        probe: weir_config::Probe,
+        tls: &rustls::ClientConfig,
+    ) -> Result<Self, String> {
         let clients = Clients::new(tls).map_err(|error| format!("probes: {error}"))?;
         Ok(Self { probe: Arc::new(probe), clients })
     }

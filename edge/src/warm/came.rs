@@ -1,7 +1,8 @@
 //! What came of a request, as its answer says.
 
-use crate::follow::frame::{Cached, Fetched, Tier};
 use http::{HeaderMap, StatusCode};
+use weir_protocol::warm::{Cached, Fetched};
+use weir_rules::tier::Tier;
 
 /// What came of an answer with these fields to a request that was to warm `tier`.
 pub(super) fn came_of(status: StatusCode, headers: &HeaderMap, tier: Tier) -> Fetched {

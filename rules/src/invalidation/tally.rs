@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use super::targets::Targets;
-use super::{Purge, Seq, Subject, Validity};
+use super::{KeyedPurge, Purge, Seq, Subject, Validity};
 use std::ops::Range;
 
 /// Purges in the order of their seqs, looked for together.
@@ -88,7 +88,7 @@ impl Takers {
 
 impl Tally {
     /// Looks for one purge more; its seq is higher than those of all before.
-    pub fn add(&mut self, purge: &Purge) {
+    pub fn add(&mut self, purge: &KeyedPurge) {
         let Ok(place) = u32::try_from(self.purges.len()) else { return };
         self.purges.push(Counted { seq: purge.seq, count: 0 });
         for target in &purge.targets {

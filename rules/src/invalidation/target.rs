@@ -19,7 +19,97 @@ const URL: &str = "an absolute URL such as https://www.example.com/a?x=1";
 const TAG: &str = "1 to 1024 bytes of text without control characters";
 const HOST: &str = "a host name such as www.example.com, with a port if it is not the default one";
 
+/// The kinds of targets that are named by a text, in the order in which a purge lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// Paths, and patterns of them.
+    Path,
+    /// URLs.
+    Url,
+    /// Prefixes of paths.
+    Prefix,
+    /// Cache tags.
+    Tag,
+    /// Hosts.
+    Host,
+}
+
+impl TargetKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Path, Self::Url, Self::Prefix, Self::Tag, Self::Host];
+
+    /// What a list of such targets is called: `paths`, `urls`, …
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Path => "paths",
+            Self::Url => "urls",
+            Self::Prefix => "prefixes",
+            Self::Tag => "tags",
+            Self::Host => "hosts",
+        }
+    }
+
+    /// What one such target is called: `path`, `url`, …
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Url => "url",
+            Self::Prefix => "prefix",
+            Self::Tag => "tag",
+            Self::Host => "host",
+        }
+    }
+
+    /// Reads a target of this kind.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what is accepted.
+    pub fn parse(self, text: &str) -> Result<Target, String> {
+        match self {
+            Self::Path => Target::parse_path(text),
+            Self::Url => Target::parse_url(text),
+            Self::Prefix => Target::parse_prefix(text),
+            Self::Tag => Target::parse_tag(text),
+            Self::Host => Target::parse_host(text),
+        }
+    }
+}
+
 impl Target {
+    /// Its kind; `None` for all, which no text names.
+    pub fn kind(&self) -> Option<TargetKind> {
+        match self {
+            Self::Path(_) | Self::Pattern(_) => Some(TargetKind::Path),
+            Self::Url(_) => Some(TargetKind::Url),
+            Self::Prefix(_) => Some(TargetKind::Prefix),
+            Self::Tag(_) => Some(TargetKind::Tag),
+            Self::Host(_) => Some(TargetKind::Host),
+            Self::All => None,
+        }
+    }
+
+    /// The one host that it takes responses of, with its port if it names one; `None` for a target
+    /// of any host.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Url(url) => Some(authority(split_scheme(url).1)),
+            Self::Prefix(prefix) if prefix.starts_with('/') => None,
+            Self::Prefix(prefix) => Some(authority(prefix)),
+            Self::Host(host) => Some(host),
+            Self::Path(_) | Self::Pattern(_) | Self::Tag(_) | Self::All => None,
+        }
+    }
+
+    /// The same kind of target with another text, if it takes one query: that is written as a
+    /// site's keys have it. A pattern is compared with whole keys as it stands.
+    pub(super) fn rekeyed(&self, text: String) -> Option<Self> {
+        match self {
+            Self::Path(_) => Some(Self::Path(text)),
+            Self::Url(_) => Some(Self::Url(text)),
+            Self::Pattern(_) | Self::Prefix(_) | Self::Tag(_) | Self::Host(_) | Self::All => None,
+        }
+    }
+
     /// What it names; empty for all, which needs no name.
     pub fn text(&self) -> &str {
         match self {
@@ -110,6 +200,11 @@ pub(super) fn url_as_compared(url: &str) -> String {
     let host = without_default_port(scheme, host).to_ascii_lowercase();
     let slash = if rest.starts_with('/') { "" } else { "/" };
     format!("{host}{slash}{}", normalised(rest))
+}
+
+/// What stands before the path and the query.
+fn authority(text: &str) -> &str {
+    &text[..text.find(['/', '?']).unwrap_or(text.len())]
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -227,6 +322,26 @@ mod tests {
         }
         assert_eq!(Target::parse_tag("post 1, ü"), Ok(Target::Tag(own("post 1, ü"))));
         assert_eq!(Target::parse_host("A.Example:8080"), Ok(Target::Host(own("a.example:8080"))));
+    }
+
+    #[test]
+    fn a_target_names_at_most_one_host() {
+        for (kind, text, host) in [
+            (TargetKind::Url, "https://shop.example/a?b", Some("shop.example")),
+            (TargetKind::Url, "http://WWW.shop.example:8080?b", Some("www.shop.example:8080")),
+            (TargetKind::Url, "http://a.example/http://b.example/", Some("a.example")),
+            (TargetKind::Prefix, "shop.example/a", Some("shop.example")),
+            (TargetKind::Prefix, "https://shop.example", Some("shop.example")),
+            (TargetKind::Prefix, "/shop.example/a", None),
+            (TargetKind::Host, "[::1]:80", Some("[::1]:80")),
+            (TargetKind::Path, "/shop.example", None),
+            (TargetKind::Path, "/shop.example/*", None),
+            (TargetKind::Tag, "shop.example", None),
+        ] {
+            let target = kind.parse(text).expect(text);
+            assert_eq!((target.kind(), target.host()), (Some(kind), host), "{text}");
+        }
+        assert_eq!((Target::All.kind(), Target::All.host()), (None, None));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::model::{Response, log, model, responses, takes};
 use crate::severity;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use weir_rules::invalidation::{Purge, Seq, Tally};
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, Tally};
 
 /// The first hard purge that takes a response and every soft one before it, of those after its
 /// fill and within the bounds.
@@ -33,7 +33,7 @@ proptest! {
         until in 20..60_u64,
     ) {
         let mut tally = Tally::default();
-        log.iter().for_each(|purge| tally.add(purge));
+        log.iter().for_each(|purge| tally.add(&KeyedPurge::as_sent(purge.clone())));
         prop_assert_eq!(tally.last(), log.last().map_or(0, |purge| purge.seq));
         let mut expected: BTreeMap<Seq, u64> = log.iter().map(|purge| (purge.seq, 0)).collect();
         for response in &responses {

@@ -2,7 +2,7 @@
 //! and configuration, and follows the one control as it would from elsewhere.
 
 use crate::commands::running::until_joined;
-use crate::control::{self, Control, Process};
+use crate::program::{Program, in_process};
 use crate::settings::Settings;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_edge::config::Config;
+use weir_config::Config;
+use weir_control::{Control, Process};
 use weir_edge::node::Node;
 use weir_origin_sim::{Builder, Origin, demo_site};
 
@@ -90,10 +91,10 @@ impl Topology {
         let origin = origin().await?;
         let (listener, control_at) = listener().await?;
         let (stop, stopping) = watch::channel(false);
-        let process = Process::new(None, config, settings, stopping.clone());
+        let process = Process::new(Program { node: None, settings }, config, stopping.clone());
         let control = Control::open(Arc::new(process))?;
-        let router = control::router(control.clone());
-        let serving = tokio::spawn(control::serve(listener, router, stopping));
+        let router = weir_control::router(control.clone());
+        let serving = tokio::spawn(weir_control::serve(listener, router, stopping));
         let here = Here { origin: origin.url(), control: control.clone() };
         let parents = here.nodes(&PARENTS, &[]).await?;
         let edges = here.nodes(&EDGES, &parents).await?;
@@ -162,7 +163,7 @@ impl Here {
         for spec in specs {
             let node = Arc::new(self.node(spec, parents)?);
             let here = Handle::current();
-            node.follow(self.control.in_process(&here), &here).map_err(|error| error.0)?;
+            node.follow(in_process(&self.control, &here), &here).map_err(|error| error.0)?;
             until_joined(&node).await?;
             members.push(Member { spec, node });
         }

@@ -12,7 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use std::time::Instant;
-use weir_edge::config::units::format_duration;
+use weir_config::units::format_duration;
 
 /// Draws the whole screen, with or without colours.
 pub(super) fn draw(state: &State, now: Instant, coloured: bool, buffer: &mut Buffer) {

@@ -68,7 +68,7 @@ impl Summary {
     /// Fetches that all calls come to, going by those that were begun.
     pub(super) fn expected(&self) -> u64 {
         let nodes = self.call.map_or(1, |(asked, _)| {
-            let in_call = (self.urls as u64).min(crate::control::MOST_WARM_URLS as u64);
+            let in_call = (self.urls as u64).min(weir_control::MOST_WARM_URLS as u64);
             (asked / in_call.max(1)).max(1)
         });
         (self.urls as u64 * nodes).max(self.asked)

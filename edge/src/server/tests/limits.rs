@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::support::{BOUND, limits, start, until};
-use crate::config::Limits;
 use std::io::{Read, Write};
 use std::time::Duration;
+use weir_config::Limits;
 
 const SHORT: Duration = Duration::from_millis(50);
 

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::{Arrival, Connection, Handler, Server, Settings, intake};
-use crate::config::{Limits, Tls};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -16,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use weir_config::{Limits, Tls};
 
 /// No wait of a test is longer.
 pub(super) const BOUND: Duration = Duration::from_secs(10);

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::support::{BOUND, Running, limits, start_with, until};
-use crate::config::{Certificate, Tls};
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_config::{Certificate, Tls};
 
 /// A folder of its own, gone at the end.
 struct Folder(PathBuf);

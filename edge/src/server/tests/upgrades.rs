@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::support::{BOUND, Running, limits, start, start_with};
-use crate::config::Limits;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io::{Read, Write};
+use weir_config::Limits;
 
 const SWITCH: &str =
     "GET /switch HTTP/1.1\r\nHost: site\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";

@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::config::{Balance::RoundRobin as Turns, Ejection, Protocol};
 use crate::error::UpstreamError;
 use http::StatusCode;
 use http::uri::Scheme;
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use weir_config::{Balance::RoundRobin as Turns, Ejection, Protocol};
 
 const EJECTION: Ejection = Ejection {
     failures: 1,
@@ -29,7 +29,7 @@ fn address(authority: &str, distance: u8) -> Address {
     }
 }
 
-fn pool(balance: config::Balance, members: &[(&str, u8)], known: Option<&Pool>) -> Pool {
+fn pool(balance: weir_config::Balance, members: &[(&str, u8)], known: Option<&Pool>) -> Pool {
     let addresses = members.iter().map(|(authority, distance)| address(authority, *distance));
     let choosing = Choosing { balance, virtual_nodes: 64, ejection: EJECTION, connections: 1 };
     Pool::new(addresses.collect(), &choosing, known).unwrap()
@@ -68,7 +68,7 @@ fn everybody_is_tried_once_healthy_ones_first() {
 
 #[test]
 fn near_ones_come_before_those_farther_off() {
-    for balance in [Turns, config::Balance::ConsistentHash] {
+    for balance in [Turns, weir_config::Balance::ConsistentHash] {
         let pool = pool(balance, &[("far", 1), ("near", 0), ("near2", 0), ("far2", 1)], None);
         let near_first = order(&pool, false);
         assert!(near_first[..2].iter().all(|(member, _)| [1, 2].contains(member)));

@@ -1,0 +1,489 @@
+//! The checked configuration: what the node runs by. [`file`] is what the user wrote; [`check`]
+//! turns one into the other and reports every mistake at once, each with its key.
+
+pub mod check;
+pub mod file;
+pub mod mistakes;
+pub mod nearest;
+pub mod network;
+mod section;
+pub mod units;
+
+pub use weir_rules::tier::Tier;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use weir_rules::key::KeyRules;
+use weir_rules::release::ReleaseRules;
+use weir_rules::storability::SitePolicy;
+
+/// Everything one process runs by. Immutable; a reload makes a new one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[control]`, of the service itself and of the nodes that follow it.
+    pub control: Control,
+    /// `[[token]]`
+    pub tokens: Vec<Token>,
+    /// `[memory]`
+    pub memory: Memory,
+    /// `[parents]`
+    pub parents: Parents,
+    /// `[[site]]`; at least one, but for control alone.
+    pub sites: Vec<Site>,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+    /// `[tls]`; `None` serves in the clear only.
+    pub tls: Option<Tls>,
+    /// Files of secrets that are not there yet; a secret that nobody knows stands in for each.
+    pub absent: Vec<Absent>,
+}
+
+/// A file of a secret that is not there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The key that names it.
+    pub key: String,
+    /// Its path.
+    pub file: PathBuf,
+    /// Whether this process makes it; else another one does.
+    pub made: bool,
+}
+
+/// This node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its name, a token of RFC 9110; in Cache-Status, Via and CDN-Loop.
+    pub name: String,
+    /// Whether clients or other nodes talk to it.
+    pub tier: Tier,
+    /// Its region.
+    pub region: String,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where the admin API listens.
+    pub admin: SocketAddr,
+    /// Peers whose forwarding fields are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How long requests under way may take after SIGTERM.
+    pub drain: Duration,
+    /// Worker threads, at least one; each has its own runtime.
+    pub workers: usize,
+}
+
+/// Control: the service itself, and what a node needs to follow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// Where the node finds control; `None` has it built in.
+    pub url: Option<Origin>,
+    /// What the node shows control.
+    pub token: Option<Secret>,
+    /// How long the start waits for files of secrets that are not there yet.
+    pub token_wait: Duration,
+    /// Authorities that control's certificate may come from, beside those that browsers trust.
+    pub ca: Option<PathBuf>,
+    /// Where control listens when it runs alone.
+    pub listen: SocketAddr,
+    /// The directory where control keeps the log; `None` keeps it in memory.
+    pub data: Option<PathBuf>,
+    /// How long a node serves by TTL after it was last known to have every purge, and how long
+    /// either end of a connection waits for the other.
+    pub lease: Duration,
+    /// What a node does once its lease is over.
+    pub on_partition: OnPartition,
+    /// After how long an absent node is not expected back.
+    pub forget_after: Duration,
+    /// Peers from which `PURGE` on the node's listener is taken.
+    pub purge_acl: Vec<Network>,
+    /// How many entries the log keeps.
+    pub retention: usize,
+    /// Purge calls that one caller may make in a second.
+    pub rate: u32,
+}
+
+/// What a node does once its lease is over (invariant I5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPartition {
+    /// Goes on by freshness lifetimes, and says so.
+    #[default]
+    Serve,
+    /// Validates every stored response before it is sent; sends none stale.
+    Validate,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` from being shown.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// A network in CIDR form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its address, host bits zero.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+}
+
+/// A token for control.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name, for logs.
+    pub name: String,
+    /// Its secret; never logged.
+    pub secret: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The sites it may do it to; empty means all.
+    pub sites: Vec<String>,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Purge.
+    Purge,
+    /// Read state, explain.
+    Read,
+    /// Reload, releases, nodes.
+    Admin,
+    /// Join as a node.
+    Node,
+}
+
+/// A node's parents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parents {
+    /// Whom an edge asks instead of the origins; none asks these.
+    pub urls: Vec<Parent>,
+    /// Authorities that their certificates may come from, beside those that browsers trust.
+    pub ca: Option<PathBuf>,
+    /// Over which of them keys are spread.
+    pub scope: ParentScope,
+    /// Points of each parent on the ring of consistent hashing.
+    pub virtual_nodes: u32,
+    /// Whether the origins are asked where no parent answers.
+    pub origin_fallback: bool,
+    /// How long a parent waits for what a node that asks has applied before.
+    pub catch_up: Duration,
+    /// Waits on a parent.
+    pub timeouts: Timeouts,
+    /// How each is probed; `None` is not at all.
+    pub probe: Option<Probe>,
+}
+
+/// One parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Where it listens.
+    pub url: Origin,
+    /// Its region.
+    pub region: String,
+}
+
+/// Over which parents keys are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentScope {
+    /// Those of the node's own region; the others where none of them answers.
+    Region,
+    /// All.
+    Global,
+}
+
+/// The memory store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of stored responses, their overhead included.
+    pub size: u64,
+    /// Largest body stored, bytes.
+    pub max_object: u64,
+}
+
+/// One website.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its id.
+    pub id: String,
+    /// Host names, lower case, no port; `*` alone is every host, `*.example.com` its subdomains.
+    pub hosts: Vec<String>,
+    /// Where it really lives; at least one.
+    pub origins: Vec<Origin>,
+    /// Which of them is asked first.
+    pub balance: Balance,
+    /// How it is found out which of them are in health.
+    pub health: Health,
+    /// Which Host the origin is asked with.
+    pub host_header: HostHeader,
+    /// Waits on the origin.
+    pub timeouts: Timeouts,
+    /// Further tries of a request before the first byte of an answer went out.
+    pub retries: Retries,
+    /// How keys are made.
+    pub key: KeyRules,
+    /// What bears on storing.
+    pub policy: SitePolicy,
+    /// Seconds past its lifetime that a stored response may be sent while the origin gives no
+    /// answer at all and nothing forbids it (RFC 9111 §4.2.4); 0 means never.
+    pub stale_when_unreachable: u32,
+    /// Whether a client's `no-cache`, `no-store`, `max-age` reach past the cache.
+    pub client_cache_control: bool,
+    /// Its releases, if it has any.
+    pub release: Option<ReleaseRules>,
+}
+
+/// One origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `http` or `https`.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Authority as in the URL, for Host.
+    pub authority: String,
+    /// Its share, where the balance looks at weights; 1 to 1000.
+    pub weight: u32,
+    /// What it is spoken to in.
+    pub protocol: Protocol,
+}
+
+/// What a member of a pool is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: by ALPN over TLS, with prior knowledge in the clear.
+    H2,
+}
+
+/// Which member of a pool is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Each in turn as often as its weight says, spread evenly.
+    WeightedRoundRobin,
+    /// The one with the fewest running requests for its weight.
+    LeastConnections,
+    /// The same one for each address of a client.
+    IpHash,
+    /// The same one for each key; few keys move when a member comes or goes.
+    ConsistentHash,
+}
+
+/// How it is found out which members of a pool are in health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Active probes; `None` sends none.
+    pub probe: Option<Probe>,
+    /// What ejects a member by what its requests came to.
+    pub ejection: Ejection,
+}
+
+/// Active probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Path and query asked for; `None` asks the member for nothing but a sign of life, which no
+    /// site of it has to know of.
+    pub path: Option<String>,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// What an answer may take.
+    pub timeout: Duration,
+    /// Good probes in a row that bring a member back.
+    pub healthy: u32,
+    /// Bad probes in a row that take a member out.
+    pub unhealthy: u32,
+    /// The status of a good answer; `None` is any 2xx or 3xx.
+    pub status: Option<u16>,
+    /// Host asked for; `None` is the origin's own.
+    pub host: Option<String>,
+}
+
+/// What ejects a member of a pool, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failed requests in a row; 0 is never.
+    pub failures: u32,
+    /// Failed requests among a hundred of `window`, the circuit breaker; 0 is never.
+    pub error_percent: u32,
+    /// Requests in `window` below which no share is judged.
+    pub requests: u32,
+    /// The time that the share is taken over.
+    pub window: Duration,
+    /// How long the first ejection lasts; each that follows on its heels twice as long.
+    pub eject: Duration,
+    /// The longest that one lasts.
+    pub eject_max: Duration,
+}
+
+/// Further tries of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// At most so many for one request, 0 to 5.
+    pub most: u32,
+    /// So many for a hundred requests of the site.
+    pub percent: u32,
+    /// And so many a second whatever the number of requests.
+    pub per_second: u32,
+}
+
+/// Which Host the origin is asked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The origin's own.
+    Origin,
+    /// The client's.
+    Client,
+}
+
+/// Waits on an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From the request sent to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two reads of the body.
+    pub idle: Duration,
+    /// For the whole exchange, further tries and the body included; zero is no bound.
+    pub total: Duration,
+}
+
+/// Bounds on everything that grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at once.
+    pub connections: usize,
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Fields in a request head.
+    pub header_fields: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// Bytes of a request body.
+    pub body_bytes: u64,
+    /// A connection without a request.
+    pub idle: Duration,
+    /// From a request's first byte to the end of its head.
+    pub header_timeout: Duration,
+    /// A client that neither sends nor takes a byte while it should.
+    pub slow_client: Duration,
+    /// Bytes a fill may run ahead of the slowest reader of a body that is not being stored.
+    pub fill_window: usize,
+    /// Bytes of a response head from the origin.
+    pub origin_header_bytes: usize,
+    /// Connections to one origin at once.
+    pub origin_connections: usize,
+    /// Idle connections kept to one origin, per worker.
+    pub origin_idle_connections: usize,
+    /// How long an idle connection to an origin is kept.
+    pub origin_idle: Duration,
+    /// Requests waiting for an origin connection at once.
+    pub origin_queue: usize,
+    /// Variants kept of one resource.
+    pub variants: usize,
+    /// Cache tags of one response; one with more is not stored.
+    pub tags: usize,
+    /// Purge patterns kept (those with a `*` inside).
+    pub patterns: usize,
+    /// Time of a processor, a second, that looking for what was purged may take in the long run.
+    pub sweep: Duration,
+    /// Reasons remembered for URLs that were not stored, for hit-for-miss and `explain`.
+    pub decisions: usize,
+    /// How long an uncacheable URL is remembered as such.
+    pub hit_for_miss: Duration,
+    /// Streams of one HTTP/2 connection.
+    pub h2_streams: u32,
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The access log's form.
+    pub access: AccessLog,
+    /// Where it goes; `None` is standard output.
+    pub path: Option<PathBuf>,
+    /// Its lines that may wait to be written.
+    pub queue: usize,
+    /// Where traces go; `None` exports none.
+    pub otlp: Option<Otlp>,
+    /// The node's own log: error, warn, info, debug, trace.
+    pub level: String,
+}
+
+/// The export of traces, by OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// Where spans are posted.
+    pub url: String,
+    /// Of a million requests that name no trace, so many begin one.
+    pub sample: u32,
+    /// Spans that may wait to be sent.
+    pub queue: usize,
+    /// What the collector may take to answer.
+    pub timeout: Duration,
+    /// How long a span waits for others to be sent with it.
+    pub interval: Duration,
+}
+
+/// Form of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// One JSON object a line.
+    Json,
+    /// The combined form of web servers.
+    Combined,
+}
+
+/// TLS on the client side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Where TLS clients connect; the clear listener stays as it is.
+    pub listen: SocketAddr,
+    /// Certificates; chosen by SNI, the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// How often the files are looked at for change; zero means at reload only.
+    pub reload: Duration,
+}
+
+/// One certificate with its key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Chain, leaf first.
+    pub chain: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}

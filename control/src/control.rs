@@ -1,0 +1,121 @@
+//! Control: what its calls and the connections of its nodes share.
+
+use crate::errors::ApiError;
+use crate::events::Events;
+use crate::ledger::{Bounds, Ledger, Listed, Order, Refusal};
+use crate::process::Process;
+use crate::rate::Rates;
+use crate::report::EntryReport;
+use crate::sessions::Sessions;
+use crate::traffic::Traffic;
+use crate::warming::Warming;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_config::Config;
+use weir_rules::log::Release;
+
+/// Bytes that listed entries take in memory; beyond it the oldest are forgotten early.
+const LARGEST_LOG: usize = 64 << 20;
+
+/// Most nodes that can be expected.
+const MOST_NODES: usize = 4096;
+
+/// Most purges that wait to become durable; further ones are refused with 429.
+const MOST_WAITING: usize = 10_000;
+
+/// Once every node applied a purge, how long its caller waits to hear what it matched: nodes count
+/// that behind the purge, and over a large store it takes them a while.
+const LONGEST_COUNT: Duration = Duration::from_millis(250);
+
+/// What the calls of control share.
+pub struct Control {
+    pub(crate) process: Arc<Process>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) sessions: Sessions,
+    pub(crate) events: Events,
+    pub(crate) rates: Rates,
+    pub(crate) warming: Warming,
+    pub(crate) traffic: Traffic,
+}
+
+impl Control {
+    /// Reads the configuration anew and takes it into use, all or nothing. Returns the keys whose
+    /// change needs a restart.
+    ///
+    /// # Errors
+    /// What is wrong, one mistake a line; the old configuration stays in use.
+    pub fn reload(&self) -> Result<Vec<&'static str>, String> {
+        let kept = self.process.reload()?;
+        let config = self.config();
+        self.ledger.reconfigure(bounds(&config));
+        self.rates.set(config.control.rate);
+        Ok(kept)
+    }
+
+    /// Appends a purge; when this returns, it is durable and on its way to every node. One whose
+    /// reference is listed returns the first purge when the two are equal.
+    ///
+    /// # Errors
+    /// 409: its reference names another purge. 429: too many wait. 503: the journal fails.
+    pub(crate) async fn purge(&self, order: Order) -> Result<Arc<Listed>, ApiError> {
+        self.ledger.purge(order).await.map_err(refused)
+    }
+
+    /// Appends a release, likewise.
+    ///
+    /// # Errors
+    /// As [`Control::purge`].
+    pub(crate) async fn release(&self, release: Release) -> Result<Arc<Listed>, ApiError> {
+        self.ledger.release(release).await.map_err(refused)
+    }
+
+    /// Waits until every expected node applied `listed`, and then a little for what it matched;
+    /// for at most `wait`, or until control stops.
+    pub(crate) async fn until_done(&self, listed: &Listed, wait: Duration) {
+        let done = async {
+            self.ledger.until(listed, |progress| progress.completed.is_some()).await;
+            let counted = self.ledger.until(listed, |progress| progress.matched().is_some());
+            // What is not counted by then is told as unknown.
+            let _ = tokio::time::timeout(LONGEST_COUNT, counted).await;
+        };
+        tokio::select! {
+            () = done => {}
+            () = tokio::time::sleep(wait) => {}
+            () = self.process.stopped() => {}
+        }
+    }
+
+    /// How far `listed` has come.
+    pub(crate) fn report(&self, listed: &Listed) -> EntryReport {
+        EntryReport::of(listed, &self.ledger.progress(listed), Instant::now())
+    }
+
+    /// The configuration in use.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.process.config()
+    }
+}
+
+/// What the configuration says of the ledger's bounds.
+pub(crate) fn bounds(config: &Config) -> Bounds {
+    let control = &config.control;
+    Bounds {
+        retention: control.retention,
+        bytes: LARGEST_LOG,
+        lease: control.lease,
+        forget_after: control.forget_after,
+        nodes: MOST_NODES,
+        waiting: MOST_WAITING,
+    }
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::ReferenceReused(id) => {
+            let message = format!("it names another purge, {id}; use a new reference");
+            ApiError::reference_reused(message)
+        }
+        Refusal::Full => ApiError::busy(),
+        Refusal::Journal(error) => ApiError::journal(error.to_string()),
+    }
+}

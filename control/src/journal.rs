@@ -1,0 +1,171 @@
+//! What the ledger needs of durable storage: everything at open, then one atomic batch after
+//! another.
+//!
+//! A batch says which seq it follows, so that what a failed one may have left behind is dropped,
+//! and so that a journal that is shared could refuse one that comes out of turn. All else in it is
+//! said whole: taking a batch twice is the same as taking it once.
+
+pub(crate) mod memory;
+pub(crate) mod redb;
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use weir_rules::invalidation::Seq;
+use weir_rules::log::{Entry, LogId, Mark, Release};
+use weir_rules::tier::Tier;
+
+/// Durable storage of one log.
+pub(crate) trait Journal: fmt::Debug + Send {
+    /// Everything that was taken.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none of ours.
+    fn load(&mut self) -> Result<Contents, JournalError>;
+
+    /// Takes all of `batch`; when this returns, it survives a crash. After an error all of it may
+    /// have been taken, or nothing; the next call tries the storage anew.
+    ///
+    /// # Errors
+    /// The storage's fault.
+    fn commit(&mut self, batch: &Batch) -> Result<(), JournalError>;
+}
+
+/// Everything that a journal holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Contents {
+    /// The log's life; `None` before its first.
+    pub(crate) life: Option<Life>,
+    /// This is a copy of a journal, of which the original may have gone on: its seqs must not be
+    /// taken for the original's.
+    pub(crate) copied: bool,
+    /// What came before the entries.
+    pub(crate) base: Base,
+    /// In order, without gaps, from `base.seq + 1`.
+    pub(crate) entries: Vec<EntryRecord>,
+    /// What is known of how they arrived.
+    pub(crate) arrivals: Vec<(Seq, ArrivalsRecord)>,
+    /// The expected nodes.
+    pub(crate) nodes: Vec<NodeRecord>,
+}
+
+/// What is to be taken at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Batch {
+    /// Entries above this seq that the journal holds are of a batch that failed: they go.
+    pub(crate) follows: Seq,
+    /// A new life of the log.
+    pub(crate) life: Option<Life>,
+    /// Entries up to here go.
+    pub(crate) base: Option<Base>,
+    /// In order, without gaps, from `follows + 1`.
+    pub(crate) entries: Vec<EntryRecord>,
+    /// News of how entries arrived; those of entries that are gone are not kept.
+    pub(crate) arrivals: Vec<(Seq, ArrivalsRecord)>,
+    /// All expected nodes, where they changed.
+    pub(crate) nodes: Option<Vec<NodeRecord>>,
+}
+
+/// A life of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Life {
+    /// Its random name.
+    pub(crate) log: LogId,
+    /// What nodes of this life show each other.
+    pub(crate) tier_key: String,
+}
+
+/// What stands for entries that are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Base {
+    /// The last of them; 0 for none.
+    pub(crate) seq: Seq,
+    /// Its mark.
+    pub(crate) mark: Mark,
+    /// The releases in force after it.
+    pub(crate) releases: Vec<Release>,
+}
+
+/// An entry, and what control alone knows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EntryRecord {
+    /// As nodes see it.
+    pub(crate) entry: Entry,
+    /// The log's id when it was appended, which its own id keeps.
+    pub(crate) log: LogId,
+    /// The caller's name for it.
+    pub(crate) reference: Option<String>,
+    /// By the wall clock, milliseconds since 1970.
+    pub(crate) created_ms: u64,
+    /// What it takes is to be fetched again.
+    pub(crate) warm: bool,
+}
+
+/// How an entry arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ArrivalsRecord {
+    /// Microseconds from acceptance until every expected node had applied it.
+    pub(crate) completed_us: Option<u64>,
+    /// The nodes that applied it.
+    pub(crate) nodes: Vec<ArrivalRecord>,
+}
+
+/// How an entry arrived at a node that applied it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ArrivalRecord {
+    /// The node.
+    pub(crate) name: String,
+    /// Its tier at the time.
+    pub(crate) tier: Tier,
+    /// Microseconds from acceptance; `None` where it is not known.
+    pub(crate) applied_us: Option<u64>,
+    /// How many stored responses the purge took there.
+    pub(crate) matched: Option<u64>,
+}
+
+/// A node that is expected to apply what is appended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeRecord {
+    /// Unique.
+    pub(crate) name: String,
+    /// Its tier.
+    pub(crate) tier: Tier,
+    /// Its region.
+    pub(crate) region: String,
+    /// Where clients connect.
+    pub(crate) listen: String,
+    /// The program's.
+    pub(crate) version: String,
+    /// Its membership.
+    pub(crate) member: String,
+    /// It is expected to apply entries above this seq.
+    pub(crate) joined_at: Seq,
+    /// When it joined, milliseconds since 1970.
+    pub(crate) joined_ms: u64,
+    /// At least this far it has applied.
+    pub(crate) applied: Seq,
+    /// When it was last heard, milliseconds since 1970.
+    pub(crate) heard_ms: u64,
+}
+
+/// Why a journal does not do what it should; says where it is and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JournalError {
+    message: String,
+    /// There is no room for more.
+    pub(crate) full: bool,
+}
+
+impl JournalError {
+    /// An error of these words.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), full: false }
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for JournalError {}

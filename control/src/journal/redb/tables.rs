@@ -1,0 +1,171 @@
+//! What is in the database: rows of JSON, by seq or by name.
+
+use super::fault::Fault;
+use super::identity::Identity;
+use crate::journal::{Base, Batch, Contents};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+type BySeq = TableDefinition<'static, u64, &'static [u8]>;
+type ByName = TableDefinition<'static, &'static str, &'static [u8]>;
+
+const ABOUT: ByName = TableDefinition::new("about");
+const ENTRIES: BySeq = TableDefinition::new("entries");
+const ARRIVALS: BySeq = TableDefinition::new("arrivals");
+const NODES: ByName = TableDefinition::new("nodes");
+
+// Rows of ABOUT.
+const FORMAT: &str = "format";
+const IDENTITY: &str = "identity";
+const LIFE: &str = "life";
+const BASE: &str = "base";
+
+/// What [`FORMAT`] says of a database of this version.
+const THIS_FORMAT: &str = "weir-control-1";
+
+/// Makes the tables of an empty journal.
+pub(super) fn create(database: &Database, identity: &Identity) -> Result<(), Fault> {
+    let transaction = begin(database)?;
+    {
+        let mut about = transaction.open_table(ABOUT)?;
+        about.insert(FORMAT, row(&THIS_FORMAT)?.as_slice())?;
+        about.insert(IDENTITY, row(identity)?.as_slice())?;
+        transaction.open_table(ENTRIES)?;
+        transaction.open_table(ARRIVALS)?;
+        transaction.open_table(NODES)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Checks that the database is a journal of this format, and tells which file it was written in.
+pub(super) fn check(database: &Database) -> Result<Identity, Fault> {
+    let transaction = database.begin_read()?;
+    let about = match transaction.open_table(ABOUT) {
+        Ok(about) => about,
+        Err(TableError::Storage(error)) => return Err(error.into()),
+        Err(_) => return Err(foreign()),
+    };
+    let format: String = about_row(&about, FORMAT)?.ok_or_else(foreign)?;
+    if format != THIS_FORMAT {
+        let message = format!("its format is {format:?}; this weir reads {THIS_FORMAT:?}");
+        return Err(Fault::Content(message));
+    }
+    about_row(&about, IDENTITY)?.ok_or_else(|| missing(IDENTITY))
+}
+
+/// Everything in it.
+pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
+    let transaction = database.begin_read()?;
+    let about = transaction.open_table(ABOUT)?;
+    let nodes = transaction.open_table(NODES)?;
+    let nodes = nodes.iter()?.map(|row| {
+        let (name, record) = row?;
+        read("nodes", name.value(), record.value())
+    });
+    Ok(Contents {
+        life: about_row(&about, LIFE)?,
+        copied: false,
+        base: about_row::<Base>(&about, BASE)?.unwrap_or_default(),
+        entries: rows(&transaction, ENTRIES, "entries", |_, record| record)?,
+        arrivals: rows(&transaction, ARRIVALS, "arrivals", |seq, record| (seq, record))?,
+        nodes: nodes.collect::<Result<_, Fault>>()?,
+    })
+}
+
+/// Takes a batch, and the file's identity where a life begins in it.
+pub(super) fn commit(
+    database: &Database,
+    batch: &Batch,
+    identity: Option<&Identity>,
+) -> Result<(), Fault> {
+    let transaction = begin(database)?;
+    write(&transaction, batch, identity)?;
+    Ok(transaction.commit()?)
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
+    let mut transaction = database.begin_write()?;
+    let immediate = transaction.set_durability(Durability::Immediate);
+    immediate.map_err(|error| Fault::Redb(error.into()))?;
+    Ok(transaction)
+}
+
+fn write(
+    transaction: &WriteTransaction,
+    batch: &Batch,
+    identity: Option<&Identity>,
+) -> Result<(), Fault> {
+    let mut about = transaction.open_table(ABOUT)?;
+    if let Some(identity) = identity {
+        about.insert(IDENTITY, row(identity)?.as_slice())?;
+    }
+    if let Some(life) = &batch.life {
+        about.insert(LIFE, row(life)?.as_slice())?;
+    }
+    let mut entries = transaction.open_table(ENTRIES)?;
+    entries.retain_in(batch.follows + 1.., |_, _| false)?;
+    for record in &batch.entries {
+        entries.insert(record.entry.seq, row(record)?.as_slice())?;
+    }
+    let mut arrivals = transaction.open_table(ARRIVALS)?;
+    for (seq, record) in &batch.arrivals {
+        arrivals.insert(seq, row(record)?.as_slice())?;
+    }
+    if let Some(base) = &batch.base {
+        about.insert(BASE, row(base)?.as_slice())?;
+        entries.retain_in(..=base.seq, |_, _| false)?;
+        arrivals.retain_in(..=base.seq, |_, _| false)?;
+    }
+    if let Some(records) = &batch.nodes {
+        let mut nodes = transaction.open_table(NODES)?;
+        nodes.retain(|_, _| false)?;
+        for record in records {
+            nodes.insert(record.name.as_str(), row(record)?.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+fn rows<R: DeserializeOwned, T>(
+    transaction: &ReadTransaction,
+    table: BySeq,
+    name: &str,
+    made: impl Fn(u64, R) -> T,
+) -> Result<Vec<T>, Fault> {
+    let table = transaction.open_table(table)?;
+    let rows = table.iter()?.map(|row| {
+        let (seq, record) = row?;
+        let seq = seq.value();
+        Ok(made(seq, read(name, &seq.to_string(), record.value())?))
+    });
+    rows.collect()
+}
+
+fn about_row<R: DeserializeOwned>(
+    about: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+) -> Result<Option<R>, Fault> {
+    about.get(key)?.map(|found| read("about", key, found.value())).transpose()
+}
+
+fn row(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(record)
+        .map_err(|error| Fault::Content(format!("a record cannot be written: {error}")))
+}
+
+fn read<R: DeserializeOwned>(table: &str, key: &str, bytes: &[u8]) -> Result<R, Fault> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Fault::Content(format!("damaged: {table}, {key}: {error}")))
+}
+
+fn missing(key: &str) -> Fault {
+    Fault::Content(format!("damaged: it has no {key}"))
+}
+
+fn foreign() -> Fault {
+    Fault::Content("a redb file, but not a journal of control".to_owned())
+}

@@ -1,0 +1,335 @@
+//! The file: what it keeps, whom it keeps out, and what it is not.
+
+use super::*;
+use crate::journal::{ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord};
+use crate::ledger::tests::disk::taken;
+use redb::{StorageBackend, TableDefinition};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use weir_rules::invalidation::{Purge, Seq, Target};
+use weir_rules::log::{Change, Entry, LogId, Release};
+use weir_rules::tier::Tier;
+
+/// A directory of its own, gone with the test.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir-journal-{}-{count}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join(FILE)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn entry(seq: Seq) -> EntryRecord {
+    let targets = vec![Target::Path(format!("/{seq}")), Target::All];
+    let purge = Purge { seq, targets, site: Some("shop".into()), soft: true, versions: false };
+    let release = Release { site: "shop".into(), name: None };
+    let change =
+        if seq.is_multiple_of(2) { Change::Purge(purge) } else { Change::Release(release) };
+    EntryRecord {
+        entry: Entry { seq, mark: u64::MAX - seq, change },
+        log: LogId("l".into()),
+        reference: Some(format!("r{seq}")),
+        created_ms: 5,
+        warm: seq == 4,
+    }
+}
+
+fn node(name: &str) -> NodeRecord {
+    NodeRecord {
+        name: name.into(),
+        tier: Tier::Parent,
+        region: "north".into(),
+        listen: "127.0.0.1:1".into(),
+        version: "1".into(),
+        member: "m".into(),
+        joined_at: 3,
+        joined_ms: 4,
+        applied: 5,
+        heard_ms: 6,
+    }
+}
+
+fn arrivals() -> ArrivalsRecord {
+    let record =
+        ArrivalRecord { name: "a".into(), tier: Tier::Edge, applied_us: None, matched: Some(2) };
+    ArrivalsRecord { completed_us: Some(7), nodes: vec![record] }
+}
+
+fn life(log: &str) -> Option<Life> {
+    Some(Life { log: LogId(log.into()), tier_key: "k".into() })
+}
+
+/// Batches in which everything occurs, also one that comes again with other entries.
+fn batches() -> Vec<Batch> {
+    let base = Base { seq: 2, mark: 9, releases: vec![Release { site: "s".into(), name: None }] };
+    vec![
+        Batch { life: life("l"), ..Batch::default() },
+        Batch { entries: (1..=3).map(entry).collect(), ..Batch::default() },
+        Batch { follows: 3, nodes: Some(vec![node("a"), node("b")]), ..Batch::default() },
+        Batch { follows: 3, entries: vec![entry(4), entry(5)], ..Batch::default() },
+        Batch {
+            follows: 3,
+            entries: vec![entry(4)],
+            arrivals: vec![(1, arrivals()), (3, arrivals())],
+            ..Batch::default()
+        },
+        Batch { follows: 4, base: Some(base), nodes: Some(vec![node("b")]), ..Batch::default() },
+        Batch { follows: 4, arrivals: vec![(3, ArrivalsRecord::default())], ..Batch::default() },
+    ]
+}
+
+#[test]
+fn what_was_taken_is_found_after_each_batch() {
+    let directory = Directory::new();
+    let mut expected = Redb::open(&directory.0).unwrap().load().unwrap();
+    assert_eq!(expected, Contents::default());
+    for batch in batches() {
+        Redb::open(&directory.0).unwrap().commit(&batch).unwrap();
+        expected = taken(expected, &batch);
+        assert_eq!(Redb::open(&directory.0).unwrap().load().unwrap(), expected);
+    }
+    assert_eq!(expected.entries.len(), 2);
+}
+
+#[test]
+fn what_was_taken_is_found_without_a_close() {
+    let directory = Directory::new();
+    let mut journal = Redb::open(&directory.0).unwrap();
+    let expected = batches().iter().fold(Contents::default(), |contents, batch| {
+        journal.commit(batch).unwrap();
+        taken(contents, batch)
+    });
+    // The file as a crash leaves it: what redb does at its end is not done. The copy is put where
+    // the journal was, with the same identity as far as the journal can tell.
+    let left = std::fs::read(directory.file()).unwrap();
+    drop(journal);
+    std::fs::write(directory.file(), &left).unwrap();
+    assert_eq!(Redb::open(&directory.0).unwrap().load().unwrap(), expected);
+}
+
+#[test]
+fn one_control_a_directory() {
+    let directory = Directory::new();
+    let first = Redb::open(&directory.0).unwrap();
+    let error = Redb::open(&directory.0).unwrap_err().to_string();
+    assert!(error.contains("another control uses this directory"), "{error}");
+    assert!(error.contains(&directory.0.display().to_string()), "{error}");
+    drop(first);
+    Redb::open(&directory.0).unwrap();
+}
+
+#[test]
+fn a_copied_file_says_so_until_it_has_a_life_of_its_own() {
+    let directory = Directory::new();
+    Redb::open(&directory.0).unwrap().commit(&batches()[0]).unwrap();
+    let aside = directory.0.join("aside");
+    std::fs::rename(directory.file(), &aside).unwrap();
+    std::fs::copy(&aside, directory.file()).unwrap();
+    for _ in 0..2 {
+        let contents = Redb::open(&directory.0).unwrap().load().unwrap();
+        assert_eq!((contents.copied, contents.life), (true, life("l")));
+    }
+    let mut journal = Redb::open(&directory.0).unwrap();
+    journal.commit(&Batch { entries: vec![entry(1)], ..Batch::default() }).unwrap();
+    assert!(journal.load().unwrap().copied);
+    let begins = Batch { follows: 1, life: life("m"), ..Batch::default() };
+    journal.commit(&begins).unwrap();
+    assert!(!journal.load().unwrap().copied);
+    drop(journal);
+    let contents = Redb::open(&directory.0).unwrap().load().unwrap();
+    assert_eq!((contents.copied, contents.life), (false, life("m")));
+    // Moved within its file system it is the same file.
+    let elsewhere = Directory::new();
+    std::fs::create_dir_all(&elsewhere.0).unwrap();
+    std::fs::rename(directory.file(), elsewhere.file()).unwrap();
+    assert!(!Redb::open(&elsewhere.0).unwrap().load().unwrap().copied);
+    // The original, brought back, is what it was; but then it lacks what the copy took, which
+    // nodes will tell by the head and the marks.
+    std::fs::rename(&aside, directory.file()).unwrap();
+    assert!(!Redb::open(&directory.0).unwrap().load().unwrap().copied);
+}
+
+#[test]
+fn what_is_no_journal_is_refused_by_its_name_and_left_alone() {
+    let foreign = |directory: &Directory| {
+        let database = Database::create(directory.file()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let table: TableDefinition<'_, u64, u64> = TableDefinition::new("theirs");
+        transaction.open_table(table).unwrap().insert(1, 1).unwrap();
+        transaction.commit().unwrap();
+    };
+    let newer = |directory: &Directory| {
+        drop(Redb::open(&directory.0).unwrap());
+        let database = Database::create(directory.file()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let table: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("about");
+        let format = &b"\"weir-control-9\""[..];
+        transaction.open_table(table).unwrap().insert("format", format).unwrap();
+        transaction.commit().unwrap();
+    };
+    let text = |directory: &Directory| std::fs::write(directory.file(), "hello\n").unwrap();
+    let empty = |directory: &Directory| std::fs::write(directory.file(), "").unwrap();
+    let halved = |directory: &Directory| {
+        let mut journal = Redb::open(&directory.0).unwrap();
+        batches().iter().for_each(|batch| journal.commit(batch).unwrap());
+        drop(journal);
+        let bytes = std::fs::read(directory.file()).unwrap();
+        std::fs::write(directory.file(), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    let altered = |directory: &Directory| {
+        let mut journal = Redb::open(&directory.0).unwrap();
+        batches().iter().for_each(|batch| journal.commit(batch).unwrap());
+        drop(journal);
+        let mut bytes = std::fs::read(directory.file()).unwrap();
+        let at = bytes.windows(5).position(|window| window == b"north").unwrap();
+        // Every copy of it, whichever page is the current one.
+        for at in at..bytes.len() - 5 {
+            if &bytes[at..at + 5] == b"north" {
+                bytes[at] = b'N';
+            }
+        }
+        std::fs::write(directory.file(), bytes).unwrap();
+    };
+    type Spoil<'a> = (&'a dyn Fn(&Directory), &'a str);
+    let cases: [Spoil<'_>; 6] = [
+        (&foreign, "not a journal of control"),
+        (&newer, "\"weir-control-9\"; this weir reads \"weir-control-1\""),
+        (&text, "not a journal of control"),
+        (&empty, "empty"),
+        (&halved, ""),
+        (&altered, "damaged"),
+    ];
+    for (spoil, expected) in cases {
+        let directory = Directory::new();
+        std::fs::create_dir_all(&directory.0).unwrap();
+        spoil(&directory);
+        let error = Redb::open(&directory.0).map(|_| expected).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains(FILE), "{error}");
+        assert!(directory.file().exists());
+    }
+}
+
+#[test]
+fn a_crash_while_it_is_made_leaves_none() {
+    let directory = Directory::new();
+    std::fs::create_dir_all(&directory.0).unwrap();
+    std::fs::write(directory.0.join(NEW), "half").unwrap();
+    assert_eq!(Redb::open(&directory.0).unwrap().load().unwrap(), Contents::default());
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_named() {
+    let directory = Directory::new();
+    std::fs::write(&directory.0, "").unwrap();
+    let error = Redb::open(&directory.0).unwrap_err().to_string();
+    assert!(error.contains(&directory.0.display().to_string()), "{error}");
+    std::fs::remove_file(&directory.0).unwrap();
+}
+
+/// A file on a disk that fails as told.
+#[derive(Debug)]
+struct Faulty {
+    file: FileBackend,
+    fault: Arc<AtomicU8>,
+}
+
+const SOUND: u8 = 0;
+const FULL: u8 = 1;
+const BROKEN: u8 = 2;
+
+impl Faulty {
+    fn strike(&self, from: u8) -> io::Result<()> {
+        match self.fault.load(Ordering::Relaxed) {
+            FULL if from <= FULL => Err(io::ErrorKind::StorageFull.into()),
+            BROKEN => Err(io::Error::other("the disk is gone")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Faulty {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.strike(FULL)?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.strike(BROKEN)?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.strike(FULL)?;
+        self.file.write(offset, data)
+    }
+}
+
+/// A journal on a disk that strikes as it is told.
+fn faulty(directory: &Directory) -> (Redb, Arc<AtomicU8>) {
+    let state = Arc::new(AtomicU8::new(SOUND));
+    let told = state.clone();
+    let attach: Attach = Box::new(move |file| {
+        let file = FileBackend::new(file)?;
+        Builder::new().create_with_backend(Faulty { file, fault: told.clone() })
+    });
+    (Redb::open_with(&directory.0, attach).unwrap(), state)
+}
+
+#[test]
+fn a_journal_that_failed_takes_batches_again_when_the_disk_does() {
+    for fault in [FULL, BROKEN] {
+        let directory = Directory::new();
+        let (mut journal, state) = faulty(&directory);
+        let batches = batches();
+        journal.commit(&batches[0]).unwrap();
+        state.store(fault, Ordering::Relaxed);
+        for _ in 0..2 {
+            let error = journal.commit(&batches[1]).unwrap_err();
+            assert_eq!(error.full, fault == FULL, "{error}");
+            assert!(error.to_string().contains(FILE), "{error}");
+        }
+        state.store(SOUND, Ordering::Relaxed);
+        journal.commit(&batches[1]).unwrap();
+        let expected = taken(taken(Contents::default(), &batches[0]), &batches[1]);
+        assert_eq!(journal.load().unwrap(), expected);
+        drop(journal);
+        assert_eq!(Redb::open(&directory.0).unwrap().load().unwrap(), expected);
+    }
+}
+
+#[test]
+fn another_file_in_its_place_is_not_written() {
+    let directory = Directory::new();
+    let (mut journal, state) = faulty(&directory);
+    state.store(BROKEN, Ordering::Relaxed);
+    journal.commit(&batches()[0]).unwrap_err();
+    state.store(SOUND, Ordering::Relaxed);
+    let aside = directory.0.join("aside");
+    std::fs::rename(directory.file(), &aside).unwrap();
+    std::fs::copy(&aside, directory.file()).unwrap();
+    let error = journal.commit(&batches()[0]).unwrap_err().to_string();
+    assert!(error.contains("another file has taken its place"), "{error}");
+}

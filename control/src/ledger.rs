@@ -1,0 +1,326 @@
+//! The invalidation log and the nodes that are expected to apply it.
+
+mod arrivals;
+mod counts;
+mod errors;
+mod listed;
+mod membership;
+mod nodes;
+mod progress;
+mod published;
+mod queue;
+mod random;
+mod staging;
+mod writer;
+
+pub(crate) use counts::{Bounds, Counts, Propagation};
+pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
+pub(crate) use listed::{Listed, Order, Warmed};
+pub(crate) use nodes::{Joined, NodeState, NodeView, SessionId};
+pub(crate) use progress::{Arrival, NodeProgress, Progress};
+
+use crate::journal::{Batch, Journal, JournalError};
+use listed::Accepted;
+use published::PublishedLog;
+use queue::{Appended, Job, Queue, Reply, Whom};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{oneshot, watch};
+use weir_protocol::frame::Hello;
+use weir_protocol::stats::Stats;
+use weir_rules::invalidation::Seq;
+use weir_rules::log::{LogId, Release};
+use writer::Writer;
+
+/// The ledger. What was ordered of it holds until it is dropped, which waits for the writer.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    shared: Arc<LedgerCore>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What callers and the writer share. Locking: `state`, then the arrivals of an entry; nothing
+/// that runs under either waits.
+#[derive(Debug)]
+struct LedgerCore {
+    state: Mutex<PublishedLog>,
+    queue: Queue,
+    heads: watch::Sender<Seq>,
+    commits: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Ledger {
+    /// The ledger that `journal` holds; a new one where that is empty, a new life of it where that
+    /// is a copy.
+    ///
+    /// # Errors
+    /// The journal's fault.
+    pub(crate) fn open(
+        mut journal: Box<dyn Journal>,
+        bounds: Bounds,
+    ) -> Result<Arc<Self>, JournalError> {
+        let mut contents = journal.load()?;
+        let (life, begins) = match contents.life.take() {
+            Some(life) if !contents.copied => (life, false),
+            before => {
+                let life = random::life()?;
+                if let Some(before) = before {
+                    tracing::warn!(
+                        before = %before.log,
+                        now = %life.log,
+                        "the journal is a copy of the one that was written: the log has a new id, \
+                         and nothing stored before is trusted"
+                    );
+                }
+                (life, true)
+            }
+        };
+        let mut state = PublishedLog::restored(contents, life.clone(), bounds)?;
+        if begins {
+            state.revive(life.clone());
+            let nodes = Some(state.node_records().into_values().collect());
+            let follows = state.head;
+            journal.commit(&Batch { follows, life: Some(life), nodes, ..Batch::default() })?;
+        }
+        let shared = Arc::new(LedgerCore {
+            heads: watch::Sender::new(state.head),
+            state: Mutex::new(state),
+            queue: Queue::default(),
+            commits: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        });
+        let writer = Writer::new(shared.clone(), journal);
+        let thread = std::thread::Builder::new().name("weir-ledger".to_owned());
+        let writer = thread.spawn(|| writer.run()).map_err(|error| {
+            JournalError::new(format!("no thread can be started to write it: {error}"))
+        })?;
+        Ok(Arc::new(Self { shared, writer: Some(writer) }))
+    }
+
+    /// The log's name.
+    pub(crate) fn id(&self) -> LogId {
+        self.shared.state().life.log.clone()
+    }
+
+    /// The last seq that is durable; 0 before the first.
+    pub(crate) fn head(&self) -> Seq {
+        self.shared.state().head
+    }
+
+    /// The head, as it moves.
+    pub(crate) fn heads(&self) -> watch::Receiver<Seq> {
+        self.shared.heads.subscribe()
+    }
+
+    /// Appends a purge; when this returns, it is durable. An order whose reference is listed
+    /// returns the first purge when the two are equal.
+    ///
+    /// # Errors
+    /// The reference is another purge's, too many wait, or the journal fails: nothing was appended.
+    pub(crate) async fn purge(&self, order: Order) -> Result<Arc<Listed>, Refusal> {
+        self.append(Appended::Purge(order, Accepted::now())).await
+    }
+
+    /// Appends a release; when this returns, it is durable.
+    ///
+    /// # Errors
+    /// Too many wait, or the journal fails: nothing was appended.
+    pub(crate) async fn release(&self, release: Release) -> Result<Arc<Listed>, Refusal> {
+        self.append(Appended::Release(release, Accepted::now())).await
+    }
+
+    /// The releases in force.
+    pub(crate) fn releases(&self) -> Vec<Release> {
+        self.shared.state().releases_at(Seq::MAX)
+    }
+
+    /// Entries after `seq`, in order, at most so many.
+    ///
+    /// # Errors
+    /// Some of them are forgotten: whoever follows must join again.
+    pub(crate) fn after(&self, seq: Seq, most: usize) -> Result<Vec<Arc<Listed>>, Forgotten> {
+        Ok(self.shared.state().after(seq)?.take(most).cloned().collect())
+    }
+
+    /// The purge with this id, while it is listed.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Listed>> {
+        let (_, seq) = id.rsplit_once('-')?;
+        let state = self.shared.state();
+        // Compared whole: `+1` and `01` are numbers too, but not of the id's form.
+        let found = state.entry(seq.parse().ok()?).filter(|listed| listed.id == id);
+        found.filter(|listed| listed.purge().is_some()).cloned()
+    }
+
+    /// Listed purges with a seq above `after`, in order, at most `limit` of those that `wanted`
+    /// lets through.
+    pub(crate) fn list(
+        &self,
+        after: Seq,
+        limit: usize,
+        wanted: impl Fn(&Listed) -> bool,
+    ) -> Vec<Arc<Listed>> {
+        let state = self.shared.state();
+        let purges = state.listed_after(after).filter(|listed| listed.purge().is_some());
+        purges.filter(|listed| wanted(listed)).take(limit).cloned().collect()
+    }
+
+    /// Takes in a node that connects. When this returns, every purge that is appended from now on
+    /// expects it, durably.
+    ///
+    /// # Errors
+    /// It is not let in; see [`JoinError`].
+    pub(crate) async fn join(&self, hello: &Hello, now: Instant) -> Result<Joined, JoinError> {
+        let hello = Box::new(hello.clone());
+        self.ask(|reply| Job::Join(hello, now, reply), JoinError::Journal).await
+    }
+
+    /// The session's node gave a sign of life. What an ended session says is not heard, here and
+    /// below.
+    pub(crate) fn heard(&self, session: SessionId, now: Instant, stats: Option<Stats>) {
+        self.shared.state().heard(session, now, stats);
+    }
+
+    /// Everything up to `seq` holds on the session's node.
+    pub(crate) fn applied(&self, session: SessionId, seq: Seq, now: Instant) {
+        self.shared.state().applied(session, seq, now);
+    }
+
+    /// How many stored responses purges took on the session's node.
+    pub(crate) fn matched(&self, session: SessionId, counts: &[(Seq, u64)]) {
+        self.shared.state().matched(session, counts);
+    }
+
+    /// The session's connection ended; its node stays expected.
+    pub(crate) fn parted(&self, session: SessionId) {
+        self.shared.state().parted(session);
+    }
+
+    /// The session's node drained: it is not expected any more.
+    ///
+    /// # Errors
+    /// The journal fails: the node is still expected.
+    pub(crate) async fn leave(&self, session: SessionId) -> Result<(), JournalError> {
+        self.forget_whom(Whom::Session(session), Instant::now()).await.map(drop)
+    }
+
+    /// Expects the node no more and ends its session; `false` where there is no such node.
+    ///
+    /// # Errors
+    /// The journal fails: the node is still expected.
+    pub(crate) async fn forget(&self, name: &str) -> Result<bool, JournalError> {
+        let whom = Whom::Named(name.to_owned());
+        Ok(!self.forget_whom(whom, Instant::now()).await?.is_empty())
+    }
+
+    /// Forgets the nodes that were not heard for `forget_after`; returns their names.
+    ///
+    /// # Errors
+    /// The journal fails: the nodes are still expected.
+    pub(crate) async fn forget_silent(&self, now: Instant) -> Result<Vec<String>, JournalError> {
+        self.forget_whom(Whom::Silent, now).await
+    }
+
+    /// The expected nodes, by name.
+    pub(crate) fn nodes(&self, now: Instant) -> Vec<NodeView> {
+        let state = self.shared.state();
+        let view = |node: &nodes::ExpectedNode| node.view(state.head, state.bounds.lease, now);
+        state.nodes.values().map(view).collect()
+    }
+
+    /// How far an entry has come.
+    pub(crate) fn progress(&self, listed: &Listed) -> Progress {
+        let state = self.shared.state();
+        let connected =
+            |name: &str| state.nodes.get(name).is_some_and(|node| node.session.is_some());
+        listed.arrivals().progress(connected)
+    }
+
+    /// Until the entry has come far `enough`, which is asked whenever something of it changed.
+    pub(crate) async fn until(&self, listed: &Listed, enough: impl Fn(&Progress) -> bool) {
+        loop {
+            let mut changed = pin!(listed.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if enough(&self.progress(listed)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// What is counted.
+    pub(crate) fn counts(&self) -> Counts {
+        let shared = &self.shared;
+        let counts = shared.state().counts();
+        Counts {
+            waiting: shared.queue.orders(),
+            commits: shared.commits.load(Ordering::Relaxed),
+            failures: shared.failures.load(Ordering::Relaxed),
+            ..counts
+        }
+    }
+
+    /// Takes new bounds into use.
+    pub(crate) fn reconfigure(&self, bounds: Bounds) {
+        let mut state = self.shared.state();
+        state.bounds = bounds;
+        state.forget();
+    }
+
+    async fn append(&self, what: Appended) -> Result<Arc<Listed>, Refusal> {
+        let most = self.shared.state().bounds.waiting;
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.order(Job::Append(what, reply), most)?;
+        answer.await.unwrap_or_else(|_| Err(Refusal::Journal(ended())))
+    }
+
+    async fn forget_whom(&self, whom: Whom, now: Instant) -> Result<Vec<String>, JournalError> {
+        self.ask(|reply| Job::Forget(whom, now, reply), |error| error).await
+    }
+
+    async fn ask<T, E>(
+        &self,
+        job: impl FnOnce(Reply<T, E>) -> Job,
+        failed: impl FnOnce(JournalError) -> E,
+    ) -> Result<T, E> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.queue.push(job(reply));
+        answer.await.unwrap_or_else(|_| Err(failed(ended())))
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the ledger panicked");
+        }
+    }
+}
+
+impl LedgerCore {
+    /// The state is whole at every step, so a panic under the lock leaves it so.
+    fn state(&self) -> MutexGuard<'_, PublishedLog> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ended() -> JournalError {
+    JournalError::new("the ledger does not write any more")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests;

@@ -1,0 +1,186 @@
+//! The thread that writes: it takes all that waits, has the journal take it in one batch, and
+//! publishes it. It alone appends, and adds or removes nodes, so joining and appending have one
+//! order.
+
+use super::LedgerCore;
+use super::errors::JoinError;
+use super::nodes::Joined;
+use super::published::PublishedLog;
+use super::queue::{Job, Queue, Reply, Woken};
+use super::random;
+use super::staging::{Staging, Verdict};
+use crate::journal::{Batch, Journal, JournalError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often the journal is told what it was not promised: what nodes applied, and when.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Most entries whose arrivals go into one batch.
+const MOST_ARRIVALS: usize = 4096;
+
+/// The writer.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<LedgerCore>,
+    journal: Box<dyn Journal>,
+    /// The last batch failed, perhaps after it was taken: the next one says everything that it
+    /// may have changed.
+    unsure: bool,
+    /// When what nodes applied is to be saved with whatever is written.
+    save_at: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<LedgerCore>, journal: Box<dyn Journal>) -> Self {
+        Self { shared, journal, unsure: false, save_at: Instant::now() }
+    }
+
+    /// Works until the queue is closed.
+    pub(super) fn run(mut self) {
+        let shared = self.shared.clone();
+        let _end = End(&shared.queue);
+        loop {
+            match shared.queue.wait(Some(Instant::now() + SAVE_EVERY)) {
+                Woken::Jobs(jobs) => self.take(jobs),
+                Woken::Idle => self.save(),
+                Woken::Closed => return self.save(),
+            }
+        }
+    }
+
+    fn take(&mut self, jobs: Vec<Job>) {
+        let mut staging = Staging::default();
+        for job in jobs {
+            let verdict = staging.take(&self.shared.state(), job);
+            match verdict {
+                Verdict::Staged => {}
+                Verdict::Answered(answer) => drop(answer.send()),
+                Verdict::Restored(reply) => {
+                    self.commit(std::mem::take(&mut staging));
+                    self.revive(reply);
+                }
+            }
+        }
+        self.commit(staging);
+    }
+
+    fn commit(&mut self, staging: Staging) {
+        let orders = staging.orders;
+        let batch = staging.batch(&self.shared.state());
+        let durable = batch.map_or(Ok(()), |batch| self.write(batch));
+        let answers = match durable {
+            Ok(()) => {
+                let mut state = self.shared.state();
+                let answers = staging.publish(&mut state, Instant::now());
+                self.shared
+                    .heads
+                    .send_if_modified(|head| std::mem::replace(head, state.head) != state.head);
+                answers
+            }
+            Err(error) => staging.fail(&error),
+        };
+        self.shared.queue.done(orders);
+        for gone in answers.into_iter().filter_map(|answer| answer.send()) {
+            self.shared.state().parted(gone);
+        }
+    }
+
+    /// Gives the log a new life: a node has applied what it does not hold.
+    fn revive(&mut self, reply: Reply<Joined, JoinError>) {
+        let revived = random::life().and_then(|life| {
+            let follows = self.shared.state().head;
+            self.write(Batch { follows, life: Some(life.clone()), ..Batch::default() })?;
+            let mut state = self.shared.state();
+            tracing::warn!(
+                before = %state.life.log,
+                now = %life.log,
+                "a node has applied what the log does not hold: it was restored from a backup; it \
+                 has a new id, and nothing stored before is trusted"
+            );
+            state.revive(life);
+            Ok(())
+        });
+        let error = revived.map_or_else(JoinError::Journal, |()| JoinError::Restored);
+        // A node that does not wait comes again by itself.
+        drop(reply.send(Err(error)));
+    }
+
+    /// Tells the journal what it was not promised, where there is any.
+    fn save(&mut self) {
+        let state = self.shared.state();
+        let unsaved =
+            state.unsaved.base || state.unsaved.nodes || !state.unsaved.arrivals.is_empty();
+        let follows = state.head;
+        drop(state);
+        self.save_at = Instant::now();
+        if unsaved {
+            // A failure is told in the log; what was to be saved is still to be.
+            drop(self.write(Batch { follows, ..Batch::default() }));
+        }
+    }
+
+    /// Has the journal take `batch`, and what else is to be saved.
+    fn write(&mut self, mut batch: Batch) -> Result<(), JournalError> {
+        let base = self.add_unsaved(&mut batch);
+        let taken = self.journal.commit(&batch);
+        match &taken {
+            Ok(()) => {
+                if std::mem::take(&mut self.unsure) {
+                    tracing::info!("the journal of control takes entries again");
+                }
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.unsure = true;
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "the journal of control fails; what was ordered is refused");
+                let mut state = self.shared.state();
+                state.unsaved.base |= base;
+                state.unsaved.nodes = true;
+                let arrivals = batch.arrivals.iter().map(|(seq, _)| *seq);
+                let forgotten = state.base.seq;
+                state.unsaved.arrivals.extend(arrivals.filter(|seq| *seq > forgotten));
+            }
+        }
+        taken
+    }
+
+    /// Adds to `batch` what is to be saved; whether the base was.
+    fn add_unsaved(&mut self, batch: &mut Batch) -> bool {
+        let mut guard = self.shared.state();
+        let state: &mut PublishedLog = &mut guard;
+        let base = std::mem::take(&mut state.unsaved.base);
+        if base || self.unsure {
+            batch.base = Some(state.base.clone());
+        }
+        if self.unsure && batch.life.is_none() {
+            batch.life = Some(state.life.clone());
+        }
+        while batch.arrivals.len() < MOST_ARRIVALS
+            && let Some(seq) = state.unsaved.arrivals.pop_first()
+        {
+            if let Some(listed) = state.entry(seq) {
+                batch.arrivals.push((seq, listed.arrivals_record()));
+            }
+        }
+        let now = Instant::now();
+        let due = state.unsaved.nodes && now >= self.save_at;
+        if due || self.unsure {
+            self.save_at = now + SAVE_EVERY;
+            state.unsaved.nodes = false;
+            batch.nodes.get_or_insert_with(|| state.node_records().into_values().collect());
+        }
+        base
+    }
+}
+
+/// Whoever waits is answered when the writer ends, also by a panic.
+struct End<'a>(&'a Queue);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}

@@ -1,0 +1,128 @@
+//! What control counts, as Prometheus text.
+
+use crate::control::Control;
+use crate::ledger::{NodeState, Propagation};
+use std::fmt::Write;
+use std::time::Instant;
+
+/// Of Prometheus text.
+pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics of control.
+pub(super) fn exposition(control: &Control) -> String {
+    let mut text = Text(String::new());
+    let counts = control.ledger.counts();
+    for (name, kind, help, value) in [
+        (
+            "weir_control_log_head",
+            "gauge",
+            "Last seq of the invalidation log.",
+            control.ledger.head(),
+        ),
+        ("weir_control_log_listed", "gauge", "Entries that are listed.", counts.listed as u64),
+        (
+            "weir_control_log_bytes",
+            "gauge",
+            "Bytes that listed entries take in memory.",
+            counts.bytes as u64,
+        ),
+        (
+            "weir_control_log_forgotten_total",
+            "counter",
+            "Entries no longer listed.",
+            counts.forgotten,
+        ),
+        (
+            "weir_control_log_waiting",
+            "gauge",
+            "Purges and releases that wait to become durable.",
+            counts.waiting as u64,
+        ),
+        (
+            "weir_control_log_incomplete",
+            "gauge",
+            "Entries that a node is still expected to apply.",
+            counts.incomplete as u64,
+        ),
+        (
+            "weir_control_journal_commits_total",
+            "counter",
+            "Batches that became durable.",
+            counts.commits,
+        ),
+        (
+            "weir_control_journal_failures_total",
+            "counter",
+            "Batches that the journal failed to take; their callers got 503.",
+            counts.failures,
+        ),
+        (
+            "weir_control_calls_shed_total",
+            "counter",
+            "Calls refused because too many ran at once.",
+            control.process.shed(),
+        ),
+    ] {
+        text.metric(name, kind, help);
+        text.sample(name, &[], value);
+    }
+    nodes(&mut text, control);
+    propagation(&mut text, &counts.propagation);
+    text.0
+}
+
+fn nodes(text: &mut Text, control: &Control) {
+    let nodes = control.ledger.nodes(Instant::now());
+    let name = "weir_control_nodes";
+    text.metric(
+        name,
+        "gauge",
+        "Expected nodes by state: connected, silent (not heard for the lease) or offline.",
+    );
+    for state in [NodeState::Connected, NodeState::Silent, NodeState::Offline] {
+        let count = nodes.iter().filter(|node| node.state == state).count();
+        text.sample(name, &[("state", state.as_str())], count as u64);
+    }
+    let name = "weir_control_node_lag";
+    text.metric(name, "gauge", "Entries of the log that an expected node has not applied.");
+    for node in &nodes {
+        let labels =
+            [("node", node.name.as_str()), ("tier", node.tier.as_str()), ("region", &node.region)];
+        text.sample(name, &labels, node.lag);
+    }
+}
+
+fn propagation(text: &mut Text, propagation: &Propagation) {
+    let name = "weir_control_purge_propagation_seconds";
+    text.metric(
+        name,
+        "histogram",
+        "Seconds from an entry being accepted to a node having acknowledged it, for each node.",
+    );
+    let bucket = format!("{name}_bucket");
+    for (bound, count) in propagation.buckets() {
+        text.sample(&bucket, &[("le", &bound.to_string())], count);
+    }
+    text.sample(&bucket, &[("le", "+Inf")], propagation.count);
+    let _ = writeln!(text.0, "{name}_sum {}", propagation.sum);
+    text.sample(&format!("{name}_count"), &[], propagation.count);
+}
+
+/// The exposition as it grows. Writing to a String cannot fail, so results are dropped. Label
+/// values are tokens of RFC 9110, which need no escape.
+struct Text(String);
+
+impl Text {
+    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{end} {value}");
+    }
+}

@@ -1,0 +1,88 @@
+//! The start of control: its log is opened, and what it does unasked begins.
+
+use crate::auth::Caller;
+use crate::control::{Control, bounds};
+use crate::events::Events;
+use crate::journal::memory::Memory;
+use crate::journal::redb::Redb;
+use crate::journal::{Journal, JournalError};
+use crate::ledger::Ledger;
+use crate::process::Process;
+use crate::rate::Rates;
+use crate::session;
+use crate::sessions::Sessions;
+use crate::traffic::{STEP, Traffic};
+use crate::warming::Warming;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::MissedTickBehavior;
+
+/// How often it is looked for nodes that were absent for `control.forget_after`.
+const LOOK_FOR_ABSENT: Duration = Duration::from_secs(5);
+
+impl Control {
+    /// Control in `process`, with the log that `control.data` holds; without that key in memory.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub fn open(process: Arc<Process>) -> Result<Arc<Self>, String> {
+        let config = process.config();
+        let failed = |error: JournalError| format!("control.data: {error}");
+        let journal: Box<dyn Journal> = match &config.control.data {
+            Some(directory) => Box::new(Redb::open(directory).map_err(failed)?),
+            None => Box::new(Memory),
+        };
+        let ledger = Ledger::open(journal, bounds(&config)).map_err(failed)?;
+        let (sessions, events) = (Sessions::new(), Events::new());
+        let rates = Rates::new(config.control.rate);
+        let traffic = Traffic::new(Instant::now(), SystemTime::now());
+        let warming = Warming::new();
+        let control = Arc::new(Self { process, ledger, sessions, events, rates, warming, traffic });
+        tokio::spawn(control.clone().tell_of_entries());
+        tokio::spawn(control.clone().forget_absent());
+        tokio::spawn(control.clone().point_traffic());
+        Ok(control)
+    }
+
+    /// Attends the connection of a node in this process, to its end.
+    pub async fn attend(self: Arc<Self>, transport: impl AsyncRead + AsyncWrite + Send) {
+        session::attend(self, Caller::Local, transport).await;
+    }
+
+    /// Makes points of what nodes tell of their traffic, to the end of control.
+    async fn point_traffic(self: Arc<Self>) {
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let step = tokio::select! {
+                step = steps.tick() => step,
+                () = self.process.stopped() => return,
+            };
+            let expected: HashSet<String> =
+                self.ledger.nodes(Instant::now()).into_iter().map(|node| node.name).collect();
+            self.traffic.point(step.into_std(), |name| expected.contains(name));
+        }
+    }
+
+    /// Expects those nodes no more that were absent for `control.forget_after`.
+    async fn forget_absent(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(LOOK_FOR_ABSENT);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = self.process.stopped() => return,
+            }
+            match self.ledger.forget_silent(Instant::now()).await {
+                Ok(names) => {
+                    for name in names {
+                        tracing::warn!(node = name, "absent for control.forget_after, forgotten");
+                        self.events.forgotten(&name);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "absent nodes are still expected"),
+            }
+        }
+    }
+}

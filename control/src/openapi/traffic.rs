@@ -1,0 +1,77 @@
+//! What the document says of traffic.
+
+use crate::operation::reference;
+use serde_json::{Map, Value, json};
+
+/// The schemas of `/v1/stats`, `/v1/traffic`, `/v1/popular` and `/v1/uncached`.
+pub(super) fn schemas() -> Map<String, Value> {
+    let object = |properties: Value| json!({"type": "object", "properties": properties});
+    let list = |items: Value| json!({"type": "array", "items": items});
+    let (text, whole) = (json!({"type": "string"}), json!({"type": "integer"}));
+    let rate = json!({"type": ["number", "null"]});
+    let maybe = json!({"type": ["integer", "null"]});
+    let tier = json!({"enum": ["edge", "parent"]});
+    let stored = json!({
+        "stored": maybe, "stored_bytes": maybe, "capacity_bytes": maybe,
+    });
+    let named = json!({"name": text, "tier": tier, "region": text});
+    let point = json!({
+        "requests_per_second": rate, "hits_per_second": rate, "errors_per_second": rate,
+        "bytes_per_second": rate, "upstream_per_second": rate, "p50_ms": rate, "p99_ms": rate,
+    });
+    let rates = json!({
+        "hit_ratio": rate, "collapsed_per_second": rate, "upstream_errors_per_second": rate,
+        "results": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
+    });
+    let of_node = json!({
+        "state": {"enum": ["connected", "silent", "offline"]}, "listen": text,
+        "applied_seq": whole, "lag": whole, "evictions": maybe, "connections": maybe,
+        "uptime_seconds": maybe,
+    });
+    let why = json!({"reason": text, "sentence": text});
+    let url = json!({"url": text, "site": text, "nodes": list(text.clone())});
+    let asked = list(object(all(&[&named, &json!({"error": text})])));
+    let schemas = json!({
+        "Rates": object(all(&[&point, &rates])),
+        "Stats": object(json!({
+            "version": text, "uptime_seconds": whole,
+            "sites": whole, "site_ids": list(text.clone()),
+            "log": {"type": "object"}, "nodes": {"type": "object"},
+            "applied_seq": maybe, "requests": whole, "hits": whole,
+            "stored": whole, "stored_bytes": whole, "calls_shed": whole,
+            "window_seconds": whole,
+            "traffic": reference("Rates"),
+            "tiers": list(object(all(&[
+                &json!({"tier": tier, "nodes": whole}), &point, &rates, &stored,
+            ]))),
+            "by_node": list(object(all(&[&named, &of_node, &point, &rates, &stored]))),
+        })),
+        "Traffic": object(json!({
+            "step_seconds": whole,
+            "points": list(object(all(&[
+                &json!({"at": {"type": "string", "format": "date-time"}}), &point,
+            ]))),
+        })),
+        "Popular": object(json!({
+            "nodes": asked,
+            "objects": list(object(all(&[&url, &json!({
+                "hits": whole, "bytes": whole, "status": whole, "age_seconds": whole,
+                "ttl_seconds": whole, "tags": list(text.clone()), "variants": whole,
+            })]))),
+        })),
+        "Uncached": object(json!({
+            "nodes": asked,
+            "reasons": list(object(all(&[&why, &json!({"count": whole})]))),
+            "urls": list(object(all(&[
+                &url, &why, &json!({"status": maybe, "seconds_ago": whole}),
+            ]))),
+        })),
+    });
+    schemas.as_object().cloned().unwrap_or_default()
+}
+
+/// The members of all of these.
+fn all(parts: &[&Value]) -> Value {
+    let members = parts.iter().filter_map(|part| part.as_object()).flatten();
+    Value::Object(members.map(|(name, value)| (name.clone(), value.clone())).collect())
+}

@@ -1,0 +1,98 @@
+//! `/v1/nodes`: the nodes that are expected to apply what is appended.
+
+use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
+use crate::errors::ApiError;
+use crate::ledger::NodeView;
+use crate::operation::Operation;
+use crate::timestamp::rfc3339;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::routing::{delete, get};
+use serde_json::{Value, json};
+use std::time::Instant;
+use weir_config::Scope;
+
+pub(super) fn calls() -> Vec<Call> {
+    let expected = Operation::new("The expected nodes").answer_as("200", "By name.", "Nodes");
+    let node = Operation::new("One expected node")
+        .path("name", "The node's name.")
+        .answer_as("200", "As it is now.", "Node")
+        .answer_as("404", "No such node is expected.", "Error");
+    let no_more = Operation::new("Expect a node no more")
+        .described(
+            "Purges are completed without it. If it comes back it trusts nothing that it has \
+             stored.",
+        )
+        .path("name", "The node's name.")
+        .answer("200", "It is not expected any more.")
+        .answer_as("404", "No such node is expected.", "Error")
+        .answer_as("503", "The log cannot be written: it is still expected.", "Error");
+    vec![
+        Call::new("get", "/v1/nodes", get(all), expected),
+        Call::new("get", "/v1/nodes/{name}", get(one), node),
+        Call::new("delete", "/v1/nodes/{name}", delete(forget), no_more),
+    ]
+}
+
+async fn all(
+    State(control): State<SharedControl>,
+    caller: Caller,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Scope::Read)?;
+    let head = control.ledger.head();
+    let nodes: Vec<_> = control.ledger.nodes(Instant::now()).iter().map(told).collect();
+    Ok(Json(json!({"head": head, "nodes": nodes})))
+}
+
+async fn one(
+    State(control): State<SharedControl>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Scope::Read)?;
+    let nodes = control.ledger.nodes(Instant::now());
+    let node = nodes.iter().find(|node| node.name == name).ok_or_else(no_such_node)?;
+    Ok(Json(told(node)))
+}
+
+async fn forget(
+    State(control): State<SharedControl>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Scope::Admin)?;
+    let forgotten = control.ledger.forget(&name).await;
+    if !forgotten.map_err(|error| ApiError::journal(error.to_string()))? {
+        return Err(no_such_node());
+    }
+    tracing::info!(node = name, caller = caller.name(), "node forgotten");
+    control.events.forgotten(&name);
+    Ok(Json(json!({"forgotten": name})))
+}
+
+pub(super) fn no_such_node() -> ApiError {
+    ApiError::not_found("no such node is expected; GET /v1/nodes lists those that are")
+}
+
+fn told(node: &NodeView) -> Value {
+    json!({
+        "name": node.name,
+        "tier": node.tier,
+        "region": node.region,
+        "state": node.state.as_str(),
+        "listen": node.listen,
+        "version": node.version,
+        "applied_seq": node.applied,
+        "lag": node.lag,
+        "heard_at": rfc3339(node.heard),
+        "since": rfc3339(node.since),
+        // What it told of itself last; nothing before its first heartbeat.
+        "stats": node.stats.as_ref().map(|stats| json!({
+            "requests": stats.requests,
+            "hits": stats.hits,
+            "stored": stats.stored,
+            "stored_bytes": stats.stored_bytes,
+        })),
+    })
+}

@@ -1,0 +1,128 @@
+//! The page for people: one document at `/` and what it refers to under `/page/`, compiled in.
+//!
+//! It is open to everyone and must stay without any data: whatever it shows it asks the calls for,
+//! as its reader. Nothing in it may come from elsewhere or run from within the document.
+
+use crate::errors::ApiError;
+use axum::Router;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::fmt::Write;
+
+const DOCUMENT: &str = include_str!("../page/index.html");
+
+/// What the document may do: load and call nothing but this control, and put no text into itself as
+/// markup (trusted types).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                      trusted-types 'none'";
+
+/// A file under `/page/`: its name and its text.
+type File = (&'static str, &'static str);
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../page/", $name)))),*]
+    };
+}
+
+const FILES: &[File] = files![
+    "api.js",
+    "base.css",
+    "chart.css",
+    "chart.js",
+    "content.css",
+    "content.js",
+    "dom.js",
+    "explain.css",
+    "explain.js",
+    "history.js",
+    "icon.svg",
+    "overview.css",
+    "page.js",
+    "purge.js",
+    "purges.css",
+    "scale.js",
+    "theme.js",
+    "token.js",
+    "topology.js",
+    "traffic.js",
+    "words.js",
+];
+
+/// The page's router. Its files are no calls: the OpenAPI document does not list them.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route("/", get(document)).route("/page/{name}", get(file))
+}
+
+async fn document(headers: HeaderMap) -> Response {
+    respond(("index.html", DOCUMENT), &headers)
+}
+
+async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let found = FILES.iter().find(|(known, _)| *known == name);
+    let file = found.ok_or_else(|| ApiError::not_found("the page has no such file"))?;
+    Ok(respond(*file, &headers))
+}
+
+/// A file, or 304 to who has it: after an upgrade of control, its page must not be the old one.
+fn respond((name, text): File, asked: &HeaderMap) -> Response {
+    let etag = etag(text);
+    let fields = [
+        (CONTENT_TYPE, HeaderValue::from_static(media_type(name))),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        // For the scripts and styles, which frame-ancestors says nothing about.
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
+    ];
+    let mut response = if names(asked, &etag) {
+        (StatusCode::NOT_MODIFIED, fields).into_response()
+    } else {
+        (fields, text).into_response()
+    };
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
+}
+
+/// Whether `If-None-Match` names this entity tag.
+fn names(asked: &HeaderMap, etag: &str) -> bool {
+    let fields = asked.get_all(IF_NONE_MATCH).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|named| {
+        let named = named.trim();
+        named == "*" || named.trim_start_matches("W/") == etag
+    })
+}
+
+fn etag(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let mut etag = String::from("\"");
+    for byte in &digest.as_ref()[..12] {
+        // Writing to a String cannot fail.
+        let _ = write!(etag, "{byte:02x}");
+    }
+    etag.push('"');
+    etag
+}
+
+fn media_type(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/html; charset=utf-8",
+    }
+}

@@ -1,0 +1,103 @@
+//! `/v1/purges`: to purge, and the history.
+
+use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
+use crate::control::Control;
+use crate::errors::ApiError;
+use crate::extract::{Body, Parameters, number, only};
+use crate::ledger::Listed;
+use crate::operation::Operation;
+use crate::permission::{may_purge, may_see};
+use crate::purge_request::PurgeRequest;
+use crate::report::RecordedPurge;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use weir_config::Scope;
+
+/// Most purges in one listing, and how many without `limit`.
+const MOST_LISTED: usize = 1000;
+const LISTED: usize = 100;
+
+pub(super) fn calls() -> Vec<Call> {
+    let new = Operation::new("Purge")
+        .described("Answered once every expected node applied it, and after at most wait_ms.")
+        .body("PurgeRequest")
+        .answer_as("200", "Applied by every expected node.", "Purge")
+        .answer_as("202", "Accepted, not yet applied by every expected node.", "Purge")
+        .answer_as("409", "The reference names another purge.", "Error")
+        .answer_as("503", "The log cannot be written: nothing was done.", "Error");
+    let history = Operation::new("The history of purges")
+        .query("after", "Only purges with a higher seq.")
+        .query("limit", "At most so many, up to 1000.")
+        .answer_as("200", "In the order of their seq.", "Purges");
+    let known = Operation::new("One purge")
+        .path("id", "The purge's id.")
+        .answer_as("200", "The purge and what it named.", "RecordedPurge")
+        .answer_as("404", "Not known, or no longer.", "Error");
+    vec![
+        Call::new("post", "/v1/purges", post(purge), new),
+        Call::new("get", "/v1/purges", get(list), history),
+        Call::new("get", "/v1/purges/{id}", get(one), known),
+    ]
+}
+
+async fn purge(
+    State(control): State<SharedControl>,
+    caller: Caller,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    caller.needs(Scope::Purge)?;
+    let config = control.config();
+    let PurgeRequest { order, wait } = PurgeRequest::parse(&body, &config)?;
+    may_purge(&caller, &order.targets, order.site.as_deref(), &config)?;
+    control.rates.take(caller.name())?;
+    let to_warm = order.warm.then(|| control.warming.purge()).transpose()?;
+    let listed = control.purge(order).await?;
+    if let Some(room) = to_warm {
+        control.warm_after(listed.clone(), room);
+    }
+    tracing::info!(id = listed.id, caller = caller.name(), "purge");
+    control.until_done(&listed, wait).await;
+    let told = control.report(&listed);
+    Ok((told.status(), Json(told)).into_response())
+}
+
+async fn one(
+    State(control): State<SharedControl>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<RecordedPurge>, ApiError> {
+    caller.needs(Scope::Read)?;
+    let config = control.config();
+    let listed =
+        control.ledger.find(&id).filter(|listed| may_see(&caller, &listed.entry.change, &config));
+    let listed = listed.ok_or_else(|| {
+        ApiError::not_found("no such purge; the oldest are forgotten (control.retention)")
+    })?;
+    Ok(Json(recorded(&control, &listed)))
+}
+
+async fn list(
+    State(control): State<SharedControl>,
+    caller: Caller,
+    Parameters(parameters): Parameters,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Scope::Read)?;
+    let after = number(&parameters, "after", 0, 0..=u64::MAX)?;
+    let limit = number(&parameters, "limit", LISTED as u64, 0..=MOST_LISTED as u64)?;
+    only(&parameters, &["after", "limit"])?;
+    let config = control.config();
+    let limit = usize::try_from(limit).unwrap_or(MOST_LISTED);
+    let listed =
+        control.ledger.list(after, limit, |listed| may_see(&caller, &listed.entry.change, &config));
+    let purges: Vec<_> = listed.iter().map(|listed| recorded(&control, listed)).collect();
+    let (id, head) = (control.ledger.id(), control.ledger.head());
+    Ok(Json(json!({"log_id": id, "head": head, "purges": purges})))
+}
+
+fn recorded(control: &Control, listed: &Listed) -> RecordedPurge {
+    RecordedPurge::of(listed, control.report(listed))
+}

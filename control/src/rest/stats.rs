@@ -1,0 +1,131 @@
+//! `/v1/stats`: the figures of control and of the nodes, as they are now.
+
+use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
+use crate::control::Control;
+use crate::errors::ApiError;
+use crate::ledger::{NodeState, NodeView};
+use crate::operation::Operation;
+use crate::traffic::{Rates, WINDOW};
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use serde_json::{Map, Value, json};
+use std::time::Instant;
+use weir_config::Scope;
+use weir_protocol::stats::Stats;
+use weir_rules::tier::Tier;
+
+pub(super) fn calls() -> Vec<Call> {
+    let operation = Operation::new("Figures of control and of the nodes")
+        .described(
+            "Rates are over the last window_seconds, at most; those of a node that is not \
+             connected are null. traffic is what clients saw: all edges together.",
+        )
+        .answer_as("200", "As they are now.", "Stats");
+    vec![Call::new("get", "/v1/stats", get(stats), operation)]
+}
+
+async fn stats(
+    State(control): State<SharedControl>,
+    caller: Caller,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Scope::Read)?;
+    let config = control.config();
+    let sites = config.sites.iter().map(|site| site.id.as_str());
+    let sites: Vec<_> = sites.filter(|site| caller.may_touch(Some(site))).collect();
+    let counts = control.ledger.counts();
+    let nodes = control.ledger.nodes(Instant::now());
+    let in_state = |state| nodes.iter().filter(|node| node.state == state).count();
+    let told = || nodes.iter().filter_map(|node| node.stats.as_ref());
+    let rated: Vec<_> = nodes.iter().map(|node| (node, rates(&control, node))).collect();
+    let tiers = [Tier::Edge, Tier::Parent].into_iter().filter_map(|tier| of_tier(tier, &rated));
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": control.process.uptime().as_secs(),
+        "sites": config.sites.len(),
+        "site_ids": sites,
+        "log": {
+            "id": control.ledger.id(),
+            "head": control.ledger.head(),
+            "listed": counts.listed,
+            "bytes": counts.bytes,
+            "forgotten": counts.forgotten,
+            "commits": counts.commits,
+            "failures": counts.failures,
+        },
+        "nodes": {
+            "expected": nodes.len(),
+            "connected": in_state(NodeState::Connected),
+            "silent": in_state(NodeState::Silent),
+            "offline": in_state(NodeState::Offline),
+        },
+        // What every expected node has applied.
+        "applied_seq": nodes.iter().map(|node| node.applied).min(),
+        "requests": sum(told(), |stats| stats.requests),
+        "hits": sum(told(), |stats| stats.hits),
+        "stored": sum(told(), |stats| stats.stored),
+        "stored_bytes": sum(told(), |stats| stats.stored_bytes),
+        "calls_shed": control.process.shed(),
+        "window_seconds": WINDOW.as_secs(),
+        "traffic": Rates::members(Some(&together(Tier::Edge, &rated))),
+        "tiers": tiers.collect::<Vec<_>>(),
+        "by_node": rated.iter().map(|(node, rates)| of_node(node, rates.as_ref())).collect::<Vec<_>>(),
+    })))
+}
+
+/// What a node does, if it is there to tell.
+fn rates(control: &Control, node: &NodeView) -> Option<Rates> {
+    (node.state == NodeState::Connected).then(|| control.traffic.rates(&node.name)).flatten()
+}
+
+fn together(tier: Tier, nodes: &[(&NodeView, Option<Rates>)]) -> Rates {
+    let of_tier = nodes.iter().filter(|(node, _)| node.tier == tier);
+    of_tier.filter_map(|(_, rates)| rates.as_ref()).sum()
+}
+
+fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)]) -> Option<Value> {
+    let of_tier = || nodes.iter().map(|(node, _)| node).filter(|node| node.tier == tier);
+    let connected = of_tier().filter(|node| node.state == NodeState::Connected);
+    let told: Vec<_> = connected.filter_map(|node| node.stats.as_ref()).collect();
+    let told = || told.iter().copied();
+    let mut members = Rates::members(Some(&together(tier, nodes)));
+    for (name, value) in [
+        ("tier", json!(tier)),
+        ("nodes", json!(of_tier().count())),
+        ("stored", json!(sum(told(), |stats| stats.stored))),
+        ("stored_bytes", json!(sum(told(), |stats| stats.stored_bytes))),
+        ("capacity_bytes", json!(sum(told(), |stats| stats.capacity_bytes))),
+    ] {
+        members.insert(name.to_owned(), value);
+    }
+    (of_tier().count() > 0).then_some(Value::Object(members))
+}
+
+fn of_node(node: &NodeView, rates: Option<&Rates>) -> Map<String, Value> {
+    let mut members = Rates::members(rates);
+    // What it told last; nothing before its first heartbeat.
+    let told = |read: fn(&Stats) -> u64| json!(node.stats.as_ref().map(read));
+    for (name, value) in [
+        ("name", json!(node.name)),
+        ("tier", json!(node.tier)),
+        ("region", json!(node.region)),
+        ("state", json!(node.state.as_str())),
+        ("listen", json!(node.listen)),
+        ("applied_seq", json!(node.applied)),
+        ("lag", json!(node.lag)),
+        ("stored", told(|stats| stats.stored)),
+        ("stored_bytes", told(|stats| stats.stored_bytes)),
+        ("capacity_bytes", told(|stats| stats.capacity_bytes)),
+        ("evictions", told(|stats| stats.evictions)),
+        ("connections", told(|stats| stats.connections)),
+        ("uptime_seconds", told(|stats| stats.uptime_ms / 1000)),
+    ] {
+        members.insert(name.to_owned(), value);
+    }
+    members
+}
+
+fn sum<'a>(told: impl Iterator<Item = &'a Stats>, read: fn(&Stats) -> u64) -> u64 {
+    told.map(read).sum()
+}

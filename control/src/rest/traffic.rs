@@ -1,0 +1,55 @@
+//! `/v1/traffic`: the course of the last minutes, a point every few seconds.
+
+use super::nodes::no_such_node;
+use crate::auth::Caller;
+use crate::call::{Call, SharedControl};
+use crate::errors::ApiError;
+use crate::extract::{Parameters, one, only};
+use crate::fields::shorten;
+use crate::operation::Operation;
+use crate::traffic::STEP;
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use serde_json::{Value, json};
+use std::time::Instant;
+use weir_config::Scope;
+use weir_rules::tier::Tier;
+
+pub(super) fn calls() -> Vec<Call> {
+    let operation = Operation::new("The course of the last ten minutes")
+        .query("node", "Of this node.")
+        .query("tier", "Of edge or parent; edge is the default.")
+        .answer_as("200", "Oldest first; steps at which nothing was told are left out.", "Traffic")
+        .answer_as("404", "No such node is expected.", "Error");
+    vec![Call::new("get", "/v1/traffic", get(traffic), operation)]
+}
+
+async fn traffic(
+    State(control): State<SharedControl>,
+    caller: Caller,
+    Parameters(parameters): Parameters,
+) -> Result<Json<Value>, ApiError> {
+    caller.needs(Scope::Read)?;
+    let (node, tier) = (one(&parameters, "node")?, one(&parameters, "tier")?);
+    only(&parameters, &["node", "tier"])?;
+    let points = match (node, tier) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid("tier", "a node is named; accepted: one of the two"));
+        }
+        (Some(name), None) => {
+            let nodes = control.ledger.nodes(Instant::now());
+            if !nodes.iter().any(|node| node.name == name) {
+                return Err(no_such_node());
+            }
+            control.traffic.points_of(name)
+        }
+        (None, None | Some("edge")) => control.traffic.points(Tier::Edge),
+        (None, Some("parent")) => control.traffic.points(Tier::Parent),
+        (None, Some(other)) => {
+            let message = format!("{:?}; accepted: edge, parent", shorten(other));
+            return Err(ApiError::invalid("tier", message));
+        }
+    };
+    Ok(Json(json!({"step_seconds": STEP.as_secs(), "points": points})))
+}

@@ -1,0 +1,139 @@
+//! The router of control: every call of weir's own and of the dialects, and the page. The OpenAPI
+//! document is made of the same list.
+
+mod node;
+
+pub use node::router as node_router;
+
+use crate::call::{Call, Kind, LARGEST_BODY, OfProcess, SharedControl};
+use crate::errors::{ApiError, in_one_form};
+use crate::operation::Operation;
+use crate::process::Process;
+use crate::{dialects, openapi, rest};
+use axum::error_handling::HandleErrorLayer;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, Uri};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use weir_config::nearest::nearest;
+
+/// Calls at once; further ones are refused with 429.
+const MOST_CALLS: usize = 256;
+
+/// Longer than the longest wait for a purge.
+const LONGEST_CALL: Duration = Duration::from_secs(75);
+
+/// All calls of control.
+fn calls() -> Vec<Call> {
+    let document = Operation::new("This document").answer("200", "It.");
+    let document = Call::new("get", "/openapi.json", get(document_of_calls), document);
+    let own = rest::calls().into_iter().chain([document.of_kind(Kind::Open)]);
+    own.chain(dialects::calls()).collect()
+}
+
+/// The router of all calls of control.
+pub fn router(control: SharedControl) -> Router {
+    let calls = bounded(calls(), control.process.clone());
+    framed(calls.merge(rest::page()).fallback(no_such_call)).with_state(control)
+}
+
+/// A router of `calls`, with the bounds that hold for each.
+fn bounded<S: OfProcess>(calls: Vec<Call<S>>, process: Arc<Process>) -> Router<S> {
+    let (mut unbounded, mut guarded) = (Router::new(), Router::new());
+    for call in calls {
+        // Not over what is open: a health check must not fail because many purges wait.
+        let router = if call.kind == Kind::Guarded { &mut guarded } else { &mut unbounded };
+        *router = std::mem::take(router).route(call.path, call.handler);
+    }
+    let guarded = guarded.layer(
+        ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(move |_| {
+                process.count_shed();
+                std::future::ready(ApiError::busy())
+            }))
+            .load_shed()
+            .layer(GlobalConcurrencyLimitLayer::new(MOST_CALLS)),
+    );
+    unbounded.merge(guarded)
+}
+
+/// What holds for every call, from the innermost outwards. What goes on after its answer began
+/// (events, and what was upgraded) is not cut by the timeout.
+fn framed<S: OfProcess>(router: Router<S>) -> Router<S> {
+    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST_CALL);
+    router
+        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
+        .layer(timeout)
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
+        .layer(axum::middleware::map_response(in_one_form))
+        .layer(axum::middleware::from_fn(dialects::in_their_form))
+        .layer(TraceLayer::new_for_http())
+}
+
+async fn document_of_calls() -> Json<Value> {
+    Json(openapi::document(&calls()))
+}
+
+async fn no_such_call(uri: Uri) -> ApiError {
+    let calls = calls();
+    let known = calls.iter().map(|call| call.path);
+    let hint = match nearest(uri.path(), known) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => "/openapi.json lists the calls".to_owned(),
+    };
+    ApiError::not_found(format!("no such call; {hint}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::openapi::{document, schemas, template};
+
+    #[test]
+    fn every_call_is_described() {
+        let calls = calls();
+        let document = document(&calls);
+        assert!(calls.len() >= 17);
+        for call in &calls {
+            let operation = &document["paths"][template(call.path)][call.method];
+            assert!(operation["summary"].is_string(), "{} {}", call.method, call.path);
+            let done = ["101", "200", "201"];
+            let done = done.iter().any(|status| operation["responses"][status].is_object());
+            assert!(done, "{} {}", call.method, call.path);
+            let open = call.kind == Kind::Open;
+            assert_eq!(operation.get("security").is_none(), open, "{}", call.path);
+        }
+        let described: usize = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|p| p.as_object().unwrap().len())
+            .sum();
+        assert_eq!(described, calls.len());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = document(&calls()).to_string();
+        let schemas = schemas();
+        let names: Vec<_> = text
+            .split("#/components/schemas/")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert!(names.len() > 10);
+        for name in names {
+            assert!(schemas[name].is_object(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The calls of a node whose control is elsewhere.
+
+use super::{bounded, framed};
+use crate::errors::ApiError;
+use crate::process::Process;
+use crate::rest;
+use axum::Router;
+use axum::extract::State;
+use std::sync::Arc;
+
+/// The router of the node's own calls; for all others it names control.
+pub fn router(process: Arc<Process>) -> Router {
+    let router = bounded(rest::calls_of_node(), process.clone()).fallback(elsewhere);
+    framed(router).with_state(process)
+}
+
+async fn elsewhere(State(process): State<Arc<Process>>) -> ApiError {
+    let config = process.config();
+    let calls: Vec<_> = rest::calls_of_node().iter().map(|call| call.path).collect();
+    let control = config.control.url.as_ref().map_or_else(String::new, |url| {
+        let scheme = if url.tls { "https" } else { "http" };
+        format!("; all else is at its control, {scheme}://{}", url.authority)
+    });
+    ApiError::not_found(format!("this is a node, which answers {}{control}", calls.join(", ")))
+}

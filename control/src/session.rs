@@ -1,0 +1,416 @@
+//! Control's side of the connections of nodes: entries go out in their order as they become
+//! durable, acknowledgements come back, and control asks what nodes alone know.
+//!
+//! Of each connection one half reads and the other writes; neither waits for the other. Whatever
+//! waits on its way to a node is bounded, and a node that is not heard, or takes nothing, for the
+//! lease is dropped: it comes again and goes on where it stood.
+
+use crate::auth::Caller;
+use crate::control::Control;
+use crate::ledger::{Ended, Joined};
+use crate::method;
+use crate::sessions::{AwaitedAnswers, PendingQuestion};
+use std::fmt;
+use std::future::ready;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use weir_protocol::frame::{FromControl, FromNode, Hello};
+use weir_protocol::lines::{Lines, write_line};
+use weir_rules::invalidation::Seq;
+use weir_rules::tier::Tier;
+
+/// From the connection to the node's first line.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest of a node's words about itself, bytes.
+const LONGEST_WORD: usize = 256;
+
+/// From one heartbeat to the next, at most: what nodes tell of their traffic is to be fresh.
+const LONGEST_BEAT: Duration = Duration::from_secs(1);
+
+/// Purges by method of one node that are under way at once; further ones get 429.
+const MOST_PURGES: usize = 64;
+
+/// From entries sent to the next ones: what comes meanwhile goes together. A purge that comes alone
+/// waits for nothing; in a stream of them nodes wake less often than for each, which leaves them to
+/// their hits.
+const GATHER: Duration = Duration::from_millis(4);
+
+/// Entries asked of the ledger at once, and bytes written at once.
+const ENTRIES: usize = 256;
+const BATCH: usize = 256 << 10;
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Over {
+    /// The node drained and said so.
+    Left,
+    /// The node closed it.
+    Closed,
+    /// It broke, or what came over it was no frame; in words.
+    Broke(String),
+    /// Nothing was heard, or nothing taken, for so long.
+    Silent(Duration),
+    /// The node said what it must not say.
+    Misspoke(&'static str),
+    /// The token by which it was let in is not known any more.
+    Locked,
+    /// The entries that the node needs next are forgotten.
+    Outrun(Seq),
+    /// The ledger ended it.
+    Ledger(Ended),
+    /// The ledger cannot take what the node said.
+    Journal(String),
+    /// Control stops.
+    Stopping,
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("it drained and left"),
+            Self::Closed => f.write_str("it closed the connection"),
+            Self::Broke(error) => f.write_str(error),
+            Self::Silent(lease) => write!(f, "silent for {} ms", lease.as_millis()),
+            Self::Misspoke(why) => f.write_str(why),
+            Self::Locked => f.write_str("its token is not known any more"),
+            Self::Outrun(seq) => write!(f, "it needs entries up to {seq}, which are forgotten"),
+            Self::Ledger(Ended::Replaced) => f.write_str("it connected anew"),
+            Self::Ledger(Ended::Forgotten) => f.write_str("it is not expected any more"),
+            Self::Ledger(Ended::Restored) => f.write_str("the log began a new life"),
+            Self::Journal(error) => write!(f, "the journal fails: {error}"),
+            Self::Stopping => f.write_str("control stops"),
+        }
+    }
+}
+
+/// Attends a node's connection to its end. `caller` is who opened it.
+pub(super) async fn attend<T>(control: Arc<Control>, caller: Caller, transport: T)
+where
+    T: AsyncRead + AsyncWrite + Send,
+{
+    let (reading, mut writing) = tokio::io::split(transport);
+    let mut lines = Lines::new(reading);
+    let hello = tokio::select! {
+        hello = hello(&mut lines) => hello,
+        () = control.process.stopped() => return,
+    };
+    let hello = match hello {
+        Ok(hello) => hello,
+        Err(reason) => {
+            tracing::warn!(caller = caller.name(), reason, "a node was not let in");
+            return refuse(&mut writing, reason).await;
+        }
+    };
+    let name = hello.name.clone();
+    let joined = match control.ledger.join(&hello, Instant::now()).await {
+        Ok(joined) => joined,
+        Err(error) => {
+            let reason = error.to_string();
+            tracing::warn!(node = name, reason, "a node was not let in");
+            return refuse(&mut writing, reason).await;
+        }
+    };
+    let keep = joined.welcomed.place.keep;
+    tracing::info!(node = name, after = joined.welcomed.place.after, keep, "node connected");
+    control.events.joined(&hello, &joined.welcomed.place);
+    let (session, outgoing) = Session::new(&control, caller, (&name, hello.tier), joined);
+    let over = session.run(lines, writing, outgoing).await;
+    match over {
+        Over::Left | Over::Stopping => tracing::info!(node = name, "node parted: {over}"),
+        _ => tracing::warn!(node = name, "node parted: {over}"),
+    }
+    control.events.parted(&name, &over.to_string());
+}
+
+/// The node's first line.
+async fn hello<R: AsyncRead + Unpin>(lines: &mut Lines<R>) -> Result<Hello, String> {
+    match timeout(HELLO_TIMEOUT, lines.next()).await {
+        Ok(Ok(Some(FromNode::Hello(hello)))) => acceptable(&hello).map(|()| hello),
+        Ok(Ok(Some(_))) => Err("the first line is not a hello".into()),
+        Ok(Ok(None)) => Err("closed before its hello".into()),
+        Ok(Err(error)) => Err(format!("the first line is not a hello: {error}")),
+        Err(_) => Err(format!("no hello within {} s", HELLO_TIMEOUT.as_secs())),
+    }
+}
+
+/// What a node says of itself stands in answers, metrics and logs.
+fn acceptable(hello: &Hello) -> Result<(), String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    for (field, text) in [("name", &hello.name), ("region", &hello.region)] {
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
+            let accepted = "accepted: a token of RFC 9110 §5.6.2 of at most 64 characters";
+            return Err(format!("{field} {:?}; {accepted}", crate::fields::shorten(text)));
+        }
+    }
+    let words =
+        [("listen", &hello.listen), ("instance", &hello.instance), ("version", &hello.version)];
+    for (field, text) in words {
+        if text.len() > LONGEST_WORD || text.chars().any(char::is_control) {
+            let accepted = "accepted: at most 256 bytes without control characters";
+            return Err(format!("{field} {:?}; {accepted}", crate::fields::shorten(text)));
+        }
+    }
+    Ok(())
+}
+
+/// Tells a node why it is not let in, if it takes it.
+async fn refuse(writing: &mut (impl AsyncWrite + Unpin), reason: String) {
+    let mut out = Vec::new();
+    if write_line(&mut out, &FromControl::Refused { reason }).is_ok() {
+        let _ = timeout(HELLO_TIMEOUT, async {
+            writing.write_all(&out).await?;
+            writing.shutdown().await
+        })
+        .await;
+    }
+}
+
+/// One node's connection, from its welcome on. Dropping it tells the ledger that it ended.
+struct Session<'a> {
+    control: &'a Arc<Control>,
+    caller: Caller,
+    name: &'a str,
+    tier: Tier,
+    joined: Joined,
+    lease: Duration,
+    answers: mpsc::Sender<FromControl>,
+    awaited: Mutex<AwaitedAnswers>,
+    purges: Arc<Semaphore>,
+}
+
+/// What waits to be written beside entries and heartbeats.
+struct Outgoing {
+    answers: mpsc::Receiver<FromControl>,
+    asked: mpsc::Receiver<PendingQuestion>,
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.control.sessions.end(self.joined.session);
+        self.control.ledger.parted(self.joined.session);
+    }
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        control: &'a Arc<Control>,
+        caller: Caller,
+        (name, tier): (&'a str, Tier),
+        joined: Joined,
+    ) -> (Self, Outgoing) {
+        let (answers, to_write) = mpsc::channel(MOST_PURGES);
+        let asked = control.sessions.begin(joined.session);
+        let session = Self {
+            control,
+            caller,
+            name,
+            tier,
+            joined,
+            lease: control.config().control.lease,
+            answers,
+            awaited: Mutex::default(),
+            purges: Arc::new(Semaphore::new(MOST_PURGES)),
+        };
+        (session, Outgoing { answers: to_write, asked })
+    }
+
+    async fn run<R, W>(self, mut lines: Lines<R>, mut writing: W, outgoing: Outgoing) -> Over
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut ended = self.joined.ended.clone();
+        let over = async {
+            // An error says that the ledger is gone, which ends control as well.
+            let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+            reason.map_or(Over::Stopping, Over::Ledger)
+        };
+        tokio::select! {
+            over = over => over,
+            over = self.read(&mut lines) => over,
+            over = self.write(&mut writing, outgoing) => over,
+            () = self.control.process.stopped() => Over::Stopping,
+        }
+    }
+
+    /// Takes what the node says, until it says no more.
+    async fn read<R: AsyncRead + Unpin>(&self, lines: &mut Lines<R>) -> Over {
+        loop {
+            let frame = match timeout(self.lease, lines.next()).await {
+                Ok(Ok(Some(frame))) => frame,
+                Ok(Ok(None)) => return Over::Closed,
+                Ok(Err(error)) => return Over::Broke(error.to_string()),
+                Err(_) => return Over::Silent(self.lease),
+            };
+            if let Err(over) = self.take(frame).await {
+                return over;
+            }
+        }
+    }
+
+    async fn take(&self, frame: FromNode) -> Result<(), Over> {
+        let (ledger, session) = (&self.control.ledger, self.joined.session);
+        let now = Instant::now();
+        match frame {
+            FromNode::Hello(_) => return Err(Over::Misspoke("it said hello twice")),
+            FromNode::Applied { seq } => {
+                if seq > ledger.head() {
+                    return Err(Over::Misspoke("it acknowledged what was never sent"));
+                }
+                ledger.applied(session, seq, now);
+                self.control.events.applied(self.name, seq);
+            }
+            FromNode::Matched { counts } => {
+                ledger.heard(session, now, None);
+                ledger.matched(session, &counts);
+            }
+            FromNode::Alive(stats) => {
+                self.control.traffic.hear(self.name, self.tier, &stats, now);
+                ledger.heard(session, now, Some(stats));
+            }
+            FromNode::Answer { ask, result } => {
+                ledger.heard(session, now, None);
+                self.awaited.lock().unwrap_or_else(PoisonError::into_inner).answered(ask, result);
+            }
+            FromNode::Purge { call, url, site, soft } => {
+                ledger.heard(session, now, None);
+                self.purge(call, method::MethodPurge { url, site, soft }).await;
+            }
+            FromNode::Unknown => {
+                ledger.heard(session, now, None);
+                tracing::debug!(node = self.name, "a frame that this version does not know");
+            }
+            FromNode::Leave => {
+                return Err(match ledger.leave(session).await {
+                    Ok(()) => Over::Left,
+                    Err(error) => Over::Journal(error.to_string()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a purge by method done beside this, for it waits for all nodes, this one among them.
+    async fn purge(&self, call: u64, asked: method::MethodPurge) {
+        let answers = self.answers.clone();
+        let Ok(permit) = self.purges.clone().try_acquire_owned() else {
+            let (status, body) = crate::errors::ApiError::busy().into_parts();
+            let refused = FromControl::Purged { call, status: status.as_u16(), body };
+            // Fails only when the connection ended.
+            let _ = answers.send(refused).await;
+            return;
+        };
+        let (control, caller) = (self.control.clone(), self.caller.clone());
+        tokio::spawn(async move {
+            let (status, body) = method::purge(&control, &caller, asked).await;
+            // Fails only when the connection ended, and then nobody waits.
+            let _ = answers.send(FromControl::Purged { call, status, body }).await;
+            drop(permit);
+        });
+    }
+
+    /// Sends entries as they come, heartbeats, questions and answers.
+    async fn write<W: AsyncWrite + Unpin>(&self, writing: &mut W, mut outgoing: Outgoing) -> Over {
+        let mut heads = self.control.ledger.heads();
+        let mut sent = self.joined.welcomed.place.after;
+        let beat = (self.lease / 5).min(LONGEST_BEAT);
+        let mut beats = interval_at(tokio::time::Instant::now() + beat, beat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut out = Vec::new();
+        let mut welcomed = self.joined.welcomed.clone();
+        // As of now: the log may have gone on since the node joined.
+        welcomed.place.head = self.control.ledger.head();
+        let mut frame = Some(FromControl::Welcome(welcomed));
+        let mut gathered = tokio::time::Instant::now();
+        loop {
+            let before = sent;
+            let added = match frame.take() {
+                Some(frame) => line(&frame, &mut out),
+                None => Ok(()),
+            };
+            let more = match added.and_then(|()| self.entries(&mut sent, &mut out)) {
+                Ok(more) => more,
+                Err(over) => return over,
+            };
+            if !out.is_empty() {
+                match timeout(self.lease, flushed(writing, &out)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Over::Broke(error.to_string()),
+                    Err(_) => return Over::Silent(self.lease),
+                }
+                out.clear();
+                out.shrink_to(BATCH);
+            }
+            if sent > before && !more {
+                gathered = tokio::time::Instant::now() + GATHER;
+            }
+            let moved = async {
+                tokio::time::sleep_until(gathered).await;
+                heads.changed().await
+            };
+            frame = tokio::select! {
+                // A long backlog holds up none of these: a node keeps its lease by heartbeats.
+                biased;
+                _ = beats.tick() => {
+                    if !self.is_let_in() {
+                        return Over::Locked;
+                    }
+                    Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()) })
+                }
+                Some(asked) = outgoing.asked.recv() => self.number(asked),
+                Some(answer) = outgoing.answers.recv() => Some(answer),
+                () = ready(()), if more => None,
+                moved = moved => match moved {
+                    Ok(()) => None,
+                    Err(_) => return Over::Stopping,
+                },
+            };
+        }
+    }
+
+    /// A reload may have taken the token away that the node was let in by.
+    fn is_let_in(&self) -> bool {
+        match &self.caller {
+            Caller::Local => true,
+            Caller::Bearer(token) => self.control.config().tokens.contains(token),
+        }
+    }
+
+    fn number(&self, asked: PendingQuestion) -> Option<FromControl> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).number(asked)
+    }
+
+    /// Adds the entries after `sent`, up to a batch; whether there are more.
+    fn entries(&self, sent: &mut Seq, out: &mut Vec<u8>) -> Result<bool, Over> {
+        let forgotten = |gone: crate::ledger::Forgotten| Over::Outrun(gone.up_to);
+        let entries = self.control.ledger.after(*sent, ENTRIES).map_err(forgotten)?;
+        for listed in &entries {
+            if listed.warm {
+                line(&FromControl::Remember { seq: listed.seq() }, out)?;
+            }
+            line(&FromControl::Entry(listed.entry.clone()), out)?;
+            *sent = listed.seq();
+            if out.len() >= BATCH {
+                return Ok(true);
+            }
+        }
+        Ok(entries.len() == ENTRIES)
+    }
+}
+
+fn line(frame: &FromControl, out: &mut Vec<u8>) -> Result<(), Over> {
+    write_line(out, frame).map_err(|error| Over::Broke(error.to_string()))
+}
+
+async fn flushed(writing: &mut (impl AsyncWrite + Unpin), out: &[u8]) -> io::Result<()> {
+    writing.write_all(out).await?;
+    writing.flush().await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! The lines of both sides: [`FromNode`], [`FromControl`].
+
+use crate::question::Question;
+use crate::stats::Stats;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use std::fmt;
+use weir_rules::invalidation::Seq;
+use weir_rules::log::{Entry, Release, Standing, Welcome};
+use weir_rules::tier::Tier;
+
+/// A line of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "frame", rename_all = "snake_case")]
+pub enum FromNode {
+    /// The first line.
+    Hello(Hello),
+    /// Everything up to this seq holds on this node from now on.
+    Applied {
+        /// In the log's numbers.
+        seq: Seq,
+    },
+    /// How many stored responses purges took.
+    Matched {
+        /// Seqs in the log's numbers, and counts.
+        counts: Vec<(Seq, u64)>,
+    },
+    /// Still here; said in answer to each heartbeat.
+    Alive(Stats),
+    /// The answer to [`FromControl::Ask`] of this number.
+    Answer {
+        /// The number.
+        ask: u64,
+        /// What it led to; an error in words.
+        result: Result<Value, String>,
+    },
+    /// A purge by method, which the node's access list lets through.
+    Purge {
+        /// The node's number for it.
+        call: u64,
+        /// The absolute URL.
+        url: String,
+        /// The site it belongs to.
+        site: String,
+        /// Stale from now on, instead of never served again.
+        soft: bool,
+    },
+    /// The node drains, serves nothing any more and is not expected back.
+    Leave,
+    /// A line of a newer node, which is ignored.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// Who a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its name, unique in the topology.
+    pub name: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// Its region.
+    pub region: String,
+    /// Where clients connect, for people.
+    pub listen: String,
+    /// Random for each process: tells a reconnect from a second node of one name.
+    pub instance: String,
+    /// The version of the program.
+    pub version: String,
+    /// Where it stands in the log.
+    pub standing: Standing,
+}
+
+/// A line of control.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+// What is derived is used by the implementations below.
+#[serde(tag = "frame", rename_all = "snake_case", remote = "Self")]
+pub enum FromControl {
+    /// The answer to [`FromNode::Hello`].
+    Welcome(Welcomed),
+    /// The node is not let in; the connection ends.
+    Refused {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The next entry.
+    Entry(Entry),
+    /// The entry of this seq, which follows, is a purge whose popular URLs will be asked for.
+    Remember {
+        /// In the log's numbers.
+        seq: Seq,
+    },
+    /// Said a few times a lease and at least once a second, so that the node knows that it misses
+    /// nothing, and control what the node counts.
+    Heartbeat {
+        /// The last seq of the log when this was sent. The node's lease is renewed once it has
+        /// applied the entries up to it ([`weir_rules::lease`]). A heartbeat without it keeps the
+        /// connection, and renews no lease.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        head: Option<Seq>,
+    },
+    /// Something to do or to tell.
+    Ask {
+        /// Control's number for it.
+        ask: u64,
+        /// What; an error in words where this version cannot read it.
+        #[serde(with = "asked")]
+        what: Result<Question, String>,
+    },
+    /// The answer to [`FromNode::Purge`] of this number.
+    Purged {
+        /// The number.
+        call: u64,
+        /// As HTTP has it.
+        status: u16,
+        /// JSON.
+        body: Value,
+    },
+    /// A line of a newer control, which is ignored.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// A question as it is written, and read as far as it is known.
+mod asked {
+    use super::{Deserialize, Deserializer, Question, Serialize, Serializer, Value};
+    use serde::ser::Error;
+
+    pub(super) fn serialize<S: Serializer>(
+        what: &Result<Question, String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        what.as_ref().map_err(S::Error::custom)?.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Result<Question, String>, D::Error> {
+        let what = Value::deserialize(deserializer)?;
+        Ok(serde_json::from_value(what).map_err(|error| error.to_string()))
+    }
+}
+
+impl Serialize for FromControl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FromControl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Line)
+    }
+}
+
+/// Reads a line of control. Entries may come a thousand a second, and are read as they stand: what
+/// is derived holds each value of a line before it knows what to make of them.
+struct Line;
+
+impl<'de> Visitor<'de> for Line {
+    type Value = FromControl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a line of control")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FromControl, A::Error> {
+        let mut all = serde_json::Map::new();
+        // The tag comes first, as control writes it; of others it may come anywhere.
+        if let Some((tag, frame)) = map.next_entry::<String, Value>()? {
+            if tag == "frame" && frame == "entry" {
+                return Entry::deserialize(MapAccessDeserializer::new(map)).map(FromControl::Entry);
+            }
+            all.insert(tag, frame);
+        }
+        while let Some((name, value)) = map.next_entry()? {
+            all.insert(name, value);
+        }
+        FromControl::deserialize(Value::Object(all)).map_err(A::Error::custom)
+    }
+}
+
+/// Control's welcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcomed {
+    /// The place in the log.
+    #[serde(flatten)]
+    pub place: Welcome,
+    /// The releases in force at `place.after`.
+    pub releases: Vec<Release>,
+    /// What nodes of this log show each other, so that the fields about seqs are believed.
+    pub tier_key: String,
+    /// Control's lease in milliseconds: heartbeats come every fifth of it, at least once a second.
+    pub lease_ms: u64,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use weir_rules::invalidation::{Purge, Target};
+    use weir_rules::log::Change;
+
+    #[test]
+    fn lines_of_control_are_read_wherever_their_tag_stands() {
+        let targets = vec![Target::Path("/a\"b".to_owned()), Target::All];
+        let (site, soft, versions) = (Some("blog".to_owned()), true, false);
+        let purge = Purge { seq: 7, targets, site, soft, versions };
+        let entry = Entry { seq: 7, mark: u64::MAX, change: Change::Purge(purge) };
+        for line in [
+            FromControl::Entry(entry),
+            FromControl::Heartbeat { head: Some(1 << 53) },
+            FromControl::Heartbeat { head: None },
+            FromControl::Refused { reason: "entry".to_owned() },
+        ] {
+            let text = serde_json::to_string(&line).unwrap();
+            assert!(text.starts_with("{\"frame\":"), "{text}");
+            assert_eq!(serde_json::from_str::<FromControl>(&text).unwrap(), line);
+            // In the order of names, where the tag comes after others.
+            let sorted = serde_json::to_value(&line).unwrap().to_string();
+            assert_eq!(serde_json::from_str::<FromControl>(&sorted).unwrap(), line);
+        }
+        for (text, why) in [
+            ("{}", "missing field `frame`"),
+            ("{\"frame\":\"entry\",\"seq\":1}", "missing field `mark`"),
+            ("[]", "a line of control"),
+        ] {
+            let error = serde_json::from_str::<FromControl>(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_another_version_says_is_told_from_what_is_malformed() {
+        let other = r#"{"frame":"other","seq":1,"entry":{"a":[1]}}"#;
+        assert_eq!(serde_json::from_str::<FromControl>(other).unwrap(), FromControl::Unknown);
+        assert_eq!(serde_json::from_str::<FromNode>(other).unwrap(), FromNode::Unknown);
+        let asked = |what: &str| {
+            let line = format!(r#"{{"frame":"ask","ask":7,"what":{what}}}"#);
+            match serde_json::from_str(&line).unwrap() {
+                FromControl::Ask { ask: 7, what } => what,
+                other => panic!("{other:?}"),
+            }
+        };
+        let known = Question::PurgedUrls { seq: 1, most: 2 };
+        assert_eq!(asked(&serde_json::to_string(&known).unwrap()), Ok(known));
+        for (what, why) in [
+            (r#"{"question":"other","x":1}"#, "unknown variant `other`"),
+            (r#"{"question":"purged_urls","seq":1}"#, "missing field `most`"),
+            ("7", "invalid type"),
+        ] {
+            let error = asked(what).unwrap_err();
+            assert!(error.contains(why), "{what}: {error}");
+        }
+        // What changes a node is never left out.
+        let change = r#"{"frame":"entry","seq":1,"mark":1,"change":{"change":"other"}}"#;
+        assert!(serde_json::from_str::<FromControl>(change).is_err());
+    }
+}
