@@ -126,20 +126,17 @@ impl Shared {
         state.streams.extend([near, far]);
     }
 
-    /// The head of the answer that upgrades the connection, and the line after it. What came with
-    /// them waits.
+    /// The head of the answer that upgrades the connection, and the line after it.
     fn carry_welcome(&self, from: &mut TcpStream, to: &mut TcpStream) -> std::io::Result<()> {
-        let (mut read, mut byte) = (Vec::new(), [0]);
-        let mut head = None;
-        while head.is_none() || byte != *b"\n" {
-            from.read_exact(&mut byte)?;
-            read.extend(byte);
-            if head.is_none() && read.ends_with(b"\r\n\r\n") {
-                head = Some(read.len());
-                byte = [0];
+        for end in [&b"\r\n\r\n"[..], b"\n"] {
+            let mut read = Vec::new();
+            while !read.ends_with(end) {
+                let mut byte = [0];
+                from.read_exact(&mut byte)?;
+                read.extend(byte);
             }
+            to.write_all(&read)?;
         }
-        to.write_all(&read)?;
         drop(self.changed.wait_while(self.lock(), |state| state.only_welcome && !state.cut));
         Ok(())
     }
