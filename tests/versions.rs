@@ -151,12 +151,13 @@ fn a_newer_node_follows_an_older_control() {
     assert_eq!((&known["state"], &known["version"]), (&json!("connected"), &json!("99.0.0")));
 
     // A node that cannot read a question says so, and stays.
-    let asked = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| control.json("GET /v1/popular", ""));
-        let ask = node.hear("ask")["ask"].clone();
-        node.say(json!({"frame": "answer", "ask": ask, "result": {"Err": "cannot read this"}}));
-        asked.join().expect("an answer")
+    let at = control.admin;
+    let asked = std::thread::spawn(move || {
+        try_exchange(at, "GET /v1/popular", &[("Host", "localhost")], "").expect("an answer")
     });
+    let ask = node.hear("ask")["ask"].clone();
+    node.say(json!({"frame": "answer", "ask": ask, "result": {"Err": "cannot read this"}}));
+    let asked = asked.join().expect("an answer");
     assert_eq!(
         (asked.status, &asked.json()["nodes"][0]["error"]),
         (200, &json!("cannot read this"))

@@ -5,7 +5,8 @@ mod node;
 
 pub use node::router as node_router;
 
-use crate::call::{Call, Kind, LARGEST_BODY, OfProcess, SharedControl};
+use crate::call::{Call, Kind, LARGEST_BODY, OfProcess};
+use crate::control::Control;
 use crate::errors::{ApiError, in_one_form};
 use crate::operation::Operation;
 use crate::process::Process;
@@ -41,7 +42,7 @@ fn calls() -> Vec<Call> {
 }
 
 /// The router of all calls of control.
-pub fn router(control: SharedControl) -> Router {
+pub fn router(control: Arc<Control>) -> Router {
     let calls = bounded(calls(), control.process.clone());
     framed(calls.merge(rest::page()).fallback(no_such_call)).with_state(control)
 }
