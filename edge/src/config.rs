@@ -8,12 +8,15 @@ pub mod nearest;
 pub mod network;
 mod section;
 pub mod units;
+pub mod words;
 
 pub use crate::follow::frame::Tier;
+pub use network::Network;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 use weir_rules::key::KeyRules;
 use weir_rules::release::ReleaseRules;
 use weir_rules::storability::SitePolicy;
@@ -105,7 +108,8 @@ pub struct Control {
 }
 
 /// What a node does that control has not been heard of for the lease (invariant I5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnPartition {
     /// Goes on by freshness lifetimes, and says so.
     #[default]
@@ -136,15 +140,6 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A network in CIDR form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Its address, host bits zero.
-    pub address: IpAddr,
-    /// Prefix length.
-    pub prefix: u8,
-}
-
 /// A token for control.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
@@ -165,7 +160,8 @@ impl std::fmt::Debug for Token {
 }
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Purge.
     Purge,
@@ -208,7 +204,8 @@ pub struct Parent {
 }
 
 /// Over which parents keys are spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ParentScope {
     /// Those of the node's own region; the others where none of them answers.
     Region,
@@ -275,7 +272,8 @@ pub struct Origin {
 }
 
 /// What a member of a pool is spoken to in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
@@ -285,7 +283,8 @@ pub enum Protocol {
 }
 
 /// Which member of a pool is asked first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Balance {
     /// Each in turn.
     #[default]
@@ -358,7 +357,8 @@ pub struct Retries {
 }
 
 /// Which Host the origin is asked with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum HostHeader {
     /// The origin's own.
     Origin,
@@ -437,8 +437,24 @@ pub struct Log {
     pub queue: usize,
     /// Where traces go; `None` exports none.
     pub otlp: Option<Otlp>,
-    /// The node's own log: error, warn, info, debug, trace.
-    pub level: String,
+    /// The least level of the node's own log.
+    pub level: Level,
+}
+
+/// Levels of the node's own log, each with those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Level {
+    /// What failed.
+    Error,
+    /// What needs attention.
+    Warn,
+    /// What happens now and then.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// The export of traces, by OTLP over HTTP.
@@ -457,7 +473,8 @@ pub struct Otlp {
 }
 
 /// Form of the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum AccessLog {
     /// None.
     Off,

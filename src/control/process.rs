@@ -113,7 +113,7 @@ impl Process {
         if self.node.is_none() && old.listen != control.listen {
             kept.push("control.listen");
         }
-        crate::logging::set_level(&new.log.level);
+        crate::logging::set_level(new.log.level);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(kept)
     }

@@ -34,6 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
+use weir_edge::config::nearest::{did_you_mean, nearest};
 
 /// Bytes of a body.
 pub(super) const LARGEST_BODY: usize = 1 << 20;
@@ -167,8 +168,8 @@ fn framed<S: OfProcess>(router: Router<S>) -> Router<S> {
 async fn no_such_call(uri: Uri) -> ApiError {
     let calls = calls();
     let known = calls.iter().map(|call| call.path);
-    let hint = match weir_edge::config::nearest::nearest(uri.path(), known) {
-        Some(meant) => format!("did you mean {meant}?"),
+    let hint = match nearest(uri.path(), known) {
+        Some(meant) => did_you_mean(meant),
         None => "/openapi.json lists the calls".to_owned(),
     };
     ApiError::not_found(format!("no such call; {hint}"))

@@ -118,7 +118,7 @@ fn node(mut s: Section<'_>) -> Node {
         name: s
             .text("name", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
             .unwrap_or_else(|| "weir".into()),
-        tier: s.word("tier", Tier::Edge, &[("edge", Tier::Edge), ("parent", Tier::Parent)]),
+        tier: s.word("tier", Tier::Edge),
         region: s
             .text("region", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
             .unwrap_or_else(|| "default".into()),

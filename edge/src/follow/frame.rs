@@ -9,6 +9,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
+use strum::{IntoStaticStr, VariantArray};
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, Release, Standing, Welcome};
 
@@ -86,8 +87,21 @@ pub struct Hello {
 }
 
 /// A node's tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Tier {
     /// Clients talk to it.
     #[default]
@@ -99,10 +113,7 @@ pub enum Tier {
 impl Tier {
     /// `edge` or `parent`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Parent => "parent",
-        }
+        self.into()
     }
 }
 

@@ -5,7 +5,7 @@ use super::nodes::no_such_node;
 use crate::control::auth::Caller;
 use crate::control::errors::ApiError;
 use crate::control::extract::{Parameters, one, only};
-use crate::control::fields::shorten;
+use crate::control::fields::word;
 use crate::control::traffic::STEP;
 use axum::Json;
 use axum::extract::State;
@@ -33,12 +33,8 @@ pub(super) async fn traffic(
             }
             control.traffic.points_of(name)
         }
-        (None, None | Some("edge")) => control.traffic.points(Tier::Edge),
-        (None, Some("parent")) => control.traffic.points(Tier::Parent),
-        (None, Some(other)) => {
-            let message = format!("{:?}; accepted: edge, parent", shorten(other));
-            return Err(ApiError::invalid("tier", message));
-        }
+        (None, None) => control.traffic.points(Tier::Edge),
+        (None, Some(tier)) => control.traffic.points(word("tier", tier)?),
     };
     Ok(Json(json!({"step_seconds": STEP.as_secs(), "points": points})))
 }
