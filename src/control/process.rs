@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use weir_edge::config::Config;
+use weir_edge::config::reload::Effect;
 use weir_edge::node::Node;
 
 /// A process of a topology.
@@ -101,21 +102,24 @@ impl Process {
         let new = self.settings.load();
         let new = new.and_then(|new| tokens::complete_at_once(new, &self.settings));
         let new = new.map_err(|mistakes| mistakes.to_string())?;
-        let mut kept = match &self.node {
-            Some(node) => node.reload(new.clone()).map_err(|error| error.0)?,
-            None => Vec::new(),
-        };
-        let (old, control) = (&self.config().control, &new.control);
-        if old.data != control.data {
-            kept.push("control.data");
-        }
-        // With a node, control listens at its admin address.
-        if self.node.is_none() && old.listen != control.listen {
-            kept.push("control.listen");
+        let (new, kept) = self.config().reloaded(new, |effect| self.needs_restart(effect));
+        if let Some(node) = &self.node {
+            node.reload(new.clone()).map_err(|error| error.0)?;
         }
         crate::logging::set_level(new.log.level);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(kept)
+    }
+
+    /// Whether this process takes keys of this effect when it starts, and not again.
+    fn needs_restart(&self, effect: Effect) -> bool {
+        match effect {
+            Effect::Reload => false,
+            Effect::NodeRestart => self.node.is_some(),
+            Effect::ControlRestart => true,
+            // With a node, control listens at its admin address.
+            Effect::LoneControlRestart => self.node.is_none(),
+        }
     }
 }
 

@@ -217,6 +217,20 @@ fn id(text: &str) -> Result<String, String> {
     }
 }
 
+/// The paths of all keys, list positions left out: `site.timeouts.connect`.
+#[cfg(test)]
+pub(super) fn keys() -> Vec<String> {
+    // What is read only where it is written, written.
+    let text = "[[site]]\norigins = [{ url = \"http://a\" }]\nretries = {}\nkey = { query = {} }\n\
+                [[token]]\n[tls]\n[[tls.certificates]]\n[parents]\nurls = [{}]\n";
+    let notes = Notes::default();
+    match FileConfig::parse(text) {
+        Ok(file) => drop(read(&file, &notes)),
+        Err(mistakes) => panic!("{mistakes}"),
+    }
+    notes.known()
+}
+
 /// What [`id`] takes, for messages.
 const ID_FORM: &str = "letters, digits, '-', '_' and '.', at most 64";
 
