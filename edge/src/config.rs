@@ -14,7 +14,7 @@ pub mod words;
 pub use crate::follow::frame::Tier;
 pub use network::Network;
 
-use reload::table;
+use reload::{Effect, Key, Keys, table};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

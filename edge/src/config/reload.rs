@@ -32,7 +32,8 @@ pub(super) trait Keys: Sized {
 }
 
 /// Defines a table of the configuration, `table! { "node": pub struct Node { … } }`: after the type of
-/// each key, which has the name of its field, stands its [`Effect`].
+/// each key, which has the name of its field, stands its [`Effect`]. Who uses it imports [`Effect`],
+/// [`Key`] and [`Keys`].
 macro_rules! table {
     (
         $table:literal:
@@ -46,28 +47,19 @@ macro_rules! table {
             $($(#[$key_attribute])* pub $key: $value,)*
         }
 
-        impl $crate::config::reload::Keys for $name {
-            const KEYS: &'static [$crate::config::reload::Key] = &[$((
-                concat!($table, ".", stringify!($key)),
-                $crate::config::reload::Effect::$effect,
-            ),)*];
+        impl Keys for $name {
+            const KEYS: &'static [Key] =
+                &[$((concat!($table, ".", stringify!($key)), Effect::$effect),)*];
 
-            fn differing(
-                old: Option<&Self>,
-                new: Option<&Self>,
-            ) -> Vec<$crate::config::reload::Key> {
+            fn differing(old: Option<&Self>, new: Option<&Self>) -> Vec<Key> {
                 let differs =
                     [$(old.map(|table| &table.$key) != new.map(|table| &table.$key),)*];
                 let keys = Self::KEYS.iter().zip(differs);
                 keys.filter_map(|(key, differs)| differs.then_some(*key)).collect()
             }
 
-            fn keep(
-                &mut self,
-                old: &Self,
-                needs_restart: &impl Fn($crate::config::reload::Effect) -> bool,
-            ) {
-                $(if needs_restart($crate::config::reload::Effect::$effect) {
+            fn keep(&mut self, old: &Self, needs_restart: &impl Fn(Effect) -> bool) {
+                $(if needs_restart(Effect::$effect) {
                     self.$key.clone_from(&old.$key);
                 })*
             }
