@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use weir_config::Config;
+use weir_config::reload::Effect;
 use weir_control::{Control, Reloaded};
 use weir_edge::follow::{Dial, InProcess};
 use weir_edge::node::Node;
@@ -43,19 +44,25 @@ impl weir_control::Program for Program {
         let new = self.settings.load();
         let new = new.and_then(|new| tokens::complete_at_once(new, &self.settings));
         let new = new.map_err(|mistakes| mistakes.to_string())?;
-        let mut kept = match &self.node {
-            Some(node) => node.reload(new.clone()).map_err(|error| error.0)?,
-            None => Vec::new(),
-        };
-        if old.control.data != new.control.data {
-            kept.push("control.data");
+        let (new, needs_restart) = old.reloaded(new, |effect| self.needs_restart(effect));
+        if let Some(node) = &self.node {
+            node.reload(new.clone()).map_err(|error| error.0)?;
         }
-        // With a node, control listens at its admin address.
-        if self.node.is_none() && old.control.listen != new.control.listen {
-            kept.push("control.listen");
+        logging::set_level(new.log.level);
+        Ok(Reloaded { config: new, needs_restart })
+    }
+}
+
+impl Program {
+    /// Whether this process reads keys of this effect at its start only.
+    fn needs_restart(&self, effect: Effect) -> bool {
+        match effect {
+            Effect::Reload => false,
+            Effect::NodeRestart => self.node.is_some(),
+            Effect::ControlRestart => true,
+            // With a node, control listens at its admin address.
+            Effect::LoneControlRestart => self.node.is_none(),
         }
-        logging::set_level(&new.log.level);
-        Ok(Reloaded { config: new, needs_restart: kept })
     }
 }
 

@@ -15,7 +15,7 @@ fn logs(file: &TextFile) -> String {
 }
 
 /// The lines about `/a` in a file, once there are so many; an edge's probes of a parent have lines too.
-async fn lines(edge: &Edge, file: &TextFile, count: usize) -> Vec<Value> {
+async fn lines(file: &TextFile, count: usize) -> Vec<Value> {
     let read = || {
         let text = std::fs::read_to_string(file.path()).expect("it is there");
         // The last line may be on its way.
@@ -23,8 +23,7 @@ async fn lines(edge: &Edge, file: &TextFile, count: usize) -> Vec<Value> {
         let lines = whole.map(|line| serde_json::from_str::<Value>(line).expect(line));
         lines.filter(|line| line["target"] == "/a").collect::<Vec<_>>()
     };
-    edge.until("the lines", || read().len() >= count).await;
-    read()
+    until("the lines", read, |lines| lines.len() >= count).await
 }
 
 #[tokio::test]
@@ -45,7 +44,7 @@ async fn a_line_tells_who_answered_and_what_was_said_along_the_way() {
         edge.get_with("/a", &[("Traceparent", traceparent)]).await;
     }
 
-    let [miss, hit] = &lines(&edge, at_edge, 2).await[..] else { panic!("two lines") };
+    let [miss, hit] = &lines(at_edge, 2).await[..] else { panic!("two lines") };
     assert_eq!(miss["tiers"][0], "shield; hit");
     let said = miss["tiers"][1].as_str().expect("the parent's word");
     assert!(said.starts_with("parent; fwd=uri-miss; fwd-status=200; ttl="), "{said}");
@@ -59,7 +58,7 @@ async fn a_line_tells_who_answered_and_what_was_said_along_the_way() {
         assert_eq!(hit.get(absent), None, "nobody was asked: {hit}");
     }
 
-    let at_parent = &lines(&parent, at_parent, 1).await[0];
+    let at_parent = &lines(at_parent, 1).await[0];
     assert_eq!(at_parent["upstream"], json!(origin.url()));
     assert_eq!(at_parent["upstream_tier"], "origin");
     assert_eq!(at_parent["tiers"], json!(["shield; hit"]));

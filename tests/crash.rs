@@ -68,9 +68,11 @@ fn no_answered_purge_is_lost_and_none_is_doubled_by_crashes() {
     let logs: BTreeSet<&str> =
         kept.values().filter_map(|id| Some(id.rsplit_once('-')?.0)).collect();
     assert_eq!(logs.len(), 1, "{logs:?}");
-    until("every node has caught up", || {
-        topology.listed().iter().all(|purge| purge["status"] == "completed")
-    });
+    let running = || {
+        let listed = topology.listed().into_iter();
+        listed.filter(|purge| purge["status"] != "completed").collect::<Vec<_>>()
+    };
+    until("every node has caught up", running, Vec::is_empty);
     for name in topology.names() {
         let metrics = topology.node(&name).json("GET /metrics", "").body;
         let applied = format!("\nweir_purge_applied_seq {}\n", listed.len());
@@ -83,7 +85,7 @@ fn no_answered_purge_is_lost_and_none_is_doubled_by_crashes() {
 /// Ends somebody at a random moment, and starts it again.
 fn crash(topology: &mut Topology, random: &mut Random, count: &AtomicU64) {
     let due = count.load(Ordering::Relaxed) + 1 + random.below(20);
-    until("purges are answered", || count.load(Ordering::Relaxed) >= due);
+    until("purges are answered", || count.load(Ordering::Relaxed), |count| *count >= due);
     std::thread::sleep(Duration::from_micros(random.below(3_000)));
     match random.below(4) {
         0 => {
@@ -118,22 +120,20 @@ fn write(at: SocketAddr, seed: u64, stopped: &AtomicBool, count: &AtomicU64) -> 
 
 /// The id under which a purge was taken, once control is there to say it.
 fn purged(at: SocketAddr, body: &Value) -> String {
-    let mut id = None;
-    until("the purge is answered", || {
-        let Ok(answer) = call(at, "POST /v1/purges", &body.to_string()) else { return false };
+    let id = || {
+        let answer = call(at, "POST /v1/purges", &body.to_string())?;
         // Control is just starting or ending, or was cut off in the middle of its answer.
         let told = serde_json::from_str::<Value>(&answer.body);
         match (answer.status, told) {
             (200 | 202, Ok(told)) => {
                 assert_eq!(told["reference"], body["reference"]);
-                id = Some(text(&told, "id"));
-                true
+                Ok(text(&told, "id"))
             }
-            (200 | 202 | 503, _) => false,
+            (200 | 202 | 503, _) => Err(std::io::Error::other(answer.body)),
             (status, _) => panic!("{status}: {}", answer.body),
         }
-    });
-    id.expect("it was answered")
+    };
+    until("the purge is answered", id, Result::is_ok).expect("just seen")
 }
 
 /// Two nodes that have `/a` stored.
@@ -213,12 +213,13 @@ async fn nothing_stored_before_control_was_restored_from_a_backup_is_trusted() {
             purge(&topology, json!({"paths": [format!("/{number}")], "wait_ms": 0}));
         }
         ["one", "two"].iter().for_each(|name| topology.line(name).mend());
-        until("it is noticed", || log_id(&topology) != before);
+        until("it is noticed", || log_id(&topology), |log| *log != before);
         until_both(&topology, "connected");
-        until("both fetched anew", || {
+        let fetches = || {
             ask_both(&topology);
-            origin.fetches("/a") == 6
-        });
+            origin.fetches("/a")
+        };
+        until("both fetched anew", fetches, |fetches| *fetches == 6);
     }
 }
 

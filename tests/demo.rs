@@ -55,9 +55,11 @@ fn each_thing_to_try_does_what_it_says() {
     let [top] = &tried(5)[..] else { panic!("{tries:?}") };
     assert!(top.contains("5 of 5 nodes connected"), "{top}");
 
-    until("visitors met hits at every node", || {
+    let nodes = || {
         let nodes = demo.json("GET /v1/nodes", "").json();
-        let nodes = nodes["nodes"].as_array().expect("a list").clone();
+        nodes["nodes"].as_array().expect("a list").clone()
+    };
+    until("visitors met hits at every node", nodes, |nodes| {
         nodes.iter().filter(|node| node["stats"]["hits"].as_u64() > Some(0)).count() == 5
     });
     let ends = Instant::now();

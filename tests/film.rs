@@ -152,8 +152,9 @@ async fn each_byte_of_a_film_leaves_the_origin_once() {
     assert_eq!((whole.requests, whole.bytes), (SEGMENTS, SEGMENTS * SEGMENT), "{WHOLE}");
     // A playlist outlives its second nowhere: it is asked about again.
     let asked = origin.fetches("/film/0/index.m3u8");
-    program::until("a playlist is asked about again", || {
+    let fetches = || {
         topology.node("edge-1").get("/film/0/index.m3u8");
-        origin.fetches("/film/0/index.m3u8") > asked
-    });
+        origin.fetches("/film/0/index.m3u8")
+    };
+    program::until("a playlist is asked about again", fetches, |fetches| *fetches > asked);
 }

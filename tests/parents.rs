@@ -84,11 +84,15 @@ impl Load {
     async fn more(&mut self, requests: usize) {
         let wanted = self.served.load(Ordering::Relaxed) + requests;
         let end = Instant::now() + PATIENCE;
-        while self.served.load(Ordering::Relaxed) < wanted {
+        loop {
+            let served = self.served.load(Ordering::Relaxed);
+            if served >= wanted {
+                return;
+            }
             if let Some(ended) = self.clients.try_join_next() {
                 ended.expect("no client is told of an error");
             }
-            assert!(Instant::now() < end, "{requests} more are not served in time");
+            assert!(Instant::now() < end, "{served} are served in time, not {wanted}");
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
@@ -154,13 +158,13 @@ async fn a_parent_that_hangs_is_found_out_before_any_client_waits_for_it() {
     };
     assert!(is_healthy(topology.node("edge")));
     topology.node("parent-1").signal(Signal::STOP);
-    until("the parent is out", || !is_healthy(topology.node("edge")));
+    until("the parent is out", || is_healthy(topology.node("edge")), |healthy| !healthy);
     for number in 0..40 {
         let answer = get(&topology, "edge", &format!("/key/{number}")).await;
         assert_eq!((answer.line().as_str(), by(&answer).0.as_str()), (HELLO, "parent-2"));
     }
     topology.node("parent-1").signal(Signal::CONT);
-    until("the parent is back", || is_healthy(topology.node("edge")));
+    until("the parent is back", || is_healthy(topology.node("edge")), |healthy| *healthy);
     let mut asked = 0..1000;
     let next = |number| format!("/later/{number}");
     loop {

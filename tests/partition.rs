@@ -86,7 +86,7 @@ async fn heard_and_lost(on_partition: &str, lost: &str) {
     assert_eq!(first, "fwd=uri-miss; fwd-status=200; stored", "nothing from before is trusted");
     assert_eq!(edge.get("/a").await.handled(), "hit");
     drop(leash);
-    edge.until("control to be lost", || edge.node.followed().partitioned).await;
+    until("control to be lost", || edge.node.followed(), |followed| followed.partitioned).await;
     assert_eq!(edge.get("/a").await.handled(), lost);
 }
 
@@ -98,7 +98,7 @@ async fn a_node_that_never_joins_is_ready_when_the_lease_is_over() {
     let refusing = InProcess::new(drop);
     edge.node.follow(refusing, &tokio::runtime::Handle::current()).expect("a thread");
     assert!(!edge.node.ready());
-    edge.until("the node to be ready", || edge.node.ready()).await;
+    until("the node to be ready", || edge.node.ready(), |ready| *ready).await;
     assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
     assert!(!edge.node.followed().connected);
     edge.node.drain().await;

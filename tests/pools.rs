@@ -59,8 +59,8 @@ fn count(edge: &Edge, name: &str) -> u64 {
 }
 
 async fn until_healthy(edge: &Edge, origin: &Origin, healthy: u64) {
-    let is = || metric(edge, "weir_upstream_member_healthy", origin) == healthy;
-    edge.until(&format!("healthy to be {healthy}"), is).await;
+    let is = || metric(edge, "weir_upstream_member_healthy", origin);
+    until(&format!("healthy to be {healthy}"), is, |is| *is == healthy).await;
 }
 
 #[tokio::test]
@@ -91,8 +91,7 @@ async fn the_one_with_the_fewest_requests() {
     origins[1].route("/slow", held("1"));
     let edge = in_front_of(&origins, "balance = \"least_connections\"").start();
     let slow = edge.get_many("/slow", 1);
-    let held = || asked(&origins).iter().sum::<usize>() == 1;
-    edge.until("the slow request", held).await;
+    until("the slow request", || asked(&origins), |asked| asked.iter().sum::<usize>() == 1).await;
     let busy = usize::from(origins[1].fetches("/slow") == 1);
     let idle = (1 - busy).to_string();
     assert_eq!(answers(&edge, 5).await, idle.repeat(5));
@@ -135,7 +134,7 @@ async fn an_origin_killed_under_load_is_missed_by_nobody_and_comes_back() {
     let origins = origins(3).await;
     let edge = Arc::new(in_front_of(&origins, "health = { eject = \"20ms\" }").start());
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients: Vec<_> = (0..8)
+    let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let (edge, stop, served) = (Arc::clone(&edge), Arc::clone(&stop), Arc::clone(&served));
             tokio::spawn(async move {
@@ -154,7 +153,8 @@ async fn an_origin_killed_under_load_is_missed_by_nobody_and_comes_back() {
         .collect();
     let more = async |requests: usize| {
         let wanted = served.load(Ordering::Relaxed) + requests;
-        edge.until("requests to be served", || served.load(Ordering::Relaxed) >= wanted).await;
+        let served = || served.load(Ordering::Relaxed);
+        until("requests to be served", served, |served| *served >= wanted).await;
     };
     more(100).await;
     origins[1].stop().await;
@@ -177,15 +177,18 @@ async fn an_origin_killed_under_load_is_missed_by_nobody_and_comes_back() {
     assert!(metric(&edge, "weir_upstream_member_errors_total", &origins[1]) > 0);
 }
 
-/// Eight clients that ask one after the other, each for `requests` URLs. Counts the answers, and
-/// ends with how long each took.
-fn eight_clients(
+/// Clients that ask at the same time.
+const CLIENTS: usize = 8;
+
+/// [`CLIENTS`] that ask one after the other, each for `requests` URLs. Counts the answers, and ends
+/// with how long each took.
+fn clients(
     edge: &Arc<Edge>,
     requests: usize,
     served: &Arc<AtomicUsize>,
 ) -> tokio::task::JoinSet<Vec<Duration>> {
     let mut clients = tokio::task::JoinSet::new();
-    for client in 0..8 {
+    for client in 0..CLIENTS {
         let (edge, served) = (Arc::clone(edge), Arc::clone(served));
         clients.spawn(async move {
             let mut connection = edge.connect().await;
@@ -204,23 +207,30 @@ fn eight_clients(
 }
 
 /// The slow origin answers nothing until told to. In turns all clients soon wait for it; going by
-/// connections two or three of eight do, and the others are served all the while: fewer than one
-/// request of a hundred is slow, so the 99th percentile is that of the quick origins.
+/// connections no more than their even share does, and the others are served all the while: fewer
+/// than one request of a hundred is slow, so the 99th percentile is that of the quick origins.
 #[tokio::test]
 async fn least_connections_beats_round_robin_with_one_slow_origin() {
+    const ORIGINS: usize = 3;
+    /// Of each client; those who do not wait are served all of theirs.
+    const REQUESTS: usize = 100;
+    /// Clients for each origin, the most that wait for the slow one.
+    const SHARE: usize = CLIENTS.div_ceil(ORIGINS);
+    /// So many are served by the clients that do not wait.
+    const SERVED: usize = (CLIENTS - SHARE) * REQUESTS;
     for (balance, all_wait) in [("round_robin", true), ("least_connections", false)] {
-        let origins = origins(3).await;
+        let origins = origins(ORIGINS).await;
         origins[0].default_route(held("0"));
         let edge = Arc::new(in_front_of(&origins, &format!("balance = {balance:?}")).start());
         let served = Arc::new(AtomicUsize::new(0));
-        let clients = eight_clients(&edge, 100, &served);
-        let waiting = || asked(&origins)[0];
+        let clients = clients(&edge, REQUESTS, &served);
+        let (waiting, served) = (|| asked(&origins)[0], || served.load(Ordering::Relaxed));
         if all_wait {
-            edge.until("all to wait", || waiting() == 8).await;
-            assert!(served.load(Ordering::Relaxed) <= 8 * 3, "each waits by its third request");
+            until("all to wait", waiting, |waiting| *waiting == CLIENTS).await;
+            assert!(served() <= CLIENTS * ORIGINS, "each waits once it asked each origin");
         } else {
-            edge.until("500 requests", || served.load(Ordering::Relaxed) >= 500).await;
-            assert!((1..=3).contains(&waiting()), "{} of 500 are slow", waiting());
+            until("the others to be served", served, |served| *served >= SERVED).await;
+            assert!((1..=SHARE).contains(&waiting()), "{} of {SERVED} are slow", waiting());
         }
         origins[0].default_route(reply("0"));
         origins[0].release("*");
@@ -239,7 +249,7 @@ async fn p99_with_one_slow_origin() {
         origins[0].default_route(reply("0").delay(slow));
         let edge = Arc::new(in_front_of(&origins, &format!("balance = {balance:?}")).start());
         let served = Arc::new(AtomicUsize::new(0));
-        let mut times = eight_clients(&edge, requests, &served).join_all().await.concat();
+        let mut times = clients(&edge, requests, &served).join_all().await.concat();
         times.sort_unstable();
         let (count, to_slow) = (times.len(), asked(&origins)[0]);
         p99.push(times[count * 99 / 100]);
@@ -309,19 +319,26 @@ async fn a_gateways_error_is_asked_of_another_and_passed_on_where_there_is_none(
 
 #[tokio::test]
 async fn a_retry_budget_stops_a_storm() {
+    const REQUESTS: usize = 100;
+    const PERCENT: usize = 20;
+    const RETRIES: usize = REQUESTS * PERCENT / 100;
     let origins = origins(3).await;
     for origin in &origins {
         origin.default_route(reply("").reset_before_head());
     }
-    let site = "retries = { most = 2, percent = 20, per_second = 0 }\n\
-                health = { failures = 0, error_percent = 0 }";
-    let edge = in_front_of(&origins, site).start();
-    for n in 0..100 {
+    let site = format!(
+        "retries = {{ most = 2, percent = {PERCENT}, per_second = 0 }}\n\
+         health = {{ failures = 0, error_percent = 0 }}"
+    );
+    let edge = in_front_of(&origins, &site).start();
+    for n in 0..REQUESTS {
         assert_eq!(edge.get(&format!("/{n}")).await.status, 502);
     }
-    assert_eq!(asked(&origins).iter().sum::<usize>(), 120, "a fifth more, not three times as many");
-    assert_eq!(count(&edge, "weir_upstream_retries_total"), 20);
-    assert!(count(&edge, "weir_upstream_retry_budget_exhausted_total") >= 80);
+    let all = asked(&origins).iter().sum::<usize>();
+    assert_eq!(all, REQUESTS + RETRIES, "a fifth more, not three times as many");
+    assert_eq!(count(&edge, "weir_upstream_retries_total"), RETRIES as u64);
+    let without = (REQUESTS - RETRIES) as u64;
+    assert!(count(&edge, "weir_upstream_retry_budget_exhausted_total") >= without);
 }
 
 #[tokio::test]
@@ -441,7 +458,9 @@ async fn an_origin_can_be_asked_over_http_2() {
     let origin = Origin::start().await;
     origin.route("/a", reply("hello").max_age(60));
     origin.route("/echo", reply("").echo());
-    origin.route("/large", reply("").body_pattern(7, 3_000_000));
+    const LARGE: usize = 3_000_000;
+    const SEED: u64 = 7;
+    origin.route("/large", reply("").body_pattern(SEED, LARGE as u64));
     let parent = named("parent", edge().origin(&origin));
     let toml = format!(
         "[[site]]\nid = \"h2\"\nhost_header = \"client\"\norigins = [{{ url = \"http://{}\", \
@@ -458,8 +477,8 @@ async fn an_origin_can_be_asked_over_http_2() {
     let echo = child.send("POST", "/echo", &[], "a body").await.text();
     assert!(echo.contains("\"body\":\"a body\"") && echo.contains(HOST), "{echo}");
     let large = child.get("/large").await;
-    assert_eq!(large.body.len(), 3_000_000);
-    assert_eq!(pattern::first_difference(7, 0, &large.body), None);
+    assert_eq!(large.body.len(), LARGE);
+    assert_eq!(pattern::first_difference(SEED, 0, &large.body), None);
     assert_eq!(child.get_many("/missing", 30).answers().await.len(), 30);
 }
 

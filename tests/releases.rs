@@ -124,13 +124,13 @@ async fn a_parent_answers_an_edge_by_the_edges_release_whatever_it_shows_itself(
     topology.line("parent").hold();
     let ran = topology.run(&["release", "site", "v2"]);
     assert_eq!(ran.status, Some(3), "{}{}", ran.out, ran.err);
-    until("the edges show it", || {
-        ["one", "two"].iter().all(|name| topology.node(name).get("/page").body == "page of v2")
-    });
+    let page = |name: &str| topology.node(name).get("/page").body;
+    let pages = || ["one", "two"].map(page);
+    until("the edges show it", pages, |pages| pages.iter().all(|page| page == "page of v2"));
     // The parent still shows the one before.
     assert_eq!(topology.node("parent").get("/page").body, "page of v1");
     topology.line("parent").let_go();
-    until("the parent shows it", || topology.node("parent").get("/page").body == "page of v2");
+    until("the parent shows it", || page("parent"), |page| page == "page of v2");
     shows(&topology, "v2");
 }
 

@@ -53,8 +53,12 @@ async fn limits_change_for_connections_to_come() {
     edge.node.reload(next).expect("a configuration");
     // Workers take limits up at their next tick.
     let end = std::time::Instant::now() + PATIENCE;
-    while edge.send("POST", "/a", &[], &body).await.status != 413 {
-        assert!(std::time::Instant::now() < end, "the old limit stayed");
+    loop {
+        let answer = edge.send("POST", "/a", &[], &body).await;
+        if answer.status == 413 {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "the old limit stayed: {answer:?}");
     }
 }
 
@@ -64,6 +68,17 @@ async fn what_needs_a_restart_is_named_and_stays() {
     origin.default_route(reply("hello").max_age(60));
     let edge = edge().origin(&origin).start();
     let next = support::edge().origin(&origin).tables("[memory]\nsize = \"16MiB\"").config();
-    assert_eq!(edge.node.reload(next).expect("a configuration"), ["memory"]);
+    let before = capacity(&edge);
+    assert_eq!(edge.node.reload(next.clone()).expect("a configuration"), ["memory"]);
     assert_eq!(edge.get("/a").await.status, 200);
+    assert_eq!(capacity(&edge), before);
+    // It is still to come.
+    assert_eq!(edge.node.reload(next).expect("a configuration"), ["memory"]);
+}
+
+/// The metric of the bytes that the store may take.
+fn capacity(edge: &Edge) -> String {
+    let metrics = edge.node.metrics();
+    let line = metrics.lines().find(|line| line.starts_with("weir_store_limit_bytes "));
+    line.unwrap_or_else(|| panic!("no limit: {metrics}")).to_owned()
 }

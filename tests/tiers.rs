@@ -79,7 +79,8 @@ async fn what_a_parent_sent_before_a_purge_that_came_meanwhile_is_asked_for_agai
     edge.until_waiting("/a", 1).await;
     // The parent waits for the first purge; the second comes to the edge meanwhile.
     let (parent, parents) = &world.parent;
-    parent.until("both edges' connections to the parent", || connections(parent) >= 2).await;
+    let both = |connections: &usize| *connections >= 2;
+    until("both edges' connections to the parent", || connections(parent), both).await;
     world.origin.route("/a", reply("new").max_age(60));
     world.log.feed(leash, seq).await;
     world.log.feed(parents, another).await;
@@ -317,7 +318,7 @@ async fn a_crowd_at_three_edges_causes_one_fetch() {
     }
     let waiting =
         || parents.iter().map(|p| p.node.waiting(&format!("http://{HOST}/a"))).sum::<usize>();
-    edges[0].until("the edges' fills at the parent", || waiting() == 3).await;
+    until("the edges' fills at the parent", waiting, |waiting| *waiting == 3).await;
     origin.release("/a");
     for crowd in crowds {
         crowd.all("200 hello").await;

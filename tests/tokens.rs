@@ -122,8 +122,8 @@ fn a_node_waits_for_its_token_and_joins_with_it() {
     let operator = made.secret("operator");
     let variables = [("WEIR_CONTROL", control.control()), ("WEIR_TOKEN", operator)];
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-    until("the node is listed", || {
-        let nodes = run(&["nodes"], &variables).out;
+    let nodes = || run(&["nodes"], &variables).out;
+    until("the node is listed", nodes, |nodes| {
         nodes.contains("edge-a") && nodes.contains("connected")
     });
 }

@@ -137,8 +137,7 @@ async fn without_a_terminal_it_prints_what_there_is() {
         assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
         serde_json::from_str(&ran.out).expect("JSON")
     };
-    until("all is told", || json()["stats"]["requests"] == 3);
-    let told = json();
+    let told = until("all is told", json, |told| told["stats"]["requests"] == 3);
     assert_eq!(told["popular"]["objects"][0]["url"], "http://example.com/a");
     assert_eq!(told["uncached"]["urls"][0]["reason"], "private");
     assert_eq!(told["purges"]["purges"][0]["tags"], json!(["news"]));

@@ -2,97 +2,39 @@
 
 mod program;
 
-use program::{Answer, Folder, TextFile, Weir, run, until};
+use program::{ADMIN_TOKEN, Control, NODE_TOKEN, TextFile, Weir, run, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use weir_origin_sim::{Origin, reply};
 
-const NODE_TOKEN: &str = "nnnnnnnnnnnnnnnn";
-const ADMIN_TOKEN: &str = "aaaaaaaaaaaaaaaa";
-
 /// Nothing listens there.
 const NO_ORIGIN: &str = "http://127.0.0.1:9";
 
-/// Control, and what its nodes are told of it.
-struct Topology {
-    control: Weir,
-    config: TextFile,
-    _data: Folder,
+/// A node that has joined.
+fn node(control: &Control, name: &str, origin: &str) -> Weir {
+    let node = node_with(control, name, origin, NODE_TOKEN);
+    control.until_state(name, "connected");
+    node
 }
 
-impl Topology {
-    fn start(name: &str) -> Self {
-        Self::with(name, "")
-    }
+/// A node that shows this token.
+fn node_with(control: &Control, name: &str, origin: &str, token: &str) -> Weir {
+    let url = control.url();
+    let config = format!(
+        "[node]\nname = \"{name}\"\n[control]\nurl = \"{url}\"\ntoken = \"{token}\"\n\
+         [[site]]\norigins = [\"{origin}\"]\n"
+    );
+    let config = TextFile::new(&format!("{name}-{}.toml", control.at().port()), &config);
+    Weir::serve(&["--config", config.path()])
+}
 
-    /// With further keys of `[control]`.
-    fn with(name: &str, keys: &str) -> Self {
-        let data = Folder::new(name);
-        let config = format!(
-            "[control]\ndata = {:?}\n{keys}\
-             [[token]]\nname = \"nodes\"\nsecret = \"{NODE_TOKEN}\"\nscopes = [\"node\"]\n\
-             [[token]]\nname = \"me\"\nsecret = \"{ADMIN_TOKEN}\"\n\
-             scopes = [\"purge\", \"read\", \"admin\"]\n",
-            data.path()
-        );
-        let config = TextFile::new(&format!("{name}-control.toml"), &config);
-        let control = Weir::control_at("127.0.0.1:0", &config);
-        Self { control, config, _data: data }
-    }
-
-    /// A node that has joined.
-    fn node(&self, name: &str, origin: &str) -> Weir {
-        let node = self.node_with(name, origin, NODE_TOKEN);
-        self.until_state(name, "connected");
-        node
-    }
-
-    fn node_with(&self, name: &str, origin: &str, token: &str) -> Weir {
-        let url = self.control.control();
-        let config = format!(
-            "[node]\nname = \"{name}\"\n[control]\nurl = \"{url}\"\ntoken = \"{token}\"\n\
-             [[site]]\norigins = [\"{origin}\"]\n"
-        );
-        let config = TextFile::new(&format!("{name}-{}.toml", self.control.admin.port()), &config);
-        Weir::serve(&["--config", config.path()])
-    }
-
-    fn call(&self, line: &str, body: &str) -> Answer {
-        let bearer = format!("Bearer {ADMIN_TOKEN}");
-        let fields = [
-            ("Host", "control"),
-            ("Authorization", bearer.as_str()),
-            ("Content-Type", "application/json"),
-        ];
-        self.control.call(line, &fields, body)
-    }
-
-    fn purge(&self, body: Value) -> Answer {
-        self.call("POST /v1/purges", &body.to_string())
-    }
-
-    fn told(&self, purge: &Value) -> Value {
-        let id = purge["id"].as_str().expect("an id");
-        self.call(&format!("GET /v1/purges/{id}"), "").json()
-    }
-
-    fn until_completed(&self, purge: &Value) -> Value {
-        until("the purge is completed", || self.told(purge)["status"] == "completed");
-        self.told(purge)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let nodes = self.call("GET /v1/nodes", "").json();
-        let nodes = nodes["nodes"].as_array().expect("a list");
-        nodes.iter().map(|node| node["name"].as_str().expect("a name").to_owned()).collect()
-    }
-
-    fn until_state(&self, name: &str, state: &str) {
-        let line = format!("GET /v1/nodes/{name}");
-        until(&format!("{name} is {state}"), || self.call(&line, "").json()["state"] == state);
-    }
+/// The names of the nodes that control expects.
+fn names(control: &Control) -> Vec<String> {
+    let nodes = control.call("GET /v1/nodes", "").json();
+    let nodes = nodes["nodes"].as_array().expect("a list");
+    nodes.iter().map(|node| node["name"].as_str().expect("a name").to_owned()).collect()
 }
 
 /// The states of a purge's nodes, by name.
@@ -109,8 +51,8 @@ fn text(value: &Value) -> &str {
 async fn a_purge_is_completed_when_both_nodes_applied_it() {
     let origin = Origin::start().await;
     origin.route("/a", reply("hello").max_age(60));
-    let topology = Topology::start("both");
-    let nodes = ["one", "two"].map(|name| topology.node(name, &origin.url()));
+    let control = Control::with("both", "");
+    let nodes = ["one", "two"].map(|name| node(&control, name, &origin.url()));
     for node in &nodes {
         node.until_ready();
         for _ in 0..2 {
@@ -118,136 +60,137 @@ async fn a_purge_is_completed_when_both_nodes_applied_it() {
         }
     }
     assert_eq!(origin.fetches("/a"), 2);
-    let answer = topology.purge(json!({"paths": ["/a"], "wait_ms": 10_000}));
+    let answer = control.purge(&json!({"paths": ["/a"], "wait_ms": 10_000}));
     assert_eq!(answer.status, 200, "{}", answer.body);
     let purge = answer.json();
     assert_eq!(states(&purge), [("one", "applied"), ("two", "applied")]);
-    until("it is counted", || {
-        topology.told(&purge)["nodes"]
-            .as_array()
-            .is_some_and(|nodes| nodes.iter().all(|node| node["matched"] == 1))
-    });
+    let counted = |told: &Value| {
+        told["nodes"].as_array().is_some_and(|nodes| nodes.iter().all(|node| node["matched"] == 1))
+    };
+    until("it is counted", || control.told(&purge["id"]), counted);
     for node in &nodes {
         assert_eq!(node.get("/a").body, "hello");
     }
     assert_eq!(origin.fetches("/a"), 4);
-    let none = topology.purge(json!({"paths": ["/nothing"], "wait_ms": 10_000})).json();
-    until("nothing matched", || topology.told(&none)["note"] == "nothing that is stored matched");
+    let none = control.purge(&json!({"paths": ["/nothing"], "wait_ms": 10_000})).json();
+    let note = "nothing that is stored matched";
+    until("nothing matched", || control.told(&none["id"]), |told| told["note"] == note);
 }
 
 #[test]
 fn a_purge_waits_for_a_node_that_sleeps_and_is_completed_when_it_wakes() {
-    let topology = Topology::start("sleeps");
-    let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
+    let control = Control::with("sleeps", "");
+    let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
     two.signal(Signal::STOP);
-    let answer = topology.purge(json!({"all": true, "wait_ms": 300}));
+    let answer = control.purge(&json!({"all": true, "wait_ms": 300}));
     assert_eq!(answer.status, 202, "{}", answer.body);
     let purge = answer.json();
     assert_eq!(purge["status"], "in_progress");
     assert_eq!(states(&purge), [("one", "applied"), ("two", "pending")]);
     two.signal(Signal::CONT);
-    let purge = topology.until_completed(&purge);
+    let purge = control.until_completed(&purge["id"]);
     assert_eq!(states(&purge), [("one", "applied"), ("two", "applied")]);
 }
 
 #[test]
 fn a_node_that_sleeps_past_the_lease_is_offline_and_catches_up_when_it_wakes() {
-    let topology = Topology::with("lease", "lease = \"1s\"\n");
-    let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
+    let control = Control::with("lease", "lease = \"1s\"\n");
+    let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
     two.signal(Signal::STOP);
-    topology.until_state("two", "offline");
-    let purge = topology.purge(json!({"all": true, "wait_ms": 0})).json();
+    control.until_state("two", "offline");
+    let purge = control.purge(&json!({"all": true, "wait_ms": 0})).json();
     assert!(states(&purge).contains(&("two", "offline")), "{purge}");
     let note = purge["note"].as_str().expect("a note");
     assert!(note.starts_with("a node is offline"), "{note}");
     two.signal(Signal::CONT);
-    let purge = topology.until_completed(&purge);
+    let purge = control.until_completed(&purge["id"]);
     assert_eq!(states(&purge), [("one", "applied"), ("two", "applied")]);
 }
 
 #[test]
 fn a_node_whose_token_is_taken_away_is_let_go() {
-    let topology = Topology::with("locked", "lease = \"1s\"\n");
-    let _one = topology.node("one", NO_ORIGIN);
-    let config = std::fs::read_to_string(topology.config.path()).expect("it is there");
+    let control = Control::with("locked", "lease = \"1s\"\n");
+    let _one = node(&control, "one", NO_ORIGIN);
+    let config = std::fs::read_to_string(control.config().path()).expect("it is there");
     let config = config.replace(NODE_TOKEN, "anotheranotheranother");
-    topology.config.write(&config.replace("data = \"", "data = \"/elsewhere"));
-    let reloaded = topology.call("POST /v1/reload", "");
+    control.config().write(&config.replace("data = \"", "data = \"/elsewhere"));
+    let reloaded = control.call("POST /v1/reload", "");
     assert_eq!(reloaded.status, 200, "{}", reloaded.body);
     assert_eq!(reloaded.json()["needs_restart"], json!(["control.data"]));
-    topology.until_state("one", "offline");
-    topology.control.until_line("its token is not known any more");
+    control.until_state("one", "offline");
+    control.weir().until_line("its token is not known any more");
 }
 
 #[test]
 fn a_node_that_was_killed_is_the_same_when_it_starts_again() {
-    let topology = Topology::start("killed");
-    let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
+    let control = Control::with("killed", "");
+    let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
     two.kill();
-    topology.until_state("two", "offline");
-    let answer = topology.purge(json!({"tags": ["t"], "wait_ms": 0}));
+    control.until_state("two", "offline");
+    let answer = control.purge(&json!({"tags": ["t"], "wait_ms": 0}));
     assert_eq!(answer.status, 202, "{}", answer.body);
     let purge = answer.json();
     assert!(states(&purge).contains(&("two", "offline")), "{purge}");
-    let _two = topology.node("two", NO_ORIGIN);
-    let purge = topology.until_completed(&purge);
+    let _two = node(&control, "two", NO_ORIGIN);
+    let purge = control.until_completed(&purge["id"]);
     assert_eq!(states(&purge), [("one", "applied"), ("two", "applied")]);
-    assert_eq!(topology.names(), ["one", "two"]);
+    assert_eq!(names(&control), ["one", "two"]);
 }
 
 #[test]
 fn a_node_that_drained_is_not_expected_any_more() {
-    let topology = Topology::start("drained");
-    let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
+    let control = Control::with("drained", "");
+    let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
     two.signal(Signal::TERM);
     assert_eq!(two.exit_status(), Some(0));
-    until("two left", || topology.names() == ["one"]);
-    let answer = topology.purge(json!({"all": true, "wait_ms": 10_000}));
+    until("two left", || names(&control), |names| *names == ["one"]);
+    let answer = control.purge(&json!({"all": true, "wait_ms": 10_000}));
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(states(&answer.json()), [("one", "applied")]);
 }
 
 #[test]
 fn a_node_that_is_deleted_holds_up_no_purge() {
-    let topology = Topology::start("deleted");
-    let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
+    let control = Control::with("deleted", "");
+    let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
     two.kill();
-    topology.until_state("two", "offline");
-    let purge = topology.purge(json!({"all": true, "wait_ms": 0})).json();
+    control.until_state("two", "offline");
+    let purge = control.purge(&json!({"all": true, "wait_ms": 0})).json();
     assert_eq!(purge["status"], "in_progress");
-    let deleted = topology.call("DELETE /v1/nodes/two", "");
+    let deleted = control.call("DELETE /v1/nodes/two", "");
     assert_eq!(deleted.status, 200, "{}", deleted.body);
-    let purge = topology.until_completed(&purge);
+    let purge = control.until_completed(&purge["id"]);
     assert_eq!(states(&purge), [("one", "applied")]);
-    assert_eq!(topology.names(), ["one"]);
+    assert_eq!(names(&control), ["one"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_deleted_while_it_runs_comes_back_empty() {
     let origin = Origin::start().await;
     origin.route("/a", reply("hello").max_age(60));
-    let topology = Topology::start("comes-back");
-    let node = topology.node("one", &origin.url());
+    let control = Control::with("comes-back", "");
+    let node = node(&control, "one", &origin.url());
     node.until_ready();
     assert_eq!((node.get("/a").status, node.get("/a").status), (200, 200));
     assert_eq!(origin.fetches("/a"), 1);
-    assert_eq!(topology.call("DELETE /v1/nodes/one", "").status, 200);
-    topology.until_state("one", "connected");
-    until("nothing stored is trusted", || {
+    assert_eq!(control.call("DELETE /v1/nodes/one", "").status, 200);
+    control.until_state("one", "connected");
+    let fetches = || {
         node.get("/a");
-        origin.fetches("/a") == 2
-    });
+        origin.fetches("/a")
+    };
+    until("nothing stored is trusted", fetches, |fetches| *fetches == 2);
 }
 
 #[test]
 fn a_token_that_is_not_known_or_not_for_nodes_lets_no_node_in() {
-    let topology = Topology::start("tokens");
+    let control = Control::with("tokens", "");
     for (token, why) in [("wrongwrongwrongwrong", "not known"), (ADMIN_TOKEN, "\"node\"")] {
-        let node = topology.node_with("one", NO_ORIGIN, token);
+        let node = node_with(&control, "one", NO_ORIGIN, token);
         node.until_line(why);
     }
-    assert_eq!(topology.names(), [""; 0]);
-    let purge = topology.purge(json!({"all": true}));
+    assert_eq!(names(&control), [""; 0]);
+    let purge = control.purge(&json!({"all": true}));
     assert_eq!(purge.status, 200, "{}", purge.body);
     let note = purge.json()["note"].as_str().expect("a note").to_owned();
     assert!(note.starts_with("no node is expected"), "{note}");
@@ -255,62 +198,58 @@ fn a_token_that_is_not_known_or_not_for_nodes_lets_no_node_in() {
 
 #[test]
 fn a_second_node_of_a_name_is_refused_while_the_first_is_there() {
-    let topology = Topology::start("names");
-    let _first = topology.node("one", NO_ORIGIN);
-    let second = topology.node_with("one", NO_ORIGIN, NODE_TOKEN);
+    let control = Control::with("names", "");
+    let _first = node(&control, "one", NO_ORIGIN);
+    let second = node_with(&control, "one", NO_ORIGIN, NODE_TOKEN);
     second.until_line("another node named \"one\" is connected");
-    assert_eq!(topology.names(), ["one"]);
+    assert_eq!(names(&control), ["one"]);
 }
 
 #[test]
 fn control_that_was_killed_has_lost_nothing_that_it_answered() {
-    let mut topology = Topology::start("control-killed");
-    let node = topology.node("one", NO_ORIGIN);
+    let mut control = Control::with("control-killed", "");
+    let node = node(&control, "one", NO_ORIGIN);
     let body = json!({"paths": ["/a"], "reference": "deploy-1", "wait_ms": 10_000});
-    let before = topology.purge(body.clone()).json();
-    let listen = topology.control.admin.to_string();
-    let control = std::mem::replace(&mut topology.control, Weir::in_front_of(NO_ORIGIN));
+    let before = control.purge(&body).json();
     control.kill();
-    topology.control = Weir::control_at(&listen, &topology.config);
-    assert_eq!(topology.names(), ["one"]);
+    control.start_again();
+    assert_eq!(names(&control), ["one"]);
     // How far it had come is told by the node again, where it was not written down yet.
-    let after = topology.until_completed(&before);
+    let after = control.until_completed(&before["id"]);
     assert_eq!((&after["seq"], &after["paths"]), (&json!(1), &json!(["/a"])));
-    assert_eq!(topology.purge(body).json()["id"], before["id"]);
-    topology.until_state("one", "connected");
-    let next = topology.purge(json!({"all": true, "wait_ms": 10_000})).json();
+    assert_eq!(control.purge(&body).json()["id"], before["id"]);
+    control.until_state("one", "connected");
+    let next = control.purge(&json!({"all": true, "wait_ms": 10_000})).json();
     assert_eq!((&next["seq"], &next["status"]), (&json!(2), &json!("completed")));
     drop(node);
 }
 
 #[test]
 fn each_node_explains_for_itself() {
-    let topology = Topology::start("explain");
-    let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
-    let explained = topology.call("GET /v1/explain?url=/a", "").json();
+    let control = Control::with("explain", "");
+    let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
+    let explained = control.call("GET /v1/explain?url=/a", "").json();
     let names: Vec<_> = (0..2).map(|n| explained["nodes"][n]["name"].clone()).collect();
     assert_eq!(names, ["one", "two"]);
     assert_eq!(explained["nodes"][1]["explanation"]["state"], "not-stored");
     two.kill();
-    topology.until_state("two", "offline");
-    let control = topology.control.control();
-    let variables = [("WEIR_CONTROL", control.as_str()), ("WEIR_TOKEN", ADMIN_TOKEN)];
-    let both = run(&["explain", "/a"], &variables);
+    control.until_state("two", "offline");
+    let both = control.run(&["explain", "/a"]);
     assert_eq!(both.status, Some(0), "{}", both.err);
     assert!(
         both.out.contains("not connected to control\nnode   two (edge, default)"),
         "{}",
         both.out
     );
-    let one = run(&["explain", "/a", "--node", "one"], &variables);
+    let one = control.run(&["explain", "/a", "--node", "one"]);
     assert!(!one.out.contains("two"), "{}", one.out);
-    assert_eq!(run(&["explain", "/a", "--node", "two"], &variables).status, Some(1));
+    assert_eq!(control.run(&["explain", "/a", "--node", "two"]).status, Some(1));
 }
 
 #[test]
 fn a_node_of_a_topology_tells_of_itself_and_where_control_is() {
-    let topology = Topology::start("own");
-    let node = topology.node("one", NO_ORIGIN);
+    let control = Control::with("own", "");
+    let node = node(&control, "one", NO_ORIGIN);
     node.until_ready();
     assert_eq!(node.json("GET /healthz", "").status, 200);
     assert!(node.json("GET /metrics", "").body.contains("weir_node_info{node=\"one\""));
@@ -318,16 +257,16 @@ fn a_node_of_a_topology_tells_of_itself_and_where_control_is() {
     assert_eq!(explained["nodes"][0]["explanation"]["node"], "one");
     let purge = node.json("POST /v1/purges", r#"{"all": true}"#);
     assert_eq!(purge.status, 404);
-    assert!(purge.body.contains(&topology.control.control()), "{}", purge.body);
+    assert!(purge.body.contains(&control.url()), "{}", purge.body);
     let by_method = node.ask("PURGE /a", &[("Host", "example.com")]);
     assert_eq!(by_method.status, 200, "{}", by_method.body);
-    assert_eq!(topology.told(&by_method.json())["urls"], json!(["http://example.com/a"]));
+    assert_eq!(control.told(&by_method.json()["id"])["urls"], json!(["http://example.com/a"]));
 }
 
 #[test]
 fn what_happens_is_told_as_it_happens() {
-    let topology = Topology::start("events");
-    let mut stream = TcpStream::connect(topology.control.admin).expect("it accepts");
+    let control = Control::with("events", "");
+    let mut stream = TcpStream::connect(control.at()).expect("it accepts");
     stream.set_read_timeout(Some(program::PATIENCE)).expect("a timeout");
     let request = format!(
         "GET /v1/events HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
@@ -345,9 +284,9 @@ fn what_happens_is_told_as_it_happens() {
             }
         }
     };
-    let node = topology.node("one", NO_ORIGIN);
+    let node = node(&control, "one", NO_ORIGIN);
     assert_eq!(next("joined")["node"], "one");
-    let purge = topology.purge(json!({"paths": ["/a"]})).json();
+    let purge = control.purge(&json!({"paths": ["/a"]})).json();
     let accepted = next("purge");
     assert_eq!((&accepted["id"], &accepted["paths"]), (&purge["id"], &json!(["/a"])));
     assert_eq!(next("completed")["id"], purge["id"]);

@@ -14,7 +14,6 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
-use std::time::Instant;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -69,16 +68,10 @@ impl Collector {
 
     /// What was told, once that is this many spans.
     async fn until(&self, spans: usize) -> Vec<Told> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let told = self.told();
-            if told.len() >= spans {
-                assert_eq!(told.len(), spans, "{told:#?}");
-                return told;
-            }
-            assert!(Instant::now() < end, "waited for {spans} spans; there are {told:#?}");
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let told = || self.told();
+        let told = until(&format!("{spans} spans"), told, |told| told.len() >= spans).await;
+        assert_eq!(told.len(), spans, "{told:#?}");
+        told
     }
 }
 
@@ -225,8 +218,8 @@ async fn one_trace_runs_through_edge_parent_and_origin() {
     assert_eq!(hit.handled_by("edge"), "hit");
     let told = collector.until(5).await;
     assert_eq!((told[4].text("weir.cache"), &told[4].node), ("hit".into(), &"edge".to_owned()));
-    let exported = || metric(&edge, "weir_trace_spans_exported_total") == 3;
-    edge.until("the edge's three to be counted", exported).await;
+    let exported = || metric(&edge, "weir_trace_spans_exported_total");
+    until("the edge's three to be counted", exported, |exported| *exported == 3).await;
 }
 
 #[tokio::test]
@@ -285,8 +278,8 @@ async fn a_dead_collector_costs_spans_and_nothing_else() {
         assert_eq!(edge.get("/a").await.line(), "200 hello");
     }
     // Fifty requests of clients, and one to the origin.
-    let all_lost = || lost(&edge, "queue-full") + lost(&edge, "export-failed") == 51;
-    edge.until("all spans to be lost and counted", all_lost).await;
+    let lost = || lost(&edge, "queue-full") + lost(&edge, "export-failed");
+    until("all spans to be lost and counted", lost, |lost| *lost == 51).await;
     assert_eq!(metric(&edge, "weir_trace_spans_exported_total"), 0);
 }
 
@@ -306,7 +299,7 @@ fn a_dead_collector_is_told_of_once() {
         assert!(batch == 0 || before > 0);
         let answer = weir.ask("GET /a", &[("Host", HOST), ("Traceparent", &traceparent)]);
         assert_eq!(answer.status, 502);
-        program::until("its spans are lost", || lost() > before);
+        program::until("its spans are lost", lost, |lost| *lost > before);
     }
     weir.signal(rustix::process::Signal::TERM);
     let told = weir.lines_until("stopping");
@@ -322,16 +315,17 @@ async fn a_full_queue_drops_and_counts() {
     let exports = collector.toml("otlp_sample = \"100%\"\notlp_queue = 4");
     let edge = edge().origin(&origin).tables(&exports).start();
     edge.get("/a").await;
-    edge.until("a batch to be on its way", || !collector.told().is_empty()).await;
-    let sent = collector.told().len() as u64;
+    let told = until("a batch to be on its way", || collector.told(), |told| !told.is_empty());
+    let sent = told.await.len() as u64;
     // The collector is busy: four wait, the rest is dropped.
     for _ in 0..20 {
         assert_eq!(edge.get("/a").await.line(), "200 hello");
     }
-    edge.until("the overflow to be counted", || lost(&edge, "queue-full") == 18 - sent).await;
+    let full = || lost(&edge, "queue-full");
+    until("the overflow to be counted", full, |lost| *lost == 18 - sent).await;
     collector.0.release("/v1/traces");
-    let exported = || metric(&edge, "weir_trace_spans_exported_total") == sent + 4;
-    edge.until("what waited to be exported", exported).await;
+    let exported = || metric(&edge, "weir_trace_spans_exported_total");
+    until("what waited to be exported", exported, |exported| *exported == sent + 4).await;
     assert_eq!(lost(&edge, "export-failed"), 0);
 }
 
@@ -347,19 +341,19 @@ async fn a_collector_in_trouble_is_asked_again_and_one_that_refuses_is_not() {
     let get = async || edge.raw("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await;
     assert_eq!(get().await.status, 400);
     let exported = || metric(&edge, "weir_trace_spans_exported_total");
-    edge.until("the third try", || exported() == 1).await;
+    until("the third try", exported, |exported| *exported == 1).await;
     assert_eq!((collector.0.fetches("/v1/traces"), lost(&edge, "export-failed")), (3, 0));
 
     collector.0.route("/v1/traces", reply("").status(400));
     get().await;
-    edge.until("the loss", || lost(&edge, "export-failed") == 1).await;
+    until("the loss", || lost(&edge, "export-failed"), |lost| *lost == 1).await;
     assert_eq!(collector.0.fetches("/v1/traces"), 4, "asked once");
 
     let partial = ExportTracePartialSuccess { rejected_spans: 1, error_message: "no".into() };
     let partial = ExportTraceServiceResponse { partial_success: Some(partial) };
     collector.0.route("/v1/traces", reply(partial.encode_to_vec()));
     get().await;
-    edge.until("the rejection", || lost(&edge, "rejected") == 1).await;
+    until("the rejection", || lost(&edge, "rejected"), |lost| *lost == 1).await;
     assert_eq!(exported(), 1);
 }
 

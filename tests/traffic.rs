@@ -33,22 +33,21 @@ async fn known_requests_are_counted_exactly_and_by_result() {
         topology.add(name, &Spec::edge(&origin.url()));
     }
     // Before the first word of both there is nothing to tell apart.
-    until("both tell", || {
-        let stats = stats(&topology);
-        ["one", "two"]
-            .iter()
-            .all(|name| named(&stats["by_node"], name)["requests_per_second"].is_number())
-    });
+    let both = |stats: &Value| {
+        let rate = |name| &named(&stats["by_node"], name)["requests_per_second"];
+        ["one", "two"].into_iter().all(|name| rate(name).is_number())
+    };
+    until("both tell", || stats(&topology), both);
     for _ in 0..8 {
         assert_eq!(topology.node("one").get("/a").status, 200);
     }
     assert_eq!(topology.node("two").get("/a").status, 200);
     assert_eq!(topology.node("two").get("/no").status, 200);
-    until("all is told", || {
-        let stats = stats(&topology);
-        stats["requests"] == 10 && stats["stored"] == 2
-    });
-    let stats = stats(&topology);
+    let stats = until(
+        "all is told",
+        || stats(&topology),
+        |stats| stats["requests"] == 10 && stats["stored"] == 2,
+    );
     assert_eq!((&stats["hits"], &stats["stored"]), (&json!(7), &json!(2)));
     assert_eq!((&stats["window_seconds"], &stats["sites"]), (&json!(10), &json!(0)));
     let (one, two) = (named(&stats["by_node"], "one"), named(&stats["by_node"], "two"));
@@ -90,9 +89,8 @@ async fn a_node_that_is_away_has_no_rates_and_one_that_is_back_counts_anew() {
     for _ in 0..5 {
         assert_eq!(topology.node("one").get("/a").status, 200);
     }
-    until("all is told", || stats(&topology)["requests"] == 5);
-    let ratio = |topology: &Topology| stats(topology)["by_node"][0]["hit_ratio"].clone();
-    until("its rates", || ratio(&topology) == 0.8);
+    until("all is told", || stats(&topology), |stats| stats["requests"] == 5);
+    until("its rates", || stats(&topology), |stats| stats["by_node"][0]["hit_ratio"] == 0.8);
     topology.kill_node("one");
     topology.until_state("one", "offline");
     let away = stats(&topology);
@@ -103,16 +101,17 @@ async fn a_node_that_is_away_has_no_rates_and_one_that_is_back_counts_anew() {
     assert_eq!((&away["tiers"][0]["nodes"], &away["tiers"][0]["stored"]), (&json!(1), &json!(0)));
     topology.start_node("one");
     assert_eq!(topology.node("one").get("/a").status, 200);
-    until("it tells anew", || stats(&topology)["requests"] == 1);
-    let back = stats(&topology);
+    let back = until("it tells anew", || stats(&topology), |stats| stats["requests"] == 1);
     let (node, rate) = (&back["by_node"][0], "requests_per_second");
     assert!(node[rate].as_f64().is_some_and(|rate| rate > 0.0), "{node}");
     assert!(node["uptime_seconds"].as_u64().is_some_and(|uptime| uptime < 60), "{node}");
     // The course of it: only what was told.
-    until("points", || {
+    let points = || {
         let points = topology.call("GET /v1/traffic?node=one", "").json();
         assert_eq!(points["step_seconds"], 2);
-        let points = points["points"].as_array().expect("a list").clone();
+        points["points"].as_array().expect("a list").clone()
+    };
+    until("points", points, |points| {
         points.iter().any(|point| point["requests_per_second"].as_f64() > Some(0.0))
     });
     let edges = topology.call("GET /v1/traffic", "").json();
@@ -161,7 +160,8 @@ async fn popular_is_what_all_edges_answered_most() {
     assert_eq!(shown(&popular(&topology, "?node=one")), [(a, 3)]);
     // What is purged is not told any more, once nodes look anew; a node that is gone is named.
     topology.purge(&json!({"paths": ["/a"], "wait_ms": 10_000}));
-    until("the purged is gone", || shown(&popular(&topology, "")) == [(b.clone(), 2)]);
+    let left = [(b.clone(), 2)];
+    until("the purged is gone", || shown(&popular(&topology, "")), |shown| *shown == left);
     topology.kill_node("one");
     topology.until_state("one", "offline");
     let told = popular(&topology, "");

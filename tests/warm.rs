@@ -26,13 +26,12 @@ fn state(topology: &Topology, node: &str, url: &str) -> Value {
 }
 
 fn warmed(topology: &Topology, purge: &Value) -> Value {
-    until("what was popular is fetched", || {
-        let warmed = &topology.told(&purge["id"])["warmed"];
+    let warmed = || topology.told(&purge["id"])["warmed"].clone();
+    until("what was popular is fetched", warmed, |warmed| {
         warmed.is_object()
             && warmed["asked"].as_u64()
                 == Some(["done", "failed"].iter().filter_map(|n| warmed[*n].as_u64()).sum())
-    });
-    topology.told(&purge["id"])["warmed"].clone()
+    })
 }
 
 fn counts(asked: u64, done: u64, failed: u64) -> Value {

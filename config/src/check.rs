@@ -118,7 +118,7 @@ fn node(mut s: Section<'_>) -> Node {
         name: s
             .text("name", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
             .unwrap_or_else(|| "weir".into()),
-        tier: s.word("tier", Tier::Edge, &[("edge", Tier::Edge), ("parent", Tier::Parent)]),
+        tier: s.word("tier", Tier::Edge),
         region: s
             .text("region", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
             .unwrap_or_else(|| "default".into()),
@@ -215,6 +215,20 @@ fn id(text: &str) -> Result<String, String> {
         _ if !text.bytes().all(allowed) => Err("has other characters".into()),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// The paths of all keys, list positions left out: `site.timeouts.connect`.
+#[cfg(test)]
+pub(super) fn keys() -> Vec<String> {
+    // What is read only where it is written, written.
+    let text = "[[site]]\norigins = [{ url = \"http://a\" }]\nretries = {}\nkey = { query = {} }\n\
+                [[token]]\n[tls]\n[[tls.certificates]]\n[parents]\nurls = [{}]\n";
+    let notes = Notes::default();
+    match FileConfig::parse(text) {
+        Ok(file) => drop(read(&file, &notes)),
+        Err(mistakes) => panic!("{mistakes}"),
+    }
+    notes.known()
 }
 
 /// What [`id`] takes, for messages.

@@ -6,14 +6,19 @@ pub mod file;
 pub mod mistakes;
 pub mod nearest;
 pub mod network;
+pub mod reload;
 mod section;
 pub mod units;
+pub mod words;
 
+pub use network::Network;
 pub use weir_rules::tier::Tier;
 
-use std::net::{IpAddr, SocketAddr};
+use reload::{Effect, Key, Keys, table};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 use weir_rules::key::KeyRules;
 use weir_rules::release::ReleaseRules;
 use weir_rules::storability::SitePolicy;
@@ -54,59 +59,66 @@ pub struct Absent {
     pub made: bool,
 }
 
-/// This node.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// Its name, a token of RFC 9110; in Cache-Status, Via and CDN-Loop.
-    pub name: String,
-    /// Whether clients or other nodes talk to it.
-    pub tier: Tier,
-    /// Its region.
-    pub region: String,
-    /// Where clients connect.
-    pub listen: SocketAddr,
-    /// Where the admin API listens.
-    pub admin: SocketAddr,
-    /// Peers whose forwarding fields are believed.
-    pub trusted_proxies: Vec<Network>,
-    /// How long requests under way may take after SIGTERM.
-    pub drain: Duration,
-    /// Worker threads, at least one; each has its own runtime.
-    pub workers: usize,
+table! {
+    "node":
+    /// This node.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Node {
+        /// Its name, a token of RFC 9110; in Cache-Status, Via and CDN-Loop.
+        pub name: String => NodeRestart,
+        /// Whether clients or other nodes talk to it.
+        pub tier: Tier => NodeRestart,
+        /// Its region.
+        pub region: String => Reload,
+        /// Where clients connect.
+        pub listen: SocketAddr => NodeRestart,
+        /// Where the admin API listens.
+        pub admin: SocketAddr => NodeRestart,
+        /// Peers whose forwarding fields are believed.
+        pub trusted_proxies: Vec<Network> => Reload,
+        /// How long requests under way may take after SIGTERM.
+        pub drain: Duration => Reload,
+        /// Worker threads, at least one; each has its own runtime.
+        pub workers: usize => NodeRestart,
+    }
 }
 
-/// Control: the service itself, and what a node needs to follow it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Control {
-    /// Where the node finds control; `None` has it built in.
-    pub url: Option<Origin>,
-    /// What the node shows control.
-    pub token: Option<Secret>,
-    /// How long the start waits for files of secrets that are not there yet.
-    pub token_wait: Duration,
-    /// Authorities that control's certificate may come from, beside those that browsers trust.
-    pub ca: Option<PathBuf>,
-    /// Where control listens when it runs alone.
-    pub listen: SocketAddr,
-    /// The directory where control keeps the log; `None` keeps it in memory.
-    pub data: Option<PathBuf>,
-    /// How long a node serves by TTL after it was last known to have every purge, and how long
-    /// either end of a connection waits for the other.
-    pub lease: Duration,
-    /// What a node does once its lease is over.
-    pub on_partition: OnPartition,
-    /// After how long an absent node is not expected back.
-    pub forget_after: Duration,
-    /// Peers from which `PURGE` on the node's listener is taken.
-    pub purge_acl: Vec<Network>,
-    /// How many entries the log keeps.
-    pub retention: usize,
-    /// Purge calls that one caller may make in a second.
-    pub rate: u32,
+table! {
+    "control":
+    /// Control: the service itself, and what a node needs to follow it.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Control {
+        /// Where the node finds control; `None` has it built in.
+        pub url: Option<Origin> => NodeRestart,
+        /// What the node shows control.
+        pub token: Option<Secret> => NodeRestart,
+        /// How long the start waits for files of secrets that are not there yet.
+        pub token_wait: Duration => Reload,
+        /// Authorities that control's certificate may come from, beside those that browsers trust.
+        pub ca: Option<PathBuf> => NodeRestart,
+        /// Where control listens when it runs alone.
+        pub listen: SocketAddr => LoneControlRestart,
+        /// The directory where control keeps the log; `None` keeps it in memory.
+        pub data: Option<PathBuf> => ControlRestart,
+        /// How long a node serves by TTL after it was last known to have every purge, and how long
+        /// either end of a connection waits for the other.
+        pub lease: Duration => NodeRestart,
+        /// What a node does once its lease is over.
+        pub on_partition: OnPartition => NodeRestart,
+        /// After how long an absent node is not expected back.
+        pub forget_after: Duration => Reload,
+        /// Peers from which `PURGE` on the node's listener is taken.
+        pub purge_acl: Vec<Network> => Reload,
+        /// How many entries the log keeps.
+        pub retention: usize => Reload,
+        /// Purge calls that one caller may make in a second.
+        pub rate: u32 => Reload,
+    }
 }
 
 /// What a node does once its lease is over (invariant I5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnPartition {
     /// Goes on by freshness lifetimes, and says so.
     #[default]
@@ -137,15 +149,6 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A network in CIDR form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Its address, host bits zero.
-    pub address: IpAddr,
-    /// Prefix length.
-    pub prefix: u8,
-}
-
 /// A token for control.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
@@ -166,7 +169,8 @@ impl std::fmt::Debug for Token {
 }
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Purge.
     Purge,
@@ -209,7 +213,8 @@ pub struct Parent {
 }
 
 /// Over which parents keys are spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ParentScope {
     /// Those of the node's own region; the others where none of them answers.
     Region,
@@ -276,7 +281,8 @@ pub struct Origin {
 }
 
 /// What a member of a pool is spoken to in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
@@ -286,7 +292,8 @@ pub enum Protocol {
 }
 
 /// Which member of a pool is asked first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Balance {
     /// Each in turn.
     #[default]
@@ -359,7 +366,8 @@ pub struct Retries {
 }
 
 /// Which Host the origin is asked with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum HostHeader {
     /// The origin's own.
     Origin,
@@ -380,66 +388,88 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-/// Bounds on everything that grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Client connections at once.
-    pub connections: usize,
-    /// Bytes of a request head.
-    pub header_bytes: usize,
-    /// Fields in a request head.
-    pub header_fields: usize,
-    /// Bytes of a request target.
-    pub target_bytes: usize,
-    /// Bytes of a request body.
-    pub body_bytes: u64,
-    /// A connection without a request.
-    pub idle: Duration,
-    /// From a request's first byte to the end of its head.
-    pub header_timeout: Duration,
-    /// A client that neither sends nor takes a byte while it should.
-    pub slow_client: Duration,
-    /// Bytes a fill may run ahead of the slowest reader of a body that is not being stored.
-    pub fill_window: usize,
-    /// Bytes of a response head from the origin.
-    pub origin_header_bytes: usize,
-    /// Connections to one origin at once.
-    pub origin_connections: usize,
-    /// Idle connections kept to one origin, per worker.
-    pub origin_idle_connections: usize,
-    /// How long an idle connection to an origin is kept.
-    pub origin_idle: Duration,
-    /// Requests waiting for an origin connection at once.
-    pub origin_queue: usize,
-    /// Variants kept of one resource.
-    pub variants: usize,
-    /// Cache tags of one response; one with more is not stored.
-    pub tags: usize,
-    /// Purge patterns kept (those with a `*` inside).
-    pub patterns: usize,
-    /// Time of a processor, a second, that looking for what was purged may take in the long run.
-    pub sweep: Duration,
-    /// Reasons remembered for URLs that were not stored, for hit-for-miss and `explain`.
-    pub decisions: usize,
-    /// How long an uncacheable URL is remembered as such.
-    pub hit_for_miss: Duration,
-    /// Streams of one HTTP/2 connection.
-    pub h2_streams: u32,
+table! {
+    "limits":
+    /// Bounds on everything that grows.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Limits {
+        /// Client connections at once.
+        pub connections: usize => Reload,
+        /// Bytes of a request head.
+        pub header_bytes: usize => Reload,
+        /// Fields in a request head.
+        pub header_fields: usize => Reload,
+        /// Bytes of a request target.
+        pub target_bytes: usize => Reload,
+        /// Bytes of a request body.
+        pub body_bytes: u64 => Reload,
+        /// A connection without a request.
+        pub idle: Duration => Reload,
+        /// From a request's first byte to the end of its head.
+        pub header_timeout: Duration => Reload,
+        /// A client that neither sends nor takes a byte while it should.
+        pub slow_client: Duration => Reload,
+        /// Bytes a fill may run ahead of the slowest reader of a body that is not being stored.
+        pub fill_window: usize => Reload,
+        /// Bytes of a response head from the origin.
+        pub origin_header_bytes: usize => Reload,
+        /// Connections to one origin at once.
+        pub origin_connections: usize => Reload,
+        /// Idle connections kept to one origin, per worker.
+        pub origin_idle_connections: usize => Reload,
+        /// How long an idle connection to an origin is kept.
+        pub origin_idle: Duration => Reload,
+        /// Requests waiting for an origin connection at once.
+        pub origin_queue: usize => Reload,
+        /// Variants kept of one resource.
+        pub variants: usize => NodeRestart,
+        /// Cache tags of one response; one with more is not stored.
+        pub tags: usize => Reload,
+        /// Purge patterns kept (those with a `*` inside).
+        pub patterns: usize => NodeRestart,
+        /// Time of a processor, a second, that looking for what was purged may take in the long run.
+        pub sweep: Duration => Reload,
+        /// Reasons remembered for URLs that were not stored, for hit-for-miss and `explain`.
+        pub decisions: usize => NodeRestart,
+        /// How long an uncacheable URL is remembered as such.
+        pub hit_for_miss: Duration => NodeRestart,
+        /// Streams of one HTTP/2 connection.
+        pub h2_streams: u32 => Reload,
+    }
 }
 
-/// Logging.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// The access log's form.
-    pub access: AccessLog,
-    /// Where it goes; `None` is standard output.
-    pub path: Option<PathBuf>,
-    /// Its lines that may wait to be written.
-    pub queue: usize,
-    /// Where traces go; `None` exports none.
-    pub otlp: Option<Otlp>,
-    /// The node's own log: error, warn, info, debug, trace.
-    pub level: String,
+table! {
+    "log":
+    /// Logging.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Log {
+        /// The access log's form.
+        pub access: AccessLog => NodeRestart,
+        /// Where it goes; `None` is standard output.
+        pub path: Option<PathBuf> => NodeRestart,
+        /// Its lines that may wait to be written.
+        pub queue: usize => NodeRestart,
+        /// Where traces go; `None` exports none.
+        pub otlp: Option<Otlp> => NodeRestart,
+        /// The least level of the node's own log.
+        pub level: Level => Reload,
+    }
+}
+
+/// Levels of the node's own log, each with those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Level {
+    /// What failed.
+    Error,
+    /// What needs attention.
+    Warn,
+    /// What happens now and then.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// The export of traces, by OTLP over HTTP.
@@ -458,7 +488,8 @@ pub struct Otlp {
 }
 
 /// Form of the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum AccessLog {
     /// None.
     Off,
@@ -468,15 +499,18 @@ pub enum AccessLog {
     Combined,
 }
 
-/// TLS on the client side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// Where TLS clients connect; the clear listener stays as it is.
-    pub listen: SocketAddr,
-    /// Certificates; chosen by SNI, the first is the default.
-    pub certificates: Vec<Certificate>,
-    /// How often the files are looked at for change; zero means at reload only.
-    pub reload: Duration,
+table! {
+    "tls":
+    /// TLS on the client side.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Tls {
+        /// Where TLS clients connect; the clear listener stays as it is.
+        pub listen: SocketAddr => NodeRestart,
+        /// Certificates; chosen by SNI, the first is the default.
+        pub certificates: Vec<Certificate> => Reload,
+        /// How often the files are looked at for change; zero means at reload only.
+        pub reload: Duration => Reload,
+    }
 }
 
 /// One certificate with its key, PEM files.

@@ -3,15 +3,21 @@
 /// Longer words than this are not compared: nobody mistypes them into a key.
 const LONGEST: usize = 64;
 
+/// What a message about an unknown word asks if a known one is near.
+pub fn did_you_mean(meant: &str) -> String {
+    format!("did you mean {meant}?")
+}
+
 /// The candidate that `word` most likely meant: at most a third of its letters wrong (at least
-/// one, or two in words of five letters or more), or one that it begins or that begins it.
+/// one, or two in words of five letters or more), or one that it begins or that begins it. `None`
+/// also if several are as near: any of them would be a guess.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.is_empty() || word.chars().count() > LONGEST {
+    let length = word.chars().count();
+    if word.is_empty() || length > LONGEST {
         return None;
     }
-    let length = word.chars().count();
     let tolerated = (length / 3).max(if length >= 5 { 2 } else { 1 });
-    candidates
+    let near: Vec<(usize, &str)> = candidates
         .into_iter()
         .filter_map(|candidate| {
             let shorter = length.min(candidate.len());
@@ -22,28 +28,16 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
                 _ => None,
             }
         })
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
+        .collect();
+    let (least, nearest) = *near.iter().min_by_key(|(edits, _)| *edits)?;
+    let alone = near.iter().all(|(edits, other)| *edits > least || *other == nearest);
+    alone.then_some(nearest)
 }
 
-/// Letters to insert, remove, replace or swap with their neighbour to make `b` of `a`.
+/// Letters to insert, remove, replace or swap with their neighbour to make `b` of `a`, whatever
+/// their case.
 fn edits(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
-    let mut before_last = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before_last[j - 2] + 1);
-            }
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
+    strsim::osa_distance(&a.to_lowercase(), &b.to_lowercase())
 }
 
 #[cfg(test)]
@@ -65,6 +59,13 @@ mod tests {
         ] {
             assert_eq!(nearest(word, keys), meant, "{word}");
         }
+    }
+
+    #[test]
+    fn of_several_that_are_as_near_none_is_meant() {
+        assert_eq!(nearest("h3", ["h1", "h2"]), None);
+        assert_eq!(nearest("h3", ["h1", "h1"]), Some("h1"));
+        assert_eq!(nearest("size", ["side", "size"]), Some("size"));
     }
 
     #[test]

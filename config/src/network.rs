@@ -1,9 +1,13 @@
 //! Networks in CIDR form.
 
-use super::Network;
+use ipnet::IpNet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+/// A network in CIDR form; host bits are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
 
 /// What [`Network::from_str`] takes, for messages.
 pub const NETWORK_FORM: &str = "an address or a network such as 10.0.0.0/8, 192.0.2.7 or fd00::/8";
@@ -11,77 +15,49 @@ pub const NETWORK_FORM: &str = "an address or a network such as 10.0.0.0/8, 192.
 impl Network {
     /// The networks of the loopback interface.
     pub fn loopback() -> Vec<Network> {
-        vec![
-            Network { address: IpAddr::from([127, 0, 0, 0]), prefix: 8 },
-            Network { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16]), prefix: 128 },
-        ]
+        let v4 = IpNet::new_assert(Ipv4Addr::LOCALHOST.into(), 8).trunc();
+        let v6 = IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        vec![Network(v4), Network(v6)]
     }
 
     /// Whether `address` lies in it. An IPv4 address in its IPv6-mapped form is judged as IPv4,
     /// because that is what a listener on `[::]` sees of IPv4 peers.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let host_bits = 32 - u32::from(self.prefix.min(32));
-                let differing = u32::from(network) ^ u32::from(address);
-                differing.checked_shr(host_bits).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let host_bits = 128 - u32::from(self.prefix.min(128));
-                let differing = u128::from(network) ^ u128::from(address);
-                differing.checked_shr(host_bits).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl FromStr for Network {
     type Err = String;
 
+    /// Reads both forms itself, because [`IpNet`] reads no bare address and gives no reasons.
     fn from_str(text: &str) -> Result<Self, String> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| "not an address".to_string())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => longest,
+        let whole = IpNet::from(address);
+        let network = match prefix {
+            None => whole,
             Some(digits) => digits
                 .parse::<u8>()
                 .ok()
-                .filter(|prefix| *prefix <= longest)
-                .ok_or_else(|| format!("the prefix length is not 0 to {longest}"))?,
+                .and_then(|prefix| IpNet::new(address, prefix).ok())
+                .ok_or_else(|| {
+                    format!("the prefix length is not 0 to {}", whole.max_prefix_len())
+                })?,
         };
-        let network = Network { address, prefix };
-        let zeroed = network.without_host_bits();
-        if zeroed != network {
-            return Err(format!("has host bits set; the network is {zeroed}"));
+        if network.trunc() != network {
+            return Err(format!("has host bits set; the network is {}", network.trunc()));
         }
-        Ok(network)
-    }
-}
-
-impl Network {
-    fn without_host_bits(self) -> Self {
-        let address = match self.address {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-                IpAddr::V4((u32::from(address) & mask).into())
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
-                IpAddr::V6((u128::from(address) & mask).into())
-            }
-        };
-        Self { address, prefix: self.prefix }
+        Ok(Network(network))
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        self.0.fmt(f)
     }
 }
 

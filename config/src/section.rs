@@ -4,10 +4,11 @@
 
 use super::file::{Kind, Table, Value};
 use super::mistakes::{Mistake, Mistakes, Place};
-use super::nearest::nearest;
+use super::nearest::{did_you_mean, nearest};
 use super::units::{
     DURATION_FORM, SIZE_FORM, format_duration, format_size, parse_duration, parse_size,
 };
+use super::words::{Word, hinted};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -106,6 +107,21 @@ impl<'a> Section<'a> {
         self.table.and_then(|table| table.get(name))
     }
 
+    /// Asks for a key and judges it; the message of a refusal is noted.
+    fn judge<T>(
+        &mut self,
+        name: &'static str,
+        judge: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        match judge(self.value(name)?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.mistake(name, message);
+                None
+            }
+        }
+    }
+
     /// Asks for a key and reads it; a reason for refusal is noted together with what is accepted.
     pub(super) fn read<T>(
         &mut self,
@@ -113,13 +129,7 @@ impl<'a> Section<'a> {
         accepted: &str,
         read: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Option<T> {
-        match read(self.value(name)?) {
-            Ok(value) => Some(value),
-            Err(reason) => {
-                self.mistake(name, refusal(&reason, accepted));
-                None
-            }
-        }
+        self.judge(name, |value| read(value).map_err(|reason| refusal(&reason, accepted)))
     }
 
     /// A text judged by `parse`.
@@ -136,18 +146,26 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(
+    pub(super) fn word<T: Word>(&mut self, name: &'static str, default: T) -> T {
+        self.judge(name, |value| a_word(value, UNKNOWN_WORD, T::accepted())).unwrap_or(default)
+    }
+
+    /// One of a few words, where the key takes `other` too, which was looked for before.
+    pub(super) fn word_or<T: Word>(&mut self, name: &'static str, other: &str) -> Option<T> {
+        let accepted = format!("{}, or {other}", T::accepted());
+        self.judge(name, |value| a_word(value, UNKNOWN_WORD, accepted))
+    }
+
+    /// A list of words out of a few, at most `most`; of an unknown one `unknown` is said. `None`
+    /// when the key is not written.
+    pub(super) fn words<T: Word>(
         &mut self,
         name: &'static str,
-        default: T,
-        words: &[(&str, T)],
-    ) -> T {
-        let accepted = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>();
-        self.text(name, &accepted.join(", "), |text| {
-            let found = words.iter().find(|(word, _)| *word == text);
-            found.map(|(_, value)| *value).ok_or_else(|| "not one of the known words".into())
-        })
-        .unwrap_or(default)
+        most: usize,
+        unknown: &str,
+    ) -> Option<Vec<T>> {
+        let accepted = T::accepted();
+        self.judge_each(name, most, &accepted, |element| a_word(element, unknown, accepted.clone()))
     }
 
     /// `true` or `false`.
@@ -254,20 +272,33 @@ impl<'a> Section<'a> {
         accepted: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let elements = self.elements(name, most, &format!("a list, each {accepted}"))?;
-        let mut read = Vec::with_capacity(elements.len());
-        for (n, element) in elements.iter().enumerate() {
+        self.judge_each(name, most, accepted, |element| {
             let parsed = match &element.kind {
                 Kind::Text(text) => parse(text),
                 _ => Err("not a text".into()),
             };
-            match parsed {
+            parsed.map_err(|reason| refusal(&reason, accepted))
+        })
+    }
+
+    /// A list, each element of which `judge` judges; messages of refusals are noted one by one.
+    fn judge_each<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        accepted: &str,
+        judge: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let elements = self.elements(name, most, &format!("a list, each {accepted}"))?;
+        let mut read = Vec::with_capacity(elements.len());
+        for (n, element) in elements.iter().enumerate() {
+            match judge(element) {
                 Ok(value) => read.push(value),
-                Err(reason) => self.notes.add(Mistake {
+                Err(message) => self.notes.add(Mistake {
                     path: format!("{}[{n}]", self.path_of(name)),
                     place: element.place.clone(),
                     value: Some(element.shown()),
-                    message: refusal(&reason, accepted),
+                    message,
                 }),
             }
         }
@@ -367,11 +398,24 @@ impl<'a> Section<'a> {
                 Some(meant) if later.contains(&meant) => {
                     format!("the nearest is {meant}, which this version of weir does not have yet")
                 }
-                Some(meant) => format!("did you mean {meant}?"),
+                Some(meant) => did_you_mean(meant),
                 None => format!("known here: {}", self.asked.join(", ")),
             };
             self.hidden_mistake(key, format!("unknown key; {hint}"));
         }
+    }
+}
+
+/// What is said of a word that is not one of the few that its key takes.
+const UNKNOWN_WORD: &str = "not one of the known words";
+
+/// A word out of a few; of an unknown one `unknown` is said.
+fn a_word<T: Word>(value: &Value, unknown: &str, accepted: String) -> Result<T, String> {
+    match &value.kind {
+        Kind::Text(text) => {
+            T::find(text).ok_or_else(|| refusal(unknown, &hinted(accepted, text, T::words())))
+        }
+        _ => Err(refusal("not a text", &accepted)),
     }
 }
 

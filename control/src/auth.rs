@@ -73,7 +73,7 @@ impl Caller {
     pub(crate) fn needs(&self, scope: Scope) -> Result<(), ApiError> {
         match self {
             Self::Bearer(token) if !token.scopes.contains(&scope) => {
-                let word = word(scope);
+                let word: &str = scope.into();
                 let name = &token.name;
                 Err(ApiError::forbidden(format!("the token {name:?} has not the scope {word:?}")))
             }
@@ -134,15 +134,6 @@ pub(crate) fn bearer(request: &Parts) -> Result<&[u8], ApiError> {
             Ok(secret.trim_ascii())
         }
         _ => Err(ApiError::unauthenticated("only Authorization: Bearer SECRET is taken")),
-    }
-}
-
-fn word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Purge => "purge",
-        Scope::Read => "read",
-        Scope::Admin => "admin",
-        Scope::Node => "node",
     }
 }
 

@@ -6,7 +6,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 use std::ops::RangeInclusive;
-use weir_config::nearest::nearest;
+use weir_config::nearest::{did_you_mean, nearest};
+use weir_config::words::Word;
 
 /// The fields of a body in their order; duplicates are kept, to be refused.
 #[derive(Debug)]
@@ -43,6 +44,11 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(refusal(name, &other, "a text")),
         }
+    }
+
+    /// A word of a fixed set; `None` when absent or `null`.
+    pub(crate) fn word<T: Word>(&mut self, name: &'static str) -> Result<Option<T>, ApiError> {
+        self.text(name)?.map(|text| word(name, &text)).transpose()
     }
 
     /// A list; empty when absent or `null`.
@@ -114,7 +120,7 @@ impl Fields {
 /// 400 for a name that is not known, with the nearest one that is.
 pub(crate) fn unknown(what: &str, name: &str, known: &[&'static str]) -> ApiError {
     let hint = match nearest(name, known.iter().copied()) {
-        Some(meant) => format!("did you mean {meant}?"),
+        Some(meant) => did_you_mean(meant),
         None => format!("known: {}", known.join(", ")),
     };
     let shown = shorten(name);
@@ -125,6 +131,15 @@ pub(crate) fn unknown(what: &str, name: &str, known: &[&'static str]) -> ApiErro
 pub(crate) fn refusal(field: &str, value: &Value, accepted: &str) -> ApiError {
     let shown = shorten(&value.to_string());
     ApiError::invalid(field, format!("{shown} is not accepted; accepted: {accepted}"))
+}
+
+/// The word of a fixed set that `field` says.
+///
+/// # Errors
+/// 400 for another one.
+pub(crate) fn word<T: Word>(field: &str, text: &str) -> Result<T, ApiError> {
+    let refused = || refusal(field, &Value::from(text), &T::instead_of(text));
+    T::find(text).ok_or_else(refused)
 }
 
 /// At most 100 characters of a text, for messages.

@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
-use weir_config::nearest::nearest;
+use weir_config::nearest::{did_you_mean, nearest};
 
 /// Calls at once; further ones are refused with 429.
 const MOST_CALLS: usize = 256;
@@ -88,7 +88,7 @@ async fn no_such_call(uri: Uri) -> ApiError {
     let calls = calls();
     let known = calls.iter().map(|call| call.path);
     let hint = match nearest(uri.path(), known) {
-        Some(meant) => format!("did you mean {meant}?"),
+        Some(meant) => did_you_mean(meant),
         None => "/openapi.json lists the calls".to_owned(),
     };
     ApiError::not_found(format!("no such call; {hint}"))

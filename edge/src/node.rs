@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use weir_config::Config;
+use weir_config::reload::Effect;
 use weir_rules::invalidation::{Purge, Seq};
 
 pub use crate::explain::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
@@ -145,32 +146,11 @@ impl Node {
     }
 
     /// Takes a new configuration, all or nothing: sites, limits and TLS files at once; returns
-    /// the keys whose change needs a restart (`node.listen`, …), which keep their old value.
+    /// the keys whose change needs a restart (`node.listen`, …), which keep their old value until
+    /// then.
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>, StartError> {
         let before = self.state.live.load_full();
-        let old = &before.config;
-        let fixed = [
-            ("node.name", old.node.name != config.node.name),
-            ("node.tier", old.node.tier != config.node.tier),
-            ("node.listen", old.node.listen != config.node.listen),
-            ("node.admin", old.node.admin != config.node.admin),
-            ("node.workers", old.node.workers != config.node.workers),
-            ("control.url", old.control.url != config.control.url),
-            ("control.token", old.control.token != config.control.token),
-            ("control.ca", old.control.ca != config.control.ca),
-            ("control.lease", old.control.lease != config.control.lease),
-            ("control.on_partition", old.control.on_partition != config.control.on_partition),
-            ("memory", old.memory != config.memory),
-            ("log.access", old.log.access != config.log.access),
-            ("log.path", old.log.path != config.log.path),
-            ("log.queue", old.log.queue != config.log.queue),
-            ("log.otlp", old.log.otlp != config.log.otlp),
-            ("tls.listen", listens(old) != listens(&config)),
-            ("limits.variants", old.limits.variants != config.limits.variants),
-            ("limits.patterns", old.limits.patterns != config.limits.patterns),
-            ("limits.decisions", old.limits.decisions != config.limits.decisions),
-            ("limits.hit_for_miss", old.limits.hit_for_miss != config.limits.hit_for_miss),
-        ];
+        let (config, kept) = before.config.reloaded(config, |effect| effect == Effect::NodeRestart);
         let live = Live::new(config, &self.state.metrics, &self.state.slots, Some(&before))?;
         if let Some(server) = &*self.server() {
             server
@@ -179,7 +159,7 @@ impl Node {
         }
         self.prober.follow(live.targets()).map_err(probes)?;
         self.state.replace(live);
-        Ok(fixed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect())
+        Ok(kept)
     }
 
     /// Applies one purge without a log, under a number of the node's own; when it returns, no
@@ -283,8 +263,4 @@ impl Node {
 
 fn probes(error: std::io::Error) -> StartError {
     StartError(format!("the probes' thread: {error}"))
-}
-
-fn listens(config: &Config) -> Option<SocketAddr> {
-    config.tls.as_ref().map(|tls| tls.listen)
 }

@@ -10,11 +10,25 @@ use crate::invalidation::Seq;
 use crate::log::{LogId, Mark, Position};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use strum::{IntoStaticStr, VariantArray};
 use subtle::ConstantTimeEq;
 
 /// A node's tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Tier {
     /// Clients talk to it.
     #[default]
@@ -26,10 +40,7 @@ pub enum Tier {
 impl Tier {
     /// `edge` or `parent`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Parent => "parent",
-        }
+        self.into()
     }
 }
 

@@ -32,7 +32,7 @@ where
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes),
     };
-    crate::logging::start(&config.log.level);
+    crate::logging::start(config.log.level);
     raise_file_limit(&config);
     // A node has its own workers; control and signals are light, but an apply or a metrics page
     // must not hold up a health check.

@@ -3,14 +3,18 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod control;
 mod line;
 mod topology;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use control::{ADMIN_TOKEN, Control, NODE_TOKEN, call};
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use line::Line;
 #[allow(unused_imports, reason = "each test file uses its part")]
-pub(crate) use topology::{Spec, Topology, call};
+pub(crate) use topology::{Spec, Topology};
 
+use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -112,7 +116,7 @@ impl Weir {
 
     /// Until it is ready.
     pub(crate) fn until_ready(&self) {
-        until("it is ready", || self.json("GET /readyz", "").status == 200);
+        until("it is ready", || self.json("GET /readyz", ""), |answer| answer.status == 200);
     }
 
     /// Ends it without a word, and returns once it is gone.
@@ -244,6 +248,7 @@ pub(crate) fn unconfigured(mut command: Command) -> Command {
 }
 
 /// An HTTP answer.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -305,11 +310,19 @@ pub(crate) fn try_exchange(
     Ok(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
 }
 
-/// Waits until something is so.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Looks again and again until what is seen `holds`, and returns it. Fails with what was seen last.
+pub(crate) fn until<T: Debug>(
+    what: &str,
+    mut look: impl FnMut() -> T,
+    holds: impl Fn(&T) -> bool,
+) -> T {
     let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "not in time: {what}");
+    loop {
+        let seen = look();
+        if holds(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < end, "not in time: {what}; seen last: {seen:#?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

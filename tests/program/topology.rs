@@ -1,23 +1,18 @@
 //! Control and any number of nodes that follow it, each a process of the real program: started,
 //! killed and started again where they were, cut off, put to sleep. Every wait is bounded.
 
-use super::{Answer, Folder, Line, Ran, TextFile, Weir, run, try_exchange, until};
+use super::control::NODE_TOKEN;
+use super::{Control, Line, TextFile, Weir};
 use rustix::process::Signal;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::ops::Deref;
 
-const NODE_TOKEN: &str = "nnnnnnnnnnnnnnnn";
-const ADMIN_TOKEN: &str = "aaaaaaaaaaaaaaaa";
-
-/// Control and its nodes, by name.
+/// Control, as which it can be called, and its nodes, by name.
 pub(crate) struct Topology {
     name: String,
-    control: Option<Weir>,
-    at: SocketAddr,
-    config: TextFile,
-    data: Folder,
+    control: Control,
     nodes: BTreeMap<String, Member>,
 }
 
@@ -106,44 +101,23 @@ impl Topology {
 
     /// The same, with further keys of `[control]`.
     pub(crate) fn with(name: &str, keys: &str) -> Self {
-        let data = Folder::new(name);
-        let config = format!(
-            "[control]\ndata = {:?}\nrate = 1000000\n{keys}\n\
-             [[token]]\nname = \"nodes\"\nsecret = \"{NODE_TOKEN}\"\nscopes = [\"node\"]\n\
-             [[token]]\nname = \"me\"\nsecret = \"{ADMIN_TOKEN}\"\n\
-             scopes = [\"purge\", \"read\", \"admin\"]\n",
-            data.path()
-        );
-        let config = TextFile::new(&format!("{name}-control.toml"), &config);
-        let control = Weir::control_at("127.0.0.1:0", &config);
-        let (at, name) = (control.admin, name.to_owned());
-        Self { name, control: Some(control), at, config, data, nodes: BTreeMap::new() }
-    }
-
-    /// Where control listens, or did when it ran.
-    pub(crate) fn at(&self) -> SocketAddr {
-        self.at
-    }
-
-    /// Where control keeps the log.
-    pub(crate) fn data(&self) -> &str {
-        self.data.path()
+        let (name, control) = (name.to_owned(), Control::with(name, keys));
+        Self { name, control, nodes: BTreeMap::new() }
     }
 
     /// Ends control as a crash does.
     pub(crate) fn kill_control(&mut self) {
-        self.control.take().expect("control runs").kill();
+        self.control.kill();
     }
 
     /// Starts control again where it was.
     pub(crate) fn start_control(&mut self) {
-        assert!(self.control.is_none(), "control runs");
-        self.control = Some(Weir::control_at(&self.at.to_string(), &self.config));
+        self.control.start_again();
     }
 
     /// Starts a node; returns when control sees it.
     pub(crate) fn add(&mut self, name: &str, spec: &Spec) {
-        let line = Line::to(self.at);
+        let line = Line::to(self.at());
         let file = format!("{}-{name}.toml", self.name);
         let config = TextFile::new(&file, &spec.config(name, line.at()));
         self.nodes.insert(name.to_owned(), Member { weir: None, config, line });
@@ -197,73 +171,12 @@ impl Topology {
     pub(crate) fn names(&self) -> Vec<String> {
         self.nodes.keys().cloned().collect()
     }
-
-    /// Runs a client command against control as its operator does.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let [control, token] = &self.operator();
-        run(arguments, &[(control.0, &control.1), (token.0, &token.1)])
-    }
-
-    /// The variables by which an operator's commands find control and are let in.
-    pub(crate) fn operator(&self) -> [(&'static str, String); 2] {
-        let control = format!("http://{}", self.at);
-        [("WEIR_CONTROL", control), ("WEIR_TOKEN", ADMIN_TOKEN.to_owned())]
-    }
-
-    /// A call of control as its operator makes it.
-    pub(crate) fn call(&self, line: &str, body: &str) -> Answer {
-        call(self.at, line, body).unwrap_or_else(|why| panic!("no answer to {line}: {why}"))
-    }
-
-    /// Purges.
-    pub(crate) fn purge(&self, body: &Value) -> Answer {
-        self.call("POST /v1/purges", &body.to_string())
-    }
-
-    /// What control tells of a purge now.
-    pub(crate) fn told(&self, id: &Value) -> Value {
-        let id = id.as_str().expect("an id");
-        self.call(&format!("GET /v1/purges/{id}"), "").json()
-    }
-
-    /// Waits until every expected node applied a purge; returns what control tells of it then.
-    pub(crate) fn until_completed(&self, id: &Value) -> Value {
-        until("the purge is completed", || self.told(id)["status"] == "completed");
-        self.told(id)
-    }
-
-    /// Waits until control tells of a node that it is in this state.
-    pub(crate) fn until_state(&self, name: &str, state: &str) {
-        let line = format!("GET /v1/nodes/{name}");
-        until(&format!("{name} is {state}"), || self.call(&line, "").json()["state"] == state);
-    }
-
-    /// All purges that control lists, in order.
-    pub(crate) fn listed(&self) -> Vec<Value> {
-        let mut listed = Vec::new();
-        loop {
-            let after =
-                listed.last().map_or(0, |purge: &Value| purge["seq"].as_u64().expect("a seq"));
-            let page = self.call(&format!("GET /v1/purges?after={after}&limit=1000"), "").json();
-            let page = page["purges"].as_array().expect("a list").clone();
-            if page.is_empty() {
-                return listed;
-            }
-            listed.extend(page);
-        }
-    }
 }
 
-/// A call of control, which may not be there, as its operator makes it.
-///
-/// # Errors
-/// Nothing that is an answer came.
-pub(crate) fn call(control: SocketAddr, line: &str, body: &str) -> std::io::Result<Answer> {
-    let bearer = format!("Bearer {ADMIN_TOKEN}");
-    let fields = [
-        ("Host", "control"),
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
-    try_exchange(control, line, &fields, body)
+impl Deref for Topology {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        &self.control
+    }
 }

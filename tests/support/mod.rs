@@ -19,6 +19,7 @@ pub(crate) use weir_edge::node::Explanation;
 pub(crate) use weir_origin_sim::{Origin, Reply, answer_with, held, pattern, reply, sequence};
 pub(crate) use weir_rules::invalidation::{Purge, Target};
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -176,16 +177,7 @@ impl Edge {
     pub(crate) async fn until_waiting(&self, target: &str, count: usize) {
         let url = format!("http://{HOST}{target}");
         let waiting = || self.node.waiting(&url);
-        self.until(&format!("{count} waiting for {target}"), || waiting() == count).await;
-    }
-
-    /// Waits until `reached`.
-    pub(crate) async fn until(&self, what: &str, reached: impl Fn() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !reached() {
-            assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(&format!("{count} waiting for {target}"), waiting, |waiting| *waiting == count).await;
     }
 
     /// What the node knows of a target.
@@ -196,12 +188,11 @@ impl Edge {
 
     /// Waits until the node would answer `target` from a fresh stored response with this ETag.
     pub(crate) async fn until_fresh(&self, target: &str, etag: &str) {
-        let is_fresh = || {
-            let found = self.explain(target);
-            let selected = found.selected.and_then(|selected| selected.etag);
-            found.state == "fresh" && selected.as_deref() == Some(etag)
+        let is_fresh = |found: &Explanation| {
+            let selected = found.selected.as_ref().and_then(|selected| selected.etag.as_deref());
+            found.state == "fresh" && selected == Some(etag)
         };
-        self.until(&format!("{target} to be fresh as {etag}"), is_fresh).await;
+        until(&format!("{target} to be fresh as {etag}"), || self.explain(target), is_fresh).await;
     }
 
     /// Purges hard.
@@ -229,8 +220,25 @@ impl Edge {
 
     /// How many stored responses a purge took, once that is known.
     pub(crate) async fn matched(&self, seq: u64) -> u64 {
-        self.until("the sweep", || self.node.matched(seq).is_some()).await;
-        self.node.matched(seq).expect("just seen")
+        let matched = until("the sweep", || self.node.matched(seq), Option::is_some).await;
+        matched.expect("just seen")
+    }
+}
+
+/// Looks again and again until what is seen `holds`, and returns it. Fails with what was seen last.
+pub(crate) async fn until<T: Debug>(
+    what: &str,
+    mut look: impl FnMut() -> T,
+    holds: impl Fn(&T) -> bool,
+) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let seen = look();
+        if holds(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}; seen last: {seen:#?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! A terminal of a size, on which a program runs: a pseudo-terminal of the system, with what a
 //! terminal makes of the bytes.
 
-use super::program::{PATIENCE, unconfigured, until};
+use super::program::{unconfigured, until};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
@@ -69,20 +69,14 @@ impl Terminal {
 
     /// Waits until all of this is on the screen, in words.
     pub(crate) fn until_shows(&self, parts: &[&str]) {
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            let shown = self.shown();
-            if parts.iter().all(|part| shown.contains(part)) {
-                return;
-            }
-            assert!(std::time::Instant::now() < end, "no {parts:?} on\n{shown}");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        let all = |screen: &Screen| parts.iter().all(|part| screen.0.contains(part));
+        until(&format!("{parts:?} on the screen"), || Screen(self.shown()), all);
     }
 
     /// Waits until this is not on the screen any more.
     pub(crate) fn until_gone(&self, part: &str) {
-        until(&format!("{part:?} is gone"), || !self.shown().contains(part));
+        let gone = |screen: &Screen| !screen.0.contains(part);
+        until(&format!("{part:?} is gone"), || Screen(self.shown()), gone);
     }
 
     /// What is on the screen now.
@@ -110,14 +104,25 @@ impl Terminal {
 
     /// The program's exit status, once it ended by itself and all that it wrote is on the screen.
     pub(crate) fn exit_status(&mut self) -> Option<i32> {
-        until("it ends", || self.child.try_wait().expect("it can be waited for").is_some());
-        let status = self.child.wait().expect("it can be waited for").code();
-        until("the terminal is given back", || !self.parser().screen().alternate_screen());
+        let child = &mut self.child;
+        let ended = || child.try_wait().expect("it can be waited for");
+        let status = until("it ends", ended, Option::is_some).expect("just seen").code();
+        let taken = || self.parser().screen().alternate_screen();
+        until("the terminal is given back", taken, |taken| !taken);
         status
     }
 
     fn parser(&self) -> MutexGuard<'_, vt100::Parser> {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was on the screen, shown as it was.
+struct Screen(String);
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\n{}", self.0)
     }
 }
 

@@ -56,14 +56,17 @@ impl Writer {
                 self.ask(id, change);
             }
         }
-        until("every purge is completed, and a last one by every node", || {
+        let left = || {
             for (id, change) in std::mem::take(&mut self.open) {
                 self.ask(id, change);
             }
             if self.open.is_empty() && !self.missed.is_empty() {
                 self.purge();
             }
-            self.open.is_empty() && self.missed.is_empty()
+            (self.open.len(), self.missed.len())
+        };
+        until("every purge is completed, and a last one by every node", left, |left| {
+            *left == (0, 0)
         });
         self.purged
     }
@@ -74,13 +77,9 @@ impl Writer {
         let reference = format!("{:016x}", self.random.next());
         let wait = self.random.of(&[0, 20, 20, 100, 500]);
         let body = body(&change, &reference, wait).to_string();
-        let mut answered = None;
         // Control may be killed, and comes again.
-        until("the purge is answered", || {
-            answered = told(call(self.control, "POST /v1/purges", &body));
-            answered.is_some()
-        });
-        let told = answered.expect("it was answered");
+        let answered = || told(call(self.control, "POST /v1/purges", &body));
+        let told = until("the purge is answered", answered, Option::is_some).expect("just seen");
         assert_eq!(told["reference"], json!(reference), "{told}");
         self.purged += 1;
         let id = told["id"].as_str().expect("an id").to_owned();

@@ -20,7 +20,6 @@ pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
     let url = s.text("url", URL_FORM, url);
     let token_wait = s.duration("token_wait", Duration::ZERO, Duration::ZERO..=3600 * second);
     let token = token(&mut s, token_wait, absent);
-    let words = [("serve", OnPartition::Serve), ("validate", OnPartition::Validate)];
     let https = url.as_ref().is_none_or(|url| url.tls);
     let control = Control {
         url,
@@ -30,7 +29,7 @@ pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
         listen: address(&mut s, "listen", ([127, 0, 0, 1], 9090)),
         data: s.text("data", "the path of a directory", file_path),
         lease: s.duration("lease", 15 * second, second..=3600 * second),
-        on_partition: s.word("on_partition", OnPartition::Serve, &words),
+        on_partition: s.word("on_partition", OnPartition::Serve),
         forget_after: s.duration("forget_after", day, 60 * second..=365 * day),
         purge_acl: networks(&mut s, "purge_acl").unwrap_or_else(Network::loopback),
         retention: s.count("retention", 10_000, 1..=1_000_000),

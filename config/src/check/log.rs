@@ -3,7 +3,7 @@
 use super::file_path;
 use crate::section::Section;
 use crate::units::{SHARE_FORM, parse_share};
-use crate::{AccessLog, Log, Otlp};
+use crate::{AccessLog, Level, Log, Otlp};
 use http::Uri;
 use std::time::Duration;
 
@@ -14,15 +14,12 @@ const TRACES: &str = "/v1/traces";
 const COLLECTOR_FORM: &str = "the URL of a collector, such as http://127.0.0.1:4318";
 
 pub(super) fn log(mut s: Section<'_>) -> Log {
-    let forms =
-        [("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)];
-    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
     let log = Log {
-        access: s.word("access", AccessLog::Off, &forms),
+        access: s.word("access", AccessLog::Off),
         path: s.text("path", "the path of a file", file_path),
         queue: s.count("queue", 8192, 1..=10_000_000),
         otlp: otlp(&mut s),
-        level: s.word("level", "info", &levels).to_owned(),
+        level: s.word("level", Level::Info),
     };
     s.finish(&[]);
     log

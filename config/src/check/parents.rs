@@ -19,11 +19,7 @@ pub(super) fn parents(mut s: Section<'_>, node: &Node) -> Parents {
     let parents = Parents {
         urls,
         ca: ca(&mut s, "no parent's url", https),
-        scope: s.word(
-            "scope",
-            ParentScope::Region,
-            &[("region", ParentScope::Region), ("global", ParentScope::Global)],
-        ),
+        scope: s.word("scope", ParentScope::Region),
         virtual_nodes: s.count("virtual_nodes", 128, 1..=MOST_VIRTUAL_NODES),
         origin_fallback: s.boolean("origin_fallback", true),
         catch_up: s.duration("catch_up", second / 4, Duration::ZERO..=10 * second),
@@ -71,8 +67,7 @@ fn parent(s: &Section<'_>, n: usize, element: &Value, own_region: &str) -> Optio
         }
         let form = "a region's name, as node.region";
         let region = table.text("region", form, node_name);
-        let protocols = [("h1", Protocol::H1), ("h2", Protocol::H2)];
-        let protocol = table.word("protocol", Protocol::H2, &protocols);
+        let protocol = table.word("protocol", Protocol::H2);
         table.finish(&[]);
         let url = Origin { protocol, ..url? };
         return Some(Parent { url, region: region.unwrap_or_else(|| own_region.into()) });

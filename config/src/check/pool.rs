@@ -5,23 +5,12 @@ use super::host::{ORIGIN_FORM, origin};
 use crate::file::{Kind, Value};
 use crate::mistakes::Mistake;
 use crate::section::Section;
-use crate::{Balance, Origin, Protocol, Retries, Timeouts};
+use crate::{Origin, Protocol, Retries, Timeouts};
 use std::time::Duration;
 
 const MOST_ORIGINS: usize = 256;
 const MOST_WEIGHT: u32 = 1000;
 const MOST_RETRIES: u32 = 5;
-
-pub(super) fn balance(s: &mut Section<'_>) -> Balance {
-    let words = [
-        ("round_robin", Balance::RoundRobin),
-        ("weighted_round_robin", Balance::WeightedRoundRobin),
-        ("least_connections", Balance::LeastConnections),
-        ("ip_hash", Balance::IpHash),
-        ("consistent_hash", Balance::ConsistentHash),
-    ];
-    s.word("balance", Balance::RoundRobin, &words)
-}
 
 /// `retries` is a number, or a table that also says how many the site's budget allows.
 pub(super) fn retries(s: &mut Section<'_>) -> Retries {
@@ -74,8 +63,7 @@ fn one_origin(s: &Section<'_>, n: usize, element: &Value) -> Option<Origin> {
             table.mistake("url", format!("missing; accepted: {ORIGIN_FORM}"));
         }
         let weight = table.count("weight", 1, 1..=MOST_WEIGHT);
-        let protocols = [("h1", Protocol::H1), ("h2", Protocol::H2)];
-        let protocol = table.word("protocol", Protocol::H1, &protocols);
+        let protocol = table.word("protocol", Protocol::H1);
         table.finish(&[]);
         return read.map(|origin| Origin { weight, protocol, ..origin });
     }

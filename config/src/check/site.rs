@@ -5,9 +5,10 @@ use super::release::release;
 use super::{ID_FORM, health, id, pool};
 use crate::file::{Kind, Value};
 use crate::section::Section;
-use crate::{HostHeader, Site};
+use crate::{Balance, HostHeader, Site};
 use http::HeaderName;
 use std::collections::HashSet;
+use strum::{IntoStaticStr, VariantArray};
 use weir_rules::key::{KeyRules, QueryKeep, QueryRules, TRACKING};
 use weir_rules::storability::SitePolicy;
 
@@ -44,13 +45,9 @@ fn site(
         id,
         hosts: hosts(&mut s, taken),
         origins: pool::origins(&mut s),
-        balance: pool::balance(&mut s),
+        balance: s.word("balance", Balance::RoundRobin),
         health: health::health(s.section("health")),
-        host_header: s.word(
-            "host_header",
-            HostHeader::Origin,
-            &[("origin", HostHeader::Origin), ("client", HostHeader::Client)],
-        ),
+        host_header: s.word("host_header", HostHeader::Origin),
         timeouts: pool::timeouts(s.section("timeouts"), pool::ORIGIN_TIMEOUTS),
         retries: pool::retries(&mut s),
         key: key(s.section("key")),
@@ -112,21 +109,28 @@ fn key(mut s: Section<'_>) -> KeyRules {
     rules
 }
 
+/// What of the query counts, in a word.
+#[derive(Clone, Copy, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum QueryWord {
+    /// All of it.
+    Keep,
+    /// Nothing.
+    Ignore,
+    /// All of it, in any order.
+    Sort,
+}
+
 /// `query` is a word, or a table of `sort` and one of `drop` and `keep`.
 fn query(s: &mut Section<'_>) -> QueryRules {
     if matches!(s.value("query"), Some(Value { kind: Kind::Table(_), .. })) {
         return query_table(s.section("query"));
     }
-    let ignored = QueryRules { sort: false, keep: QueryKeep::Nothing };
-    let sorted = QueryRules { sort: true, keep: QueryKeep::All };
-    let accepted = "\"keep\", \"ignore\", \"sort\", or a table of sort, drop and keep";
-    s.text("query", accepted, |word| match word {
-        "keep" => Ok(QueryRules::default()),
-        "ignore" => Ok(ignored),
-        "sort" => Ok(sorted),
-        _ => Err("not one of the known words".into()),
-    })
-    .unwrap_or_default()
+    match s.word_or("query", "a table of sort, drop and keep") {
+        None | Some(QueryWord::Keep) => QueryRules::default(),
+        Some(QueryWord::Ignore) => QueryRules { sort: false, keep: QueryKeep::Nothing },
+        Some(QueryWord::Sort) => QueryRules { sort: true, keep: QueryKeep::All },
+    }
 }
 
 fn query_table(mut s: Section<'_>) -> QueryRules {

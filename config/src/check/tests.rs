@@ -1,7 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+use super::site::QueryWord;
 use super::*;
-use crate::{Absent, OnPartition, Secret, file};
+use crate::words::Word;
+use crate::{
+    Absent, AccessLog, Balance, HostHeader, Level, OnPartition, ParentScope, Protocol, Scope,
+    Secret, file,
+};
 use proptest::prelude::*;
 use weir_rules::key::{QueryKeep, TRACKING};
 use weir_rules::release::PathTemplate;
@@ -323,6 +328,30 @@ fn unknown_keys_name_the_nearest_and_keys_of_later_versions_say_so() {
 }
 
 #[test]
+fn unknown_words_name_the_nearest_as_unknown_keys_do() {
+    each_is_told(&[
+        ("[node]\ntier = \"parnet\"", &["known words; accepted: \"edge\"", "did you mean parent?"]),
+        ("[control]\non_partition = \"valdate\"", &["did you mean validate?"]),
+        ("[parents]\nscope = \"globl\"", &["did you mean global?"]),
+        ("[parents]\nurls = [{ url = \"http://p\", protocol = \"H2\" }]", &["did you mean h2?"]),
+        ("[log]\naccess = \"jsno\"", &["did you mean json?"]),
+        ("[log]\nlevel = \"warning\"", &["did you mean warn?"]),
+    ]);
+    for (line, part) in [
+        ("balance = \"ip-hash\"", "did you mean ip_hash?"),
+        ("balance = \"least_conn\"", "did you mean least_connections?"),
+        ("host_header = \"orign\"", "did you mean origin?"),
+        ("key = { query = \"ignroe\" }", "sort, drop and keep; did you mean ignore?"),
+    ] {
+        let told = mistakes(&format!("{LEAST}{line}"));
+        assert!(told.ends_with(part), "{line}: {told}");
+    }
+    let told = mistakes(&format!("[[token]]\nscopes = [\"raed\"]\n{LEAST}"));
+    assert!(told.contains("token[0].scopes[0] = \"raed\": no such scope"), "{told}");
+    assert!(told.contains("\"node\"; did you mean read?"), "{told}");
+}
+
+#[test]
 fn tokens_are_checked_and_their_secrets_never_shown() {
     let good = "[[token]]\nname = \"ci\"\nsecret = \"0123456789abcdef\"\nscopes = [\"purge\"]\n";
     let config = Config::from_toml(&format!("{good}{LEAST}")).unwrap();
@@ -543,6 +572,25 @@ fn the_example_states_the_real_defaults_and_every_key() {
         let named = EXAMPLE.lines().any(|line| line.starts_with('#') && line.contains(&key));
         let written = has(&file.root, &key) || has(&examples.root, &key) || named;
         assert!(written, "deploy/node.toml does not mention {key}");
+    }
+}
+
+#[test]
+fn the_examples_name_every_word() {
+    let control = include_str!("../../../../deploy/control.toml");
+    let words = Tier::words()
+        .chain(OnPartition::words())
+        .chain(ParentScope::words())
+        .chain(Protocol::words())
+        .chain(AccessLog::words())
+        .chain(Level::words())
+        .chain(Balance::words())
+        .chain(HostHeader::words())
+        .chain(QueryWord::words())
+        .chain(Scope::words());
+    for word in words {
+        let quoted = format!("{word:?}");
+        assert!(EXAMPLE.contains(&quoted) || control.contains(&quoted), "no {quoted}");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::secret::{Found, IfAbsent, form as form_of_secret, judged, secret as found, unknown};
 use super::{ID_FORM, id};
 use crate::section::Section;
+use crate::words::Word;
 use crate::{Absent, Control, Scope, Site, Token};
 
 /// Most tokens.
@@ -50,16 +51,9 @@ pub(super) fn tokens(
 }
 
 fn scopes(s: &mut Section<'_>) -> Vec<Scope> {
-    let accepted = "\"purge\", \"read\", \"admin\", \"node\"";
-    let scopes = s.list("scopes", 8, accepted, |text| match text {
-        "purge" => Ok(Scope::Purge),
-        "read" => Ok(Scope::Read),
-        "admin" => Ok(Scope::Admin),
-        "node" => Ok(Scope::Node),
-        _ => Err("no such scope".into()),
-    });
+    let scopes = s.words("scopes", 8, "no such scope");
     if scopes.as_ref().is_none_or(Vec::is_empty) && !(s.has("scopes") && scopes.is_none()) {
-        s.mistake("scopes", format!("says nothing; accepted: some of {accepted}"));
+        s.mistake("scopes", format!("says nothing; accepted: some of {}", Scope::accepted()));
     }
     scopes.unwrap_or_default()
 }

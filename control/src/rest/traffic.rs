@@ -5,7 +5,7 @@ use crate::auth::Caller;
 use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::extract::{Parameters, one, only};
-use crate::fields::shorten;
+use crate::fields::word;
 use crate::operation::Operation;
 use crate::traffic::STEP;
 use axum::Json;
@@ -44,12 +44,8 @@ async fn traffic(
             }
             control.traffic.points_of(name)
         }
-        (None, None | Some("edge")) => control.traffic.points(Tier::Edge),
-        (None, Some("parent")) => control.traffic.points(Tier::Parent),
-        (None, Some(other)) => {
-            let message = format!("{:?}; accepted: edge, parent", shorten(other));
-            return Err(ApiError::invalid("tier", message));
-        }
+        (None, None) => control.traffic.points(Tier::Edge),
+        (None, Some(tier)) => control.traffic.points(word("tier", tier)?),
     };
     Ok(Json(json!({"step_seconds": STEP.as_secs(), "points": points})))
 }

@@ -5,7 +5,7 @@ use crate::call::{Call, Kind, SharedControl};
 use crate::control::Control;
 use crate::errors::ApiError;
 use crate::extract::Body;
-use crate::fields::{Fields, refusal, shorten};
+use crate::fields::{Fields, shorten};
 use crate::ledger::Warmed;
 use crate::operation::{Operation, reference};
 use crate::permission::may_purge_host;
@@ -39,11 +39,7 @@ impl WarmRequest {
         let mut fields = Fields::parse(body)?;
         let urls = fields.texts("urls")?;
         let rate = fields.number("rate", DEFAULT_RATE.into(), 1..=MOST_RATE.into())?;
-        let tier = match fields.text("tier")?.as_deref() {
-            None | Some("edge") => Tier::Edge,
-            Some("parent") => Tier::Parent,
-            Some(other) => return Err(refusal("tier", &json!(other), "\"edge\" or \"parent\"")),
-        };
+        let tier = fields.word("tier")?.unwrap_or(Tier::Edge);
         fields.finish()?;
         if urls.is_empty() || urls.len() > MOST_URLS {
             let message = format!("{} of them; accepted: 1 to {MOST_URLS}", urls.len());
@@ -192,6 +188,7 @@ mod tests {
             (r#"{"urls": ["http://h/"], "rate": 0}"#, "rate", "1 to 10000"),
             (r#"{"urls": ["http://h/"], "rate": 10001}"#, "rate", "10001"),
             (r#"{"urls": ["http://h/"], "tier": "origin"}"#, "tier", "\\\"origin\\\""),
+            (r#"{"urls": ["http://h/"], "tier": "edgy"}"#, "tier", "did you mean edge?"),
             (r#"{"urls": ["http://h/"], "teir": "edge"}"#, "teir", "did you mean tier?"),
             (r#"{"urls": ["http://h/", "/a"]}"#, "urls[1]", "absolute"),
             (r#"{"urls": ["ftp://h/"]}"#, "urls[0]", "absolute"),

@@ -9,14 +9,15 @@ mod round_robin;
 mod weighted_round_robin;
 
 pub(crate) use consistent_hash::ConsistentHash;
-pub(crate) use ip_hash::IpHash;
-pub(crate) use least_connections::LeastConnections;
-pub(crate) use round_robin::RoundRobin;
-pub(crate) use weighted_round_robin::WeightedRoundRobin;
 
+use ip_hash::IpHash;
+use least_connections::LeastConnections;
+use round_robin::RoundRobin;
 use siphasher::sip::SipHasher13;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use weighted_round_robin::WeightedRoundRobin;
+use weir_config as config;
 
 /// Whom a choice is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,22 @@ pub(crate) trait Choices {
 pub(crate) trait Balance: Send + Sync {
     /// One of the eligible members; `None` where there is none.
     fn choose(&self, request: For, choices: &dyn Choices) -> Option<usize>;
+}
+
+/// The way of choosing that the configuration names, over these members. `virtual_nodes` are the
+/// points of each on the ring of `consistent_hash`.
+pub(crate) fn of(
+    balance: config::Balance,
+    shares: &[Share],
+    virtual_nodes: u32,
+) -> Box<dyn Balance> {
+    match balance {
+        config::Balance::RoundRobin => Box::new(RoundRobin::default()),
+        config::Balance::WeightedRoundRobin => Box::new(WeightedRoundRobin::new(shares)),
+        config::Balance::LeastConnections => Box::new(LeastConnections::new(shares)),
+        config::Balance::IpHash => Box::new(IpHash::new(shares)),
+        config::Balance::ConsistentHash => Box::new(ConsistentHash::new(shares, virtual_nodes)),
+    }
 }
 
 /// What a way of choosing knows of a member once and for all.

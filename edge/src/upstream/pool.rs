@@ -1,9 +1,7 @@
 //! The members of a pool, and in which order a request tries them: healthy ones near by, healthy
 //! ones farther off, then, as nobody is ever given up for good, the rest.
 
-use super::balance::{
-    Balance, Choices, ConsistentHash, For, IpHash, LeastConnections, RoundRobin, WeightedRoundRobin,
-};
+use super::balance::{self, Balance, Choices, For};
 use super::health::{Availability, Errand};
 use super::member::{Address, Member, Standing};
 use std::sync::Arc;
@@ -52,15 +50,7 @@ impl Pool {
         let members =
             addresses.into_iter().enumerate().map(member).collect::<Result<Vec<_>, _>>()?;
         let shares: Vec<_> = members.iter().map(|member| member.share()).collect();
-        let balance: Box<dyn Balance> = match choosing.balance {
-            config::Balance::RoundRobin => Box::new(RoundRobin::default()),
-            config::Balance::WeightedRoundRobin => Box::new(WeightedRoundRobin::new(&shares)),
-            config::Balance::LeastConnections => Box::new(LeastConnections::new(&shares)),
-            config::Balance::IpHash => Box::new(IpHash::new(&shares)),
-            config::Balance::ConsistentHash => {
-                Box::new(ConsistentHash::new(&shares, choosing.virtual_nodes))
-            }
-        };
+        let balance = balance::of(choosing.balance, &shares, choosing.virtual_nodes);
         let mut distances: Vec<u8> = members.iter().map(|m| m.address.distance).collect();
         distances.sort_unstable();
         distances.dedup();

@@ -124,6 +124,7 @@ impl hyper::body::Body for Pieces {
 
 /// Limits of tests: short waits, small sizes.
 pub(super) fn limits() -> Limits {
+    let defaults = Config::for_origin("http://127.0.0.1:9").expect("a configuration").limits;
     Limits {
         connections: 100,
         header_bytes: 4096,
@@ -133,19 +134,8 @@ pub(super) fn limits() -> Limits {
         idle: BOUND,
         header_timeout: BOUND,
         slow_client: BOUND,
-        fill_window: 1 << 20,
-        origin_header_bytes: 1 << 16,
-        origin_connections: 8,
-        origin_idle_connections: 8,
-        origin_idle: BOUND,
-        origin_queue: 8,
-        variants: 8,
-        tags: 8,
-        patterns: 8,
-        sweep: Duration::from_millis(20),
-        decisions: 8,
-        hit_for_miss: BOUND,
         h2_streams: 16,
+        ..defaults
     }
 }
 

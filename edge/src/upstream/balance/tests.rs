@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use strum::VariantArray;
 
 /// Members as a test has them.
 #[derive(Clone, Debug)]
@@ -70,14 +71,8 @@ fn choices(balance: &dyn Balance, members: &Members, count: u32) -> Vec<usize> {
 }
 
 /// One of each; the ring with few points, as it is made for each case.
-fn every(shares: &[Share]) -> [Box<dyn Balance>; 5] {
-    [
-        Box::new(RoundRobin::default()),
-        Box::new(WeightedRoundRobin::new(shares)),
-        Box::new(LeastConnections::new(shares)),
-        Box::new(IpHash::new(shares)),
-        Box::new(ConsistentHash::new(shares, 4)),
-    ]
+fn every(shares: &[Share]) -> impl Iterator<Item = Box<dyn Balance>> {
+    config::Balance::VARIANTS.iter().map(|balance| of(*balance, shares, 4))
 }
 
 /// Whether each part of `picks` is that of `weights` within a hundredth of all picks.
