@@ -434,7 +434,7 @@ async fn a_refusal_is_no_sign_that_nothing_is_missed() {
 
 #[tokio::test]
 async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied() {
-    let (mut scene, mut control) = Scene::joined().await;
+    let (mut scene, control) = Scene::joined().await;
     assert!(!is_lost(&scene));
     drop(control);
     let mut control = scene.accept().await;
