@@ -9,9 +9,13 @@
 //!    metrics.
 
 mod fetch;
+mod head_update;
+mod invalidate;
 mod pass;
+mod post;
 mod purge;
 mod record;
+mod upgrade;
 mod visit;
 
 pub(crate) use purge::Purger;
