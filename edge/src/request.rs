@@ -21,8 +21,9 @@ mod visit;
 pub(crate) use purge::Purger;
 pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, RequestRecord};
 use crate::body::ResponseBody;
+use crate::closing::Notes;
 use crate::config::Tier;
 use crate::failure::Failure;
 use crate::forward;
@@ -36,7 +37,6 @@ use crate::tier::{self, Admission, Asker, Told};
 use crate::trace::Tracer;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use record::Known;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -106,11 +106,9 @@ impl Handler for Spine {
         connection: Rc<Connection>,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let begun = Instant::now();
+        let mut record = RequestRecord::new(Instant::now());
         let now = self.state.now();
-        let mut outcome = Outcome::default();
-        let mut known = Known::default();
-        let entry = self.notes.then(|| self.entry(&request));
+        let notes = self.notes.then(|| self.note(&connection, &request));
         let asker = match tier::admit(&self.state, request.headers()) {
             Ok(Admission::Stranger) => Ok(None),
             Ok(Admission::Asker(asker)) => Ok(Some(asker)),
@@ -119,29 +117,28 @@ impl Handler for Spine {
             }
             Err(failure) => Err(failure),
         };
-        known.of_node = !matches!(asker, Ok(None));
-        let first = asker.and_then(|asker| {
-            self.begin(&connection, &request, asker, now, &mut outcome, &mut known)
-        });
+        let of_node = !matches!(asker, Ok(None));
+        let first =
+            asker.and_then(|asker| self.begin(&connection, &request, asker, now, &mut record));
         let answer = match first {
             Ok(Step::Answer(response)) => Ok(response),
             // Boxed, so that the future of a hit stays small.
             Ok(Step::Fetch(lookup, start)) => {
-                let visit = Visit::new(Rc::clone(&connection), request, *start, entry.as_deref());
-                let source = &mut known.source;
-                Box::pin(fetch::fetch(&self, visit, lookup, &mut outcome, source)).await
+                let visit = Visit::new(Rc::clone(&connection), request, *start, notes.as_deref());
+                Box::pin(fetch::fetch(&self, visit, lookup, &mut record)).await
             }
             Ok(Step::Pass(start)) => {
                 let (parts, body) = request.into_parts();
                 let request = Request::from_parts(parts, ());
-                let visit = Visit::new(Rc::clone(&connection), request, *start, entry.as_deref());
-                let source = &mut known.source;
-                Box::pin(pass::pass(&self, &visit, Some(body), &mut outcome, source)).await
+                let visit = Visit::new(Rc::clone(&connection), request, *start, notes.as_deref());
+                Box::pin(pass::pass(&self, &visit, Some(body), &mut record)).await
             }
             Ok(Step::Purge(ask)) => Ok(self.purger.answer(ask, now).await),
             Err(failure) => Err(failure),
         };
-        self.end(&connection, answer, outcome, known, begun, entry)
+        let response = answer
+            .unwrap_or_else(|failure| self.failed(&connection, failure, of_node, &mut record));
+        self.end(response, record, notes)
     }
 }
 
@@ -175,10 +172,9 @@ impl Spine {
         request: &Request<B>,
         asker: Option<Asker>,
         now: Time,
-        outcome: &mut Outcome,
-        known: &mut Known,
+        record: &mut RequestRecord,
     ) -> Result<Step, Failure> {
-        outcome.handling = Handling::Refused;
+        record.outcome.handling = Handling::Refused;
         if let Some(defect) = connection.defect() {
             return Err(Failure::Client(defect));
         }
@@ -200,8 +196,8 @@ impl Spine {
         }
         let site = live.sites.of(&intake.host).ok_or(Failure::UnknownHost)?;
         let facts = Facts::of(request).with_body(request.body());
-        known.site = site.slot;
-        known.bytes_in = record::announced(request, &facts);
+        record.site = site.slot;
+        record.bytes_in = announced(request, &facts);
         let peer = connection.peer();
         let warms = self.state.own.warms(request.headers());
         let trusted = asker.is_some()
@@ -227,7 +223,7 @@ impl Spine {
         };
         write_key(&mut key, &parts, &site.config.key, request.headers());
         let digest = self.state.digest(&key);
-        known.key_hash = Some(digest);
+        record.key_hash = Some(digest);
         let directives = match facts.cache_control {
             true => RequestDirectives::from_headers(request.headers()),
             false => RequestDirectives::default(),
@@ -247,17 +243,17 @@ impl Spine {
                 parents_only: warms == Some(Tier::Parent),
             })
         };
-        outcome.handling = passes(request.method(), &facts);
-        if outcome.handling != Handling::Undecided {
+        record.outcome.handling = passes(request.method(), &facts);
+        if record.outcome.handling != Handling::Undecided {
             return Ok(Step::Pass(start(directives, &intake, &key)));
         }
         if warms == Some(Tier::Parent) {
-            outcome.handling = Handling::Request;
+            record.outcome.handling = Handling::Request;
             return Ok(Step::Pass(start(directives, &intake, &key)));
         }
         let honoured = site.config.client_cache_control && facts.cache_control;
         if honoured && directives.no_store {
-            outcome.handling = Handling::Request;
+            record.outcome.handling = Handling::Request;
             return Ok(Step::Pass(start(directives, &intake, &key)));
         }
         let query = Query {
@@ -276,7 +272,7 @@ impl Spine {
             && !(*early && is_due(stored))
         {
             let wish = facts.wish(request.method(), request.headers());
-            let mut response = self.hit(stored, &wish, now, outcome);
+            let mut response = self.hit(stored, &wish, now, &mut record.outcome);
             if let Some(asker) = &asker {
                 let told = Told::of_stored(stored);
                 asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
@@ -308,36 +304,39 @@ impl Spine {
         response
     }
 
-    /// The one place where a request ends, well or not.
-    fn end(
+    /// The response to a request that failed. A node that asked gets the reason, too.
+    fn failed(
         &self,
         connection: &Connection,
-        answer: Result<Response<ResponseBody>, Failure>,
-        mut outcome: Outcome,
-        known: Known,
-        begun: Instant,
-        entry: Option<Box<record::Entry>>,
+        failure: Failure,
+        of_node: bool,
+        record: &mut RequestRecord,
     ) -> Response<ResponseBody> {
-        let mut response = match answer {
-            Ok(response) => response,
-            Err(failure) => {
-                outcome.detail = Some(failure.word());
-                if failure.closes() {
-                    connection.close_after();
-                }
-                let word = known.of_node.then(|| failure.word());
-                let mut response = failure.into_response(self.state.now());
-                if let Some(word) = word.and_then(|word| HeaderValue::from_str(word).ok()) {
-                    response.headers_mut().insert(weir_rules::tier::FAILURE, word);
-                }
-                response
-            }
-        };
+        let word = failure.word();
+        record.outcome.detail = Some(word);
+        if failure.closes() {
+            connection.close_after();
+        }
+        let mut response = failure.into_response(self.state.now());
+        if of_node && let Ok(word) = HeaderValue::from_str(word) {
+            response.headers_mut().insert(weir_rules::tier::FAILURE, word);
+        }
+        response
+    }
+
+    /// The one place where every request ends.
+    fn end(
+        &self,
+        mut response: Response<ResponseBody>,
+        mut record: RequestRecord,
+        notes: Option<Box<Notes>>,
+    ) -> Response<ResponseBody> {
+        let outcome = &mut record.outcome;
         if outcome.handling == Handling::Undecided {
             outcome.handling = Handling::Refused;
         }
-        respond::sign(&mut response, None, self.values.cache_status(&outcome));
-        self.record(connection, response, outcome, known, begun, entry)
+        respond::sign(&mut response, None, self.values.cache_status(outcome));
+        self.close(response, record, notes)
     }
 }
 
@@ -364,4 +363,13 @@ fn options(now: Time) -> Response<ResponseBody> {
     let mut response = respond::empty(StatusCode::NO_CONTENT, now);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(respond::ALLOWED));
     response
+}
+
+/// Bytes of body that a request announces.
+fn announced<B>(request: &Request<B>, facts: &Facts) -> u64 {
+    if !facts.body {
+        return 0;
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
 }

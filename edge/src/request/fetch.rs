@@ -3,6 +3,7 @@
 
 use super::visit::Visit;
 use super::{Spine, pass};
+use crate::access_log::RequestRecord;
 use crate::body::{ResponseBody, Resume};
 use crate::collapsing::{Answer, Fill, FillHead, Place, Progress, Purpose, Reader};
 use crate::error::UpstreamError;
@@ -12,7 +13,6 @@ use crate::lookup::{Lookup, Stale, forwardable_range, lookup};
 use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond;
-use crate::source::Source;
 use crate::store::{Selecting, Stored};
 use crate::tier::{self, Asker, Errand, Told};
 use crate::upstream::{Ask, UpstreamBody};
@@ -34,14 +34,13 @@ pub(super) async fn fetch(
     spine: &Rc<Spine>,
     visit: Visit,
     found: Lookup,
-    outcome: &mut Outcome,
-    source: &mut Option<Arc<Source>>,
+    record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut found = found;
     let mut joins = 0;
     let mut alone = visit.asker.as_ref().is_some_and(Asker::is_apart);
     loop {
-        if let Some((mut response, stored)) = at_once(spine, &visit, &found, outcome) {
+        if let Some((mut response, stored)) = at_once(spine, &visit, &found, &mut record.outcome) {
             let told = Told::of_stored(stored);
             visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
             return Ok(response);
@@ -50,18 +49,18 @@ pub(super) async fn fetch(
         if visit.directives.only_if_cached {
             return Err(Failure::NotCached);
         }
-        outcome.handling = handling(&found);
+        record.outcome.handling = handling(&found);
         if visit.method == Method::HEAD {
-            return pass::pass(spine, &visit, None, outcome, source).await;
+            return pass::pass(spine, &visit, None, record).await;
         }
         let known = spine.state.decisions.hit_for_miss(visit.digest, spine.state.now());
         let uncacheable = known.is_some();
         if uncacheable {
             spine.metrics.count(Event::HitForMiss);
-            outcome.detail = known;
+            record.outcome.detail = known;
         }
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
-            return pass::pass(spine, &visit, None, outcome, source).await;
+            return pass::pass(spine, &visit, None, record).await;
         }
         let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
             Some(place) => place,
@@ -79,9 +78,9 @@ pub(super) async fn fetch(
             found = look_again(spine, &visit);
             continue;
         }
-        outcome.collapsed = joined;
-        *source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
-        return answered(spine, &visit, &found, reader, answer, outcome);
+        record.outcome.collapsed = joined;
+        record.source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
+        return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
 }
 

@@ -3,12 +3,12 @@
 
 use super::visit::Visit;
 use super::{Spine, head_update, invalidate, post, upgrade};
+use crate::access_log::RequestRecord;
 use crate::body::{PassBody, ResponseBody};
 use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
 use crate::fill::{CleanHead, clean_head};
-use crate::source::Source;
 use crate::tier::{self, Brought, Told};
 use crate::upstream::{Ask, ClientBody, Fetched, FetchedBody, InterimSink, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -18,7 +18,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use weir_rules::invalidation::Seq;
-use weir_rules::outcome::Outcome;
 use weir_rules::storability::Exchange;
 use weir_rules::time::Time;
 use weir_rules::validation;
@@ -68,8 +67,7 @@ pub(super) async fn pass(
     spine: &Rc<Spine>,
     visit: &Visit,
     body: Option<Incoming>,
-    outcome: &mut Outcome,
-    source: &mut Option<Arc<Source>>,
+    record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let request_time = spine.state.now();
     let stamp = spine.state.purges.stamp();
@@ -85,9 +83,9 @@ pub(super) async fn pass(
     })?;
     let Brought { fetched, filled_at, stamp: received } = brought;
     let from = Arc::new(fetched.source.clone());
-    *source = Some(Arc::clone(&from));
+    record.source = Some(Arc::clone(&from));
     let status = fetched.response.status();
-    outcome.fwd_status = Some(status);
+    record.outcome.fwd_status = Some(status);
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::switch(visit, fetched);
     }
@@ -104,7 +102,7 @@ pub(super) async fn pass(
         head_update::update(spine, visit, &passed);
     }
     if let Some(terms) = post::storable(visit, &passed) {
-        outcome.stored = true;
+        record.outcome.stored = true;
         return post::store(spine, visit, passed, terms, body, (stamp, received));
     }
     respond(spine, visit, passed, body)

@@ -1,9 +1,9 @@
 //! One request on its way, as the steps after the first wait need it.
 
 use super::purge::named_client;
-use super::record::Entry;
 use super::{Spine, Start};
 use crate::body::ResponseBody;
+use crate::closing::Notes;
 use crate::collapsing::Fill;
 use crate::failure::Failure;
 use crate::fill::FillTask;
@@ -69,10 +69,10 @@ impl Visit {
         connection: Rc<Connection>,
         request: Request<B>,
         start: Start,
-        entry: Option<&Entry>,
+        notes: Option<&Notes>,
     ) -> Self {
-        let trace = match entry {
-            Some(entry) => entry.trace().cloned(),
+        let trace = match notes {
+            Some(notes) => notes.trace.clone(),
             None => Trace::continued(request.headers()),
         };
         let (parts, _) = request.into_parts();
