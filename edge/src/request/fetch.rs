@@ -14,7 +14,7 @@ use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond;
 use crate::store::{Selecting, Stored};
-use crate::tier::{self, Asker, Errand, Told};
+use crate::tier::{self, Errand, Told};
 use crate::upstream::{Ask, UpstreamBody};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
@@ -32,13 +32,13 @@ const AHEAD: u64 = 1 << 20;
 /// Answers a request from what `found` offers and what the upstream says.
 pub(super) async fn fetch(
     spine: &Rc<Spine>,
-    visit: Visit,
+    visit: Box<Visit>,
     found: Lookup,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut found = found;
     let mut joins = 0;
-    let mut alone = visit.asker.as_ref().is_some_and(Asker::is_apart);
+    let mut alone = visit.sender.is_apart();
     loop {
         if let Some((mut response, stored)) = at_once(spine, &visit, &found, &mut record.outcome) {
             let told = Told::of_stored(stored);
@@ -46,7 +46,7 @@ pub(super) async fn fetch(
             return Ok(response);
         }
         // RFC 9111 §5.2.1.7
-        if visit.directives.only_if_cached {
+        if visit.facts.directives.only_if_cached {
             return Err(Failure::NotCached);
         }
         record.outcome.handling = handling(&found);
@@ -207,7 +207,7 @@ fn is_reusable(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamErr
     let Ok(terms) = &head.terms else { return false };
     match terms.freshness.state(spine.state.now()) {
         State::Fresh { .. } => true,
-        State::Refreshable { .. } => visit.asker.is_none(),
+        State::Refreshable { .. } => !visit.sender.is_node(),
         State::Stale { .. } => false,
     }
 }
@@ -254,7 +254,7 @@ fn task(
 
 fn look_again(spine: &Spine, visit: &Visit) -> Lookup {
     let state = &spine.state;
-    lookup(&state.store, &state.purges, &visit.query(state, state.now()))
+    lookup(&state.store, &state.purges, &visit.query(state))
 }
 
 async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, UpstreamError> {
@@ -282,7 +282,7 @@ fn may_share(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
         Err(_) => true,
         Ok(answer) => {
             let authorization = visit.headers.contains_key(header::AUTHORIZATION);
-            let node = visit.asker.is_some();
+            let node = visit.sender.is_node();
             answer.reuse().is_some_and(|reuse| reuse.permits(authorization, node))
         }
     }

@@ -32,11 +32,11 @@ fn forget(spine: &Spine, digest: Digest) {
 
 /// The resource that a URI reference names, if it is on the host of the request.
 fn same_host(spine: &Spine, visit: &Visit, reference: &HeaderValue) -> Option<Digest> {
-    let base = format!("{}://{}{}", visit.scheme.as_str(), visit.host, visit.target);
+    let base = format!("{}://{}{}", visit.facts.scheme.as_str(), visit.host(), visit.target);
     let url = reference::resolve(&base, reference.to_str().ok()?)?;
-    let rest = url.strip_prefix(visit.scheme.as_str())?.strip_prefix("://")?;
+    let rest = url.strip_prefix(visit.facts.scheme.as_str())?.strip_prefix("://")?;
     let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    if !host.eq_ignore_ascii_case(&visit.host) {
+    if !host.eq_ignore_ascii_case(visit.host()) {
         return None;
     }
     let (path, query) = match target.split_once('?') {
@@ -44,8 +44,8 @@ fn same_host(spine: &Spine, visit: &Visit, reference: &HeaderValue) -> Option<Di
         None => (target, None),
     };
     let parts = KeyParts {
-        scheme: visit.scheme.as_str(),
-        host: &visit.host,
+        scheme: visit.facts.scheme.as_str(),
+        host: visit.host(),
         path: if path.is_empty() { "/" } else { path },
         query,
         release: release_in(&visit.key),

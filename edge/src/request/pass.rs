@@ -49,8 +49,8 @@ impl Passed {
     ) -> Exchange<'a> {
         Exchange {
             method,
-            scheme: visit.scheme.as_str(),
-            host: &visit.host,
+            scheme: visit.facts.scheme.as_str(),
+            host: visit.host(),
             path: visit.target.path(),
             query: visit.target.query(),
             request: &visit.headers,
