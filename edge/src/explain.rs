@@ -59,19 +59,9 @@ pub(crate) fn waiting(state: &NodeState, url: &str) -> usize {
 }
 
 fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) -> Explanation {
-    let now = state.now();
     let digest = state.digest(key);
-    let query = Query {
-        digest,
-        key,
-        request: headers,
-        now,
-        client: None,
-        when_unreachable: site.config.stale_when_unreachable,
-        fresh_only: false,
-        least: 0,
-        validate: state.lease.validates(now),
-    };
+    let query = Query::new(state, site, digest, key, headers);
+    let now = query.now;
     let found = lookup(&state.store, &state.purges, &query);
     let resource = state.store.get(digest, key);
     let chosen = resource.as_ref().and_then(|resource| select(resource, headers));

@@ -2,6 +2,7 @@
 
 use crate::parts::{self, Held};
 use crate::purge::Purges;
+use crate::state::{NodeState, Site};
 use crate::store::{Digest, Selecting, Store, Stored, select};
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ pub(crate) struct Stale {
     pub(crate) by_request: bool,
 }
 
-/// What bears on a lookup beside the store.
+/// The question to the lookup.
 pub(crate) struct Query<'a> {
     /// The resource.
     pub(crate) digest: Digest,
@@ -73,6 +74,30 @@ pub(crate) struct Query<'a> {
     pub(crate) least: Seq,
     /// Whether nothing may be sent unvalidated: control is lost (invariant I5).
     pub(crate) validate: bool,
+}
+
+impl<'a> Query<'a> {
+    /// What a client without cache directives asks, now. Those of others are made from it.
+    pub(crate) fn new(
+        state: &NodeState,
+        site: &Site,
+        digest: Digest,
+        key: &'a [u8],
+        request: &'a HeaderMap,
+    ) -> Self {
+        let now = state.now();
+        Self {
+            digest,
+            key,
+            request,
+            now,
+            client: None,
+            when_unreachable: site.config.stale_when_unreachable,
+            fresh_only: false,
+            least: 0,
+            validate: state.lease.validates(now),
+        }
+    }
 }
 
 /// Looks a request up.

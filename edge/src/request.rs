@@ -1,57 +1,62 @@
-//! THE SPINE: one request, from its head to its answer. Read this first.
+//! THE SPINE: one request, from its head to its response. Read this first.
 //!
-//! 1. [`Spine::begin`]: refuse what is no request, find the site, name the resource, look it up.
-//!    A fresh stored response is answered right there, without an await.
-//! 2. [`fetch`]: wait on a running fill or start one, then answer from it, from the response it
-//!    validated, or, where the rules allow, from a stale one.
-//! 3. [`pass`]: what is never answered from the store goes straight through.
-//! 4. [`Spine::end`]: one [`Outcome`] becomes the Cache-Status field, the access log and the
-//!    metrics.
+//! 1. [`Spine::begin`]: refuse invalid requests, find the site, write the cache key, look it up. A
+//!    fresh stored response is the answer: no await, no allocation for the key, no copy of the
+//!    request's head. Any other request becomes a [`Visit`] there.
+//! 2. [`fetch`]: wait for a running fill or start one, then answer from it, from the response that
+//!    it validated, or, if the rules allow, from a stale one.
+//! 3. [`pass`]: a request that is never answered from the store is passed through.
+//! 4. [`Spine::end`]: the [`RequestRecord`] becomes Cache-Status, the metrics and the access log.
 
+mod facts;
 mod fetch;
+mod head_update;
+mod invalidate;
 mod pass;
+mod post;
 mod purge;
 mod record;
+mod sender;
+mod upgrade;
 mod visit;
 
 pub(crate) use purge::Purger;
 pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, RequestRecord};
 use crate::body::ResponseBody;
+use crate::closing::Notes;
 use crate::failure::Failure;
 use crate::forward;
-use crate::lookup::{Lookup, Query, lookup};
+use crate::lookup::{Lookup, lookup};
 use crate::metrics::WorkerMetrics;
 use crate::respond::{self, Heads, Values, Wish};
 use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
 use crate::tier::{self, Admission, Asker, Told};
-use crate::trace::Tracer;
+use crate::trace::{Trace, Tracer};
+use facts::RequestFacts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use record::Known;
+use sender::Sender;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use visit::{Facts, Scheme, Visit};
-use weir_config::Tier;
-use weir_rules::cache_control::RequestDirectives;
+use visit::{Keyed, Visit};
 use weir_rules::cookies;
 use weir_rules::key::{KeyParts, write_key};
 use weir_rules::outcome::{Handling, Outcome};
 use weir_rules::time::Time;
 
-/// Answers from the store after which a response counts as popular, so that it is refreshed ahead
-/// of its end.
+/// Hits after which a stored response counts as popular, so that it is refreshed before it expires.
 const POPULAR: u32 = 3;
 
-/// Detail of a hit that a purge may have taken unseen (invariant I5).
+/// Detail of a hit that a purge may have removed without this node's knowledge (invariant I5).
 const CONTROL_LOST: &str = "control-lost";
 
-/// What one worker answers requests with.
+/// Answers the requests of one worker.
 pub(crate) struct Spine {
     state: Arc<NodeState>,
     worker: usize,
@@ -60,39 +65,30 @@ pub(crate) struct Spine {
     metrics: Arc<WorkerMetrics>,
     log: Arc<AccessLog>,
     tracer: Arc<Tracer>,
-    /// Whether anything is noted of a request: by the log, or of a trace.
+    /// Whether the log or a collector is on: only then are there [`Notes`].
     notes: bool,
     purger: Arc<Purger>,
-    /// Where keys are written; a hit needs no key of its own.
+    /// The buffer that keys are written to, so that a hit allocates none.
     key: RefCell<Vec<u8>>,
 }
 
-/// What the first look at a request leads to.
-enum Step {
-    /// Answered.
-    Answer(Response<ResponseBody>),
-    /// To be fetched, unless a fill is running: what the store offered is at hand.
-    Fetch(Lookup, Box<Start>),
-    /// To be passed through.
-    Pass(Box<Start>),
-    /// A purge by method.
-    Purge(PurgeAsk),
+/// A request and what it came with.
+struct Arrived<'a> {
+    connection: &'a Rc<Connection>,
+    request: Request<Incoming>,
+    notes: Option<&'a Notes>,
 }
 
-/// What a request that is not answered at once takes along.
-struct Start {
-    live: Arc<Live>,
-    site: Arc<Site>,
-    scheme: Scheme,
-    host: Box<str>,
-    key: Box<[u8]>,
-    digest: u128,
-    facts: Facts,
-    directives: RequestDirectives,
-    max_forwards: Option<u32>,
-    asker: Option<Asker>,
-    /// Whether nobody but a parent is to be asked.
-    parents_only: bool,
+/// What follows from the head of a request.
+enum Disposition {
+    /// The response is ready.
+    Answered(Response<ResponseBody>),
+    /// A fill, or a stored response as the lookup found it, will answer.
+    Fetch(Lookup, Box<Visit>),
+    /// The upstream answers, and gets this body.
+    Pass(Box<Visit>, Incoming),
+    /// Control answers a purge by method.
+    Purge(PurgeAsk),
 }
 
 impl Handler for Spine {
@@ -103,13 +99,10 @@ impl Handler for Spine {
         connection: Rc<Connection>,
         mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let begun = Instant::now();
+        let mut record = RequestRecord::new(Instant::now());
         // Here, so that keys, Vary, parents and origins all get the same line, however it was split.
         cookies::combine(request.headers_mut());
-        let now = self.state.now();
-        let mut outcome = Outcome::default();
-        let mut known = Known::default();
-        let entry = self.notes.then(|| self.entry(&request));
+        let notes = self.notes.then(|| self.note(&connection, &request));
         let asker = match tier::admit(&self.state, request.headers()) {
             Ok(Admission::Stranger) => Ok(None),
             Ok(Admission::Asker(asker)) => Ok(Some(asker)),
@@ -118,29 +111,25 @@ impl Handler for Spine {
             }
             Err(failure) => Err(failure),
         };
-        known.of_node = !matches!(asker, Ok(None));
-        let first = asker.and_then(|asker| {
-            self.begin(&connection, &request, asker, now, &mut outcome, &mut known)
-        });
-        let answer = match first {
-            Ok(Step::Answer(response)) => Ok(response),
+        // A node, or one that claims to be.
+        let of_node = !matches!(asker, Ok(None));
+        let arrived = Arrived { connection: &connection, request, notes: notes.as_deref() };
+        let disposition = asker.and_then(|asker| self.begin(arrived, asker, &mut record));
+        let answer = match disposition {
+            Ok(Disposition::Answered(response)) => Ok(response),
             // Boxed, so that the future of a hit stays small.
-            Ok(Step::Fetch(lookup, start)) => {
-                let visit = Visit::new(Rc::clone(&connection), request, *start, entry.as_deref());
-                let source = &mut known.source;
-                Box::pin(fetch::fetch(&self, visit, lookup, &mut outcome, source)).await
+            Ok(Disposition::Fetch(found, visit)) => {
+                Box::pin(fetch::fetch(&self, visit, found, &mut record)).await
             }
-            Ok(Step::Pass(start)) => {
-                let (parts, body) = request.into_parts();
-                let request = Request::from_parts(parts, ());
-                let visit = Visit::new(Rc::clone(&connection), request, *start, entry.as_deref());
-                let source = &mut known.source;
-                Box::pin(pass::pass(&self, &visit, Some(body), &mut outcome, source)).await
+            Ok(Disposition::Pass(visit, body)) => {
+                Box::pin(pass::pass(&self, &visit, Some(body), &mut record)).await
             }
-            Ok(Step::Purge(ask)) => Ok(self.purger.answer(ask, now).await),
+            Ok(Disposition::Purge(ask)) => Ok(self.purger.answer(ask, self.state.now()).await),
             Err(failure) => Err(failure),
         };
-        self.end(&connection, answer, outcome, known, begun, entry)
+        let response = answer
+            .unwrap_or_else(|failure| self.failed(&connection, failure, of_node, &mut record));
+        self.end(response, record, notes)
     }
 }
 
@@ -167,125 +156,109 @@ impl Spine {
         }
     }
 
-    /// Everything up to the first wait.
-    fn begin<B: http_body::Body>(
+    /// Everything up to the first wait: reads the head and writes the cache key.
+    fn begin(
         &self,
-        connection: &Rc<Connection>,
-        request: &Request<B>,
+        arrived: Arrived<'_>,
         asker: Option<Asker>,
-        now: Time,
-        outcome: &mut Outcome,
-        known: &mut Known,
-    ) -> Result<Step, Failure> {
-        outcome.handling = Handling::Refused;
-        if let Some(defect) = connection.defect() {
-            return Err(Failure::Client(defect));
-        }
+        record: &mut RequestRecord,
+    ) -> Result<Disposition, Failure> {
+        record.outcome.handling = Handling::Refused;
         let live = self.state.live.load();
-        let arrival = Arrival {
-            connection: Some(connection),
-            node: &self.state.name,
-            body_bytes: live.limits().body_bytes,
-        };
-        let mut intake = intake(request, &arrival).map_err(Failure::Client)?;
+        let request = &arrived.request;
+        let intake = self.intake(&arrived, &live, asker.is_some())?;
         if intake.local.is_some() {
-            return Ok(Step::Answer(options(now)));
-        }
-        if asker.is_some()
-            && let Some(host) = forward::forwarded_host(request.headers())
-        {
-            // As the node that asks has it in its key, whatever port this one listens on.
-            intake.host = host.into();
+            return Ok(Disposition::Answered(options(self.state.now())));
         }
         let site = live.sites.of(&intake.host).ok_or(Failure::UnknownHost)?;
-        let facts = Facts::of(request).with_body(request.body());
-        known.site = site.slot;
-        known.bytes_in = record::announced(request, &facts);
-        let peer = connection.peer();
-        let warms = self.state.own.warms(request.headers());
-        let trusted = asker.is_some()
-            || warms.is_some()
-            || forward::contains(&live.config.node.trusted_proxies, peer.ip());
-        let scheme = Scheme::of(&intake, trusted, request.headers());
+        let peer = arrived.connection.peer().ip();
+        let sender = Sender::of(&self.state, &live.config, peer, request.headers(), asker);
+        let facts = RequestFacts::of(request, &intake, sender.trusted);
+        record.site = site.slot;
+        record.bytes_in = facts.announced;
         if request.method().as_str() == "PURGE" {
-            let ask = purge::ask(&live.config, site, &intake, request.headers(), peer, trusted)?;
-            return Ok(Step::Purge(ask));
+            let ask = purge::ask(&live.config, site, &intake, request.headers(), peer, &sender)?;
+            return Ok(Disposition::Purge(ask));
         }
-        // Taken once: whatever is switched meanwhile, this request stays with it.
-        let release = match &asker {
-            Some(_) => tier::release(site, request.headers())?,
-            None => self.state.release_of(site),
-        };
-        let mut key = self.key.borrow_mut();
+        // Taken once: this request stays with it, whatever the site is switched to meanwhile.
+        let release = sender.release(&self.state, site, request.headers())?;
         let parts = KeyParts {
-            scheme: scheme.as_str(),
+            scheme: facts.scheme.as_str(),
             host: &intake.host,
             path: intake.path,
             query: intake.query,
             release: release.as_deref(),
         };
+        let mut key = self.key.borrow_mut();
         write_key(&mut key, &parts, &site.config.key, request.headers());
         let digest = self.state.digest(&key);
-        known.key_hash = Some(digest);
-        let directives = match facts.cache_control {
-            true => RequestDirectives::from_headers(request.headers()),
-            false => RequestDirectives::default(),
-        };
-        let start = |directives: RequestDirectives, intake: &Intake<'_>, key: &[u8]| {
-            Box::new(Start {
-                live: Arc::clone(&live),
-                site: Arc::clone(site),
-                scheme,
-                host: Box::from(&*intake.host),
-                key: Box::from(key),
-                digest,
-                facts,
-                directives,
-                max_forwards: intake.max_forwards,
-                asker: asker.clone(),
-                parents_only: warms == Some(Tier::Parent),
-            })
-        };
-        outcome.handling = passes(request.method(), &facts);
-        if outcome.handling != Handling::Undecided {
-            return Ok(Step::Pass(start(directives, &intake, &key)));
+        record.key_hash = Some(digest);
+        let keyed = Keyed { live: &live, site, key: &key, digest };
+        self.dispose(arrived, keyed, facts, sender, record)
+    }
+
+    /// Understands a request. One from a node is for the host in the node's key, whatever port this
+    /// node listens on.
+    fn intake<'a>(
+        &self,
+        arrived: &'a Arrived<'_>,
+        live: &Live,
+        of_node: bool,
+    ) -> Result<Intake<'a>, Failure> {
+        if let Some(defect) = arrived.connection.defect() {
+            return Err(Failure::Client(defect));
         }
-        if warms == Some(Tier::Parent) {
-            outcome.handling = Handling::Request;
-            return Ok(Step::Pass(start(directives, &intake, &key)));
-        }
-        let honoured = site.config.client_cache_control && facts.cache_control;
-        if honoured && directives.no_store {
-            outcome.handling = Handling::Request;
-            return Ok(Step::Pass(start(directives, &intake, &key)));
-        }
-        let query = Query {
-            digest,
-            key: &key,
-            request: request.headers(),
-            now,
-            client: honoured.then_some(&directives),
-            when_unreachable: site.config.stale_when_unreachable,
-            fresh_only: asker.is_some(),
-            least: asker.as_ref().map_or(0, Asker::least),
-            validate: self.state.lease.validates(now),
+        let arrival = Arrival {
+            connection: Some(arrived.connection),
+            node: &self.state.name,
+            body_bytes: live.limits().body_bytes,
         };
-        let found = lookup(&self.state.store, &self.state.purges, &query);
-        if let Lookup::Fresh { stored, early } = &found
+        let mut intake = intake(&arrived.request, &arrival).map_err(Failure::Client)?;
+        if of_node && let Some(host) = forward::forwarded_host(arrived.request.headers()) {
+            intake.host = host.into();
+        }
+        Ok(intake)
+    }
+
+    /// Answers with a fresh stored response, or makes the [`Visit`] of a request that goes on.
+    fn dispose(
+        &self,
+        arrived: Arrived<'_>,
+        keyed: Keyed<'_>,
+        facts: RequestFacts,
+        sender: Sender,
+        record: &mut RequestRecord,
+    ) -> Result<Disposition, Failure> {
+        let Arrived { connection, request, notes } = arrived;
+        let handling = forwarding(request.method(), keyed.site, &facts, &sender);
+        record.outcome.handling = handling;
+        let query = keyed.query(&self.state, request.headers(), &facts, &sender);
+        let found = (handling == Handling::Undecided)
+            .then(|| lookup(&self.state.store, &self.state.purges, &query));
+        if let Some(Lookup::Fresh { stored, early }) = &found
             && !(*early && is_due(stored))
         {
             let wish = facts.wish(request.method(), request.headers());
-            let mut response = self.hit(stored, &wish, now, outcome);
-            if let Some(asker) = &asker {
+            let mut response = self.hit(stored, &wish, query.now, &mut record.outcome);
+            if let Some(asker) = &sender.asker {
                 let told = Told::of_stored(stored);
                 asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
             }
-            return Ok(Step::Answer(response));
+            return Ok(Disposition::Answered(response));
         }
-        Ok(Step::Fetch(found, start(directives, &intake, &key)))
+        let (head, body) = request.into_parts();
+        let trace = match notes {
+            Some(notes) => notes.trace.clone(),
+            None => Trace::continued(&head.headers),
+        };
+        let visit = Box::new(Visit::new(connection, head, keyed, facts, sender, trace));
+        Ok(match found {
+            Some(found) => Disposition::Fetch(found, visit),
+            None => Disposition::Pass(visit, body),
+        })
     }
 
-    /// Answers from a stored response, fresh or (where allowed) stale.
+    /// Answers from a stored response: a fresh one or, if allowed, a stale one.
     fn hit(
         &self,
         stored: &Arc<Stored>,
@@ -307,47 +280,50 @@ impl Spine {
         response
     }
 
-    /// The one place where a request ends, well or not.
-    fn end(
+    /// The response to a request that failed. A node that asked gets the reason, too.
+    fn failed(
         &self,
         connection: &Connection,
-        answer: Result<Response<ResponseBody>, Failure>,
-        mut outcome: Outcome,
-        known: Known,
-        begun: Instant,
-        entry: Option<Box<record::Entry>>,
+        failure: Failure,
+        of_node: bool,
+        record: &mut RequestRecord,
     ) -> Response<ResponseBody> {
-        let mut response = match answer {
-            Ok(response) => response,
-            Err(failure) => {
-                outcome.detail = Some(failure.word());
-                if failure.closes() {
-                    connection.close_after();
-                }
-                let word = known.of_node.then(|| failure.word());
-                let mut response = failure.into_response(self.state.now());
-                if let Some(word) = word.and_then(|word| HeaderValue::from_str(word).ok()) {
-                    response.headers_mut().insert(weir_rules::tier::FAILURE, word);
-                }
-                response
-            }
-        };
+        let word = failure.word();
+        record.outcome.detail = Some(word);
+        if failure.closes() {
+            connection.close_after();
+        }
+        let mut response = failure.into_response(self.state.now());
+        if of_node && let Ok(word) = HeaderValue::from_str(word) {
+            response.headers_mut().insert(weir_rules::tier::FAILURE, word);
+        }
+        response
+    }
+
+    /// The one place where every request ends.
+    fn end(
+        &self,
+        mut response: Response<ResponseBody>,
+        mut record: RequestRecord,
+        notes: Option<Box<Notes>>,
+    ) -> Response<ResponseBody> {
+        let outcome = &mut record.outcome;
         if outcome.handling == Handling::Undecided {
             outcome.handling = Handling::Refused;
         }
-        respond::sign(&mut response, None, self.values.cache_status(&outcome));
-        self.record(connection, response, outcome, known, begun, entry)
+        respond::sign(&mut response, None, self.values.cache_status(outcome));
+        self.close(response, record, notes)
     }
 }
 
-/// Whether a popular response in the last tenth of its lifetime is to be refreshed by this
-/// request: once a stored response.
+/// Whether this request refreshes a response in the last tenth of its lifetime: if it is popular,
+/// and only one request for each stored response.
 fn is_due(stored: &Stored) -> bool {
     stored.served.times() >= POPULAR && stored.served.begin_refresh()
 }
 
-/// Why a request is never answered from the store; [`Handling::Undecided`] where it may be.
-fn passes(method: &Method, facts: &Facts) -> Handling {
+/// Why a request is never answered from the store; [`Handling::Undecided`] if it may be.
+fn forwarding(method: &Method, site: &Site, facts: &RequestFacts, sender: &Sender) -> Handling {
     match *method {
         Method::GET | Method::HEAD => {}
         _ => return Handling::Method,
@@ -355,8 +331,12 @@ fn passes(method: &Method, facts: &Facts) -> Handling {
     if facts.body || facts.upgrade {
         return Handling::Bypass;
     }
+    let no_store = facts.honoured(&site.config).is_some_and(|directives| directives.no_store);
     // Only the origin may judge If-Match and If-Unmodified-Since (RFC 9111 §4.3.2).
-    if facts.precondition { Handling::Request } else { Handling::Undecided }
+    if facts.precondition || sender.parents_only || no_store {
+        return Handling::Request;
+    }
+    Handling::Undecided
 }
 
 fn options(now: Time) -> Response<ResponseBody> {

@@ -12,7 +12,7 @@ mod spans;
 pub(crate) use hop::{Errand, Hop, Hopped};
 pub(crate) use spans::{Counts, Finished, Spans, Tally};
 
-use crate::access_log::AccessRecord;
+use crate::access_log::LoggedRequest;
 use http::HeaderMap;
 use std::hash::{BuildHasher, RandomState};
 use weir_rules::trace_context::{RANDOM, SAMPLED, TraceContext};
@@ -42,9 +42,9 @@ impl Trace {
     }
 
     /// Exports the request itself, where that is wanted.
-    pub(crate) fn served(&self, record: AccessRecord) {
+    pub(crate) fn served(&self, logged: LoggedRequest) {
         if let Some(spans) = &self.spans {
-            spans.take(Finished::Served(self.place, Box::new(record)));
+            spans.take(Finished::Served(self.place, Box::new(logged)));
         }
     }
 

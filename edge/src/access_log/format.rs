@@ -1,40 +1,40 @@
-//! How a line looks. Everything a client sent is escaped: control characters, quotes and
-//! backslashes never reach the log as they are.
+//! The format of a line. Everything a client sent is escaped: control characters, quotes and
+//! backslashes never reach the log unescaped.
 
-use super::AccessRecord;
+use super::LoggedRequest;
 use crate::source::Source;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_rules::trace_context::TraceContext;
 
-/// The form of the lines.
+/// The format of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// One JSON object a line; members that do not apply are left out.
+pub(super) enum LogFormat {
+    /// One JSON object per line; members that do not apply are left out.
     Json,
-    /// The combined form of web servers.
+    /// The combined format of web servers.
     Combined,
 }
 
-impl Form {
-    /// Appends the line of `record`. Writing to a Vec cannot fail, so results are dropped.
-    pub(super) fn line(self, record: &AccessRecord, out: &mut Vec<u8>) {
+impl LogFormat {
+    /// Appends the line of a request. Writing to a Vec cannot fail, so results are dropped.
+    pub(super) fn line(self, logged: &LoggedRequest, out: &mut Vec<u8>) {
         match self {
-            Form::Json => json(record, out),
-            Form::Combined => combined(record, out),
+            LogFormat::Json => json(logged, out),
+            LogFormat::Combined => combined(logged, out),
         }
         out.push(b'\n');
     }
 
-    /// Appends a line that tells of `dropped` missing ones.
+    /// Appends a line that reports `dropped` missing ones.
     pub(super) fn gap(self, now: SystemTime, dropped: u64, out: &mut Vec<u8>) {
         let now = Civil::from(now);
         let _ = match self {
-            Form::Json => {
+            LogFormat::Json => {
                 let time = now.rfc3339();
                 writeln!(out, "{{\"time\":\"{time}\",\"dropped_lines\":{dropped}}}")
             }
-            Form::Combined => {
+            LogFormat::Combined => {
                 let time = now.common_log();
                 writeln!(out, "- - - [{time}] \"-\" 0 0 \"-\" \"{dropped} lines dropped\"")
             }
@@ -42,17 +42,18 @@ impl Form {
     }
 }
 
-fn json(record: &AccessRecord, out: &mut Vec<u8>) {
+fn json(logged: &LoggedRequest, out: &mut Vec<u8>) {
+    let LoggedRequest { head, record, site } = logged;
     let outcome = &record.outcome;
-    let _ = write!(out, "{{\"time\":\"{}\"", Civil::from(record.time).rfc3339());
-    let _ = write!(out, ",\"peer\":\"{}\"", record.peer.ip());
-    json_text(out, "method", record.method.as_bytes());
-    json_text(out, "host", record.host.as_bytes());
-    json_text(out, "target", record.target.as_bytes());
-    json_text(out, "protocol", record.protocol.as_bytes());
-    let _ = write!(out, ",\"status\":{},\"bytes\":{}", record.status.as_u16(), record.bytes);
-    if !record.site.is_empty() {
-        json_text(out, "site", record.site.as_bytes());
+    let _ = write!(out, "{{\"time\":\"{}\"", Civil::from(head.time).rfc3339());
+    let _ = write!(out, ",\"peer\":\"{}\"", head.peer.ip());
+    json_text(out, "method", head.method.as_bytes());
+    json_text(out, "host", head.host.as_bytes());
+    json_text(out, "target", head.target.as_bytes());
+    json_text(out, "protocol", head.protocol.as_bytes());
+    let _ = write!(out, ",\"status\":{},\"bytes\":{}", record.status.as_u16(), record.bytes_out);
+    if let Some(site) = site {
+        json_text(out, "site", site.as_bytes());
     }
     let _ = write!(out, ",\"cache\":\"{}\"", outcome.handling.word());
     if let Some(status) = outcome.fwd_status {
@@ -70,7 +71,7 @@ fn json(record: &AccessRecord, out: &mut Vec<u8>) {
     }
     let (first_byte, total) = (Millis(record.first_byte), Millis(record.total));
     let _ = write!(out, ",\"first_byte_ms\":{first_byte},\"total_ms\":{total}");
-    for (name, value) in [("user_agent", &record.user_agent), ("referer", &record.referer)] {
+    for (name, value) in [("user_agent", &head.user_agent), ("referer", &head.referer)] {
         if let Some(value) = value {
             json_text(out, name, value);
         }
@@ -78,13 +79,13 @@ fn json(record: &AccessRecord, out: &mut Vec<u8>) {
     if let Some(hash) = record.key_hash {
         let _ = write!(out, ",\"key\":\"{hash:032x}\"");
     }
-    if let Some(TraceContext { trace_id, span_id, .. }) = record.trace {
+    if let Some(TraceContext { trace_id, span_id, .. }) = head.trace {
         let _ = write!(out, ",\"trace_id\":\"{trace_id:032x}\",\"span_id\":\"{span_id:016x}\"");
     }
     out.push(b'}');
 }
 
-/// Whom an answer is from, and what was said along the way.
+/// The upstream that a response is from, and the Cache-Status members of the caches before it.
 fn json_source(out: &mut Vec<u8>, source: &Source) {
     json_text(out, "upstream", source.member.as_bytes());
     let tier = if source.is_parent { "parent" } else { "origin" };
@@ -108,9 +109,8 @@ fn json_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     json_string(out, value);
 }
 
-/// Appends `"value"`, escaped (RFC 8259 §7; DEL, C1 controls and the line
-/// separators of Unicode too, which some readers take for the end of a line). What is not UTF-8
-/// becomes U+FFFD.
+/// Appends `"value"`, escaped (RFC 8259 §7; DEL, C1 controls and Unicode line separators too,
+/// because some readers end a line at them). Bytes that are not UTF-8 become U+FFFD.
 fn json_string(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     for character in String::from_utf8_lossy(value).chars() {
@@ -125,21 +125,23 @@ fn json_string(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
 }
 
-fn combined(record: &AccessRecord, out: &mut Vec<u8>) {
-    let time = Civil::from(record.time).common_log();
-    let _ = write!(out, "{} - - [{time}] \"", record.peer.ip());
-    combined_text(out, record.method.as_bytes());
+fn combined(logged: &LoggedRequest, out: &mut Vec<u8>) {
+    let LoggedRequest { head, record, .. } = logged;
+    let time = Civil::from(head.time).common_log();
+    let _ = write!(out, "{} - - [{time}] \"", head.peer.ip());
+    combined_text(out, head.method.as_bytes());
     out.push(b' ');
-    combined_text(out, record.target.as_bytes());
-    let _ = write!(out, " {}\" {} {}", record.protocol, record.status.as_u16(), record.bytes);
-    for value in [&record.referer, &record.user_agent] {
+    combined_text(out, head.target.as_bytes());
+    let (status, bytes) = (record.status.as_u16(), record.bytes_out);
+    let _ = write!(out, " {}\" {status} {bytes}", head.protocol);
+    for value in [&head.referer, &head.user_agent] {
         out.extend_from_slice(b" \"");
         combined_text(out, value.as_deref().unwrap_or(b"-"));
         out.push(b'"');
     }
 }
 
-/// Appends `value` with `\xHH` for quotes, backslashes and all that is not printable ASCII.
+/// Appends `value` with `\xHH` for quotes, backslashes and everything but printable ASCII.
 fn combined_text(out: &mut Vec<u8>, value: &[u8]) {
     for byte in value {
         match byte {

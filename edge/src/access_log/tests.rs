@@ -2,11 +2,15 @@
 
 use super::writer::{Batch, Output};
 use super::*;
+use crate::source::Source;
+use http::{HeaderValue, Request, StatusCode};
 use serde_json::Value;
 use std::fs;
-use weir_rules::outcome::Handling;
+use std::time::{Instant, SystemTime};
+use weir_rules::outcome::{Handling, Outcome};
+use weir_rules::trace_context::TraceContext;
 
-/// A file of its own for one test, removed after it.
+/// A file for one test, removed after it.
 struct LogFile(PathBuf);
 
 impl LogFile {
@@ -34,50 +38,46 @@ impl Drop for LogFile {
     }
 }
 
-fn record(target: &str) -> AccessRecord {
-    AccessRecord {
-        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123),
-        peer: "192.0.2.7:4711".parse().unwrap(),
-        scheme: "https",
-        method: "GET".into(),
-        host: "example.com".into(),
-        target: target.into(),
-        protocol: "HTTP/1.1",
-        status: StatusCode::OK,
-        bytes: 1024,
-        site: "shop".into(),
-        outcome: Outcome {
-            handling: Handling::UriMiss,
-            fwd_status: Some(StatusCode::OK),
-            ttl: Some(60),
-            stored: true,
-            ..Outcome::default()
-        },
-        source: Some(Arc::new(Source {
-            member: "http://10.0.1.1:8080".into(),
-            is_parent: true,
-            waited: Duration::from_micros(1500),
-            cache_status: ["origin-cache; hit", "parent-eu; fwd=uri-miss; detail=\"a\""]
-                .map(http::HeaderValue::from_static)
-                .into(),
-        })),
-        first_byte: Duration::from_micros(1600),
-        total: Duration::from_micros(2007),
-        user_agent: Some(b"curl/8".as_slice().into()),
-        referer: None,
-        trace: TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-        key_hash: Some(0xabc),
-    }
+fn logged(target: &str) -> LoggedRequest {
+    let request = Request::get(target)
+        .header("Host", "example.com")
+        .header("User-Agent", "curl/8")
+        .body(())
+        .unwrap();
+    let trace = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let mut head = RequestHead::of(&request, "192.0.2.7:4711".parse().unwrap(), true, trace);
+    head.time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
+    let mut record = RequestRecord::new(Instant::now());
+    record.key_hash = Some(0xabc);
+    record.outcome = Outcome {
+        handling: Handling::UriMiss,
+        fwd_status: Some(StatusCode::OK),
+        ttl: Some(60),
+        stored: true,
+        ..Outcome::default()
+    };
+    record.source = Some(Arc::new(Source {
+        member: "http://10.0.1.1:8080".into(),
+        is_parent: true,
+        waited: Duration::from_micros(1500),
+        cache_status: ["origin-cache; hit", "parent-eu; fwd=uri-miss; detail=\"a\""]
+            .map(HeaderValue::from_static)
+            .into(),
+    }));
+    record.bytes_out = 1024;
+    record.first_byte = Duration::from_micros(1600);
+    record.total = Duration::from_micros(2007);
+    LoggedRequest { head, record, site: Some("shop".into()) }
 }
 
 #[test]
-fn json_tells_all_there_is_and_leaves_out_what_is_not() {
+fn json_has_every_field_that_applies_and_leaves_out_the_others() {
     let file = LogFile::new("json");
     let log = file.start(weir_config::AccessLog::Json, 10);
     assert!(log.is_on());
-    log.record(record("/a?b"));
+    log.record(logged("/a?b"));
     drop(log);
-    let told = serde_json::json!({
+    let written = serde_json::json!({
         "time": "2001-09-09T01:46:40.123Z", "peer": "192.0.2.7", "method": "GET",
         "host": "example.com", "target": "/a?b", "protocol": "HTTP/1.1", "status": 200,
         "bytes": 1024, "site": "shop", "cache": "uri-miss", "fwd_status": 200, "ttl": 60,
@@ -88,14 +88,14 @@ fn json_tells_all_there_is_and_leaves_out_what_is_not() {
         "key": "00000000000000000000000000000abc",
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
     });
-    assert_eq!(file.objects(), [told]);
+    assert_eq!(file.objects(), [written]);
 }
 
 #[test]
-fn combined_is_what_log_readers_know() {
+fn combined_is_the_usual_format() {
     let file = LogFile::new("combined");
     let log = file.start(weir_config::AccessLog::Combined, 10);
-    log.record(record("/a?b"));
+    log.record(logged("/a?b"));
     drop(log);
     let line = "192.0.2.7 - - [09/Sep/2001:01:46:40 +0000] \"GET /a?b HTTP/1.1\" 200 1024 \
                 \"-\" \"curl/8\"";
@@ -105,19 +105,20 @@ fn combined_is_what_log_readers_know() {
 #[test]
 fn no_client_can_forge_a_line_or_a_member() {
     let attack = "x\"} \n{\"status\":500}\r\u{85}\u{2028}\x1b[31m\\\" 200\0\x7f";
-    let forged = || AccessRecord {
-        method: "GE\nT".into(),
-        host: attack.into(),
-        target: attack.into(),
-        user_agent: Some(attack.as_bytes().into()),
-        referer: Some(b"\xff\xfe\n\"".as_slice().into()),
-        source: Some(Arc::new(Source {
+    let forged = || {
+        let mut logged = logged("/");
+        logged.head.method = "GE\nT".into();
+        logged.head.host = attack.into();
+        logged.head.target = attack.into();
+        logged.head.user_agent = Some(attack.as_bytes().into());
+        logged.head.referer = Some(b"\xff\xfe\n\"".as_slice().into());
+        logged.record.source = Some(Arc::new(Source {
             member: "http://10.0.0.1".into(),
             is_parent: false,
             waited: Duration::ZERO,
-            cache_status: [http::HeaderValue::from_bytes(b"a\"}\xff\x85").unwrap()].into(),
-        })),
-        ..record("/")
+            cache_status: [HeaderValue::from_bytes(b"a\"}\xff\x85").unwrap()].into(),
+        }));
+        logged
     };
     let file = LogFile::new("forged-json");
     let log = file.start(weir_config::AccessLog::Json, 10);
@@ -126,13 +127,13 @@ fn no_client_can_forge_a_line_or_a_member() {
     let raw = fs::read_to_string(&file.0).unwrap();
     let controls = raw.chars().filter(|c| c.is_control() || *c == '\u{2028}').count();
     assert_eq!(controls, 1, "the end of the one line, in {raw:?}");
-    let told = &file.objects()[0];
+    let written = &file.objects()[0];
     assert_eq!(
-        (&told["status"], &told["target"], &told["user_agent"]),
+        (&written["status"], &written["target"], &written["user_agent"]),
         (&200.into(), &attack.into(), &attack.into())
     );
     let tiers = serde_json::json!(["a\"}\u{fffd}\u{fffd}"]);
-    assert_eq!((&told["referer"], &told["tiers"]), (&"\u{fffd}\u{fffd}\n\"".into(), &tiers));
+    assert_eq!((&written["referer"], &written["tiers"]), (&"\u{fffd}\u{fffd}\n\"".into(), &tiers));
 
     let file = LogFile::new("forged-combined");
     let log = file.start(weir_config::AccessLog::Combined, 10);
@@ -146,73 +147,73 @@ fn no_client_can_forge_a_line_or_a_member() {
 }
 
 /// A log whose writer has not begun: what is queued stays queued.
-fn idle(queue: usize) -> (AccessLog, Queue) {
+fn idle(queue: usize) -> (AccessLog, LogQueue) {
     let (sender, receiver) = sync_channel(queue);
-    let log = AccessLog { queue: Some(sender), shared: Arc::default(), writer: Mutex::new(None) };
+    let log = AccessLog { queue: Some(sender), status: Arc::default(), writer: Mutex::new(None) };
     (log, receiver)
 }
 
 #[test]
-fn an_overflow_never_blocks_and_is_told() {
+fn an_overflow_never_blocks_and_is_reported() {
     let file = LogFile::new("overflow");
     let (log, queue) = idle(3);
     for n in 0..10 {
-        log.record(record(&format!("/{n}")));
+        log.record(logged(&format!("/{n}")));
     }
     assert_eq!(log.dropped(), 7);
-    let shared = log.shared.clone();
+    let status = log.status.clone();
     drop(log);
-    writer::run(&queue, &shared, Form::Json, Output::open(Some(file.0.clone())).unwrap());
-    let told = file.objects();
-    let targets: Vec<&Value> = told.iter().filter_map(|line| line.get("target")).collect();
+    writer::run(&queue, &status, LogFormat::Json, Output::open(Some(file.0.clone())).unwrap());
+    let written = file.objects();
+    let targets: Vec<&Value> = written.iter().filter_map(|line| line.get("target")).collect();
     assert_eq!(targets, ["/0", "/1", "/2"]);
-    let gaps: Vec<&Value> = told.iter().filter_map(|line| line.get("dropped_lines")).collect();
+    let gaps: Vec<&Value> = written.iter().filter_map(|line| line.get("dropped_lines")).collect();
     assert_eq!(gaps, [7]);
 }
 
 #[test]
-fn a_failing_write_is_counted_and_told_later() {
+fn a_failing_write_is_counted_and_reported_later() {
     let file = LogFile::new("failing");
     fs::write(&file.0, "").unwrap();
     // Opened for reading only: every write fails.
     let unwritable = fs::File::open(&file.0).unwrap();
     let mut output = Output::File { file: unwritable, path: file.0.clone() };
-    let shared = Shared::default();
+    let status = LogStatus::default();
     let mut batch = Batch::new();
     for target in ["/lost", "/too"] {
-        batch.take(Message::Line(Box::new(record(target))), Form::Json);
+        batch.take(LogMessage::Line(Box::new(logged(target))), LogFormat::Json);
     }
-    assert!(!batch.write(&mut output, &shared));
-    assert_eq!(shared.dropped.load(Ordering::Relaxed), 2);
+    assert!(!batch.write(&mut output, &status));
+    assert_eq!(status.dropped.load(Ordering::Relaxed), 2);
 
     let (log, queue) = idle(3);
-    log.shared.dropped.store(2, Ordering::Relaxed);
-    log.record(record("/kept"));
+    log.status.dropped.store(2, Ordering::Relaxed);
+    log.record(logged("/kept"));
     log.reopen();
-    let shared = log.shared.clone();
+    let status = log.status.clone();
     drop(log);
-    writer::run(&queue, &shared, Form::Json, output);
-    let told = file.objects();
-    assert_eq!((&told[0]["target"], &told[1]["dropped_lines"]), (&"/kept".into(), &2.into()));
+    writer::run(&queue, &status, LogFormat::Json, output);
+    let written = file.objects();
+    assert_eq!((&written[0]["target"], &written[1]["dropped_lines"]), (&"/kept".into(), &2.into()));
 }
 
 #[test]
-fn a_rotated_file_is_opened_anew() {
+fn a_rotated_file_is_reopened() {
     let (file, rotated) = (LogFile::new("rotate"), LogFile::new("rotated"));
     let (log, queue) = idle(10);
     let output = Output::open(Some(file.0.clone())).unwrap();
-    let shared = log.shared.clone();
+    let status = log.status.clone();
     fs::rename(&file.0, &rotated.0).unwrap();
     log.reopen();
-    log.record(record("/after"));
+    log.record(logged("/after"));
     drop(log);
-    writer::run(&queue, &shared, Form::Json, output);
+    writer::run(&queue, &status, LogFormat::Json, output);
     assert_eq!(file.objects()[0]["target"], "/after");
     assert!(rotated.lines().is_empty());
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_anew_leaves_the_old_one() {
+fn a_file_that_cannot_be_reopened_leaves_the_old_one() {
     let file = LogFile::new("gone");
     let folder = file.0.with_extension("folder");
     fs::create_dir_all(&folder).unwrap();
@@ -221,20 +222,20 @@ fn a_file_that_cannot_be_opened_anew_leaves_the_old_one() {
     let output = Output::open(Some(path.clone())).unwrap();
     fs::rename(&path, &file.0).unwrap();
     fs::remove_dir(&folder).unwrap();
-    let shared = log.shared.clone();
+    let status = log.status.clone();
     log.reopen();
-    log.record(record("/still"));
+    log.record(logged("/still"));
     drop(log);
-    writer::run(&queue, &shared, Form::Json, output);
+    writer::run(&queue, &status, LogFormat::Json, output);
     assert_eq!(file.objects()[0]["target"], "/still");
 }
 
 #[test]
-fn a_log_that_is_off_takes_nothing_and_a_wrong_path_is_named() {
+fn a_log_that_is_off_takes_nothing_and_an_error_names_its_path() {
     let log =
         AccessLog::start(weir_config::AccessLog::Off, Some("/does/not/exist".into()), 1).unwrap();
     assert!(!log.is_on());
-    log.record(record("/"));
+    log.record(logged("/"));
     log.reopen();
     assert_eq!(log.dropped(), 0);
     let path = Some(PathBuf::from("/does/not/exist"));

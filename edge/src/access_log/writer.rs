@@ -1,7 +1,7 @@
-//! The writer thread: takes lines from the queue, writes them in batches, tells what is missing.
+//! The writer thread: takes lines from the queue, writes them in batches, and reports missing ones.
 
-use super::format::Form;
-use super::{Message, Queue, Shared};
+use super::format::LogFormat;
+use super::{LogMessage, LogQueue, LogStatus};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use std::time::SystemTime;
 /// Bytes gathered before a write, while more lines wait.
 const BATCH: usize = 64 * 1024;
 
-/// Where lines go.
+/// Where lines are written.
 pub(super) enum Output {
-    /// A file that can be opened anew.
+    /// A file that can be reopened.
     File { file: File, path: PathBuf },
     /// Standard output.
     Stdout(io::Stdout),
@@ -52,35 +52,35 @@ impl Output {
     }
 }
 
-/// Writes until the other end is gone.
-pub(super) fn run(queue: &Queue, shared: &Shared, form: Form, mut output: Output) {
+/// Writes lines until the log is dropped.
+pub(super) fn run(queue: &LogQueue, status: &LogStatus, format: LogFormat, mut output: Output) {
     let mut batch = Batch::new();
-    // Drops that the log has told of.
-    let mut told = 0;
+    // Drops that the log has reported.
+    let mut reported = 0;
     while let Ok(message) = queue.recv() {
-        if shared.reopen.swap(false, Ordering::AcqRel) {
+        if status.reopen.swap(false, Ordering::AcqRel) {
             output.reopen();
         }
-        batch.take(message, form);
+        batch.take(message, format);
         while batch.lines.len() < BATCH {
             let Ok(message) = queue.try_recv() else { break };
-            batch.take(message, form);
+            batch.take(message, format);
         }
-        let dropped = shared.dropped.load(Ordering::Relaxed);
-        if dropped > told {
-            form.gap(SystemTime::now(), dropped - told, &mut batch.lines);
+        let dropped = status.dropped.load(Ordering::Relaxed);
+        if dropped > reported {
+            format.gap(SystemTime::now(), dropped - reported, &mut batch.lines);
         }
-        if batch.write(&mut output, shared) {
-            told = dropped;
+        if batch.write(&mut output, status) {
+            reported = dropped;
         }
     }
 }
 
-/// Lines on their way out.
+/// Lines that are to be written together.
 pub(super) struct Batch {
     lines: Vec<u8>,
     count: u64,
-    /// Whether the last write failed: told once, not for every line.
+    /// Whether the last write failed. That is logged once, not for every line.
     failing: bool,
 }
 
@@ -89,18 +89,18 @@ impl Batch {
         Batch { lines: Vec::with_capacity(BATCH), count: 0, failing: false }
     }
 
-    pub(super) fn take(&mut self, message: Message, form: Form) {
-        if let Message::Line(record) = message {
-            form.line(&record, &mut self.lines);
+    pub(super) fn take(&mut self, message: LogMessage, format: LogFormat) {
+        if let LogMessage::Line(logged) = message {
+            format.line(&logged, &mut self.lines);
             self.count += 1;
         }
     }
 
-    /// Writes the lines, or counts them as dropped. Whether they were written.
-    pub(super) fn write(&mut self, output: &mut Output, shared: &Shared) -> bool {
+    /// Writes the lines, or counts them as dropped; returns whether they were written.
+    pub(super) fn write(&mut self, output: &mut Output, status: &LogStatus) -> bool {
         let written = output.write(&self.lines);
         if let Err(error) = &written {
-            shared.dropped.fetch_add(self.count, Ordering::Relaxed);
+            status.dropped.fetch_add(self.count, Ordering::Relaxed);
             if !self.failing {
                 tracing::error!("the access log cannot be written: {error}");
             }
@@ -108,7 +108,7 @@ impl Batch {
         self.failing = written.is_err();
         self.lines.clear();
         if self.failing {
-            // Part of a line may have gone out; the next one begins on a line of its own.
+            // Part of a line may have been written. The next one begins on a new line.
             self.lines.push(b'\n');
         }
         self.count = 0;

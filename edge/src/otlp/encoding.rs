@@ -1,7 +1,7 @@
 //! Spans in the words of OTLP and of OpenTelemetry's semantic conventions for HTTP. What is weir's
 //! own begins with `weir.`.
 
-use crate::access_log::AccessRecord;
+use crate::access_log::LoggedRequest;
 use crate::host::without_port;
 use crate::trace::{Finished, Hopped, Place};
 use http::StatusCode;
@@ -36,7 +36,7 @@ pub(super) fn request(
     spans: impl Iterator<Item = Finished>,
 ) -> ExportTraceServiceRequest {
     let spans = spans.map(|span| match span {
-        Finished::Served(place, record) => served(place, &record),
+        Finished::Served(place, logged) => served(place, &logged),
         Finished::Hopped(place, hopped) => hop(place, &hopped),
     });
     let scope = InstrumentationScope {
@@ -55,24 +55,25 @@ pub(super) fn request(
 }
 
 /// A request that this node answered.
-fn served(place: Place, record: &AccessRecord) -> Span {
+fn served(place: Place, logged: &LoggedRequest) -> Span {
+    let LoggedRequest { head, record, site } = logged;
     let outcome = &record.outcome;
     let mut of = Attributes::default();
-    of.method(&record.method);
-    of.text("url.scheme", record.scheme);
-    let (path, query) = split(&record.target);
+    of.method(&head.method);
+    of.text("url.scheme", head.scheme);
+    let (path, query) = split(&head.target);
     of.text("url.path", path);
     of.optional("url.query", query);
-    of.address(&record.host);
-    of.text("client.address", &record.peer.ip().to_string());
-    of.text("network.peer.address", &record.peer.ip().to_string());
-    of.number("network.peer.port", record.peer.port().into());
-    of.text("network.protocol.version", version(record.protocol));
-    let agent = record.user_agent.as_deref().map(String::from_utf8_lossy);
+    of.address(&head.host);
+    of.text("client.address", &head.peer.ip().to_string());
+    of.text("network.peer.address", &head.peer.ip().to_string());
+    of.number("network.peer.port", head.peer.port().into());
+    of.text("network.protocol.version", version(head.protocol));
+    let agent = head.user_agent.as_deref().map(String::from_utf8_lossy);
     of.optional("user_agent.original", agent.as_deref());
     of.number("http.response.status_code", record.status.as_u16().into());
-    of.number("http.response.body.size", record.bytes as i64);
-    of.optional("weir.site", Some(&*record.site).filter(|site| !site.is_empty()));
+    of.number("http.response.body.size", record.bytes_out as i64);
+    of.optional("weir.site", site.as_deref());
     of.text("weir.cache", outcome.handling.word());
     of.flag("weir.cache.stored", outcome.stored);
     of.flag("weir.cache.collapsed", outcome.collapsed);
@@ -93,7 +94,7 @@ fn served(place: Place, record: &AccessRecord) -> Span {
     if failed {
         of.text("error.type", why.unwrap_or(record.status.as_str()));
     }
-    let mut span = span(place, SpanKind::Server, &record.method, record.time, record.total);
+    let mut span = span(place, SpanKind::Server, &head.method, head.time, record.total);
     span.attributes = of.0;
     span.status = status(failed, why);
     span

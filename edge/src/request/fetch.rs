@@ -3,6 +3,7 @@
 
 use super::visit::Visit;
 use super::{Spine, pass};
+use crate::access_log::RequestRecord;
 use crate::body::{ResponseBody, Resume};
 use crate::collapsing::{Answer, Fill, FillHead, Place, Progress, Purpose, Reader};
 use crate::error::UpstreamError;
@@ -12,9 +13,8 @@ use crate::lookup::{Lookup, Stale, forwardable_range, lookup};
 use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond;
-use crate::source::Source;
 use crate::store::{Selecting, Stored};
-use crate::tier::{self, Asker, Errand, Told};
+use crate::tier::{self, Errand, Told};
 use crate::upstream::{Ask, UpstreamBody};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
@@ -32,36 +32,35 @@ const AHEAD: u64 = 1 << 20;
 /// Answers a request from what `found` offers and what the upstream says.
 pub(super) async fn fetch(
     spine: &Rc<Spine>,
-    visit: Visit,
+    visit: Box<Visit>,
     found: Lookup,
-    outcome: &mut Outcome,
-    source: &mut Option<Arc<Source>>,
+    record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut found = found;
     let mut joins = 0;
-    let mut alone = visit.asker.as_ref().is_some_and(Asker::is_apart);
+    let mut alone = visit.sender.is_apart();
     loop {
-        if let Some((mut response, stored)) = at_once(spine, &visit, &found, outcome) {
+        if let Some((mut response, stored)) = at_once(spine, &visit, &found, &mut record.outcome) {
             let told = Told::of_stored(stored);
             visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
             return Ok(response);
         }
         // RFC 9111 §5.2.1.7
-        if visit.directives.only_if_cached {
+        if visit.facts.directives.only_if_cached {
             return Err(Failure::NotCached);
         }
-        outcome.handling = handling(&found);
+        record.outcome.handling = handling(&found);
         if visit.method == Method::HEAD {
-            return pass::pass(spine, &visit, None, outcome, source).await;
+            return pass::pass(spine, &visit, None, record).await;
         }
         let known = spine.state.decisions.hit_for_miss(visit.digest, spine.state.now());
         let uncacheable = known.is_some();
         if uncacheable {
             spine.metrics.count(Event::HitForMiss);
-            outcome.detail = known;
+            record.outcome.detail = known;
         }
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
-            return pass::pass(spine, &visit, None, outcome, source).await;
+            return pass::pass(spine, &visit, None, record).await;
         }
         let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
             Some(place) => place,
@@ -79,9 +78,9 @@ pub(super) async fn fetch(
             found = look_again(spine, &visit);
             continue;
         }
-        outcome.collapsed = joined;
-        *source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
-        return answered(spine, &visit, &found, reader, answer, outcome);
+        record.outcome.collapsed = joined;
+        record.source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
+        return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
 }
 
@@ -208,7 +207,7 @@ fn is_reusable(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamErr
     let Ok(terms) = &head.terms else { return false };
     match terms.freshness.state(spine.state.now()) {
         State::Fresh { .. } => true,
-        State::Refreshable { .. } => visit.asker.is_none(),
+        State::Refreshable { .. } => !visit.sender.is_node(),
         State::Stale { .. } => false,
     }
 }
@@ -255,7 +254,7 @@ fn task(
 
 fn look_again(spine: &Spine, visit: &Visit) -> Lookup {
     let state = &spine.state;
-    lookup(&state.store, &state.purges, &visit.query(state, state.now()))
+    lookup(&state.store, &state.purges, &visit.query(state))
 }
 
 async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, UpstreamError> {
@@ -283,7 +282,7 @@ fn may_share(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
         Err(_) => true,
         Ok(answer) => {
             let authorization = visit.headers.contains_key(header::AUTHORIZATION);
-            let node = visit.asker.is_some();
+            let node = visit.sender.is_node();
             answer.reuse().is_some_and(|reuse| reuse.permits(authorization, node))
         }
     }

@@ -1,5 +1,6 @@
-//! `PURGE /path` on the node's own listener: who may, and what it takes.
+//! `PURGE /path` on the node's own listener: who may send it, and what it removes.
 
+use super::sender::{Sender, named_client};
 use crate::body::ResponseBody;
 use crate::failure::Failure;
 use crate::forward;
@@ -9,13 +10,13 @@ use crate::state::Site;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use weir_config::Config;
 use weir_rules::time::Time;
 
-/// A purge by method, as control is asked for it.
+/// A purge by method, as control gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurgeAsk {
     /// The absolute URL.
@@ -29,20 +30,20 @@ pub struct PurgeAsk {
 /// Control's answer to a purge by method: a status and a JSON body.
 pub type PurgeAnswer = Pin<Box<dyn Future<Output = (u16, String)> + Send>>;
 
-/// Takes purges by method to control.
+/// Passes purges by method to control.
 pub type OnPurge = Box<dyn Fn(PurgeAsk) -> PurgeAnswer + Send + Sync>;
 
-/// Where purges by method go, once control is there.
+/// Passes purges by method to control, once control has started.
 #[derive(Default)]
 pub(crate) struct Purger(OnceLock<OnPurge>);
 
 impl Purger {
-    /// From now on purges by method go here. Only the first call counts.
+    /// Sets where purges by method are passed to. Only the first call has an effect.
     pub(crate) fn set(&self, on_purge: OnPurge) {
         let _ = self.0.set(on_purge);
     }
 
-    /// Asks control; without one, 503.
+    /// Control's answer; 503 if there is no control.
     pub(super) async fn answer(&self, ask: PurgeAsk, now: Time) -> Response<ResponseBody> {
         let Some(on_purge) = self.0.get() else {
             return respond::empty(StatusCode::SERVICE_UNAVAILABLE, now);
@@ -60,34 +61,37 @@ impl Purger {
     }
 }
 
-/// Fields by which a browser says that a page asks. Its user's machine may well be one that may
-/// purge; the page is not.
+/// Headers that a browser sends for a page. The page's user may be at a machine that may purge; the
+/// page itself may not.
 const OF_PAGES: [&str; 2] = ["origin", "sec-fetch-site"];
 
-/// Fields by which a proxy says that it asks for somebody else.
+/// Headers by which a proxy says that it forwards a request.
 const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
-/// Reads a PURGE, if its sender may send one: the peer itself or, where a trusted proxy names its
-/// client, that client. Forwarding fields from anybody else are refused: a proxy that is not known
-/// as one would lend its own address to the whole world.
+/// Reads a PURGE, if its client may send one: the peer itself or, if the peer is trusted, the client
+/// that it names. Forwarding headers from any other peer are refused: an unknown proxy would lend
+/// its own address to all its clients.
+///
+/// # Errors
+/// [`Failure::PurgeRefused`]
 pub(super) fn ask(
     config: &Config,
     site: &Site,
     intake: &Intake<'_>,
     headers: &HeaderMap,
-    peer: SocketAddr,
-    trusted: bool,
+    peer: IpAddr,
+    sender: &Sender,
 ) -> Result<PurgeAsk, Failure> {
     if OF_PAGES.iter().any(|name| headers.contains_key(*name)) {
         return Err(Failure::PurgeRefused);
     }
     let forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
-    let sender = match (forwarded, trusted) {
-        (false, _) => peer.ip(),
+    let client = match (forwarded, sender.trusted) {
+        (false, _) => peer,
         (true, true) => named_client(config, headers).ok_or(Failure::PurgeRefused)?,
         (true, false) => return Err(Failure::PurgeRefused),
     };
-    if !forward::contains(&config.control.purge_acl, sender) {
+    if !forward::contains(&config.control.purge_acl, client) {
         return Err(Failure::PurgeRefused);
     }
     let query = intake.query.map(|query| format!("?{query}")).unwrap_or_default();
@@ -96,21 +100,4 @@ pub(super) fn ask(
         site: site.id.to_string(),
         soft: headers.get("fastly-soft-purge").is_some_and(|soft| soft == "1"),
     })
-}
-
-/// The client that trusted proxies name: the last address of X-Forwarded-For that is not one of
-/// theirs.
-pub(super) fn named_client(config: &Config, headers: &HeaderMap) -> Option<IpAddr> {
-    let chain = headers.get_all("x-forwarded-for").iter().rev();
-    let mut named = None;
-    for line in chain {
-        for address in line.to_str().ok()?.rsplit(',') {
-            let address: IpAddr = address.trim().parse().ok()?;
-            named = Some(address);
-            if !forward::contains(&config.node.trusted_proxies, address) {
-                return named;
-            }
-        }
-    }
-    named
 }

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::hop::Hopped;
-use crate::access_log::AccessRecord;
+use crate::access_log::LoggedRequest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(crate) enum Finished {
     /// A request of a client, or of another node.
-    Served(Place, Box<AccessRecord>),
+    Served(Place, Box<LoggedRequest>),
     /// A request to an upstream.
     Hopped(Place, Box<Hopped>),
 }

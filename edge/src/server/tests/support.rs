@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use weir_config::{Limits, Tls};
+use weir_config::{Config, Limits, Tls};
 
 /// No wait of a test is longer.
 pub(super) const BOUND: Duration = Duration::from_secs(10);
