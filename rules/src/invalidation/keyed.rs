@@ -66,6 +66,7 @@ impl Deref for KeyedPurge {
 mod tests {
     use super::*;
     use crate::invalidation::Target;
+    use std::slice::from_ref;
 
     #[test]
     fn queries_are_written_as_each_site_has_them() {
@@ -82,9 +83,9 @@ mod tests {
         let path = |text: &str| Target::Path(text.to_owned());
         let url = |text: &str| Target::Url(text.to_owned());
         let (sent, sorted) = (path("/a?b&a"), path("/a?a&b"));
-        assert_eq!(keyed(&[sent.clone()], None), [sent.clone(), sorted.clone()]);
-        assert_eq!(keyed(&[sent.clone()], Some("shop")), [sent.clone(), sorted]);
-        assert_eq!(keyed(&[sent.clone()], Some("blog")), [sent]);
+        assert_eq!(keyed(from_ref(&sent), None), [sent.clone(), sorted.clone()]);
+        assert_eq!(keyed(from_ref(&sent), Some("shop")), [sent.clone(), sorted]);
+        assert_eq!(keyed(from_ref(&sent), Some("blog")), [sent]);
         let (shops, others) = (url("http://shop.example/?b&a"), url("http://other.example/?b&a"));
         let both = keyed(&[shops.clone(), others.clone()], None);
         assert_eq!(both, [shops, others, url("http://shop.example/?a&b")]);
