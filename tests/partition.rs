@@ -3,7 +3,7 @@
 
 mod program;
 mod support;
-use program::{Spec, Topology, until};
+use program::{Spec, Topology};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -174,8 +174,8 @@ fn change(topology: &Topology, origin: &Origin) -> Value {
 /// Waits until a node's metrics have this line.
 fn until_metric(topology: &Topology, node: &str, line: &str) {
     let node = topology.node(node);
-    let has = || node.json("GET /metrics", "").body.lines().any(|found| found == line);
-    until(line, has);
+    let metrics = || node.json("GET /metrics", "").body;
+    program::until(line, metrics, |body| body.lines().any(|found| found == line));
 }
 
 fn until_lease_is_over(topology: &Topology, nodes: &[&str]) {
@@ -337,5 +337,6 @@ async fn a_cut_off_node_shows_the_release_from_before_as_the_answer_says() {
     until_lease_is_over(&topology, &["edge"]);
     assert_eq!(get(&topology, "edge", "/page").await.line(), "200 v1");
     topology.line("edge").mend();
-    until("the release is switched", || topology.node("edge").get("/page").body == "v2");
+    let page = || topology.node("edge").get("/page").body;
+    program::until("the release is switched", page, |body| body == "v2");
 }
