@@ -4,7 +4,6 @@
 mod program;
 mod support;
 use program::{Spec, Topology};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::*;
@@ -252,21 +251,6 @@ async fn no_tier_has_a_lease_by_a_welcome_alone() {
         until_hit(&topology, node, "/both").await;
         assert_eq!(get(&topology, node, "/both").await.line(), "200 new");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_said_to_a_node_that_slept_renews_no_lease() {
-    let origin = origin().await;
-    let topology = one_node("slept", &origin, "validate").await;
-    store(&topology, "edge", "/a").await;
-    topology.node("edge").signal(Signal::STOP);
-    // Heartbeats wait for it meanwhile.
-    topology.until_state("edge", "offline");
-    change(&topology, &origin);
-    topology.line("edge").cut();
-    topology.node("edge").signal(Signal::CONT);
-    until_metric(&topology, "edge", "weir_control_connected 0");
-    assert_eq!(get(&topology, "edge", "/a").await.line(), "200 new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -323,3 +323,23 @@ fn renew(following: &Following, as_of: Option<Time>) {
         following.state.lease.renew(at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::checkpoint::Checkpoint;
+    use super::super::tests::node;
+    use super::*;
+
+    /// Before and after a suspension the clock that measures patience may show the same.
+    #[tokio::test]
+    async fn a_line_that_waited_for_longer_than_the_lease_ends_the_connection() {
+        let (state, following) = node(&Checkpoint::default());
+        let patience = u64::try_from(following.patience.as_millis()).unwrap_or(u64::MAX);
+        for (waited, in_time) in [(patience / 2, true), (patience + 1000, false)] {
+            let lines = Lines::new(&b"{\"frame\":\"heartbeat\",\"head\":0}\n"[..]);
+            let mut heard = Heard { lines, last: state.now().minus_millis(waited) };
+            let line = hear(&following, &mut heard).await;
+            assert_eq!(line.is_ok(), in_time, "{waited}: {line:?}");
+        }
+    }
+}
