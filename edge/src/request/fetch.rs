@@ -1,5 +1,5 @@
-//! A request that the store could not answer at once: wait on a fill or start one, and answer
-//! from what comes.
+//! A request that the store could not answer at once: wait for a running fill or start one, and
+//! answer from its result.
 
 use super::visit::Visit;
 use super::{Spine, pass};
@@ -23,13 +23,14 @@ use weir_rules::freshness::State;
 use weir_rules::outcome::{Handling, Outcome};
 use weir_rules::range;
 
-/// Joins that may turn out to be for others before a request goes on alone.
+/// Joined fills whose response may turn out not to answer a request before it starts its own.
 const JOINS: usize = 2;
 
-/// How far ahead of what has arrived a Range may begin for it to wait for a running fill.
+/// Bytes past those that a running fill has received at which a Range may begin and still wait for
+/// it.
 const AHEAD: u64 = 1 << 20;
 
-/// Answers a request from what `found` offers and what the upstream says.
+/// Answers a request from what the lookup found and what the upstream sends.
 pub(super) async fn fetch(
     spine: &Rc<Spine>,
     visit: Box<Visit>,
@@ -73,7 +74,7 @@ pub(super) async fn fetch(
         let covered = covers_error(&found, &answer);
         if joined && !covered && !is_for_us(spine, &visit, &answer) {
             joins += 1;
-            // Not to be shared, or too often for others: no more waiting in line.
+            // The response may not be shared, or joining has failed too often: wait no more.
             alone = joins >= JOINS || !may_share(&visit, &answer);
             found = look_again(spine, &visit);
             continue;
@@ -84,8 +85,8 @@ pub(super) async fn fetch(
     }
 }
 
-/// What can be said without the upstream: a response that became fresh meanwhile, or a stale one
-/// that may be sent while it is refreshed.
+/// An answer that needs no upstream: a response that became fresh meanwhile, or a stale one that may
+/// be sent while it is refreshed.
 fn at_once<'a>(
     spine: &Rc<Spine>,
     visit: &Visit,
@@ -110,8 +111,8 @@ fn at_once<'a>(
     }
 }
 
-/// Answers from a stale response, and says why it may be sent. What was soft-purged is stale
-/// whatever its lifetime, and its ttl says so (RFC 9211 §2.4).
+/// Answers from a stale response, with the reason that allows it as detail. A soft-purged response
+/// is stale whatever its lifetime, so its ttl is negative (RFC 9211 §2.4).
 fn stale_hit(
     spine: &Spine,
     visit: &Visit,
@@ -212,7 +213,7 @@ fn is_reusable(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamErr
     }
 }
 
-/// Whether a request for a range does well to wait for a fill of the whole.
+/// Whether a request for a range should wait for a fill of the whole representation.
 fn arrives_soon(visit: &Visit, fill: &Fill, range: Option<&HeaderValue>) -> bool {
     if range.is_none() || fill.purpose.range.is_some() {
         return true;
@@ -268,17 +269,17 @@ async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, Up
     }
 }
 
-/// Whether the answer is an error that the stale response at hand may stand in for.
+/// Whether the answer is an error that the stored stale response may replace.
 fn covers_error(found: &Lookup, answer: &Result<Answer, UpstreamError>) -> bool {
     matches!(found, Lookup::Stale { stale: Stale { on_error: true, .. }, .. })
         && matches!(answer, Ok(Answer::Response(head)) if is_origin_error(head.status))
 }
 
-/// Whether what a joined fill brought may answer requests that merely waited for it, this one
-/// among them, as far as freshness goes.
+/// Whether the answer of a joined fill may be shared with requests that only waited for it, such as
+/// this one.
 fn may_share(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
     match answer {
-        // A failure is everybody's; whoever comes later tries again.
+        // All that waited share a failure; later requests try again.
         Err(_) => true,
         Ok(answer) => {
             let authorization = visit.headers.contains_key(header::AUTHORIZATION);
@@ -288,8 +289,9 @@ fn may_share(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
     }
 }
 
-/// Whether what a joined fill brought is also for this request: to be shared, selected by its
-/// fields, and not purged since its fetch began, here or at a parent (invariant I1).
+/// Whether the answer of a joined fill also answers this request: it may be shared, this request's
+/// headers select it, and no purge removed it since its fetch began, here or at a parent
+/// (invariant I1).
 fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
     let fits = |filled_at, selected: bool, tags| {
         filled_at >= visit.least() && selected && visit.is_valid(&spine.state, filled_at, tags)
