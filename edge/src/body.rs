@@ -2,7 +2,8 @@
 
 use crate::closing::Closing;
 use crate::collapsing::{Fault, Reader};
-use crate::error::UpstreamError;
+use crate::error::{StoreError, UpstreamError};
+use crate::failure::Abort;
 use crate::store::Stored;
 use crate::upstream::{FetchedBody, Piece};
 use bytes::Bytes;
@@ -13,37 +14,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Why a response broke off. The client sees its connection (or stream) end early, never a whole
-/// message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Abort {
-    /// The upstream broke off.
-    Upstream(UpstreamError),
-    /// This client was too slow for a body that is not stored, and no strong validator let it go
-    /// on by a request of its own (invariant I7).
-    FellBehind,
-    /// The upstream went on after the length it had promised, or ended before.
-    Length,
-}
-
-impl std::fmt::Display for Abort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Upstream(error) => error.fmt(f),
-            Self::FellBehind => f.write_str("the client fell behind a body that is not stored"),
-            Self::Length => f.write_str("the upstream's body has not the length it promised"),
-        }
-    }
-}
-
-impl std::error::Error for Abort {}
-
 /// The body of a response to a client.
 pub(crate) enum ResponseBody {
     /// Nothing.
     Empty,
-    /// A few runs of bytes in order: an error's text, a small stored body, multipart parts.
-    Runs(VecDeque<Bytes>),
+    /// A few runs of bytes in order, up to the first that could not be read: multipart parts.
+    Runs(VecDeque<Result<Bytes, StoreError>>),
     /// One run of bytes, the common case.
     One(Option<Bytes>),
     /// Bytes of a stored response.
@@ -74,7 +50,7 @@ impl ResponseBody {
         match self {
             Self::Empty | Self::One(None) => Some(0),
             Self::One(Some(bytes)) => Some(bytes.len() as u64),
-            Self::Runs(runs) => Some(runs.iter().map(|run| run.len() as u64).sum()),
+            Self::Runs(runs) => runs.iter().map(|run| Some(run.as_ref().ok()?.len() as u64)).sum(),
             Self::Stored { at, end, .. } => Some(end - at),
             Self::Fill(body) => body.end.map(|end| end - body.at),
             Self::Pass(body) => body.left,
@@ -107,11 +83,16 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::One(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Runs(runs) => Poll::Ready(runs.pop_front().map(|run| Ok(Frame::data(run)))),
+            Self::Runs(runs) => Poll::Ready(runs.pop_front().map(frame)),
             Self::Stored { stored, at, end } => {
-                let run = stored.body.read(*at, *end);
-                *at += run.as_ref().map_or(0, |run| run.len() as u64);
-                Poll::Ready(run.map(|run| Ok(Frame::data(run))))
+                let run = stored.body.read(*at, *end).transpose();
+                match &run {
+                    Some(Ok(run)) => *at += run.len() as u64,
+                    // Nothing follows a failed read.
+                    Some(Err(_)) => *at = *end,
+                    None => {}
+                }
+                Poll::Ready(run.map(frame))
             }
             Self::Fill(body) => body.poll(context),
             Self::Pass(body) => body.poll(context),
@@ -137,6 +118,10 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+fn frame(run: Result<Bytes, StoreError>) -> Result<Frame<Bytes>, Abort> {
+    run.map(Frame::data).map_err(Abort::Store)
 }
 
 /// A client that follows a fill.
@@ -255,5 +240,47 @@ impl PassBody {
         };
         self.body = None;
         Poll::Ready(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Slice, StoredBody};
+    use std::task::Waker;
+
+    /// What a client is sent of a body, and how it ends.
+    fn sent(mut body: ResponseBody) -> (Vec<u8>, Result<(), Abort>) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut sent = Vec::new();
+        loop {
+            match Pin::new(&mut body).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(frame))) => sent.extend(frame.data_ref().into_iter().flatten()),
+                Poll::Ready(Some(Err(abort))) => return (sent, Err(abort)),
+                Poll::Ready(None) => return (sent, Ok(())),
+                Poll::Pending => panic!("a stored body is at hand"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_body_that_cannot_be_read_on_is_cut_and_does_not_seem_to_end() {
+        let slices = vec![Slice { start: 0, bytes: Bytes::from_static(b"01234") }];
+        let part = StoredBody::new(slices, Some(10));
+        let stored = Arc::new(Stored { body: part, ..Stored::example() });
+        let of = |end| ResponseBody::Stored { stored: Arc::clone(&stored), at: 2, end };
+        assert_eq!(sent(of(5)), (b"234".to_vec(), Ok(())));
+        let (read, end) = sent(of(7));
+        assert_eq!(read, b"234");
+        assert!(matches!(end, Err(Abort::Store(_))), "{end:?}");
+    }
+
+    #[test]
+    fn parts_are_cut_at_the_first_that_cannot_be_read() {
+        let runs = [Ok(Bytes::from_static(b"a")), Err(StoreError::new("gone"))];
+        let body = ResponseBody::Runs(runs.into());
+        assert_eq!(body.length(), None, "nobody knows what will be sent");
+        let (read, end) = sent(body);
+        assert_eq!((read, end), (b"a".to_vec(), Err(Abort::Store(StoreError::new("gone")))));
     }
 }

@@ -190,14 +190,15 @@ fn multipart(
     let layout = range::multipart(spans, &boundary, content_type.as_ref(), length);
     let mut runs = VecDeque::new();
     for part in layout.parts {
-        runs.push_back(Bytes::from(part.preamble));
+        runs.push_back(Ok(Bytes::from(part.preamble)));
         let mut at = part.span.start;
-        while let Some(run) = body.read(at, part.span.end) {
-            at += run.len() as u64;
+        while let Some(run) = body.read(at, part.span.end).transpose() {
+            let read = run.as_ref().map(|run| run.len() as u64);
+            at = read.map_or(part.span.end, |read| at + read);
             runs.push_back(run);
         }
     }
-    runs.push_back(Bytes::from(layout.closing));
+    runs.push_back(Ok(Bytes::from(layout.closing)));
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(layout.length));
     response(StatusCode::PARTIAL_CONTENT, fields, ResponseBody::Runs(runs))
 }

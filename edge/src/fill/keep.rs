@@ -13,6 +13,7 @@ use weir_rules::range::{self, Span};
 use weir_rules::storability::{Reason, Terms};
 
 /// A response on its way into the store.
+#[derive(Clone)]
 pub(super) struct Made<'a> {
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
@@ -26,6 +27,7 @@ pub(super) struct Made<'a> {
 }
 
 /// What a response takes the place of.
+#[derive(Clone, Copy)]
 pub(super) enum Over<'a> {
     /// Whatever is older.
     Older,
@@ -90,16 +92,29 @@ impl FillTask {
     pub(super) fn insert(&self, made: Made<'_>) -> Result<Arc<Stored>, Option<Arc<Stored>>> {
         let status = made.status;
         let revoked = || self.fill.is_revoked() || self.site.is_replaced();
-        let (mut ready, mut refused) = (None, None);
+        let over = made.over;
+        let (mut made, mut placed, mut refused) = (Some(made), None, None);
         let inserted = !revoked()
             && self.state.store.insert_over(self.digest, &self.key, |held| {
-                refused = self.refusal(&made.over, held);
-                match self.placed(made, held) {
-                    Ok(stored) => ready = Some(stored),
-                    Err(why) => refused = Some(Refused::For(why)),
+                // Only a part depends on what is held: everything else is made once.
+                let next = match over {
+                    Over::Part => made.clone(),
+                    Over::Older | Over::Update(_) => made.take(),
+                };
+                if let Some(next) = next {
+                    placed = Some(self.placed(next, held));
                 }
-                ready.clone().filter(|_| refused.is_none())
+                refused = self.refusal(over, held);
+                match &placed {
+                    Some(Ok(stored)) if refused.is_none() => Some(Arc::clone(stored)),
+                    _ => None,
+                }
             });
+        let (ready, why) = match placed {
+            Some(Ok(stored)) => (Some(stored), None),
+            Some(Err(why)) => (None, Some(Refused::For(why))),
+            None => (None, None),
+        };
         match ready {
             // Whoever revokes marks first and then empties the store: what came in between is seen
             // here, if it was too late to be seen there.
@@ -110,7 +125,7 @@ impl FillTask {
             Some(ref stored) if inserted => self.state.store.remove(self.digest, stored),
             _ => {}
         }
-        match refused.unwrap_or(Refused::For(Why::Overtaken)) {
+        match why.or(refused).unwrap_or(Refused::For(Why::Overtaken)) {
             Refused::For(why) => self.note(why, Some(status)),
             Refused::Updated => {}
         }
@@ -118,7 +133,7 @@ impl FillTask {
     }
 
     /// Why an update must not be stored: what was taken away meanwhile must not come back by it.
-    fn refusal(&self, over: &Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
+    fn refusal(&self, over: Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
         let Over::Update(base) = over else { return None };
         if held.iter().any(|held| Arc::ptr_eq(held, base)) {
             return None;

@@ -195,6 +195,39 @@ pub(crate) fn release_in(key: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+impl Stored {
+    /// A 200 for `http://example.com/a`, fresh for a minute in 1994, with an empty body.
+    pub(crate) fn example() -> Self {
+        Self {
+            key: b"http://example.com/a".as_slice().into(),
+            site: Arc::from("site"),
+            status: StatusCode::OK,
+            fields: PackedFields::default(),
+            body: StoredBody::new(Vec::new(), Some(0)),
+            answered: None,
+            freshness: Freshness {
+                born: weir_rules::time::Time::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
+                    .unwrap(),
+                lifetime: 60,
+                stale_while_revalidate: 0,
+                stale_if_error: 0,
+                validate_always: false,
+                validate_when_stale: false,
+                immutable: false,
+            },
+            lifetime_source: LifetimeSource::Heuristic,
+            selecting: None,
+            tags: Tags::default(),
+            filled_at: 0,
+            valid_at: AtomicU64::new(0),
+            soft_at: AtomicU64::new(0),
+            served: Served::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
