@@ -332,7 +332,7 @@ impl Spine {
         if outcome.handling == Handling::Undecided {
             outcome.handling = Handling::Refused;
         }
-        respond::sign(&mut response, None, self.values.cache_status(&outcome));
+        respond::sign(&mut response, self.values.cache_status(&outcome));
         self.record(connection, response, outcome, known, begun, entry)
     }
 }

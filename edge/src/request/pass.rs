@@ -7,7 +7,7 @@ use crate::body::{PassBody, ResponseBody};
 use crate::collapsing::{Fill, Interim, Purpose};
 use crate::failure::Failure;
 use crate::fill::{CleanHead, clean_head};
-use crate::respond;
+use crate::respond::{self, AnswerForm};
 use crate::source::Source;
 use crate::store::{Digest, release_in};
 use crate::tier::{self, Brought, Told};
@@ -93,12 +93,15 @@ pub(super) async fn pass(
         Method::HEAD => Some(0),
         _ => head.length,
     };
-    let mut response = Response::new(match left {
+    let body = match left {
         Some(0) => ResponseBody::Empty,
         left => ResponseBody::Pass(Box::new(PassBody::new(body, left))),
-    });
-    *response.status_mut() = status;
-    *response.headers_mut() = head.fields;
+    };
+    let form = match visit.method == Method::HEAD || bodiless(status) {
+        true => AnswerForm::HeadOnly(head.announced),
+        false => AnswerForm::Whole,
+    };
+    let mut response = respond::answer(status, head.fields, form, body);
     let told = Told {
         tags: &head.tags,
         surrogate_control: head.surrogate_control,
@@ -108,10 +111,6 @@ pub(super) async fn pass(
     if let Some(filled_at) = filled_at {
         visit.vouch(&spine.state, &mut response, filled_at, told)?;
     }
-    if visit.method == Method::HEAD || bodiless(status) {
-        // A length that speaks of a body which does not follow is the origin's to say.
-        restore_length(response.headers_mut(), head.announced);
-    }
     if let Some(age) = head.age {
         response.headers_mut().insert(header::AGE, age);
     }
@@ -120,13 +119,6 @@ pub(super) async fn pass(
 
 fn bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn restore_length(headers: &mut HeaderMap, announced: Option<HeaderValue>) {
-    match announced {
-        Some(length) => headers.insert(header::CONTENT_LENGTH, length),
-        None => headers.remove(header::CONTENT_LENGTH),
-    };
 }
 
 /// Asks the upstream and passes interim responses on while its answer is awaited.
@@ -180,12 +172,9 @@ fn switch(visit: &Visit, fetched: Fetched) -> Result<Response<ResponseBody>, Fai
             "101 Switching Protocols to a request without Upgrade".into(),
         )));
     }
-    let mut response = Response::new(ResponseBody::Empty);
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    *headers = fetched.response.headers().clone();
+    let (status, mut headers) = (fetched.response.status(), fetched.response.headers().clone());
     let protocol = headers.get(header::UPGRADE).cloned();
-    weir_rules::fields::remove_hop_by_hop(headers);
+    weir_rules::fields::remove_hop_by_hop(&mut headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         headers.insert(header::UPGRADE, protocol);
@@ -199,7 +188,7 @@ fn switch(visit: &Visit, fetched: Fetched) -> Result<Response<ResponseBody>, Fai
         // Either side may end it at any time; there is nobody left to tell.
         let _ = copy_bidirectional(&mut client, &mut origin).await;
     });
-    Ok(response)
+    Ok(respond::answer(status, headers, AnswerForm::Whole, ResponseBody::Empty))
 }
 
 /// RFC 9111 §4.4: a successful unsafe request invalidates its target, and what Location and
@@ -272,7 +261,7 @@ fn update_by_head(
     }
     let fields = stored.fields.to_map();
     let mut update = head.fields.clone();
-    restore_length(&mut update, head.announced.clone());
+    respond::announce_length(&mut update, head.announced.clone());
     let length = stored.body.complete_length();
     match validation::head_effect(status, &update, stored.status, &fields, length) {
         HeadEffect::Keep => {}
