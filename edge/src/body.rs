@@ -4,8 +4,8 @@ use crate::closing::Closing;
 use crate::collapsing::{Fault, Reader};
 use crate::error::{StoreError, UpstreamError};
 use crate::failure::Abort;
+use crate::source::{Piece, SourceBody};
 use crate::store::Stored;
-use crate::upstream::{FetchedBody, Piece};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -126,7 +126,7 @@ fn frame(run: Result<Bytes, StoreError>) -> Result<Frame<Bytes>, Abort> {
 
 /// A client that follows a fill.
 pub(crate) struct FillBody {
-    source: Source,
+    following: Following,
     at: u64,
     end: Option<u64>,
     /// How to go on alone after falling out of the window.
@@ -138,9 +138,10 @@ pub(crate) struct FillBody {
 pub(crate) type Resume = Box<dyn FnOnce(u64) -> Resuming + Send>;
 
 /// The rest of a representation, on its way.
-pub(crate) type Resuming = Pin<Box<dyn Future<Output = Result<FetchedBody, UpstreamError>> + Send>>;
+pub(crate) type Resuming =
+    Pin<Box<dyn Future<Output = Result<Box<dyn SourceBody>, UpstreamError>> + Send>>;
 
-enum Source {
+enum Following {
     Fill(Reader),
     Resuming(Resuming),
     Alone(Box<PassBody>),
@@ -150,30 +151,30 @@ enum Source {
 impl FillBody {
     /// Follows `reader` from `at` up to `end` (or the fill's own end).
     pub(crate) fn new(reader: Reader, at: u64, end: Option<u64>, resume: Option<Resume>) -> Self {
-        Self { source: Source::Fill(reader), at, end, resume, trailers_sent: false }
+        Self { following: Following::Fill(reader), at, end, resume, trailers_sent: false }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         loop {
-            match &mut self.source {
-                Source::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
+            match &mut self.following {
+                Following::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
                     Some(Ok(bytes)) => {
                         self.at += bytes.len() as u64;
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
-                    Some(Err(Fault::Upstream(error))) => {
-                        self.source = Source::Ended;
-                        return Poll::Ready(Some(Err(Abort::Upstream(error))));
+                    Some(Err(Fault::Broken(abort))) => {
+                        self.following = Following::Ended;
+                        return Poll::Ready(Some(Err(abort)));
                     }
                     Some(Err(Fault::FellOut)) => match self.resume.take() {
-                        Some(resume) => self.source = Source::Resuming(resume(self.at)),
+                        Some(resume) => self.following = Following::Resuming(resume(self.at)),
                         None => {
-                            self.source = Source::Ended;
+                            self.following = Following::Ended;
                             return Poll::Ready(Some(Err(Abort::FellBehind)));
                         }
                     },
                     None if self.end.is_some_and(|end| self.at < end) => {
-                        self.source = Source::Ended;
+                        self.following = Following::Ended;
                         return Poll::Ready(Some(Err(Abort::Length)));
                     }
                     None => {
@@ -182,24 +183,24 @@ impl FillBody {
                         return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
                     }
                 },
-                Source::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
+                Following::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
                     Ok(body) => {
                         let left = self.end.map(|end| end - self.at);
-                        self.source = Source::Alone(Box::new(PassBody::new(body, left)));
+                        self.following = Following::Alone(Box::new(PassBody::new(body, left)));
                     }
                     Err(_) => {
-                        self.source = Source::Ended;
+                        self.following = Following::Ended;
                         return Poll::Ready(Some(Err(Abort::FellBehind)));
                     }
                 },
-                Source::Alone(body) => {
+                Following::Alone(body) => {
                     let frame = ready!(body.poll(context));
                     if let Some(Ok(frame)) = &frame {
                         self.at += frame.data_ref().map_or(0, |data| data.len() as u64);
                     }
                     return Poll::Ready(frame);
                 }
-                Source::Ended => return Poll::Ready(None),
+                Following::Ended => return Poll::Ready(None),
             }
         }
     }
@@ -207,14 +208,14 @@ impl FillBody {
 
 /// An upstream's body that goes to one client only, byte by byte as it comes.
 pub(crate) struct PassBody {
-    body: Option<FetchedBody>,
+    body: Option<Box<dyn SourceBody>>,
     /// Bytes still promised by Content-Length.
     left: Option<u64>,
 }
 
 impl PassBody {
     /// Passes `body` on; `left` is what Content-Length promised.
-    pub(crate) fn new(body: FetchedBody, left: Option<u64>) -> Self {
+    pub(crate) fn new(body: Box<dyn SourceBody>, left: Option<u64>) -> Self {
         Self { body: Some(body), left }
     }
 
@@ -234,7 +235,7 @@ impl PassBody {
             Some(Ok(Piece::Trailers(trailers))) => {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
-            Some(Err(error)) => Some(Err(Abort::Upstream(error))),
+            Some(Err(abort)) => Some(Err(abort)),
             None if self.left.is_some_and(|left| left > 0) => Some(Err(Abort::Length)),
             None => None,
         };

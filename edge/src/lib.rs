@@ -6,6 +6,7 @@ mod closing;
 mod collapsing;
 pub mod config;
 mod decisions;
+mod derived;
 pub mod error;
 mod explain;
 mod exposition;

@@ -21,6 +21,7 @@ use crate::access_log::AccessLog;
 use crate::body::ResponseBody;
 use crate::config::Tier;
 use crate::failure::Failure;
+use crate::fill::Sources;
 use crate::forward;
 use crate::lookup::{Lookup, Query, lookup};
 use crate::metrics::WorkerMetrics;
@@ -28,7 +29,7 @@ use crate::respond::{self, Heads, Values, Wish};
 use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
-use crate::tier::{self, Admission, Asker, Told};
+use crate::tier::{self, Asker, NodeFields, Requester};
 use crate::trace::Tracer;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -54,6 +55,8 @@ const CONTROL_LOST: &str = "control-lost";
 pub(crate) struct Spine {
     state: Arc<NodeState>,
     worker: usize,
+    /// Where responses come from that are not in memory.
+    sources: Sources,
     values: Values,
     heads: Heads,
     metrics: Arc<WorkerMetrics>,
@@ -108,9 +111,9 @@ impl Handler for Spine {
         let mut known = Known::default();
         let entry = self.notes.then(|| self.entry(&request));
         let asker = match tier::admit(&self.state, request.headers()) {
-            Ok(Admission::Stranger) => Ok(None),
-            Ok(Admission::Asker(asker)) => Ok(Some(asker)),
-            Ok(Admission::Ahead(claim, past)) => {
+            Ok(Requester::Stranger) => Ok(None),
+            Ok(Requester::Asker(asker)) => Ok(Some(asker)),
+            Ok(Requester::Ahead(claim, past)) => {
                 Box::pin(tier::catch_up(&self.state, claim, past)).await.map(Some)
             }
             Err(failure) => Err(failure),
@@ -156,6 +159,7 @@ impl Spine {
             metrics: Arc::clone(&state.metrics[worker]),
             state,
             worker,
+            sources: Sources::with_stores([]),
             notes: log.is_on() || tracer.is_on(),
             log,
             tracer,
@@ -274,7 +278,7 @@ impl Spine {
             let wish = facts.wish(request.method(), request.headers());
             let mut response = self.hit(stored, &wish, now, outcome);
             if let Some(asker) = &asker {
-                let told = Told::of_stored(stored);
+                let told = NodeFields::of_stored(stored);
                 asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
             }
             return Ok(Step::Answer(response));

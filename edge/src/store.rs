@@ -138,15 +138,6 @@ impl Store {
         Resource::new(variants.collect())
     }
 
-    /// Stores an update of `base`, which must still be stored: what was taken away meanwhile, by a
-    /// purge or an unsafe request, must not come back by it.
-    pub(crate) fn update(&self, digest: Digest, base: &Arc<Stored>, stored: Arc<Stored>) -> bool {
-        let key = stored.key.clone();
-        self.insert_over(digest, &key, |held| {
-            held.iter().any(|held| Arc::ptr_eq(held, base)).then(|| Arc::clone(&stored))
-        })
-    }
-
     /// Takes one stored response away, if it is still there.
     pub(crate) fn remove(&self, digest: Digest, stored: &Arc<Stored>) {
         self.retain(digest, |held| !Arc::ptr_eq(held, stored));

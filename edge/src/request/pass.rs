@@ -5,13 +5,14 @@ use super::Spine;
 use super::visit::Visit;
 use crate::body::{PassBody, ResponseBody};
 use crate::collapsing::{Fill, Interim, Purpose};
+use crate::derived::{self, Form, Stamps};
 use crate::failure::Failure;
-use crate::fill::{CleanHead, clean_head};
+use crate::fill::{CleanHead, SourceAnswer, clean_head};
 use crate::respond::{self, AnswerForm};
 use crate::source::Source;
 use crate::store::{Digest, release_in};
-use crate::tier::{self, Brought, Told};
-use crate::upstream::{Ask, ClientBody, Fetched, InterimSink, UpstreamBody};
+use crate::tier::NodeFields;
+use crate::upstream::{Ask, ClientBody, InterimSink, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -46,21 +47,20 @@ pub(super) async fn pass(
         }
         _ => UpstreamBody::Empty,
     };
-    let brought = fetch(spine, visit, stamp.seq(), body).await.map_err(|error| {
+    let answer = fetch(spine, visit, stamp.seq(), body).await.map_err(|error| {
         spine.metrics.upstream_error(&error);
         Failure::Upstream(error)
     })?;
-    let Brought { fetched, filled_at, stamp: received } = brought;
-    let from = source.insert(Arc::new(fetched.source.clone()));
-    let status = fetched.response.status();
+    *source = answer.source.clone().map(Arc::new);
+    let status = answer.response.status();
     outcome.fwd_status = Some(status);
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(visit, fetched);
+        return switch(visit, answer);
     }
     let response_time = spine.state.now();
-    let Fetched { response, body, .. } = fetched;
+    let SourceAnswer { response, body, filled_at, stamp: received, .. } = answer;
     let (parts, ()) = response.into_parts();
-    let (length, from) = (body.exact_length(), Arc::clone(from));
+    let (length, from) = (body.exact_length(), source.clone());
     let head = clean_head(&spine.state, status, parts.headers, length, from, response_time);
     if validation::invalidates(&visit.method, status) {
         invalidate(spine, visit, &head.fields);
@@ -79,10 +79,10 @@ pub(super) async fn pass(
         let (fill, terms) = stored;
         spine.state.inflight.start_alone(visit.digest, &fill);
         let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), None, stamp);
-        let filled = Arc::new(task.head(status, head, Ok(terms), filled_at));
+        let filled = Arc::new(task.head(status, head, Ok(terms), Stamps::fetched(filled_at)));
         let Some(reader) = fill.join() else { return Err(Failure::Internal("post-fill")) };
         let mut response = respond::from_fill(&filled, reader, &visit.wish(), None);
-        visit.vouch(&spine.state, &mut response, filled_at, Told::of_head(&filled))?;
+        visit.vouch(&spine.state, &mut response, filled_at, NodeFields::of_head(&filled))?;
         tokio::spawn(async move {
             task.deliver(filled, &[], body).await;
             drop(received);
@@ -102,7 +102,7 @@ pub(super) async fn pass(
         false => AnswerForm::Whole,
     };
     let mut response = respond::answer(status, head.fields, form, body);
-    let told = Told {
+    let told = NodeFields {
         tags: &head.tags,
         surrogate_control: head.surrogate_control,
         too_many_tags: head.too_many_tags.is_some(),
@@ -127,7 +127,7 @@ async fn fetch(
     visit: &Visit,
     begun: Seq,
     body: UpstreamBody,
-) -> Result<Brought, crate::error::UpstreamError> {
+) -> Result<SourceAnswer, crate::error::UpstreamError> {
     let (sender, mut interims) = mpsc::channel::<Interim>(INTERIMS);
     let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
         let mut fields = fields.clone();
@@ -147,8 +147,8 @@ async fn fetch(
         whom: visit.whom(),
         trace: visit.trace.clone(),
     };
-    let errand = visit.errand(&spine.state, spine.worker, begun);
-    let mut answer = std::pin::pin!(tier::fetch(&errand, ask, body));
+    let context = visit.fetch_context(&spine.state, spine.worker, begun);
+    let mut answer = std::pin::pin!(spine.sources.fetch(&context, &ask, &body));
     loop {
         tokio::select! {
             biased;
@@ -166,13 +166,13 @@ async fn fetch(
 }
 
 /// 101: from now on bytes go both ways untouched (RFC 9110 §7.8).
-fn switch(visit: &Visit, fetched: Fetched) -> Result<Response<ResponseBody>, Failure> {
+fn switch(visit: &Visit, answer: SourceAnswer) -> Result<Response<ResponseBody>, Failure> {
     if !visit.facts.upgrade {
         return Err(Failure::Upstream(crate::error::UpstreamError::BadHead(
             "101 Switching Protocols to a request without Upgrade".into(),
         )));
     }
-    let (status, mut headers) = (fetched.response.status(), fetched.response.headers().clone());
+    let (status, mut headers) = (answer.response.status(), answer.response.headers().clone());
     let protocol = headers.get(header::UPGRADE).cloned();
     weir_rules::fields::remove_hop_by_hop(&mut headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -180,9 +180,9 @@ fn switch(visit: &Visit, fetched: Fetched) -> Result<Response<ResponseBody>, Fai
         headers.insert(header::UPGRADE, protocol);
     }
     let client = visit.connection.upgrade();
-    let origin = fetched.upgraded;
+    let origin = answer.upgraded;
     tokio::task::spawn_local(async move {
-        let Some(mut client) = client.await else { return };
+        let (Some(mut client), Some(origin)) = (client.await, origin) else { return };
         let Ok(origin) = origin.await else { return };
         let mut origin = hyper_util::rt::TokioIo::new(origin);
         // Either side may end it at any time; there is nobody left to tell.
@@ -272,10 +272,8 @@ fn update_by_head(
             let exchange =
                 exchange(visit, &Method::GET, stored.status, &judged, request_time, response_time);
             if let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) {
-                // HEAD never raises the stamp (invariant I2).
-                if let Some(freshened) = stored.with_fields(&fields, &terms) {
-                    state.store.update(visit.digest, stored, Arc::new(freshened));
-                }
+                let form = Form { fields: &fields, body: stored.body.clone(), terms: &terms };
+                derived::replace(&state.store, visit.digest, stored, form);
             }
         }
     }

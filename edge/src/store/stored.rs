@@ -4,11 +4,11 @@ use super::weight::{RESPONSE, SLICE, allocated};
 use super::{PackedFields, Served, StoredBody, Tags};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use weir_rules::freshness::Freshness;
 use weir_rules::invalidation::{Seq, Sieved, Subject};
 use weir_rules::range::Span;
-use weir_rules::storability::{LifetimeSource, Terms};
+use weir_rules::storability::LifetimeSource;
 use weir_rules::vary;
 
 /// A stored response. Immutable but for its counters.
@@ -118,27 +118,6 @@ impl Stored {
     pub(crate) fn sieved(&self) -> Sieved<'_> {
         let KeyText { host, path, query } = KeyText::of(&self.key);
         Sieved { host, path, query }
-    }
-
-    /// The same response with other fields and freshness, under the same stamp. `None` where a
-    /// field is too long to be stored.
-    pub(crate) fn with_fields(&self, fields: &HeaderMap, terms: &Terms) -> Option<Self> {
-        Some(Self {
-            key: self.key.clone(),
-            site: Arc::clone(&self.site),
-            status: self.status,
-            fields: PackedFields::pack(fields).ok()?,
-            body: self.body.clone(),
-            answered: self.answered.clone(),
-            freshness: terms.freshness,
-            lifetime_source: terms.lifetime_source,
-            selecting: self.selecting.clone(),
-            tags: self.tags.clone(),
-            filled_at: self.filled_at,
-            valid_at: AtomicU64::new(self.valid_at.load(Ordering::Relaxed)),
-            soft_at: AtomicU64::new(self.soft_at.load(Ordering::Relaxed)),
-            served: Served::already(self.served.times()),
-        })
     }
 }
 
