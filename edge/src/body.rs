@@ -2,9 +2,10 @@
 
 use crate::closing::Closing;
 use crate::collapsing::{Fault, Reader};
-use crate::error::UpstreamError;
+use crate::error::{StoreError, UpstreamError};
+use crate::failure::Abort;
+use crate::source::{Piece, SourceBody};
 use crate::store::Stored;
-use crate::upstream::{FetchedBody, Piece};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -13,37 +14,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Why a response broke off. The client sees its connection (or stream) end early, never a whole
-/// message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Abort {
-    /// The upstream broke off.
-    Upstream(UpstreamError),
-    /// This client was too slow for a body that is not stored, and no strong validator let it go
-    /// on by a request of its own (invariant I7).
-    FellBehind,
-    /// The upstream went on after the length it had promised, or ended before.
-    Length,
-}
-
-impl std::fmt::Display for Abort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Upstream(error) => error.fmt(f),
-            Self::FellBehind => f.write_str("the client fell behind a body that is not stored"),
-            Self::Length => f.write_str("the upstream's body has not the length it promised"),
-        }
-    }
-}
-
-impl std::error::Error for Abort {}
-
 /// The body of a response to a client.
 pub(crate) enum ResponseBody {
     /// Nothing.
     Empty,
-    /// A few runs of bytes in order: an error's text, a small stored body, multipart parts.
-    Runs(VecDeque<Bytes>),
+    /// A few runs of bytes in order, up to the first that could not be read: multipart parts.
+    Runs(VecDeque<Result<Bytes, StoreError>>),
     /// One run of bytes, the common case.
     One(Option<Bytes>),
     /// Bytes of a stored response.
@@ -74,7 +50,7 @@ impl ResponseBody {
         match self {
             Self::Empty | Self::One(None) => Some(0),
             Self::One(Some(bytes)) => Some(bytes.len() as u64),
-            Self::Runs(runs) => Some(runs.iter().map(|run| run.len() as u64).sum()),
+            Self::Runs(runs) => runs.iter().map(|run| Some(run.as_ref().ok()?.len() as u64)).sum(),
             Self::Stored { at, end, .. } => Some(end - at),
             Self::Fill(body) => body.end.map(|end| end - body.at),
             Self::Pass(body) => body.left,
@@ -107,11 +83,16 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::One(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Runs(runs) => Poll::Ready(runs.pop_front().map(|run| Ok(Frame::data(run)))),
+            Self::Runs(runs) => Poll::Ready(runs.pop_front().map(frame)),
             Self::Stored { stored, at, end } => {
-                let run = stored.body.read(*at, *end);
-                *at += run.as_ref().map_or(0, |run| run.len() as u64);
-                Poll::Ready(run.map(|run| Ok(Frame::data(run))))
+                let run = stored.body.read(*at, *end).transpose();
+                match &run {
+                    Some(Ok(run)) => *at += run.len() as u64,
+                    // Nothing follows a failed read.
+                    Some(Err(_)) => *at = *end,
+                    None => {}
+                }
+                Poll::Ready(run.map(frame))
             }
             Self::Fill(body) => body.poll(context),
             Self::Pass(body) => body.poll(context),
@@ -139,9 +120,13 @@ impl Body for ResponseBody {
     }
 }
 
+fn frame(run: Result<Bytes, StoreError>) -> Result<Frame<Bytes>, Abort> {
+    run.map(Frame::data).map_err(Abort::Store)
+}
+
 /// A client that follows a fill.
 pub(crate) struct FillBody {
-    source: Source,
+    following: Following,
     at: u64,
     end: Option<u64>,
     /// How to go on alone after falling out of the window.
@@ -153,9 +138,10 @@ pub(crate) struct FillBody {
 pub(crate) type Resume = Box<dyn FnOnce(u64) -> Resuming + Send>;
 
 /// The rest of a representation, on its way.
-pub(crate) type Resuming = Pin<Box<dyn Future<Output = Result<FetchedBody, UpstreamError>> + Send>>;
+pub(crate) type Resuming =
+    Pin<Box<dyn Future<Output = Result<Box<dyn SourceBody>, UpstreamError>> + Send>>;
 
-enum Source {
+enum Following {
     Fill(Reader),
     Resuming(Resuming),
     Alone(Box<PassBody>),
@@ -165,30 +151,30 @@ enum Source {
 impl FillBody {
     /// Follows `reader` from `at` up to `end` (or the fill's own end).
     pub(crate) fn new(reader: Reader, at: u64, end: Option<u64>, resume: Option<Resume>) -> Self {
-        Self { source: Source::Fill(reader), at, end, resume, trailers_sent: false }
+        Self { following: Following::Fill(reader), at, end, resume, trailers_sent: false }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         loop {
-            match &mut self.source {
-                Source::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
+            match &mut self.following {
+                Following::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
                     Some(Ok(bytes)) => {
                         self.at += bytes.len() as u64;
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
-                    Some(Err(Fault::Upstream(error))) => {
-                        self.source = Source::Ended;
-                        return Poll::Ready(Some(Err(Abort::Upstream(error))));
+                    Some(Err(Fault::Broken(abort))) => {
+                        self.following = Following::Ended;
+                        return Poll::Ready(Some(Err(abort)));
                     }
                     Some(Err(Fault::FellOut)) => match self.resume.take() {
-                        Some(resume) => self.source = Source::Resuming(resume(self.at)),
+                        Some(resume) => self.following = Following::Resuming(resume(self.at)),
                         None => {
-                            self.source = Source::Ended;
+                            self.following = Following::Ended;
                             return Poll::Ready(Some(Err(Abort::FellBehind)));
                         }
                     },
                     None if self.end.is_some_and(|end| self.at < end) => {
-                        self.source = Source::Ended;
+                        self.following = Following::Ended;
                         return Poll::Ready(Some(Err(Abort::Length)));
                     }
                     None => {
@@ -197,24 +183,24 @@ impl FillBody {
                         return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
                     }
                 },
-                Source::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
+                Following::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
                     Ok(body) => {
                         let left = self.end.map(|end| end - self.at);
-                        self.source = Source::Alone(Box::new(PassBody::new(body, left)));
+                        self.following = Following::Alone(Box::new(PassBody::new(body, left)));
                     }
                     Err(_) => {
-                        self.source = Source::Ended;
+                        self.following = Following::Ended;
                         return Poll::Ready(Some(Err(Abort::FellBehind)));
                     }
                 },
-                Source::Alone(body) => {
+                Following::Alone(body) => {
                     let frame = ready!(body.poll(context));
                     if let Some(Ok(frame)) = &frame {
                         self.at += frame.data_ref().map_or(0, |data| data.len() as u64);
                     }
                     return Poll::Ready(frame);
                 }
-                Source::Ended => return Poll::Ready(None),
+                Following::Ended => return Poll::Ready(None),
             }
         }
     }
@@ -222,14 +208,14 @@ impl FillBody {
 
 /// An upstream's body that goes to one client only, byte by byte as it comes.
 pub(crate) struct PassBody {
-    body: Option<FetchedBody>,
+    body: Option<Box<dyn SourceBody>>,
     /// Bytes still promised by Content-Length.
     left: Option<u64>,
 }
 
 impl PassBody {
     /// Passes `body` on; `left` is what Content-Length promised.
-    pub(crate) fn new(body: FetchedBody, left: Option<u64>) -> Self {
+    pub(crate) fn new(body: Box<dyn SourceBody>, left: Option<u64>) -> Self {
         Self { body: Some(body), left }
     }
 
@@ -249,11 +235,53 @@ impl PassBody {
             Some(Ok(Piece::Trailers(trailers))) => {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
-            Some(Err(error)) => Some(Err(Abort::Upstream(error))),
+            Some(Err(abort)) => Some(Err(abort)),
             None if self.left.is_some_and(|left| left > 0) => Some(Err(Abort::Length)),
             None => None,
         };
         self.body = None;
         Poll::Ready(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Slice, StoredBody};
+    use std::task::Waker;
+
+    /// What a client is sent of a body, and how it ends.
+    fn sent(mut body: ResponseBody) -> (Vec<u8>, Result<(), Abort>) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut sent = Vec::new();
+        loop {
+            match Pin::new(&mut body).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(frame))) => sent.extend(frame.data_ref().into_iter().flatten()),
+                Poll::Ready(Some(Err(abort))) => return (sent, Err(abort)),
+                Poll::Ready(None) => return (sent, Ok(())),
+                Poll::Pending => panic!("a stored body is at hand"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_body_that_cannot_be_read_on_is_cut_and_does_not_seem_to_end() {
+        let slices = vec![Slice { start: 0, bytes: Bytes::from_static(b"01234") }];
+        let part = StoredBody::new(slices, Some(10));
+        let stored = Arc::new(Stored { body: part, ..Stored::example() });
+        let of = |end| ResponseBody::Stored { stored: Arc::clone(&stored), at: 2, end };
+        assert_eq!(sent(of(5)), (b"234".to_vec(), Ok(())));
+        let (read, end) = sent(of(7));
+        assert_eq!(read, b"234");
+        assert!(matches!(end, Err(Abort::Store(_))), "{end:?}");
+    }
+
+    #[test]
+    fn parts_are_cut_at_the_first_that_cannot_be_read() {
+        let runs = [Ok(Bytes::from_static(b"a")), Err(StoreError::new("gone"))];
+        let body = ResponseBody::Runs(runs.into());
+        assert_eq!(body.length(), None, "nobody knows what will be sent");
+        let (read, end) = sent(body);
+        assert_eq!((read, end), (b"a".to_vec(), Err(Abort::Store(StoreError::new("gone")))));
     }
 }

@@ -4,5 +4,5 @@
 mod inflight;
 mod shared;
 
-pub(crate) use inflight::{Inflight, Place};
+pub(crate) use inflight::{Collapse, Inflight};
 pub(crate) use shared::{Answer, Fault, Fill, FillHead, Interim, Progress, Purpose, Reader};

@@ -151,6 +151,25 @@ impl std::fmt::Display for UpstreamError {
 
 impl std::error::Error for UpstreamError {}
 
+/// Why a stored response could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreError(Box<str>);
+
+impl StoreError {
+    /// In words.
+    pub(crate) fn new(why: impl Into<Box<str>>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the stored body cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
 /// Why a node could not start, or not take a new configuration. `Display` names key and value.
 #[derive(Debug)]
 pub struct StartError(pub String);

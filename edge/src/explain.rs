@@ -9,6 +9,7 @@ use crate::purge::Followed;
 use crate::state::{NodeState, Site};
 use crate::store::{KeyText, Stored, select};
 use http::{HeaderMap, header};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::{Subject, Validity};
@@ -45,8 +46,12 @@ fn stored_host(state: &NodeState, asked: &Asked) -> Option<(String, String)> {
             (stored.served.times(), scheme.to_owned(), text.host.to_owned())
         })
     };
-    let found = state.store.iter().filter_map(|(_, resource)| under(resource.variants().first()?));
-    found.max().map(|(_, scheme, host)| (scheme, host))
+    let mut most = None;
+    let _ = state.store.visit(|_, resource| {
+        most = most.take().max(resource.variants().first().and_then(under));
+        ControlFlow::Continue(())
+    });
+    most.map(|(_, scheme, host)| (scheme, host))
 }
 
 /// Clients that wait on, or read from, the fills that run for a URL without selecting fields.

@@ -1,6 +1,7 @@
-//! Why a request gets an answer of the node's own making. It becomes HTTP in [`crate::respond`].
+//! Why a request gets an answer of the node's own making, which becomes HTTP in
+//! [`crate::respond`]; and why a response breaks off.
 
-use crate::error::{ClientError, UpstreamError};
+use crate::error::{ClientError, StoreError, UpstreamError};
 use http::StatusCode;
 
 /// Why a request gets an answer of the node's own making.
@@ -79,3 +80,31 @@ impl Failure {
         }
     }
 }
+
+/// Why a response broke off. The client sees its connection (or stream) end early, never a whole
+/// message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Abort {
+    /// The upstream broke off.
+    Upstream(UpstreamError),
+    /// A stored body could not be read on.
+    Store(StoreError),
+    /// This client was too slow for a body that is not stored, and no strong validator let it go
+    /// on by a request of its own (invariant I7).
+    FellBehind,
+    /// The upstream went on after the length it had promised, or ended before.
+    Length,
+}
+
+impl std::fmt::Display for Abort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Upstream(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::FellBehind => f.write_str("the client fell behind a body that is not stored"),
+            Self::Length => f.write_str("the upstream's body has not the length it promised"),
+        }
+    }
+}
+
+impl std::error::Error for Abort {}

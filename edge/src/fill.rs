@@ -1,13 +1,21 @@
-//! Fills: fetches that may be stored. A fill is its own task; clients wait on it and read from
-//! it, and none of them can end it by leaving while it still serves the store or another client.
+//! Fills: fetches that may be stored. A fill is its own task. Clients wait on it and read from it,
+//! and no client can end it by leaving while it still serves the store or another client.
 
+mod context;
 mod deliver;
+mod exchange;
 mod head;
 mod keep;
+mod plan;
+mod resume;
+mod source;
 mod task;
 mod validated;
 
-pub(crate) use head::{CleanHead, clean_head, strong};
+pub(crate) use context::FillContext;
+pub(crate) use head::{CleanHead, clean_head};
+pub(crate) use resume::resume;
+pub(crate) use source::{FetchContext, SourceAnswer, Sources};
 pub(crate) use task::FillTask;
 
 #[cfg(test)]

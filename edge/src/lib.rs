@@ -5,6 +5,7 @@ mod body;
 mod closing;
 mod collapsing;
 mod decisions;
+mod derived;
 pub mod error;
 mod explain;
 mod exposition;

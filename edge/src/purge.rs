@@ -336,7 +336,12 @@ impl Purges {
 
     /// Judges anything that can be described.
     pub(crate) fn judge(&self, subject: &Subject<'_>) -> Validity {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).validity(subject)
+        self.judge_since(subject, subject.filled_at)
+    }
+
+    /// The same for a response that was valid when all purges up to `judged` were applied.
+    pub(crate) fn judge_since(&self, subject: &Subject<'_>, judged: Seq) -> Validity {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).validity_since(subject, judged)
     }
 
     /// The last purge that matches, whenever it was: its seq and whether it was soft.

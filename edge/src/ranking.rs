@@ -5,6 +5,7 @@ use crate::purge::Purges;
 use crate::store::{Resource, Store, Stored, url_in};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_protocol::question::StoredUrl;
@@ -65,15 +66,15 @@ impl Ranked {
     fn of(store: &Store, purges: &Purges, now: Time) -> Self {
         let begun = Instant::now();
         let mut tops: HashMap<Arc<str>, Top> = HashMap::new();
-        for (_, resource) in store.iter() {
-            let Some(site) = resource.variants().first().map(|stored| &stored.site) else {
-                continue;
-            };
-            match tops.get_mut(site) {
-                Some(top) => top.offer(purges, resource),
-                None => tops.entry(Arc::clone(site)).or_default().offer(purges, resource),
+        let _ = store.visit(|_, resource| {
+            if let Some(site) = resource.variants().first().map(|stored| &stored.site) {
+                match tops.get_mut(site) {
+                    Some(top) => top.offer(purges, resource),
+                    None => tops.entry(Arc::clone(site)).or_default().offer(purges, resource),
+                }
             }
-        }
+            ControlFlow::Continue(())
+        });
         let by_site = tops.into_iter().map(|(site, top)| (site, top.told(purges, now))).collect();
         let took = begun.elapsed();
         Self { until: Instant::now() + LIFE.0.max(took * LIFE.1), by_site }
@@ -90,17 +91,17 @@ struct Sent {
 }
 
 impl Top {
-    fn offer(&mut self, purges: &Purges, resource: Resource) {
+    fn offer(&mut self, purges: &Purges, resource: &Resource) {
         let hits = resource.variants().iter().map(|stored| u64::from(stored.served.times())).sum();
         let least = self.0.peek().map_or(0, |Reverse(least)| least.hits);
         let key = resource.variants().first().map(|stored| &*stored.key);
         let is_shown =
-            || key.and_then(url_in).is_some() && valid(purges, &resource).next().is_some();
+            || key.and_then(url_in).is_some() && valid(purges, resource).next().is_some();
         if (self.0.len() < MOST || hits > least) && is_shown() {
             if self.0.len() >= MOST {
                 self.0.pop();
             }
-            self.0.push(Reverse(Sent { hits, resource }));
+            self.0.push(Reverse(Sent { hits, resource: resource.clone() }));
         }
     }
 

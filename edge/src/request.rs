@@ -27,6 +27,7 @@ use crate::access_log::{AccessLog, RequestRecord};
 use crate::body::ResponseBody;
 use crate::closing::Notes;
 use crate::failure::Failure;
+use crate::fill::Sources;
 use crate::forward;
 use crate::lookup::{Lookup, lookup};
 use crate::metrics::WorkerMetrics;
@@ -34,7 +35,7 @@ use crate::respond::{self, Heads, Values, Wish};
 use crate::server::{Arrival, Connection, Handler, Intake, intake};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
-use crate::tier::{self, Admission, Asker, Told};
+use crate::tier::{self, Asker, NodeFields, Requester};
 use crate::trace::{Trace, Tracer};
 use facts::RequestFacts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -60,6 +61,8 @@ const CONTROL_LOST: &str = "control-lost";
 pub(crate) struct Spine {
     state: Arc<NodeState>,
     worker: usize,
+    /// Where responses come from that are not in memory.
+    sources: Sources,
     values: Values,
     heads: Heads,
     metrics: Arc<WorkerMetrics>,
@@ -104,9 +107,9 @@ impl Handler for Spine {
         cookies::combine(request.headers_mut());
         let notes = self.notes.then(|| self.note(&connection, &request));
         let asker = match tier::admit(&self.state, request.headers()) {
-            Ok(Admission::Stranger) => Ok(None),
-            Ok(Admission::Asker(asker)) => Ok(Some(asker)),
-            Ok(Admission::Ahead(claim, past)) => {
+            Ok(Requester::Stranger) => Ok(None),
+            Ok(Requester::Asker(asker)) => Ok(Some(asker)),
+            Ok(Requester::Ahead(claim, past)) => {
                 Box::pin(tier::catch_up(&self.state, claim, past)).await.map(Some)
             }
             Err(failure) => Err(failure),
@@ -148,6 +151,7 @@ impl Spine {
             metrics: Arc::clone(&state.metrics[worker]),
             state,
             worker,
+            sources: Sources::with_stores([]),
             notes: log.is_on() || tracer.is_on(),
             log,
             tracer,
@@ -241,7 +245,7 @@ impl Spine {
             let wish = facts.wish(request.method(), request.headers());
             let mut response = self.hit(stored, &wish, query.now, &mut record.outcome);
             if let Some(asker) = &sender.asker {
-                let told = Told::of_stored(stored);
+                let told = NodeFields::of_stored(stored);
                 asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
             }
             return Ok(Disposition::Answered(response));
@@ -311,7 +315,7 @@ impl Spine {
         if outcome.handling == Handling::Undecided {
             outcome.handling = Handling::Refused;
         }
-        respond::sign(&mut response, None, self.values.cache_status(outcome));
+        respond::sign(&mut response, self.values.cache_status(outcome));
         self.close(response, record, notes)
     }
 }

@@ -1,9 +1,11 @@
 //! Responses to clients: heads from stored and from arriving responses, and the one place where
 //! errors become HTTP.
 
+mod edits;
 mod heads;
 mod values;
 
+pub(crate) use edits::{AnswerForm, announce_length, sign};
 pub(crate) use heads::Heads;
 pub(crate) use values::Values;
 
@@ -11,9 +13,9 @@ use crate::body::{FillBody, ResponseBody, Resume};
 use crate::collapsing::{FillHead, Reader};
 use crate::failure::Failure;
 use crate::parts::{self, Held};
-use crate::store::{Stored, StoredBody};
+use crate::store::Stored;
 use bytes::Bytes;
-use http::header::Entry;
+use edits::set;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -45,19 +47,23 @@ pub(crate) fn from_stored(
     if wish.conditional
         && validation::evaluate(wish.headers, stored.status, &fields) == Precondition::NotModified
     {
-        return not_modified(fields);
+        return answer(stored.status, fields, AnswerForm::NotModified, ResponseBody::Empty);
     }
     let length = stored.body.complete_length();
     if wish.ranged && *wish.method == Method::GET && stored.status == StatusCode::OK {
         match (parts::held(stored, wish.headers, &fields), length) {
             (Held::One(span), length) => {
-                let (stored, at, end) = (Arc::clone(stored), span.start, span.end);
-                return partial(fields, span, length, ResponseBody::Stored { stored, at, end });
+                let (at, end) = (span.start, span.end);
+                let body = ResponseBody::Stored { stored: Arc::clone(stored), at, end };
+                return answer(stored.status, fields, AnswerForm::Part(span, length), body);
             }
             (Held::Many(spans), Some(length)) => {
-                return multipart(fields, &stored.body, &spans, length);
+                return multipart(stored, fields, &spans, length);
             }
-            (Held::Unsatisfiable, Some(length)) => return unsatisfiable(fields, length),
+            (Held::Unsatisfiable, Some(length)) => {
+                let form = AnswerForm::Unsatisfiable(length);
+                return answer(stored.status, fields, form, ResponseBody::Empty);
+            }
             // The lookup hands out no part for what it does not hold.
             (Held::Whole | Held::Nothing | Held::Many(_) | Held::Unsatisfiable, _) => {}
         }
@@ -67,7 +73,7 @@ pub(crate) fn from_stored(
         (_, Some(bytes)) => ResponseBody::One(Some(bytes.clone())),
         _ => ResponseBody::Stored { stored: Arc::clone(stored), at: 0, end: length.unwrap_or(0) },
     };
-    response(stored.status, fields, body)
+    answer(stored.status, fields, AnswerForm::Whole, body)
 }
 
 /// An answer that follows a running fill. `resume` lets the client go on alone.
@@ -84,7 +90,7 @@ pub(crate) fn from_fill(
         && whole
         && validation::evaluate(wish.headers, head.status, &fields) == Precondition::NotModified
     {
-        return not_modified(fields);
+        return answer(head.status, fields, AnswerForm::NotModified, ResponseBody::Empty);
     }
     if wish.ranged
         && whole
@@ -92,114 +98,62 @@ pub(crate) fn from_fill(
         && range::if_range_holds(wish.headers, &fields)
     {
         match range::resolve(&range::requested(wish.headers), length) {
-            Resolved::Unsatisfiable => return unsatisfiable(fields, length),
+            Resolved::Unsatisfiable => {
+                let form = AnswerForm::Unsatisfiable(length);
+                return answer(head.status, fields, form, ResponseBody::Empty);
+            }
             Resolved::One(span) => {
                 reader.seek(span.start);
                 let body = FillBody::new(reader, span.start, Some(span.end), resume);
-                return partial(fields, span, Some(length), ResponseBody::Fill(Box::new(body)));
+                let form = AnswerForm::Part(span, Some(length));
+                return answer(head.status, fields, form, ResponseBody::Fill(Box::new(body)));
             }
             // Parts out of order would have the client wait for what it wants last.
             Resolved::Whole | Resolved::Many(_) => {}
         }
     }
     let body = FillBody::new(reader, head.start, head.end, resume);
-    response(head.status, fields, ResponseBody::Fill(Box::new(body)))
+    answer(head.status, fields, AnswerForm::Whole, ResponseBody::Fill(Box::new(body)))
 }
 
-/// Adds Age (RFC 9111 §5.1) and, last in its list, this node's member of Cache-Status (RFC 9211).
-pub(crate) fn sign(
-    response: &mut Response<ResponseBody>,
-    age: Option<HeaderValue>,
-    cache_status: HeaderValue,
-) {
-    let headers = response.headers_mut();
-    if let Some(age) = age {
-        headers.insert(header::AGE, age);
-    }
-    match headers.entry(header::CACHE_STATUS) {
-        // The place kept for it, or a list without members: the same to everyone.
-        Entry::Occupied(mut held) if held.get().is_empty() && held.iter().nth(1).is_none() => {
-            held.insert(cache_status);
-        }
-        Entry::Occupied(mut held) => held.append(cache_status),
-        Entry::Vacant(place) => {
-            place.insert(cache_status);
-        }
-    }
-}
-
-fn response(status: StatusCode, fields: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+/// The answer of this form to a response of this status and these fields.
+pub(crate) fn answer(
+    status: StatusCode,
+    mut fields: HeaderMap,
+    form: AnswerForm,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
+    let status = edits::edit(status, &mut fields, form);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     response
 }
 
-/// RFC 9110 §15.4.5: what a cache needs to update its copy, and nothing about the content.
-fn not_modified(mut fields: HeaderMap) -> Response<ResponseBody> {
-    let tagged = fields.contains_key(header::ETAG);
-    for name in [
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LANGUAGE,
-        header::CONTENT_RANGE,
-    ] {
-        fields.remove(name);
-    }
-    if tagged {
-        fields.remove(header::LAST_MODIFIED);
-    }
-    response(StatusCode::NOT_MODIFIED, fields, ResponseBody::Empty)
-}
-
-/// RFC 9110 §15.5.17.
-fn unsatisfiable(mut fields: HeaderMap, length: u64) -> Response<ResponseBody> {
-    fields.remove(header::CONTENT_TYPE);
-    fields.remove(header::CONTENT_ENCODING);
-    set(&mut fields, header::CONTENT_RANGE, &format!("bytes */{length}"));
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-    response(StatusCode::RANGE_NOT_SATISFIABLE, fields, ResponseBody::Empty)
-}
-
-/// RFC 9110 §15.3.7.1.
-fn partial(
-    mut fields: HeaderMap,
-    span: Span,
-    length: Option<u64>,
-    body: ResponseBody,
-) -> Response<ResponseBody> {
-    let length = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
-    let range = format!("bytes {}-{}/{length}", span.start, span.end - 1);
-    set(&mut fields, header::CONTENT_RANGE, &range);
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(span.length()));
-    response(StatusCode::PARTIAL_CONTENT, fields, body)
-}
-
 /// RFC 9110 §15.3.7.2.
 fn multipart(
-    mut fields: HeaderMap,
-    body: &StoredBody,
+    stored: &Stored,
+    fields: HeaderMap,
     spans: &[Span],
     length: u64,
 ) -> Response<ResponseBody> {
     let random = RandomState::new();
     let boundary = u128::from(random.hash_one(1)) << 64 | u128::from(random.hash_one(2));
     let boundary = range::Boundary::new(boundary);
-    let content_type = fields.insert(header::CONTENT_TYPE, boundary.content_type());
-    let layout = range::multipart(spans, &boundary, content_type.as_ref(), length);
+    let layout = range::multipart(spans, &boundary, fields.get(header::CONTENT_TYPE), length);
     let mut runs = VecDeque::new();
     for part in layout.parts {
-        runs.push_back(Bytes::from(part.preamble));
+        runs.push_back(Ok(Bytes::from(part.preamble)));
         let mut at = part.span.start;
-        while let Some(run) = body.read(at, part.span.end) {
-            at += run.len() as u64;
+        while let Some(run) = stored.body.read(at, part.span.end).transpose() {
+            let read = run.as_ref().map(|run| run.len() as u64);
+            at = read.map_or(part.span.end, |read| at + read);
             runs.push_back(run);
         }
     }
-    runs.push_back(Bytes::from(layout.closing));
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(layout.length));
-    response(StatusCode::PARTIAL_CONTENT, fields, ResponseBody::Runs(runs))
+    runs.push_back(Ok(Bytes::from(layout.closing)));
+    let form = AnswerForm::Parts(boundary.content_type(), layout.length);
+    answer(stored.status, fields, form, ResponseBody::Runs(runs))
 }
 
 impl Failure {
@@ -221,7 +175,7 @@ impl Failure {
             }
             _ => {}
         }
-        response(status, fields, ResponseBody::from_bytes(text))
+        answer(status, fields, AnswerForm::Whole, ResponseBody::from_bytes(text))
     }
 }
 
@@ -235,11 +189,5 @@ pub(crate) fn empty(status: StatusCode, now: Time) -> Response<ResponseBody> {
     if status != StatusCode::NO_CONTENT {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
     }
-    response(status, fields, ResponseBody::Empty)
-}
-
-fn set(fields: &mut HeaderMap, name: http::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        fields.insert(name, value);
-    }
+    answer(status, fields, AnswerForm::Whole, ResponseBody::Empty)
 }

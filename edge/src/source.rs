@@ -1,7 +1,13 @@
-//! Whom an answer is from: a parent or an origin, as the access log and Cache-Status tell it.
+//! Where an answer is from: the upstream's name, as the access log and Cache-Status show it, and
+//! the body as it comes.
 
+use crate::error::UpstreamError;
+use crate::failure::Abort;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Whom an answer is from, and what is told of the way to it.
@@ -26,5 +32,33 @@ impl Source {
             waited,
             cache_status: fields.get_all(header::CACHE_STATUS).iter().cloned().collect(),
         }
+    }
+}
+
+/// A piece of a body.
+pub(crate) enum Piece {
+    /// Bytes.
+    Data(Bytes),
+    /// Trailer fields, after the last byte.
+    Trailers(HeaderMap),
+}
+
+/// The body of an answer, as it comes from an upstream or from a store. A failure to read on is an
+/// error, never an end.
+pub(crate) trait SourceBody: Send {
+    /// Its length, if that is known before it ends.
+    fn exact_length(&self) -> Option<u64>;
+
+    /// The next piece; `None` at its end. Nothing is read after an error.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Abort>>>;
+
+    /// The answer is of no use, for this reason.
+    fn reject(&self, error: &UpstreamError);
+}
+
+impl dyn SourceBody {
+    /// The next piece.
+    pub(crate) async fn next(&mut self) -> Option<Result<Piece, Abort>> {
+        poll_fn(|context| self.poll_next(context)).await
     }
 }

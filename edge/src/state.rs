@@ -11,14 +11,12 @@ use crate::parents::Parents;
 use crate::purge::{Popular, Purges};
 use crate::ranking::Ranking;
 use crate::standing::{Lease, Matched, Releases};
-use crate::store::{Digest, KeyText, Store, Stored};
+use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
@@ -66,7 +64,7 @@ pub(crate) struct NodeState {
     pub(crate) max_object: u64,
     /// When it was made.
     pub(crate) started: Instant,
-    digest_keys: (u64, u64),
+    secret: DigestSecret,
 }
 
 /// What a reload replaces.
@@ -119,8 +117,15 @@ fn fill_share(memory: u64) -> u64 {
 }
 
 impl NodeState {
-    /// A node with nothing stored.
+    /// A node with nothing stored. Its digests mean nothing in any other process.
     pub(crate) fn new(config: Config) -> Result<Self, StartError> {
+        let secret = DigestSecret::random()
+            .map_err(|error| StartError(format!("no random numbers: {error}")))?;
+        Self::with_secret(config, secret)
+    }
+
+    /// The same, with the digests of a store that has this secret.
+    pub(crate) fn with_secret(config: Config, secret: DigestSecret) -> Result<Self, StartError> {
         let share = fill_share(config.memory.size);
         let memory = weir_config::Memory { size: config.memory.size - share, ..config.memory };
         let name = &config.node.name;
@@ -129,7 +134,6 @@ impl NodeState {
         let bounds = Bounds { patterns: config.limits.patterns, ..Bounds::default() };
         let workers = config.node.workers.max(1);
         let metrics: Vec<Arc<WorkerMetrics>> = (0..workers).map(|_| Arc::default()).collect();
-        let random = RandomState::new();
         let slots = SiteSlots::default();
         Ok(Self {
             name: Arc::from(name.as_str()),
@@ -148,7 +152,7 @@ impl NodeState {
             max_object: config.memory.max_object.min(memory.size / 2),
             ranking: Ranking::default(),
             started: Instant::now(),
-            digest_keys: (random.hash_one(1), random.hash_one(2)),
+            secret,
             live: ArcSwap::from_pointee(Live::new(config, &metrics, &slots, None)?),
             metrics,
             slots,
@@ -183,11 +187,12 @@ impl NodeState {
             !dropped.iter().any(|site| site.id == stored.site)
                 && owner.is_some_and(|owner| owner.id == stored.site)
         };
-        for (digest, resource) in self.store.iter() {
+        let _ = self.store.visit(|digest, resource| {
             if !resource.variants().iter().all(|stored| stays(stored)) {
                 self.store.retain(digest, |stored| stays(stored));
             }
-        }
+            ControlFlow::Continue(())
+        });
     }
 
     /// The release that a site shows now: what it was switched to last, else its first.
@@ -196,11 +201,9 @@ impl NodeState {
         self.releases.switched(&site.id).unwrap_or_else(|| site.initial.clone())
     }
 
-    /// The digest of a key in this process.
+    /// The digest of a key.
     pub(crate) fn digest(&self, key: &[u8]) -> Digest {
-        let mut hasher = SipHasher13::new_with_keys(self.digest_keys.0, self.digest_keys.1);
-        hasher.write(key);
-        hasher.finish128().as_u128()
+        self.secret.digest(key)
     }
 
     /// Now, as the rules take it.

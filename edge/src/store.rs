@@ -6,6 +6,7 @@
 //! and stale-while-revalidate), so entries leave by size or by purge only.
 
 mod body;
+mod digest;
 mod fields;
 mod served;
 mod stored;
@@ -13,6 +14,7 @@ mod tags;
 mod weight;
 
 pub(crate) use body::{SLICE, Slice, StoredBody};
+pub(crate) use digest::{Digest, DigestSecret};
 pub(crate) use fields::PackedFields;
 pub(crate) use served::Served;
 pub(crate) use stored::{Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in};
@@ -23,13 +25,10 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_config::Memory;
-
-/// The digest of a key: SipHash-1-3 with a secret of the process, so that nobody can aim for a
-/// collision; the key itself is still compared on every hit.
-pub(crate) type Digest = u128;
 
 /// Stored responses of one resource, newest first.
 #[derive(Clone, Debug)]
@@ -92,41 +91,51 @@ impl Store {
         self.cache.get(&digest).filter(|resource| is_of(resource, key))
     }
 
-    /// Stores the response that `make` makes of what is held of the resource, in place of those
-    /// that it replaces: in one step, so that of two that are made at once neither misses the
-    /// other. Refused (`false`) where nothing is made, or what is stored began its fetch under a
-    /// higher seq (invariant I2). `key` guards against a colliding digest.
+    /// Stores the response that `make` makes of the variants held of the resource, in place of
+    /// those that it replaces. Refused (`false`) if nothing is made, or if a stored variant began
+    /// its fetch under a higher seq (invariant I2). `key` guards against a colliding digest.
+    ///
+    /// `make` runs without a lock and may take its time. It is called again whenever the variants
+    /// changed meanwhile, so that of two responses made at once neither misses the other. The first
+    /// call assumes that nothing is held, as is the case after a miss.
     pub(crate) fn insert_over(
         &self,
         digest: Digest,
         key: &[u8],
-        make: impl FnOnce(&[Arc<Stored>]) -> Option<Arc<Stored>>,
+        mut make: impl FnMut(&[Arc<Stored>]) -> Option<Arc<Stored>>,
     ) -> bool {
-        let mut inserted = false;
-        self.cache.entry(digest).and_compute_with(|entry| {
-            let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
-            let held = held.as_ref().map_or(&[][..], Resource::variants);
-            let Some(stored) = make(held) else { return Op::Nop };
-            let later =
-                |old: &Stored| old.is_selected_like(&stored) && old.filled_at > stored.filled_at;
-            if held.iter().any(|old| later(old)) {
-                return Op::Nop;
+        let mut seen: Option<Resource> = None;
+        loop {
+            let made = make(variants(&seen));
+            let (mut changed, mut inserted) = (false, false);
+            self.cache.entry(digest).and_compute_with(|entry| {
+                let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
+                changed = !is_same(variants(&held), variants(&seen));
+                if changed {
+                    seen = held;
+                    return Op::Nop;
+                }
+                let Some(stored) = made else { return Op::Nop };
+                let put = self.with(variants(&held), stored);
+                inserted = put.is_some();
+                put.map_or(Op::Nop, Op::Put)
+            });
+            if !changed {
+                return inserted;
             }
-            inserted = true;
-            let kept = held.iter().filter(|old| !stored.replaces(old)).cloned();
-            let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
-            Resource::new(variants.collect()).map_or(Op::Remove, Op::Put)
-        });
-        inserted
+        }
     }
 
-    /// Stores an update of `base`, which must still be stored: what was taken away meanwhile, by a
-    /// purge or an unsafe request, must not come back by it.
-    pub(crate) fn update(&self, digest: Digest, base: &Arc<Stored>, stored: Arc<Stored>) -> bool {
-        let key = stored.key.clone();
-        self.insert_over(digest, &key, |held| {
-            held.iter().any(|held| Arc::ptr_eq(held, base)).then_some(stored)
-        })
+    /// The resource with `stored` among the variants `held`; `None` if one of them is later.
+    fn with(&self, held: &[Arc<Stored>], stored: Arc<Stored>) -> Option<Resource> {
+        let later =
+            |old: &Stored| old.is_selected_like(&stored) && old.filled_at > stored.filled_at;
+        if held.iter().any(|old| later(old)) {
+            return None;
+        }
+        let kept = held.iter().filter(|old| !stored.replaces(old)).cloned();
+        let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
+        Resource::new(variants.collect())
     }
 
     /// Takes one stored response away, if it is still there.
@@ -149,9 +158,14 @@ impl Store {
         removed
     }
 
-    /// Every resource, in no order; what is inserted meanwhile may be missed.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Digest, Resource)> + '_ {
-        self.cache.iter().map(|(digest, resource)| (*digest, resource))
+    /// Shows `visitor` every resource, in no order, until it breaks. A resource that is inserted
+    /// meanwhile may be missed. No lock is held: the visitor may take its time, and change the
+    /// store.
+    pub(crate) fn visit(
+        &self,
+        mut visitor: impl FnMut(Digest, &Resource) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.cache.iter().try_for_each(|(digest, resource)| visitor(*digest, &resource))
     }
 
     /// Lets the map evict and forget what it deferred; to be called about once a second, since an
@@ -174,6 +188,14 @@ impl Store {
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
+}
+
+fn variants(resource: &Option<Resource>) -> &[Arc<Stored>] {
+    resource.as_ref().map_or(&[], Resource::variants)
+}
+
+fn is_same(a: &[Arc<Stored>], b: &[Arc<Stored>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 fn is_of(resource: &Resource, key: &[u8]) -> bool {
@@ -207,3 +229,6 @@ impl Hasher for DigestHasher {
         self.0 = digest as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;

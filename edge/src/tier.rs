@@ -1,14 +1,10 @@
-//! What the nodes of two tiers say to each other with each request and response, so that no old
-//! response crosses (invariants I2 and I3). The rules are [`weir_rules::tier`].
-//!
-//! Edge's side: [`fetch`] asks a parent with what the edge has applied, and makes of the answer a
-//! filled_at_seq of its own. Parent's side: [`admit`] judges the request of a node, and the
-//! [`Asker`] that it makes vouches for the response.
+//! A parent's side of the exchange between tiers: [`admit`] judges the request of a node, and the
+//! [`Asker`] that it makes vouches for the response, so that no old response crosses (invariants I2
+//! and I3). The rules are [`weir_rules::tier`]; the side of the node that asks is among the sources
+//! of [`crate::fill`].
 
 mod admit;
-mod fetch;
 mod vouch;
 
-pub(crate) use admit::{Admission, Asker, admit, catch_up, release};
-pub(crate) use fetch::{Brought, Errand, fetch};
-pub(crate) use vouch::Told;
+pub(crate) use admit::{Asker, Requester, admit, catch_up, release};
+pub(crate) use vouch::NodeFields;

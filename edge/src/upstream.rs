@@ -25,7 +25,7 @@ pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
 pub(crate) use client::{tls, tls_with};
 pub(crate) use error::innermost;
-pub(crate) use fetched::{Fetched, FetchedBody, Piece};
+pub(crate) use fetched::{Fetched, FetchedBody};
 pub(crate) use member::{Address, Counts, Member, MemberCounts};
 pub(crate) use pool::{Candidate, Choosing, Pool};
 pub(crate) use probe::{Prober, Probing, Target};

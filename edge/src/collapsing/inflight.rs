@@ -37,7 +37,7 @@ impl Inflight {
         range: Option<&HeaderValue>,
         acceptable: impl Fn(&Fill) -> bool,
         start: impl FnOnce() -> Option<Arc<Fill>>,
-    ) -> Place {
+    ) -> Collapse {
         let mut shard = self.shard(digest);
         let fills = shard.entry(digest).or_default();
         let found = fills.iter().rev().find_map(|fill| {
@@ -45,16 +45,16 @@ impl Inflight {
             fits.then(|| fill.join()).flatten()
         });
         if let Some(reader) = found {
-            return Place::Joined(reader);
+            return Collapse::Joined(reader);
         }
         let Some(fill) = start() else {
             if fills.is_empty() {
                 shard.remove(&digest);
             }
-            return Place::Stored;
+            return Collapse::Stored;
         };
         fills.push(Arc::clone(&fill));
-        Place::Started(fill)
+        Collapse::Started(fill)
     }
 
     /// Lists a fill that nobody may join, so that a local invalidation reaches it too.
@@ -107,9 +107,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a request stands after asking for a fill.
+/// The outcome of request collapsing for one request.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum Collapse {
     /// It waits on, and reads from, a fill that was running.
     Joined(super::shared::Reader),
     /// It has the duty to run this one.

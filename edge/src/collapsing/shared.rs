@@ -9,7 +9,9 @@
 //! it is cleared, only a window is kept: a sole reader holds the writer up, several do not wait
 //! for the slowest, which falls out ([`Fault::FellOut`]) and goes on by itself (invariant I7).
 
+use crate::derived::Stamps;
 use crate::error::UpstreamError;
+use crate::failure::Abort;
 use crate::source::Source;
 use crate::store::{SLICE, Selecting, Slice, Stored};
 use bytes::{Bytes, BytesMut};
@@ -46,7 +48,7 @@ pub(crate) struct Fill {
     pub(crate) purpose: Purpose,
     revoked: AtomicBool,
     window: u64,
-    state: Mutex<State>,
+    state: Mutex<FillState>,
 }
 
 /// What the upstream answered.
@@ -64,8 +66,8 @@ pub(crate) enum Answer {
         reuse: Reuse,
         /// The 304's Set-Cookie, for the request that asked alone.
         cookies: Vec<HeaderValue>,
-        /// Whom it is from.
-        source: Arc<Source>,
+        /// The upstream that sent the 304.
+        source: Option<Arc<Source>>,
     },
 }
 
@@ -79,11 +81,11 @@ impl Answer {
         }
     }
 
-    /// Whom it is from.
-    pub(crate) fn source(&self) -> &Arc<Source> {
+    /// The upstream that sent it; `None` of a store of this node.
+    pub(crate) fn source(&self) -> Option<&Arc<Source>> {
         match self {
-            Self::Response(head) => &head.source,
-            Self::Validated { source, .. } => source,
+            Self::Response(head) => head.source.as_ref(),
+            Self::Validated { source, .. } => source.as_ref(),
         }
     }
 }
@@ -113,10 +115,10 @@ pub(crate) struct FillHead {
     pub(crate) end: Option<u64>,
     /// Length of the whole representation, where known.
     pub(crate) complete_length: Option<u64>,
-    /// filled_at_seq: that of the fetch or, of what is combined, the lowest (invariant I2).
-    pub(crate) filled_at: Seq,
-    /// Whom it is from.
-    pub(crate) source: Arc<Source>,
+    /// The purges that it has been judged by (invariant I2).
+    pub(crate) stamps: Stamps,
+    /// The upstream that sent it; `None` of a store of this node.
+    pub(crate) source: Option<Arc<Source>>,
 }
 
 impl FillHead {
@@ -146,7 +148,7 @@ pub(crate) struct Interim {
 const MAX_INTERIMS: usize = 8;
 
 #[derive(Debug)]
-struct State {
+struct FillState {
     answer: Option<Result<Answer, UpstreamError>>,
     interims: Vec<Arc<Interim>>,
     slices: VecDeque<Slice>,
@@ -154,7 +156,7 @@ struct State {
     settled: usize,
     end: u64,
     retain: bool,
-    finished: Option<Result<Option<HeaderMap>, UpstreamError>>,
+    finished: Option<Result<Option<HeaderMap>, Abort>>,
     readers: Vec<Option<ReaderState>>,
     /// Places in `readers` that are free.
     free: Vec<usize>,
@@ -172,8 +174,8 @@ struct ReaderState {
 pub(crate) enum Fault {
     /// The bytes it wants next are no longer held.
     FellOut,
-    /// The fill failed.
-    Upstream(UpstreamError),
+    /// The fill broke off.
+    Broken(Abort),
 }
 
 impl Fill {
@@ -184,7 +186,7 @@ impl Fill {
             purpose,
             revoked: AtomicBool::new(false),
             window: window as u64,
-            state: Mutex::new(State {
+            state: Mutex::new(FillState {
                 answer: None,
                 interims: Vec::new(),
                 slices: VecDeque::new(),
@@ -355,17 +357,24 @@ impl Fill {
         if state.answer.is_none() {
             state.answer = Some(Err(error.clone()));
         }
-        state.finished = Some(Err(error));
+        state.finished = Some(Err(Abort::Upstream(error)));
         state.wake_readers();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Ends the fill badly, amid the body.
+    pub(crate) fn cut(&self, abort: Abort) {
+        let mut state = self.lock();
+        state.finished.get_or_insert(Err(abort));
+        state.wake_readers();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FillState> {
         // A panic while the lock was held leaves plain data that every reader still understands.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl FillState {
     fn wake_readers(&mut self) {
         for reader in self.readers.iter_mut().flatten() {
             if let Some(waker) = reader.waker.take() {
@@ -493,7 +502,7 @@ impl Reader {
         }
         match &state.finished {
             Some(Ok(_)) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(Fault::Upstream(error.clone())))),
+            Some(Err(abort)) => Poll::Ready(Some(Err(Fault::Broken(abort.clone())))),
             None => {
                 state.wait(self.slot, context);
                 Poll::Pending
@@ -510,7 +519,7 @@ impl Reader {
     }
 }
 
-impl State {
+impl FillState {
     fn wait(&mut self, slot: usize, context: &mut Context<'_>) {
         if let Some(reader) = self.readers.get_mut(slot).and_then(Option::as_mut)
             && !reader.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()))

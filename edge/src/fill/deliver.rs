@@ -1,36 +1,38 @@
-//! The body of an upstream's answer: to the readers and, where it may be, into the store.
+//! The body of a source's answer: to the readers and, if it may be stored, into the store.
 
 use super::task::FillTask;
 use crate::collapsing::{Answer, FillHead};
 use crate::decisions::Why;
 use crate::error::UpstreamError;
+use crate::failure::Abort;
+use crate::source::{Piece, SourceBody};
 use crate::state::NodeState;
 use crate::store::Slice;
-use crate::upstream::{FetchedBody, Piece};
 use bytes::Bytes;
 use std::sync::Arc;
 
 impl FillTask {
-    /// Passes a body on to the readers and, where it may be, into the store.
+    /// Passes a body on to the readers and, if it may be stored, into the store.
     pub(crate) async fn deliver(
         self,
         head: Arc<FillHead>,
         prefix: &[Slice],
-        mut body: FetchedBody,
+        mut body: Box<dyn SourceBody>,
     ) {
-        let mut room = Room { state: Arc::clone(&self.state), bytes: 0 };
+        let mut room = Room { state: Arc::clone(&self.context.state), bytes: 0 };
         let mut storing = head.storing;
         if let Err(reason) = &head.terms {
-            self.note(Why::Rule(reason.clone()), Some(head.status));
+            self.context.note(Why::Rule(reason.clone()), Some(head.status));
         } else if !storing {
-            self.note(Why::TooLarge(self.state.max_object), Some(head.status));
+            let most = self.context.state.max_object;
+            self.context.note(Why::TooLarge(most), Some(head.status));
         }
         self.fill.begin(Answer::Response(Arc::clone(&head)), prefix, storing);
         let mut at = prefix.last().map_or(head.start, Slice::end);
         let mut trailers = None;
         loop {
             if head.end == Some(at) && trailers.is_none() {
-                // Stored before the last byte is shown, so that whoever has it finds it stored.
+                // Stored before the last byte is shown: a client that has it finds it stored.
                 break;
             }
             if !self.fill.room().await {
@@ -41,25 +43,26 @@ impl FillTask {
                     at += data.len() as u64;
                     if storing && let Err(why) = room.take(&data, at - head.start) {
                         storing = false;
-                        self.note(why, Some(head.status));
+                        self.context.note(why, Some(head.status));
                         self.fill.let_go();
                     }
                     self.fill.push(data, head.end != Some(at));
                 }
                 Some(Ok(Piece::Trailers(fields))) => trailers = Some(fields),
-                Some(Err(error)) => return self.failed(error, Some(head.status)),
+                Some(Err(abort)) => return self.broke_off(abort, head.status),
                 None => break,
             }
         }
         if head.end.is_some_and(|end| end != at) {
             let why = format!("its body ended at byte {at}, not at the length it had promised");
-            return self.failed(UpstreamError::BadBody(why), Some(head.status));
+            let abort = Abort::Upstream(UpstreamError::BadBody(why));
+            return self.broke_off(abort, head.status);
         }
         if storing {
             self.store(&head, at);
         }
         self.fill.finish(trailers);
-        self.state.inflight.leave(self.digest, &self.fill);
+        self.context.state.inflight.leave(self.context.digest, &self.fill);
         // The connection can be used again only once the end of the message has been read.
         while let Some(Ok(_)) = body.next().await {}
     }

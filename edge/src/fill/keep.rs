@@ -1,18 +1,21 @@
-//! What a fill brought, on its way into the store.
+//! A fetched response on its way into the store.
 
+use super::context::FillContext;
 use super::head::{govern, strong};
 use super::task::FillTask;
 use crate::collapsing::FillHead;
 use crate::decisions::Why;
+use crate::derived::{Stamps, joined_tags};
 use crate::store::{Answered, PackedFields, Selecting, Served, Stored, StoredBody};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use weir_rules::invalidation::{Seq, Validity};
+use weir_rules::invalidation::Validity;
 use weir_rules::range::{self, Span};
 use weir_rules::storability::{Reason, Terms};
 
 /// A response on its way into the store.
+#[derive(Clone)]
 pub(super) struct Made<'a> {
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
@@ -21,23 +24,24 @@ pub(super) struct Made<'a> {
     pub(super) terms: &'a Terms,
     pub(super) selecting: Option<Selecting>,
     pub(super) tags: Box<[Box<str>]>,
-    pub(super) filled_at: Seq,
+    pub(super) stamps: Stamps,
     pub(super) over: Over<'a>,
 }
 
-/// What a response takes the place of.
+/// The stored responses that a response replaces.
+#[derive(Clone, Copy)]
 pub(super) enum Over<'a> {
-    /// Whatever is older.
+    /// Older ones.
     Older,
-    /// This one, of which it is an update.
+    /// This one, which it updates.
     Update(&'a Arc<Stored>),
-    /// The part that is held of the same representation, to which it is joined.
+    /// The stored part of the same representation, to which it is joined.
     Part,
 }
 
-/// Why what was made is not stored.
+/// Why a response is not stored.
 enum Refused {
-    /// This, which is remembered.
+    /// For this reason, which is remembered.
     For(Why),
     /// Another request updated the same response first: nothing is missing.
     Updated,
@@ -62,13 +66,14 @@ impl FillTask {
             let Some(span) = Span::new(head.start, end) else { return };
             if promised.is_none_or(|promised| span.end > promised.end) {
                 let why = "its body is longer than its Content-Range";
-                return self.note(Why::Rule(Reason::PartialContent(why)), Some(head.status));
+                let why = Why::Rule(Reason::PartialContent(why));
+                return self.context.note(why, Some(head.status));
             }
             answered =
                 self.fill.purpose.range.clone().map(|range| Box::new(Answered { range, span }));
             fields.remove(header::CONTENT_RANGE);
         }
-        // What was not kept was sent all the same.
+        // Stored or not, it was sent.
         let _ = self.insert(Made {
             status: if is_part { StatusCode::OK } else { head.status },
             fields,
@@ -77,66 +82,80 @@ impl FillTask {
             answered,
             selecting: head.selecting.clone(),
             tags: head.tags.clone(),
-            filled_at: head.filled_at,
+            stamps: head.stamps,
             over: if is_part { Over::Part } else { Over::Older },
         });
     }
 
-    /// Stores what was made, unless something came between.
+    /// Stores a response, unless something came between.
     ///
     /// # Errors
-    /// It is not stored. What was made is in the error, if it could be made, for the request that
+    /// It is not stored. The error holds the response, if it could be made, for the request that
     /// asked.
     pub(super) fn insert(&self, made: Made<'_>) -> Result<Arc<Stored>, Option<Arc<Stored>>> {
         let status = made.status;
-        let revoked = || self.fill.is_revoked() || self.site.is_replaced();
-        let (mut ready, mut refused) = (None, None);
+        let revoked = || self.fill.is_revoked() || self.context.site.is_replaced();
+        let FillContext { state, digest, key, .. } = &self.context;
+        let over = made.over;
+        let (mut made, mut placed, mut refused) = (Some(made), None, None);
         let inserted = !revoked()
-            && self.state.store.insert_over(self.digest, &self.key, |held| {
-                refused = self.refusal(&made.over, held);
-                match self.placed(made, held) {
-                    Ok(stored) => ready = Some(stored),
-                    Err(why) => refused = Some(Refused::For(why)),
+            && state.store.insert_over(*digest, key, |held| {
+                // Only a part depends on what is held: everything else is made once.
+                let next = match over {
+                    Over::Part => made.clone(),
+                    Over::Older | Over::Update(_) => made.take(),
+                };
+                if let Some(next) = next {
+                    placed = Some(self.placed(next, held));
                 }
-                ready.clone().filter(|_| refused.is_none())
+                refused = self.refusal(over, held);
+                match &placed {
+                    Some(Ok(stored)) if refused.is_none() => Some(Arc::clone(stored)),
+                    _ => None,
+                }
             });
+        let (ready, why) = match placed {
+            Some(Ok(stored)) => (Some(stored), None),
+            Some(Err(why)) => (None, Some(Refused::For(why))),
+            None => (None, None),
+        };
         match ready {
-            // Whoever revokes marks first and then empties the store: what came in between is seen
-            // here, if it was too late to be seen there.
+            // A fill is revoked first and the store emptied then: a response that was stored too
+            // late to be removed there is removed here.
             Some(stored) if inserted && !revoked() => {
-                self.state.decisions.forget(self.digest);
+                state.decisions.forget(*digest);
                 return Ok(stored);
             }
-            Some(ref stored) if inserted => self.state.store.remove(self.digest, stored),
+            Some(ref stored) if inserted => state.store.remove(*digest, stored),
             _ => {}
         }
-        match refused.unwrap_or(Refused::For(Why::Overtaken)) {
-            Refused::For(why) => self.note(why, Some(status)),
+        match why.or(refused).unwrap_or(Refused::For(Why::Overtaken)) {
+            Refused::For(why) => self.context.note(why, Some(status)),
             Refused::Updated => {}
         }
         Err(ready)
     }
 
-    /// Why an update must not be stored: what was taken away meanwhile must not come back by it.
-    fn refusal(&self, over: &Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
+    /// Why an update must not be stored: a response that was removed meanwhile must not come back.
+    fn refusal(&self, over: Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
         let Over::Update(base) = over else { return None };
         if held.iter().any(|held| Arc::ptr_eq(held, base)) {
             return None;
         }
-        // Requests that each validate the same response: one of the others was first.
+        // Several requests validated the same response, and another one was first.
         let updated = held
             .iter()
-            .any(|held| held.selected_by(&self.client) && held.filled_at >= base.filled_at);
+            .any(|held| held.selected_by(self.client()) && held.filled_at >= base.filled_at);
         Some(if updated { Refused::Updated } else { Refused::For(Why::Overtaken) })
     }
 
-    /// What was made, ready to be stored where `held` is; or why it must not be.
+    /// The response as it is stored beside the variants `held`; or why it must not be.
     fn placed(&self, mut made: Made<'_>, held: &[Arc<Stored>]) -> Result<Arc<Stored>, Why> {
         match made.over {
             Over::Older => made.state_length(),
             Over::Update(_) => {}
             Over::Part => {
-                let held = held.iter().find(|stored| stored.selected_by(&self.client));
+                let held = held.iter().find(|stored| stored.selected_by(self.client()));
                 if let Some(held) = held {
                     self.join(&mut made, held);
                 }
@@ -144,8 +163,8 @@ impl FillTask {
             }
         }
         let stored = Stored {
-            key: self.key.clone(),
-            site: Arc::clone(&self.site.id),
+            key: self.context.key.clone(),
+            site: Arc::clone(&self.context.site.id),
             status: made.status,
             fields: PackedFields::pack(&made.fields).map_err(|_| Why::FieldTooLong)?,
             body: made.body,
@@ -154,42 +173,46 @@ impl FillTask {
             lifetime_source: made.terms.lifetime_source,
             selecting: made.selecting.map(Box::new),
             tags: made.tags.into(),
-            filled_at: made.filled_at,
-            valid_at: AtomicU64::new(made.filled_at),
+            filled_at: made.stamps.filled_at,
+            valid_at: AtomicU64::new(made.stamps.valid_at),
             soft_at: AtomicU64::new(0),
             served: Served::default(),
         };
-        match self.state.purges.validity_of_new(&stored) {
+        match self.context.state.purges.validity_of_new(&stored) {
             Validity::Hard(_) => Err(Why::Overtaken),
             Validity::Valid | Validity::Soft(_) => Ok(Arc::new(stored)),
         }
     }
 
-    /// Joins a part that came to one that is held of the same representation (RFC 9110
-    /// §15.3.7.3, RFC 9111 §3.4): only under one strong validator.
+    fn client(&self) -> &HeaderMap {
+        &self.context.client
+    }
+
+    /// Joins a part to the stored one of the same representation (RFC 9110 §15.3.7.3, RFC 9111
+    /// §3.4): only under one strong validator.
     fn join(&self, made: &mut Made<'_>, held: &Stored) {
         /// A part in more slices than this is not joined further: it would cost more than it holds.
         const MOST_SLICES: usize = 1024;
         let same =
             strong(&made.fields).is_some() && strong(&made.fields) == strong(&held.fields.to_map());
-        let valid = self.state.purges.validity(held) == Validity::Valid;
+        let state = &self.context.state;
+        let valid = state.purges.validity(held) == Validity::Valid;
         let tags = joined_tags(&held.tags, made.tags.clone());
         if !same
             || !valid
             || held.body.slices().len() > MOST_SLICES
-            || tags.len() > self.state.live.load().limits().tags
+            || tags.len() > state.live.load().limits().tags
         {
             return;
         }
         made.body = held.body.combined(&made.body);
         made.tags = tags;
-        // What is combined carries the lowest stamp of its sources (invariant I2).
-        made.filled_at = made.filled_at.min(held.filled_at);
+        made.stamps = made.stamps.joined(held);
     }
 }
 
 impl Made<'_> {
-    /// Has the fields say how long the representation is, where all of it is held.
+    /// States the length of the representation in the fields, if all of it is held.
     fn state_length(&mut self) {
         match self.body.complete_length() {
             Some(length) if self.body.is_complete() => {
@@ -201,15 +224,4 @@ impl Made<'_> {
             }
         }
     }
-}
-
-/// The tags of what comes of two answers about one representation: the new ones and, until it is
-/// fetched whole again, the old ones too. A purge by one of those may have been ordered before the
-/// new answer was sent and yet reach this node after it; and what came before is judged by them.
-pub(super) fn joined_tags(old: &[Box<str>], new: Box<[Box<str>]>) -> Box<[Box<str>]> {
-    if new.is_empty() {
-        return old.into();
-    }
-    let kept: Vec<_> = old.iter().filter(|tag| !new.contains(tag)).cloned().collect();
-    new.into_iter().chain(kept).collect()
 }

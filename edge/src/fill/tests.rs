@@ -2,36 +2,47 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod store;
+
+use super::context::FillContext;
+use super::exchange::FillExchange;
 use super::head::clean_head;
-use super::task::{FillTask, Plan};
+use super::plan::Plan;
+use super::source::Sources;
+use super::task::FillTask;
 use crate::collapsing::{Answer, Fill, Purpose};
+use crate::derived::Stamps;
 use crate::purge::Stamp;
-use crate::source::Source;
 use crate::state::NodeState;
 use crate::store::Stored;
+use crate::upstream::{Ask, For, digest};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
 use weir_config::Config;
 use weir_origin_sim::{Origin, Reply, reply};
-use weir_rules::invalidation::{KeyedPurge, Purge, Target};
+use weir_rules::invalidation::{KeyedPurge, Purge, Target, Validity};
 
 const KEY: &[u8] = b"http://example.com/a";
 
 /// A node without listeners before an origin, and one URL of it.
 struct Scene {
     state: Arc<NodeState>,
+    sources: Sources,
 }
 
 impl Scene {
     fn before(origin: &str) -> Self {
+        let state = NodeState::new(Self::config(origin)).unwrap();
+        Self { state: Arc::new(state), sources: Sources::with_stores([]) }
+    }
+
+    fn config(origin: &str) -> Config {
         let config =
             format!("[node]\nworkers = 1\n[[site]]\nid = \"site\"\norigins = [{origin:?}]");
-        let state = NodeState::new(Config::from_toml(&config).unwrap()).unwrap();
-        Self { state: Arc::new(state) }
+        Config::from_toml(&config).unwrap()
     }
 
     /// What a lookup finds, whatever may be done with it.
@@ -55,27 +66,33 @@ impl Scene {
         let range = range.map(HeaderValue::from_static);
         let client = range.iter().map(|range| (header::RANGE, range.clone())).collect();
         let purpose = Purpose { begun: stamp.seq(), range, alone: true, ..Purpose::default() };
-        let digest = self.state.digest(KEY);
         let fill = Fill::new(purpose, self.state.live.load().limits().fill_window);
-        self.state.inflight.start_alone(digest, &fill);
-        FillTask {
-            site: Arc::clone(&self.state.live.load().sites.all()[0]),
+        self.state.inflight.start_alone(self.state.digest(KEY), &fill);
+        FillTask { context: self.context(client), fill, base, stamp }
+    }
+
+    /// What a request with these fields gives to its fetch.
+    fn context(&self, client: HeaderMap) -> FillContext {
+        FillContext {
             state: Arc::clone(&self.state),
+            sources: self.sources.clone(),
+            site: Arc::clone(&self.state.live.load().sites.all()[0]),
             worker: 0,
-            digest,
+            digest: self.state.digest(KEY),
             key: KEY.into(),
-            method: Method::GET,
             scheme: "http",
             host: "example.com".into(),
-            target: PathAndQuery::from_static("/a"),
-            client_host: None,
-            address: Ipv4Addr::LOCALHOST.into(),
             client,
-            headers: HeaderMap::new(),
-            fill,
-            base,
-            stamp,
-            trace: None,
+            ask: Ask {
+                method: Method::GET,
+                target: PathAndQuery::from_static("/a"),
+                headers: HeaderMap::new(),
+                client_host: None,
+                interim: None,
+                upgrade: None,
+                whom: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
+                trace: None,
+            },
         }
     }
 
@@ -151,16 +168,18 @@ fn store_half(scene: &Scene, half: usize, begin: &Barrier) {
     ];
     let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
     let (status, now) = (StatusCode::PARTIAL_CONTENT, scene.state.now());
-    let source = Arc::new(Source {
-        member: "http://127.0.0.1:1".into(),
-        is_parent: false,
-        waited: Duration::ZERO,
-        cache_status: [].into(),
-    });
     let fields = fields.into_iter().collect();
-    let cleaned = clean_head(&scene.state, status, fields, Some(5), source, now);
-    let terms = task.terms(&Plan::Range, status, &cleaned, now, now);
-    let head = Arc::new(task.head(status, cleaned, terms, task.stamp.seq()));
+    let cleaned = clean_head(&scene.state, status, fields, Some(5), None, now);
+    let exchange = FillExchange {
+        plan: Plan::Range(HeaderValue::from_static(range), None),
+        request_time: now,
+        response_time: now,
+        source: None,
+        stamps: Stamps::fetched(task.stamp.seq()),
+        _held: None,
+    };
+    let terms = exchange.terms(&task.context, None, status, &cleaned);
+    let head = Arc::new(task.head(status, cleaned, terms, exchange.stamps));
     task.fill.begin(Answer::Response(Arc::clone(&head)), &[], true);
     task.fill.push(Bytes::from_static(&b"0123456789"[start as usize..][..5]), false);
     begin.wait();
@@ -197,6 +216,6 @@ fn what_is_joined_of_parts_goes_with_the_tags_of_each() {
         assert!(stored.body.is_complete());
         scene.purge(1, Target::parse_tag(tag).unwrap());
         let validity = scene.state.purges.validity(&stored);
-        assert!(matches!(validity, weir_rules::invalidation::Validity::Hard(1)), "{validity:?}");
+        assert!(matches!(validity, Validity::Hard(1)), "{validity:?}");
     }
 }

@@ -1,36 +1,28 @@
-//! What a 304 brings: the response that was asked about, current again.
+//! A 304: the response that was asked about is current again.
 
+use super::exchange::FillExchange;
 use super::head::{clean_head, govern};
-use super::keep::{Made, Over, joined_tags};
-use super::task::{FillTask, Plan};
+use super::keep::{Made, Over};
+use super::task::FillTask;
 use crate::collapsing::Answer;
 use crate::decisions::Why;
-use crate::source::Source;
+use crate::derived::{Stamps, joined_tags};
 use crate::store::Stored;
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
-use weir_rules::invalidation::Seq;
 use weir_rules::storability::{Reason, Reuse};
-use weir_rules::time::Time;
 use weir_rules::validation;
 
 impl FillTask {
     /// A 304 about the response whose validator was sent (RFC 9111 §4.3.4).
-    pub(super) fn validated(
-        self,
-        base: &Arc<Stored>,
-        update: &HeaderMap,
-        filled_at: Seq,
-        source: Arc<Source>,
-        (request_time, response_time): (Time, Time),
-    ) {
-        let (fields, from) = (update.clone(), Arc::clone(&source));
-        let mut cleaned = clean_head(&self.state, base.status, fields, None, from, response_time);
+    pub(super) fn validated(self, base: &Arc<Stored>, update: &HeaderMap, exchange: &FillExchange) {
+        let (state, source) = (&self.context.state, exchange.source.clone());
+        let (fields, time) = (update.clone(), exchange.response_time);
+        let mut cleaned = clean_head(state, base.status, fields, None, source.clone(), time);
         cleaned.fields = validation::freshened(&base.fields.to_map(), &cleaned.fields);
         govern(&mut cleaned.fields, &cleaned.surrogate_control);
-        let plan = Plan::Validate(Arc::clone(base));
-        let terms = self.terms(&plan, base.status, &cleaned, request_time, response_time);
-        let most = self.state.live.load().limits().tags;
+        let terms = exchange.terms(&self.context, self.base.as_deref(), base.status, &cleaned);
+        let most = state.live.load().limits().tags;
         let tags = joined_tags(&base.tags, cleaned.tags);
         let terms = match terms {
             Ok(_) if tags.len() > most => Err(Reason::TooManyTags(most)),
@@ -44,15 +36,15 @@ impl FillTask {
                 body: base.body.clone(),
                 answered: None,
                 terms: &terms,
-                selecting: self.selecting(&terms.vary),
+                selecting: self.context.selecting(&terms.vary),
                 tags,
-                // What is asked about was judged when this fill began: a purge that came before a
-                // parent was asked would otherwise be seen by nobody.
-                filled_at: filled_at.min(self.stamp.seq()),
+                // The response was judged when this fill began. A later stamp would hide a purge
+                // that came before a parent was asked.
+                stamps: Stamps::fetched(exchange.stamps.filled_at.min(self.stamp.seq())),
                 over: Over::Update(base),
             }),
             Err(reason) => {
-                self.note(Why::Rule(reason), Some(StatusCode::NOT_MODIFIED));
+                self.context.note(Why::Rule(reason), Some(StatusCode::NOT_MODIFIED));
                 Err(None)
             }
         };
@@ -60,13 +52,13 @@ impl FillTask {
         let (stored, shared) = match kept {
             Ok(stored) => (stored, true),
             Err(made) => {
-                self.state.store.remove(self.digest, base);
+                state.store.remove(self.context.digest, base);
                 (made.unwrap_or_else(|| Arc::clone(base)), false)
             }
         };
         let answer = Answer::Validated { stored, shared, reuse, cookies, source };
         self.fill.begin(answer, &[], true);
         self.fill.finish(None);
-        self.state.inflight.leave(self.digest, &self.fill);
+        state.inflight.leave(self.context.digest, &self.fill);
     }
 }

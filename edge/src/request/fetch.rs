@@ -4,18 +4,18 @@
 use super::visit::Visit;
 use super::{Spine, pass};
 use crate::access_log::RequestRecord;
-use crate::body::{ResponseBody, Resume};
-use crate::collapsing::{Answer, Fill, FillHead, Place, Progress, Purpose, Reader};
+use crate::body::ResponseBody;
+use crate::collapsing::{Answer, Collapse, Fill, FillHead, Progress, Purpose, Reader};
+use crate::derived::Stamps;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::fill::{FillTask, strong};
+use crate::fill::{self, FillTask};
 use crate::lookup::{Lookup, Stale, forwardable_range, lookup};
 use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond;
 use crate::store::{Selecting, Stored};
-use crate::tier::{self, Errand, Told};
-use crate::upstream::{Ask, UpstreamBody};
+use crate::tier::NodeFields;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) async fn fetch(
     let mut alone = visit.sender.is_apart();
     loop {
         if let Some((mut response, stored)) = at_once(spine, &visit, &found, &mut record.outcome) {
-            let told = Told::of_stored(stored);
+            let told = NodeFields::of_stored(stored);
             visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
             return Ok(response);
         }
@@ -80,7 +80,7 @@ pub(super) async fn fetch(
             continue;
         }
         record.outcome.collapsed = joined;
-        record.source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
+        record.source = answer.as_ref().ok().and_then(|answer| answer.source().cloned());
         return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
 }
@@ -133,7 +133,7 @@ fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
     let stamp = state.purges.stamp();
     let start = || Some(new_fill(visit, &stamp, None, base_selecting(stored), false));
     let running = |_: &Fill| true;
-    if let Place::Started(fill) =
+    if let Collapse::Started(fill) =
         state.inflight.join_or_start(visit.digest, &visit.headers, None, running, start)
     {
         tokio::spawn(task(spine, visit, fill, base, stamp).run());
@@ -176,12 +176,12 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         // Its tags, and what a parent says of when it was fetched, are known with its head: until
         // then it may turn out not to be for this request.
         let answer = fill.answer();
-        let (filled_at, tags) = match &answer {
-            Some(Ok(Answer::Response(head))) => (head.filled_at, &*head.tags),
-            _ => (fill.purpose.begun, &[][..]),
+        let (stamps, tags) = match &answer {
+            Some(Ok(Answer::Response(head))) => (head.stamps, &*head.tags),
+            _ => (Stamps::fetched(fill.purpose.begun), &[][..]),
         };
-        filled_at >= visit.least()
-            && visit.is_valid(state, filled_at, tags)
+        stamps.filled_at >= visit.least()
+            && visit.is_valid(state, stamps, tags)
             && arrives_soon(visit, fill, range)
             && answer.as_ref().is_none_or(|answer| is_reusable(spine, visit, answer))
     };
@@ -191,9 +191,9 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     };
     let digest = visit.digest;
     match state.inflight.join_or_start(digest, &visit.headers, range, acceptable, start) {
-        Place::Joined(reader) => Some((reader, true)),
-        Place::Stored => None,
-        Place::Started(fill) => {
+        Collapse::Joined(reader) => Some((reader, true)),
+        Collapse::Stored => None,
+        Collapse::Started(fill) => {
             let reader = fill.join()?;
             tokio::spawn(task(spine, visit, fill, base, stamp).run());
             Some((reader, false))
@@ -293,16 +293,17 @@ fn may_share(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
 /// headers select it, and no purge removed it since its fetch began, here or at a parent
 /// (invariant I1).
 fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
-    let fits = |filled_at, selected: bool, tags| {
-        filled_at >= visit.least() && selected && visit.is_valid(&spine.state, filled_at, tags)
+    let fits = |stamps: Stamps, selected: bool, tags| {
+        stamps.filled_at >= visit.least() && selected && visit.is_valid(&spine.state, stamps, tags)
     };
     let fits = match answer {
         Err(_) => true,
         Ok(Answer::Validated { stored, .. }) => {
-            fits(stored.filled_at, stored.selected_by(&visit.headers), &stored.tags)
+            let stamps = Stamps::fetched(stored.filled_at);
+            fits(stamps, stored.selected_by(&visit.headers), &stored.tags)
         }
         Ok(Answer::Response(head)) => {
-            fits(head.filled_at, head.selected_by(&visit.headers), &head.tags)
+            fits(head.stamps, head.selected_by(&visit.headers), &head.tags)
         }
     };
     fits && may_share(visit, answer)
@@ -334,7 +335,7 @@ fn answered(
             outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
             outcome.stored = shared;
             let mut response = spine.hit(&stored, &visit.wish(), spine.state.now(), outcome);
-            let told = Told::of_stored(&stored);
+            let told = NodeFields::of_stored(&stored);
             visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
             for cookie in cookies.into_iter().filter(|_| !outcome.collapsed) {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -349,7 +350,8 @@ fn answered(
                 return Ok(stale_hit(spine, visit, stored, "stale-if-error", outcome));
             }
             let mut response = follow(spine, visit, &head, reader, outcome);
-            visit.vouch(&spine.state, &mut response, head.filled_at, Told::of_head(&head))?;
+            let told = NodeFields::of_head(&head);
+            visit.vouch(&spine.state, &mut response, head.stamps.filled_at, told)?;
             Ok(response)
         }
     }
@@ -391,7 +393,8 @@ fn follow(
     // What fits into the window cannot be fallen out of.
     let long =
         head.end.is_some_and(|end| end - head.start > visit.live.limits().fill_window as u64);
-    let resume = long.then(|| resume(spine, visit, head)).flatten();
+    let context = || visit.fill_context(spine, Method::GET);
+    let resume = long.then(|| fill::resume(head, context)).flatten();
     let mut response = respond::from_fill(head, reader, &visit.wish(), resume);
     if outcome.collapsed
         && let Ok(terms) = &head.terms
@@ -405,51 +408,6 @@ fn follow(
         response.headers_mut().insert(header::AGE, age);
     }
     response
-}
-
-/// How a client that falls out of a body's window goes on (invariant I7): by a Range request of
-/// its own under the same strong validator, for a body of known length that is not stored.
-fn resume(spine: &Spine, visit: &Visit, head: &Arc<FillHead>) -> Option<Resume> {
-    let end = head.end?;
-    let validator = strong(&head.fields).filter(|_| head.status == StatusCode::OK)?;
-    let (state, site) = (Arc::clone(&spine.state), Arc::clone(&visit.site));
-    let (worker, key) = (spine.worker, visit.key.clone());
-    let fields = visit.fields_for_fill(&spine.state);
-    let (target, client_host) = (visit.target.clone(), visit.client_host());
-    let (whom, trace) = (visit.whom(), visit.trace.clone());
-    Some(Box::new(move |at| {
-        Box::pin(async move {
-            let mut headers = fields;
-            if let Ok(range) = HeaderValue::from_str(&format!("bytes={at}-")) {
-                headers.insert(header::RANGE, range);
-            }
-            headers.insert(header::IF_RANGE, validator.clone());
-            let ask = Ask {
-                method: Method::GET,
-                target,
-                headers,
-                client_host,
-                interim: None,
-                upgrade: None,
-                whom,
-                trace,
-            };
-            let stamp = state.purges.stamp();
-            let (state, site, begun) = (&*state, &*site, stamp.seq());
-            let errand =
-                Errand { state, site, worker, key: &key, begun, tags: &[], parents_only: false };
-            let fetched = tier::fetch(&errand, ask, UpstreamBody::Empty).await?.fetched;
-            let (status, fields) = (fetched.response.status(), fetched.response.headers());
-            let found = range::content_range(fields);
-            let fits = status == StatusCode::PARTIAL_CONTENT
-                && strong(fields).as_ref() == Some(&validator)
-                && found.and_then(|found| found.span) == range::Span::new(at, end);
-            match fits {
-                true => Ok(fetched.body),
-                false => Err(UpstreamError::BadHead("another representation than before".into())),
-            }
-        })
-    }))
 }
 
 /// Why a request goes to the upstream (RFC 9211 §2.2).

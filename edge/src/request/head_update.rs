@@ -1,11 +1,12 @@
 //! A response to HEAD updates the stored response to GET (RFC 9111 §4.3.5).
 
 use super::Spine;
-use super::pass::{Passed, restore_length};
+use super::pass::Passed;
 use super::visit::Visit;
-use crate::store::{Stored, select};
-use http::{HeaderMap, Method};
-use std::sync::Arc;
+use crate::derived::{self, Form};
+use crate::respond;
+use crate::store::select;
+use http::Method;
 use weir_rules::invalidation::Validity;
 use weir_rules::storability::{Storability, storability};
 use weir_rules::validation::{self, HeadEffect};
@@ -26,32 +27,19 @@ pub(super) fn update(spine: &Spine, visit: &Visit, passed: &Passed) {
     }
     let fields = stored.fields.to_map();
     let mut update = passed.head.fields.clone();
-    restore_length(&mut update, passed.head.announced.clone());
+    respond::announce_length(&mut update, passed.head.announced.clone());
     let length = stored.body.complete_length();
     match validation::head_effect(passed.status, &update, stored.status, &fields, length) {
         HeadEffect::Keep => {}
         HeadEffect::Invalidate => state.store.remove(visit.digest, stored),
         HeadEffect::Freshen => {
-            if let Some(freshened) = freshened(visit, passed, stored, &fields) {
-                state.store.update(visit.digest, stored, Arc::new(freshened));
+            let fields = validation::freshened(&fields, &passed.head.fields);
+            let judged = passed.head.judged(&fields);
+            let exchange = passed.exchange(visit, &Method::GET, stored.status, &judged);
+            if let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) {
+                let form = Form { fields: &fields, body: stored.body.clone(), terms: &terms };
+                derived::replace(&state.store, visit.digest, stored, form);
             }
         }
-    }
-}
-
-/// The stored response with the fields of the HEAD response; `None` if it may not be stored so.
-fn freshened(
-    visit: &Visit,
-    passed: &Passed,
-    stored: &Stored,
-    fields: &HeaderMap,
-) -> Option<Stored> {
-    let fields = validation::freshened(fields, &passed.head.fields);
-    let judged = passed.head.judged(&fields);
-    let exchange = passed.exchange(visit, &Method::GET, stored.status, &judged);
-    match storability(&exchange, &visit.site.config.policy) {
-        // HEAD never raises the stamp (invariant I2).
-        Storability::Store(terms) => stored.with_fields(&fields, &terms),
-        Storability::Skip(_) => None,
     }
 }

@@ -8,9 +8,11 @@ use crate::body::{PassBody, ResponseBody};
 use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::fill::{CleanHead, clean_head};
-use crate::tier::{self, Brought, Told};
-use crate::upstream::{Ask, ClientBody, Fetched, FetchedBody, InterimSink, UpstreamBody};
+use crate::fill::{CleanHead, SourceAnswer, clean_head};
+use crate::respond::{self, AnswerForm};
+use crate::source::SourceBody;
+use crate::tier::NodeFields;
+use crate::upstream::{Ask, ClientBody, InterimSink, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -77,20 +79,19 @@ pub(super) async fn pass(
         }
         _ => UpstreamBody::Empty,
     };
-    let brought = fetch(spine, visit, stamp.seq(), body).await.map_err(|error| {
+    let answer = fetch(spine, visit, stamp.seq(), body).await.map_err(|error| {
         spine.metrics.upstream_error(&error);
         Failure::Upstream(error)
     })?;
-    let Brought { fetched, filled_at, stamp: received } = brought;
-    let from = Arc::new(fetched.source.clone());
-    record.source = Some(Arc::clone(&from));
-    let status = fetched.response.status();
+    let from = answer.source.clone().map(Arc::new);
+    record.source = from.clone();
+    let status = answer.response.status();
     record.outcome.fwd_status = Some(status);
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::switch(visit, fetched);
+        return upgrade::switch(visit, answer);
     }
     let response_time = spine.state.now();
-    let Fetched { response, body, .. } = fetched;
+    let SourceAnswer { response, body, filled_at, stamp: received, .. } = answer;
     let fields = response.into_parts().0.headers;
     let length = body.exact_length();
     let head = clean_head(&spine.state, status, fields, length, from, response_time);
@@ -105,28 +106,31 @@ pub(super) async fn pass(
         record.outcome.stored = true;
         return post::store(spine, visit, passed, terms, body, (stamp, received));
     }
-    respond(spine, visit, passed, body)
+    answered(spine, visit, passed, body)
 }
 
 /// The response to the client, with the upstream's body as it arrives.
-fn respond(
+fn answered(
     spine: &Spine,
     visit: &Visit,
     passed: Passed,
-    body: FetchedBody,
+    body: Box<dyn SourceBody>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let Passed { status, head, filled_at, .. } = passed;
     let left = match visit.method {
         Method::HEAD => Some(0),
         _ => head.length,
     };
-    let mut response = Response::new(match left {
+    let body = match left {
         Some(0) => ResponseBody::Empty,
         left => ResponseBody::Pass(Box::new(PassBody::new(body, left))),
-    });
-    *response.status_mut() = status;
-    *response.headers_mut() = head.fields;
-    let told = Told {
+    };
+    let form = match visit.method == Method::HEAD || bodiless(status) {
+        true => AnswerForm::HeadOnly(head.announced),
+        false => AnswerForm::Whole,
+    };
+    let mut response = respond::answer(status, head.fields, form, body);
+    let told = NodeFields {
         tags: &head.tags,
         surrogate_control: head.surrogate_control,
         too_many_tags: head.too_many_tags.is_some(),
@@ -135,10 +139,6 @@ fn respond(
     // asks origins.
     if let Some(filled_at) = filled_at {
         visit.vouch(&spine.state, &mut response, filled_at, told)?;
-    }
-    if visit.method == Method::HEAD || bodiless(status) {
-        // No body follows: its length is what the origin says.
-        restore_length(response.headers_mut(), head.announced);
     }
     if let Some(age) = head.age {
         response.headers_mut().insert(header::AGE, age);
@@ -150,21 +150,13 @@ fn bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Puts back the Content-Length that the upstream sent, or removes it if it sent none.
-pub(super) fn restore_length(headers: &mut HeaderMap, announced: Option<HeaderValue>) {
-    match announced {
-        Some(length) => headers.insert(header::CONTENT_LENGTH, length),
-        None => headers.remove(header::CONTENT_LENGTH),
-    };
-}
-
 /// Sends the request upstream, and passes interim responses on until its final response arrives.
 async fn fetch(
     spine: &Spine,
     visit: &Visit,
     begun: Seq,
     body: UpstreamBody,
-) -> Result<Brought, UpstreamError> {
+) -> Result<SourceAnswer, UpstreamError> {
     let (sender, mut interims) = mpsc::channel::<Interim>(INTERIMS);
     let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
         let mut fields = fields.clone();
@@ -184,8 +176,8 @@ async fn fetch(
         whom: visit.whom(),
         trace: visit.trace.clone(),
     };
-    let errand = visit.errand(&spine.state, spine.worker, begun);
-    let mut answer = std::pin::pin!(tier::fetch(&errand, ask, body));
+    let context = visit.fetch_context(&spine.state, spine.worker, begun);
+    let mut answer = std::pin::pin!(spine.sources.fetch(&context, &ask, &body));
     loop {
         tokio::select! {
             biased;

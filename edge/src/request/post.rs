@@ -6,11 +6,12 @@ use super::pass::Passed;
 use super::visit::Visit;
 use crate::body::ResponseBody;
 use crate::collapsing::{Fill, Purpose};
+use crate::derived::Stamps;
 use crate::failure::Failure;
 use crate::purge::Stamp;
 use crate::respond;
-use crate::tier::Told;
-use crate::upstream::FetchedBody;
+use crate::source::SourceBody;
+use crate::tier::NodeFields;
 use http::{Method, Response, header};
 use std::sync::Arc;
 use weir_rules::storability::{Storability, Terms, storability};
@@ -40,7 +41,7 @@ pub(super) fn store(
     visit: &Visit,
     passed: Passed,
     terms: Terms,
-    body: FetchedBody,
+    body: Box<dyn SourceBody>,
     (stamp, received): (Stamp, Option<Stamp>),
 ) -> Result<Response<ResponseBody>, Failure> {
     const UNREADABLE: Failure = Failure::Internal("post-fill");
@@ -49,10 +50,11 @@ pub(super) fn store(
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     spine.state.inflight.start_alone(visit.digest, &fill);
     let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), None, stamp);
-    let filled = Arc::new(task.head(passed.status, passed.head, Ok(terms), filled_at));
+    let filled =
+        Arc::new(task.head(passed.status, passed.head, Ok(terms), Stamps::fetched(filled_at)));
     let reader = fill.join().ok_or(UNREADABLE)?;
     let mut response = respond::from_fill(&filled, reader, &visit.wish(), None);
-    visit.vouch(&spine.state, &mut response, filled_at, Told::of_head(&filled))?;
+    visit.vouch(&spine.state, &mut response, filled_at, NodeFields::of_head(&filled))?;
     tokio::spawn(async move {
         task.deliver(filled, &[], body).await;
         drop(received);

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::forward;
 use crate::lookup::Query;
 use crate::state::{NodeState, Site};
-use crate::tier::{self, Asker, Told};
+use crate::tier::{self, Asker, NodeFields};
 use http::{HeaderMap, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Sender {
         state: &NodeState,
         response: &mut Response<ResponseBody>,
         filled_at: Seq,
-        told: Told<'_>,
+        told: NodeFields<'_>,
     ) -> Result<(), Failure> {
         match &self.asker {
             Some(asker) => asker.vouch(state, response.headers_mut(), filled_at, told),

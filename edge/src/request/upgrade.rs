@@ -4,35 +4,36 @@ use super::visit::Visit;
 use crate::body::ResponseBody;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::upstream::Fetched;
-use http::{HeaderValue, Response, StatusCode, header};
+use crate::fill::SourceAnswer;
+use crate::respond::{self, AnswerForm};
+use http::{HeaderValue, Response, header};
 use tokio::io::copy_bidirectional;
 
 /// Passes a 101 on to the client. From then on the bytes of both sides are copied unchanged.
-pub(super) fn switch(visit: &Visit, fetched: Fetched) -> Result<Response<ResponseBody>, Failure> {
+pub(super) fn switch(
+    visit: &Visit,
+    answer: SourceAnswer,
+) -> Result<Response<ResponseBody>, Failure> {
     if !visit.facts.upgrade {
         return Err(Failure::Upstream(UpstreamError::BadHead(
             "101 Switching Protocols to a request without Upgrade".into(),
         )));
     }
-    let mut response = Response::new(ResponseBody::Empty);
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    *headers = fetched.response.headers().clone();
+    let (status, mut headers) = (answer.response.status(), answer.response.headers().clone());
     let protocol = headers.get(header::UPGRADE).cloned();
-    weir_rules::fields::remove_hop_by_hop(headers);
+    weir_rules::fields::remove_hop_by_hop(&mut headers);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         headers.insert(header::UPGRADE, protocol);
     }
     let client = visit.connection.upgrade();
-    let origin = fetched.upgraded;
+    let origin = answer.upgraded;
     tokio::task::spawn_local(async move {
-        let Some(mut client) = client.await else { return };
+        let (Some(mut client), Some(origin)) = (client.await, origin) else { return };
         let Ok(origin) = origin.await else { return };
         let mut origin = hyper_util::rt::TokioIo::new(origin);
         // Either side may close at any time. The copy then ends, and nobody waits for its result.
         let _ = copy_bidirectional(&mut client, &mut origin).await;
     });
-    Ok(response)
+    Ok(respond::answer(status, headers, AnswerForm::Whole, ResponseBody::Empty))
 }

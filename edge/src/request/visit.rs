@@ -5,8 +5,9 @@ use super::facts::RequestFacts;
 use super::sender::Sender;
 use crate::body::ResponseBody;
 use crate::collapsing::Fill;
+use crate::derived::Stamps;
 use crate::failure::Failure;
-use crate::fill::FillTask;
+use crate::fill::{FetchContext, FillContext, FillTask};
 use crate::forward::{self, Origin};
 use crate::lookup::Query;
 use crate::purge::Stamp;
@@ -14,9 +15,9 @@ use crate::respond::Wish;
 use crate::server::Connection;
 use crate::state::{Live, NodeState, Site};
 use crate::store::{Digest, KeyText, Stored};
-use crate::tier::{Errand, Told};
+use crate::tier::NodeFields;
 use crate::trace::Trace;
-use crate::upstream::{For, digest};
+use crate::upstream::{Ask, For, digest};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
@@ -136,29 +137,35 @@ impl Visit {
         base: Option<Arc<Stored>>,
         stamp: Stamp,
     ) -> FillTask {
-        let state = &spine.state;
+        FillTask { context: self.fill_context(spine, method), fill, base, stamp }
+    }
+
+    /// What a fetch of what this request asks for needs once the client has gone.
+    pub(super) fn fill_context(&self, spine: &Spine, method: Method) -> FillContext {
         let headers = match method {
-            Method::GET => self.fields_for_fill(state),
+            Method::GET => self.fields_for_fill(&spine.state),
             _ => HeaderMap::new(),
         };
-        FillTask {
-            state: Arc::clone(state),
+        FillContext {
+            state: Arc::clone(&spine.state),
+            sources: spine.sources.clone(),
             site: Arc::clone(&self.site),
             worker: spine.worker,
             digest: self.digest,
             key: self.key.clone(),
-            method,
             scheme: self.facts.scheme.as_str(),
             host: self.host().into(),
-            target: self.target.clone(),
-            client_host: self.client_host(),
-            headers,
-            address: self.client_address(),
             client: self.headers.clone(),
-            fill,
-            base,
-            stamp,
-            trace: self.trace.clone(),
+            ask: Ask {
+                method,
+                target: self.target.clone(),
+                headers,
+                client_host: self.client_host(),
+                interim: None,
+                upgrade: None,
+                whom: self.whom(),
+                trace: self.trace.clone(),
+            },
         }
     }
 
@@ -200,38 +207,38 @@ impl Visit {
         state: &NodeState,
         response: &mut Response<ResponseBody>,
         filled_at: Seq,
-        told: Told<'_>,
+        told: NodeFields<'_>,
     ) -> Result<(), Failure> {
         self.sender.vouch(state, response, filled_at, told)
     }
 
-    /// The purpose of a fetch for this request that began at the own number `begun`.
-    pub(super) fn errand<'a>(
+    /// What the sources need to know to pass this request on, at the own number `begun`.
+    pub(super) fn fetch_context<'a>(
         &'a self,
         state: &'a NodeState,
         worker: usize,
         begun: Seq,
-    ) -> Errand<'a> {
-        Errand {
+    ) -> FetchContext<'a> {
+        FetchContext {
             state,
             site: &self.site,
             worker,
             key: &self.key,
             begun,
             tags: &[],
+            selects: None,
             parents_only: self.sender.parents_only,
         }
     }
 
-    /// Whether no purge concerns a response with these tags whose fetch began at `filled_at`
-    /// (invariant I1).
-    pub(super) fn is_valid(&self, state: &NodeState, filled_at: Seq, tags: &[Box<str>]) -> bool {
-        if state.purges.applied() == filled_at {
+    /// Whether no purge takes a response of these stamps and tags (invariant I1).
+    pub(super) fn is_valid(&self, state: &NodeState, stamps: Stamps, tags: &[Box<str>]) -> bool {
+        if state.purges.applied() == stamps.valid_at {
             return true;
         }
         let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
-        let subject = KeyText::of(&self.key).subject(&self.site.id, &tags, filled_at);
-        state.purges.judge(&subject) == Validity::Valid
+        let subject = KeyText::of(&self.key).subject(&self.site.id, &tags, stamps.filled_at);
+        state.purges.judge_since(&subject, stamps.valid_at) == Validity::Valid
     }
 
     fn origin<'a>(&'a self, state: &'a NodeState) -> Origin<'a> {

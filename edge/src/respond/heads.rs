@@ -79,38 +79,14 @@ fn place_of(stored: &Arc<Stored>) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{PackedFields, Served, StoredBody};
-    use http::StatusCode;
-    use std::sync::atomic::AtomicU64;
-    use weir_rules::freshness::Freshness;
-    use weir_rules::storability::LifetimeSource;
-    use weir_rules::time::Time;
+    use crate::store::{PackedFields, Served};
 
     fn stored(etag: &'static str) -> Arc<Stored> {
         let fields = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static(etag))]);
         Arc::new(Stored {
-            key: Box::default(),
-            site: Arc::from("default"),
-            status: StatusCode::OK,
             fields: PackedFields::pack(&fields).unwrap(),
-            body: StoredBody::new(Vec::new(), Some(0)),
-            answered: None,
-            freshness: Freshness {
-                born: Time::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap(),
-                lifetime: 60,
-                stale_while_revalidate: 0,
-                stale_if_error: 0,
-                validate_always: false,
-                validate_when_stale: false,
-                immutable: false,
-            },
-            lifetime_source: LifetimeSource::Heuristic,
-            selecting: None,
-            tags: crate::store::Tags::default(),
-            filled_at: 0,
-            valid_at: AtomicU64::new(0),
-            soft_at: AtomicU64::new(0),
             served: Served::already(POPULAR + 1),
+            ..Stored::example()
         })
     }
 

@@ -1,6 +1,7 @@
 //! The bytes of a stored response: slices, so that a large body is never one allocation and a
 //! part of a representation is stored like a whole one (RFC 9111 §3.3).
 
+use crate::error::StoreError;
 use bytes::Bytes;
 use std::num::NonZeroU64;
 use weir_rules::range::Span;
@@ -103,14 +104,24 @@ impl StoredBody {
         self.slices().iter().map(|slice| slice.bytes.len() as u64).sum()
     }
 
-    /// The bytes from `at` up to the end of their slice or `end`, whichever comes first.
-    pub(crate) fn read(&self, at: u64, end: u64) -> Option<Bytes> {
+    /// The bytes from `at` up to the end of their slice or `end`, whichever comes first; `None` at
+    /// `end`.
+    ///
+    /// # Errors
+    /// The byte at `at` is not held.
+    pub(crate) fn read(&self, at: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
+        if at >= end {
+            return Ok(None);
+        }
         let slices = self.slices();
         let index = slices.partition_point(|slice| slice.end() <= at);
-        let slice = slices.get(index).filter(|slice| slice.start <= at && at < end)?;
-        let from = usize::try_from(at - slice.start).ok()?;
-        let to = usize::try_from(end.min(slice.end()) - slice.start).ok()?;
-        Some(slice.bytes.slice(from..to))
+        let run = slices.get(index).filter(|slice| slice.start <= at).and_then(|slice| {
+            let from = usize::try_from(at - slice.start).ok()?;
+            let to = usize::try_from(end.min(slice.end()) - slice.start).ok()?;
+            Some(slice.bytes.slice(from..to))
+        });
+        let missing = || StoreError::new(format!("the byte at {at} is not held"));
+        run.map(Some).ok_or_else(missing)
     }
 
     /// The only slice of a complete one-slice body: the common case, without arithmetic.
@@ -177,9 +188,9 @@ mod tests {
     fn a_whole_body_is_complete_and_readable_anywhere() {
         let whole = body(&[(0, b"hello"), (5, b" world")], Some(11));
         assert!(whole.is_complete());
-        assert_eq!(whole.read(3, 11).unwrap(), "lo");
-        assert_eq!(whole.read(5, 8).unwrap(), " wo");
-        assert_eq!(whole.read(11, 11), None);
+        assert_eq!(whole.read(3, 11).unwrap().unwrap(), "lo");
+        assert_eq!(whole.read(5, 8).unwrap().unwrap(), " wo");
+        assert_eq!(whole.read(11, 11), Ok(None));
     }
 
     #[test]
@@ -190,6 +201,9 @@ mod tests {
         assert!(!part.covers(Span { start: 3, end: 5 }));
         assert!(!part.covers(Span { start: 6, end: 8 }));
         assert_eq!(part.prefix(), 0);
+        assert_eq!(part.read(6, 8).unwrap().unwrap(), "6");
+        assert!(part.read(7, 8).is_err(), "the end of what is held is not the end of the body");
+        assert!(part.read(3, 5).is_err());
     }
 
     #[test]
@@ -225,7 +239,7 @@ mod tests {
             let combined = combined.unwrap();
             for (at, cell) in model.iter().enumerate() {
                 let at = at as u64;
-                let read = combined.read(at, at + 1).map(|bytes| bytes[0]);
+                let read = combined.read(at, at + 1).ok().flatten().map(|bytes| bytes[0]);
                 prop_assert_eq!(read, *cell);
                 prop_assert_eq!(combined.covers(Span { start: at, end: at + 1 }), cell.is_some());
             }

@@ -4,11 +4,11 @@ use super::weight::{RESPONSE, SLICE, allocated};
 use super::{PackedFields, Served, StoredBody, Tags};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use weir_rules::freshness::Freshness;
 use weir_rules::invalidation::{Seq, Sieved, Subject};
 use weir_rules::range::Span;
-use weir_rules::storability::{LifetimeSource, Terms};
+use weir_rules::storability::LifetimeSource;
 use weir_rules::vary;
 
 /// A stored response. Immutable but for its counters.
@@ -119,27 +119,6 @@ impl Stored {
         let KeyText { host, path, query } = KeyText::of(&self.key);
         Sieved { host, path, query }
     }
-
-    /// The same response with other fields and freshness, under the same stamp. `None` where a
-    /// field is too long to be stored.
-    pub(crate) fn with_fields(&self, fields: &HeaderMap, terms: &Terms) -> Option<Self> {
-        Some(Self {
-            key: self.key.clone(),
-            site: Arc::clone(&self.site),
-            status: self.status,
-            fields: PackedFields::pack(fields).ok()?,
-            body: self.body.clone(),
-            answered: self.answered.clone(),
-            freshness: terms.freshness,
-            lifetime_source: terms.lifetime_source,
-            selecting: self.selecting.clone(),
-            tags: self.tags.clone(),
-            filled_at: self.filled_at,
-            valid_at: AtomicU64::new(self.valid_at.load(Ordering::Relaxed)),
-            soft_at: AtomicU64::new(self.soft_at.load(Ordering::Relaxed)),
-            served: Served::already(self.served.times()),
-        })
-    }
 }
 
 /// The parts of a key's readable form.
@@ -192,6 +171,39 @@ pub(crate) fn release_in(key: &[u8]) -> Option<&str> {
     let extras = &key[memchr::memchr(b'\n', key)?..];
     let name = extras.strip_prefix(b"\nrelease=")?;
     std::str::from_utf8(&name[..memchr::memchr(b'\n', name).unwrap_or(name.len())]).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+impl Stored {
+    /// A 200 for `http://example.com/a`, fresh for a minute in 1994, with an empty body.
+    pub(crate) fn example() -> Self {
+        Self {
+            key: b"http://example.com/a".as_slice().into(),
+            site: Arc::from("site"),
+            status: StatusCode::OK,
+            fields: PackedFields::default(),
+            body: StoredBody::new(Vec::new(), Some(0)),
+            answered: None,
+            freshness: Freshness {
+                born: weir_rules::time::Time::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
+                    .unwrap(),
+                lifetime: 60,
+                stale_while_revalidate: 0,
+                stale_if_error: 0,
+                validate_always: false,
+                validate_when_stale: false,
+                immutable: false,
+            },
+            lifetime_source: LifetimeSource::Heuristic,
+            selecting: None,
+            tags: Tags::default(),
+            filled_at: 0,
+            valid_at: AtomicU64::new(0),
+            soft_at: AtomicU64::new(0),
+            served: Served::default(),
+        }
+    }
 }
 
 #[cfg(test)]

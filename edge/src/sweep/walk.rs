@@ -5,6 +5,7 @@ use super::pace::{Pace, SLICE};
 use crate::state::NodeState;
 use crate::store::{Digest, Resource, Stored};
 use rustix::time::{ClockId, clock_gettime};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -49,21 +50,24 @@ impl<'a> Walk<'a> {
     ) -> Option<Duration> {
         let node = self.node;
         let (mut begun, mut tidied) = (processor_time(), Instant::now());
-        for (number, (digest, resource)) in node.store.iter().enumerate() {
-            self.visit(digest, &resource);
-            if number % STRIDE != STRIDE - 1 || processor_time().saturating_sub(begun) < SLICE {
-                continue;
+        let mut visited = 0usize;
+        let walked = node.store.visit(|digest, resource| {
+            self.visit(digest, resource);
+            visited += 1;
+            if visited % STRIDE != 0 || processor_time().saturating_sub(begun) < SLICE {
+                return ControlFlow::Continue(());
             }
             if tidied.elapsed() > TIDY {
                 node.store.tidy();
                 tidied = Instant::now();
             }
             if !pause(self.due(pace, begun)) {
-                return None;
+                return ControlFlow::Break(());
             }
             begun = processor_time();
-        }
-        Some(self.due(pace, begun))
+            ControlFlow::Continue(())
+        });
+        walked.is_continue().then(|| self.due(pace, begun))
     }
 
     /// The last purge that it looks for; the one before the first where there is none.

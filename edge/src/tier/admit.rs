@@ -1,4 +1,4 @@
-//! A parent meets the request of a node.
+//! A parent judges the request of a node.
 
 use crate::failure::Failure;
 use crate::purge::Followed;
@@ -10,32 +10,32 @@ use weir_rules::invalidation::Seq;
 use weir_rules::release::check_name;
 use weir_rules::tier::{self, Claim};
 
-/// A node that asks, and what it must be given.
+/// A node that asks, and how it must be answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
     /// The log that both follow.
     pub(super) followed: Arc<Followed>,
     /// What it has applied, in the log's numbers.
     claimed: Seq,
-    /// How it is met.
+    /// How it is answered.
     met: Met,
 }
 
-/// How a node that asks is met.
+/// How a node that asks is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Met {
-    /// With what is valid here. All up to `checked`, in the log's numbers, was applied before
-    /// anything was looked up for it.
+    /// With any response that is valid here. All purges up to `checked`, in the log's numbers, were
+    /// applied before the lookup.
     Ordinary { checked: Seq },
-    /// The same, but only with what began to be fetched after all that it claims.
+    /// The same, but only with a response whose fetch began after all purges that it claims.
     Past { checked: Seq },
-    /// With what is fetched for it alone: what is valid here need not be there.
+    /// With a response that is fetched for it alone: what is valid here need not be valid there.
     Apart,
 }
 
 impl Asker {
-    /// The own number below which nothing that began to be fetched will do; 0 where whatever is
-    /// valid here will.
+    /// The own number at which the fetch of a response must have begun at the earliest; 0 if any
+    /// valid response will do.
     pub(crate) fn least(&self) -> Seq {
         match self.met {
             Met::Ordinary { .. } => 0,
@@ -44,15 +44,15 @@ impl Asker {
         }
     }
 
-    /// Whether it shares neither what is stored nor a fetch that runs for others.
+    /// Whether it shares neither stored responses nor running fills.
     pub(crate) fn is_apart(&self) -> bool {
         self.met == Met::Apart
     }
 
-    /// What a response of this filled_at_seq, in the log's numbers, is worth to it: that seq, and
-    /// the one up to which it was held against the log. What was fetched for it alone is as new as
-    /// what it claims, whatever is applied here.
-    pub(super) fn told(&self, filled_at: Seq) -> (Seq, Seq) {
+    /// The seqs by which it judges a response of this filled_at_seq, in the log's numbers: that
+    /// seq, and the last purge that the response was judged by here. A response fetched for it alone
+    /// is as new as its claim, whatever is applied here.
+    pub(super) fn worth(&self, filled_at: Seq) -> (Seq, Seq) {
         match self.met {
             Met::Ordinary { checked } | Met::Past { checked } => {
                 (filled_at, checked.max(filled_at))
@@ -62,28 +62,27 @@ impl Asker {
     }
 }
 
-/// What a request turns out to be.
-pub(crate) enum Admission {
-    /// No node's, as far as this node is concerned.
+/// Who sends a request.
+pub(crate) enum Requester {
+    /// Not a node, or none that this node answers as one.
     Stranger,
-    /// A node's.
+    /// A node.
     Asker(Asker),
-    /// That of a node that has applied more, up to what it claims; and whether it asks past what is
-    /// stored.
+    /// A node that has applied more purges than this one, as it claims; and whether it asks past
+    /// the store.
     Ahead(Claim, bool),
 }
 
-/// Judges who sends a request. Only parents are asked by nodes.
+/// Judges who sends a request. Nodes ask only parents.
 ///
 /// # Errors
-/// A parent to which the fields about seqs mean nothing that it can check must not answer: the
-/// node is to ask elsewhere.
+/// This parent cannot check the node's seqs and must not answer: the node asks elsewhere.
 #[inline]
-pub(crate) fn admit(state: &NodeState, headers: &HeaderMap) -> Result<Admission, Failure> {
+pub(crate) fn admit(state: &NodeState, headers: &HeaderMap) -> Result<Requester, Failure> {
     if state.tier != Tier::Parent
         || !(headers.contains_key(tier::SEQ) || headers.contains_key(tier::KEY))
     {
-        return Ok(Admission::Stranger);
+        return Ok(Requester::Stranger);
     }
     let followed = state.purges.standing();
     let (Some(_), Some(key)) = (&followed.log, &followed.tier_key) else {
@@ -97,15 +96,15 @@ pub(crate) fn admit(state: &NodeState, headers: &HeaderMap) -> Result<Admission,
     let claim = claim.ok_or(Failure::CannotVouch("weir-seq"))?;
     let past = headers.get(tier::PAST).is_some_and(|past| past == "1");
     Ok(match judged(state, &claim, past)? {
-        Some(asker) => Admission::Asker(asker),
-        None => Admission::Ahead(claim, past),
+        Some(asker) => Requester::Asker(asker),
+        None => Requester::Ahead(claim, past),
     })
 }
 
-/// The release that a node asks for, whatever is shown here.
+/// The release that a node asks for, whichever is live here.
 ///
 /// # Errors
-/// The origin could not be told which it is.
+/// The site has no releases, or that is no name of one: the origin could not be asked for it.
 pub(crate) fn release(site: &Site, headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
     const UNKNOWN: Failure = Failure::CannotVouch("weir-release");
     let Some(named) = headers.get(tier::RELEASE) else { return Ok(None) };
@@ -115,10 +114,10 @@ pub(crate) fn release(site: &Site, headers: &HeaderMap) -> Result<Option<Arc<str
 
 const NO_LOG: Failure = Failure::CannotVouch("no-log");
 
-/// How a node with this claim is met; `None` where it has applied more.
+/// How a node with this claim is answered; `None` if it has applied more.
 fn judged(state: &NodeState, claim: &Claim, past: bool) -> Result<Option<Asker>, Failure> {
     let followed = state.purges.standing();
-    // Read before anything is looked up: whatever is found valid then was held against all this.
+    // Read before any lookup: a response that is found valid then was judged by all purges so far.
     let checked = followed.of_log(state.purges.applied()).ok_or(NO_LOG)?;
     let met = match state.purges.admit(claim) {
         tier::Admission::OtherLog => return Err(Failure::CannotVouch("other-log")),
@@ -130,8 +129,8 @@ fn judged(state: &NodeState, claim: &Claim, past: bool) -> Result<Option<Asker>,
     Ok(Some(Asker { followed, claimed: claim.applied, met }))
 }
 
-/// Waits, within bounds, until what the node claims is applied here too. Where it is not by then,
-/// the request is answered past what is stored and under way.
+/// Waits, within bounds, until the purges that the node claims are applied here too. If they are not
+/// by then, the request is answered past the store and past running fills.
 pub(crate) async fn catch_up(
     state: &NodeState,
     claim: Claim,
@@ -140,7 +139,7 @@ pub(crate) async fn catch_up(
     let own = state.purges.standing().own(claim.applied);
     let bound = state.live.load().config.parents.catch_up;
     state.purges.until_applied(own, bound).await;
-    // Anew: meanwhile the node may have come to follow another log.
+    // Judged again: this node may follow another log by now.
     let asker = judged(state, &claim, past)?;
     Ok(asker.unwrap_or_else(|| Asker {
         followed: state.purges.standing(),

@@ -1,4 +1,5 @@
-//! A parent says what a response is worth, and lets through what only the last hop removes.
+//! A parent vouches for a response: it says which purges the response has been judged by, and sends
+//! on the fields that the last hop removes.
 
 use super::Asker;
 use crate::failure::Failure;
@@ -12,19 +13,19 @@ use weir_rules::tier::{self, Provenance};
 static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
-/// What a response tells nodes and not clients.
+/// The fields of a response that are sent to nodes and not to clients.
 #[derive(Debug, Default)]
-pub(crate) struct Told<'a> {
+pub(crate) struct NodeFields<'a> {
     /// Cache tags.
     pub(crate) tags: &'a [Box<str>],
     /// Surrogate-Control lines.
     pub(crate) surrogate_control: Vec<HeaderValue>,
-    /// Whether it has more tags than are kept, so that it must be stored nowhere.
+    /// Whether there are more tags than are kept, so that no node may store the response.
     pub(crate) too_many_tags: bool,
 }
 
-impl<'a> Told<'a> {
-    /// What a stored response tells.
+impl<'a> NodeFields<'a> {
+    /// Those of a stored response.
     pub(crate) fn of_stored(stored: &'a Stored) -> Self {
         let surrogate_control = match stored.fields.first(&SURROGATE_CONTROL) {
             Some(_) => stored.fields.to_map().get_all(&SURROGATE_CONTROL).iter().cloned().collect(),
@@ -56,31 +57,32 @@ impl<'a> Told<'a> {
 }
 
 impl Asker {
-    /// Writes into a response's fields what it is worth, given its filled_at_seq.
+    /// Adds to a response's fields the seqs that the node which asks judges it by, and the fields
+    /// for nodes.
     ///
     /// # Errors
-    /// The node has come to follow another log since it admitted the request: seqs from before
-    /// mean nothing in it.
+    /// This node follows another log since it admitted the request: earlier seqs mean nothing in
+    /// it.
     pub(crate) fn vouch(
         &self,
         state: &NodeState,
         fields: &mut HeaderMap,
         filled_at: Seq,
-        told: Told<'_>,
+        for_nodes: NodeFields<'_>,
     ) -> Result<(), Failure> {
         const CHANGED: Failure = Failure::CannotVouch("log-changed");
-        // Looked at after filled_at was read: while the log is the same its numbers are.
+        // Compared after filled_at was read: its numbers hold as long as the log is the same.
         if !self.followed.is_same_log(&state.purges.standing()) {
             return Err(CHANGED);
         }
         let log = self.followed.log.clone().ok_or(CHANGED)?;
         let filled_at = self.followed.of_log(filled_at).ok_or(CHANGED)?;
-        let (filled_at, checked) = self.told(filled_at);
+        let (filled_at, checked) = self.worth(filled_at);
         let provenance = Provenance { log, filled_at, checked };
         let value = HeaderValue::from_str(&provenance.to_string());
         let value = value.map_err(|_| Failure::CannotVouch("no-log"))?;
         fields.insert(tier::FILLED_AT, value);
-        told.write(fields);
+        for_nodes.write(fields);
         Ok(())
     }
 }

@@ -7,16 +7,16 @@ use super::link::Stream;
 use super::member::{Member, Place};
 use super::trouble::Trouble;
 use crate::error::UpstreamError;
+use crate::failure::Abort;
 use crate::metrics::WorkerMetrics;
-use crate::source::Source;
+use crate::source::{Piece, Source, SourceBody};
 use crate::trace::Hop;
-use bytes::Bytes;
+use http::Response;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -60,42 +60,33 @@ pub(super) struct Asked {
     pub(super) target: PathAndQuery,
 }
 
-/// A piece of a body.
-pub(crate) enum Piece {
-    /// Bytes.
-    Data(Bytes),
-    /// Trailer fields, after the last byte.
-    Trailers(HeaderMap),
-}
-
-impl FetchedBody {
-    /// Its length by the framing of the message, where that says.
-    pub(crate) fn exact_length(&self) -> Option<u64> {
+impl SourceBody for FetchedBody {
+    /// Its length by the framing of the message.
+    fn exact_length(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
     /// The next piece; `None` at the end that the framing promised.
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Piece, UpstreamError>>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Abort>>> {
         let piece = self.poll_piece(context);
         if let Poll::Ready(Some(Err(error))) = &piece {
-            self.tell(error);
+            self.reject(error);
             if let Some(hop) = &mut self.hop {
                 hop.failed(error);
             }
         }
-        piece
+        piece.map_err(Abort::Upstream)
     }
 
-    /// Holds what is wrong with this answer against the member, and has the node's log tell it.
-    pub(crate) fn tell(&self, error: &UpstreamError) {
+    /// Counts the error against the member and reports it in the node's log.
+    fn reject(&self, error: &UpstreamError) {
         let Asked { trouble, member, errand, target } = &self.asked;
         member.failed(*errand, error);
         trouble.tell(&member.address.authority, target, error);
     }
+}
 
+impl FetchedBody {
     fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
@@ -125,11 +116,6 @@ impl FetchedBody {
                 }
             }
         }
-    }
-
-    /// The next piece.
-    pub(crate) async fn next(&mut self) -> Option<Result<Piece, UpstreamError>> {
-        poll_fn(|context| self.poll_next(context)).await
     }
 
     fn poll_alarm(

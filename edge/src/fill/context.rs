@@ -1,0 +1,96 @@
+//! What the request that started a fetch gave to it.
+
+use super::plan::Plan;
+use super::source::{FetchContext, SourceAnswer, Sources};
+use crate::collapsing::{Fill, Interim};
+use crate::decisions::{About, Decision, Why};
+use crate::error::UpstreamError;
+use crate::state::{NodeState, Site};
+use crate::store::{Digest, Selecting};
+use crate::upstream::{Ask, InterimSink, UpstreamBody};
+use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
+use weir_rules::fields;
+use weir_rules::invalidation::Seq;
+use weir_rules::vary::{self, Vary};
+
+/// All that a fetch needs once the client whose request started it has gone.
+pub(crate) struct FillContext {
+    /// The node.
+    pub(crate) state: Arc<NodeState>,
+    /// Where the response may come from.
+    pub(crate) sources: Sources,
+    /// The site of the URL.
+    pub(crate) site: Arc<Site>,
+    /// The worker whose upstream connections are used.
+    pub(crate) worker: usize,
+    /// The digest of the key.
+    pub(crate) digest: Digest,
+    /// The cache key.
+    pub(crate) key: Box<[u8]>,
+    /// `http` or `https`, of the target URI.
+    pub(crate) scheme: &'static str,
+    /// The host of the target URI.
+    pub(crate) host: Box<str>,
+    /// The client's own fields: they select, and they bear on storing.
+    pub(crate) client: HeaderMap,
+    /// The plain request as the upstream gets it, without conditions and ranges.
+    pub(crate) ask: Ask,
+}
+
+impl FillContext {
+    /// Asks the sources in order. `begun` is the seq applied when the fetch began; interim
+    /// responses go to the readers of `fill`.
+    pub(super) async fn fetch(
+        &self,
+        plan: &Plan,
+        begun: Seq,
+        fill: &Arc<Fill>,
+    ) -> Result<SourceAnswer, UpstreamError> {
+        let mut ask = self.ask.clone();
+        plan.write(&mut ask.headers);
+        let fill = Arc::clone(fill);
+        let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
+            let mut fields = fields.clone();
+            fields::remove_hop_by_hop(&mut fields);
+            fill.interim(Interim { status, fields });
+        });
+        ask.interim = Some(interim);
+        let base = plan.base();
+        let tags = base.map_or(&[][..], |base| &base.tags);
+        let context = FetchContext { tags, ..self.fetch_context(begun) };
+        self.sources.fetch(&context, &ask, &UpstreamBody::Empty).await
+    }
+
+    /// What the sources need to know to answer this request.
+    pub(super) fn fetch_context(&self, begun: Seq) -> FetchContext<'_> {
+        FetchContext {
+            state: &self.state,
+            site: &self.site,
+            worker: self.worker,
+            key: &self.key,
+            begun,
+            tags: &[],
+            selects: Some(&self.client),
+            parents_only: false,
+        }
+    }
+
+    /// Remembers why a response is not stored.
+    pub(super) fn note(&self, why: Why, status: Option<StatusCode>) {
+        let about = About {
+            digest: self.digest,
+            key: &self.key,
+            site: &self.site.id,
+            slot: self.site.slot,
+        };
+        self.state.decisions.note(&about, Decision { why, status, at: self.state.now() });
+    }
+
+    /// The selecting fields that a response names in Vary, with this request's values.
+    pub(super) fn selecting(&self, vary: &Vary) -> Option<Selecting> {
+        let Vary::Fields(fields) = vary else { return None };
+        let values = vary::selecting_values(fields, &self.client);
+        Some(Selecting { fields: fields.clone(), values })
+    }
+}

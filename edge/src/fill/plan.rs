@@ -1,0 +1,273 @@
+//! What a fetch asks beyond the plain request: a decision about values, without I/O.
+
+use super::head::strong;
+use crate::collapsing::Purpose;
+use crate::store::{Slice, Stored};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::sync::Arc;
+use weir_rules::invalidation::Validity;
+use weir_rules::range;
+use weir_rules::validation;
+
+/// What a fetch asks.
+#[derive(Clone, Debug)]
+pub(super) enum Plan {
+    /// The whole representation.
+    Whole,
+    /// Whether the stored response is current (RFC 9111 §4.3.1).
+    Validate(Arc<Stored>),
+    /// The bytes after the first `u64` of a stored part (RFC 9111 §3.4).
+    Complete(Arc<Stored>, u64),
+    /// The range that the client asked for, under its If-Range.
+    Range(HeaderValue, Option<HeaderValue>),
+}
+
+impl Plan {
+    /// The plan for a fetch of this purpose. `base` is the stored response at hand, with what the
+    /// purges up to now make of it.
+    pub(super) fn of(purpose: &Purpose, base: Option<(&Arc<Stored>, Validity)>) -> Self {
+        if let Some(range) = &purpose.range {
+            return Self::Range(range.clone(), purpose.if_range.clone());
+        }
+        match base {
+            Some((base, validity)) if may_ask_about(base, validity) => Self::about(base),
+            _ => Self::Whole,
+        }
+    }
+
+    fn about(base: &Arc<Stored>) -> Self {
+        let fields = base.fields.to_map();
+        let without_validator = validation::conditional_fields(&fields).is_empty();
+        if base.body.is_complete() {
+            // Without a validator there is nothing to ask about (RFC 9111 §4.3.1).
+            return match without_validator {
+                true => Self::Whole,
+                false => Self::Validate(Arc::clone(base)),
+            };
+        }
+        let prefix = base.body.prefix();
+        let gapless = prefix == base.body.held() && prefix > 0;
+        // The rest cannot be joined under a weak validator (RFC 9111 §3.4). Without any validator
+        // the rest is asked for all the same: such an origin mostly answers with the whole, which
+        // is what is wanted.
+        let joins = strong(&fields).is_some() || without_validator;
+        match gapless && joins {
+            true => Self::Complete(Arc::clone(base), prefix),
+            false => Self::Whole,
+        }
+    }
+
+    /// Adds the conditions and the range to the fields of the plain request.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Whole => {}
+            Self::Validate(base) => {
+                for (name, value) in validation::conditional_fields(&base.fields.to_map()) {
+                    headers.insert(name, value);
+                }
+            }
+            Self::Complete(base, prefix) => {
+                if let Ok(range) = HeaderValue::from_str(&format!("bytes={prefix}-")) {
+                    headers.insert(header::RANGE, range);
+                }
+                if let Some(validator) = strong(&base.fields.to_map()) {
+                    headers.insert(header::IF_RANGE, validator);
+                }
+            }
+            Self::Range(range, if_range) => {
+                headers.insert(header::RANGE, range.clone());
+                if let Some(condition) = if_range {
+                    headers.insert(header::IF_RANGE, condition.clone());
+                }
+            }
+        }
+    }
+
+    /// The stored response that is asked about.
+    pub(super) fn base(&self) -> Option<&Arc<Stored>> {
+        match self {
+            Self::Validate(base) | Self::Complete(base, _) => Some(base),
+            Self::Whole | Self::Range(..) => None,
+        }
+    }
+
+    /// Whether bytes of the representation are asked for, not all of it.
+    pub(super) fn asks_for_part(&self) -> bool {
+        matches!(self, Self::Range(..) | Self::Complete(..))
+    }
+
+    /// Whether an answer to our own condition or range is of no use, so that the whole must be
+    /// asked for: a 304 about another response (RFC 9111 §4.3.3), a 206 that cannot be joined to
+    /// what is held, a 416. `length` is that of the answer's body.
+    pub(super) fn is_missed_by(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        length: Option<u64>,
+    ) -> bool {
+        match self {
+            Self::Validate(base) => {
+                status == StatusCode::NOT_MODIFIED
+                    && !validation::selects_stored(headers, &base.fields.to_map())
+            }
+            Self::Complete(base, prefix) => match status {
+                StatusCode::PARTIAL_CONTENT => !continues(base, *prefix, headers, length),
+                StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED => true,
+                _ => false,
+            },
+            Self::Whole | Self::Range(..) => false,
+        }
+    }
+
+    /// Why an answer of this status is none to what was asked, if it is none.
+    pub(super) fn misanswered(&self, status: StatusCode) -> Option<&'static str> {
+        match status {
+            StatusCode::NOT_MODIFIED if !matches!(self, Self::Validate(_)) => {
+                Some("304 Not Modified to a request without a condition")
+            }
+            StatusCode::PARTIAL_CONTENT if !self.asks_for_part() => {
+                Some("206 Partial Content to a request without a Range")
+            }
+            StatusCode::SWITCHING_PROTOCOLS => Some("101 Switching Protocols without Upgrade"),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a stored response may be asked about. A purge that came between the lookup that found it
+/// and this fetch's stamp would not be seen again, because the validated response takes the stamp.
+/// A hard-purged response is no candidate; a soft-purged one needs a strong validator.
+fn may_ask_about(base: &Stored, validity: Validity) -> bool {
+    match validity {
+        Validity::Valid => true,
+        Validity::Soft(_) => base.body.is_complete() && strong(&base.fields.to_map()).is_some(),
+        Validity::Hard(_) => false,
+    }
+}
+
+/// Whether a 206 carries on, to the end, at the byte where the held prefix of the same
+/// representation stops.
+fn continues(base: &Stored, prefix: u64, headers: &HeaderMap, length: Option<u64>) -> bool {
+    let same = strong(headers).is_some() && strong(headers) == strong(&base.fields.to_map());
+    let found = range::content_range(headers);
+    let Some(span) = found.and_then(|found| found.span) else { return false };
+    let complete = found.and_then(|found| found.complete_length);
+    same && span.start == prefix
+        && length.is_none_or(|length| length == span.length())
+        && complete == Some(span.end)
+        && base.body.complete_length().is_none_or(|length| length == span.end)
+}
+
+/// The slices of a stored body up to `prefix`.
+pub(super) fn whole_prefix(base: &Stored, prefix: u64) -> Vec<Slice> {
+    base.body.slices().iter().filter(|slice| slice.end() <= prefix).cloned().collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{PackedFields, StoredBody};
+    use bytes::Bytes;
+
+    /// The first five of ten bytes, or all of them, with this ETag.
+    fn base(etag: Option<&'static str>, is_whole: bool) -> Arc<Stored> {
+        let etag = etag.map(|etag| (header::ETAG, HeaderValue::from_static(etag)));
+        let bytes = Bytes::from_static(if is_whole { b"0123456789" } else { b"01234" });
+        Arc::new(Stored {
+            fields: PackedFields::pack(&etag.into_iter().collect()).unwrap(),
+            body: StoredBody::new(vec![Slice { start: 0, bytes }], Some(10)),
+            ..Stored::example()
+        })
+    }
+
+    /// What a fetch with this base asks beyond the plain request.
+    fn asked(base: &Arc<Stored>, validity: Validity) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        Plan::of(&Purpose::default(), Some((base, validity))).write(&mut headers);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_asked_follows_from_what_is_held_and_from_what_was_purged() {
+        let whole = [("if-none-match", "\"a\"")];
+        let weak = [("if-none-match", "W/\"a\"")];
+        let rest = [("range", "bytes=5-"), ("if-range", "\"a\"")];
+        let cases: [(Option<&str>, bool, Validity, &[(&str, &str)]); 10] = [
+            (Some("\"a\""), true, Validity::Valid, &whole),
+            (Some("W/\"a\""), true, Validity::Valid, &weak),
+            (None, true, Validity::Valid, &[]),
+            (Some("\"a\""), true, Validity::Soft(1), &whole),
+            (Some("W/\"a\""), true, Validity::Soft(1), &[]),
+            (Some("\"a\""), true, Validity::Hard(1), &[]),
+            (Some("\"a\""), false, Validity::Valid, &rest),
+            (Some("W/\"a\""), false, Validity::Valid, &[]),
+            (None, false, Validity::Valid, &rest[..1]),
+            (Some("\"a\""), false, Validity::Soft(1), &[]),
+        ];
+        for (etag, is_whole, validity, expected) in cases {
+            let asked = asked(&base(etag, is_whole), validity);
+            assert_eq!(asked, fields(expected), "{etag:?} {is_whole} {validity:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_asked_for_as_the_client_asked() {
+        let range = HeaderValue::from_static("bytes=2-3");
+        let purpose = Purpose { range: Some(range.clone()), ..Purpose::default() };
+        let plan = Plan::of(&purpose, Some((&base(Some("\"a\""), true), Validity::Valid)));
+        let mut headers = HeaderMap::new();
+        plan.write(&mut headers);
+        assert_eq!(headers, HeaderMap::from_iter([(header::RANGE, range)]));
+        assert!(plan.base().is_none() && plan.asks_for_part());
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_joined_has_the_whole_asked_for() {
+        let plan =
+            Plan::of(&Purpose::default(), Some((&base(Some("\"a\""), false), Validity::Valid)));
+        let answer = |etag, content_range| {
+            HeaderMap::from_iter([
+                (header::ETAG, HeaderValue::from_static(etag)),
+                (header::CONTENT_RANGE, HeaderValue::from_static(content_range)),
+            ])
+        };
+        let part = StatusCode::PARTIAL_CONTENT;
+        assert!(!plan.is_missed_by(part, &answer("\"a\"", "bytes 5-9/10"), Some(5)));
+        assert!(!plan.is_missed_by(StatusCode::OK, &HeaderMap::new(), None));
+        for (headers, length) in [
+            (answer("\"b\"", "bytes 5-9/10"), Some(5)),
+            (answer("\"a\"", "bytes 4-9/10"), Some(6)),
+            (answer("\"a\"", "bytes 5-8/10"), Some(4)),
+            (answer("\"a\"", "bytes 5-9/10"), Some(4)),
+            (answer("\"a\"", "bytes 5-10/11"), Some(6)),
+        ] {
+            assert!(plan.is_missed_by(part, &headers, length), "{headers:?}");
+        }
+        assert!(plan.is_missed_by(StatusCode::RANGE_NOT_SATISFIABLE, &HeaderMap::new(), None));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_named() {
+        let whole = Plan::Whole;
+        assert!(whole.misanswered(StatusCode::OK).is_none());
+        for status in
+            [StatusCode::NOT_MODIFIED, StatusCode::PARTIAL_CONTENT, StatusCode::SWITCHING_PROTOCOLS]
+        {
+            assert!(whole.misanswered(status).is_some(), "{status}");
+        }
+        let validate = Plan::Validate(base(Some("\"a\""), true));
+        assert!(validate.misanswered(StatusCode::NOT_MODIFIED).is_none());
+        assert!(validate.misanswered(StatusCode::PARTIAL_CONTENT).is_some());
+        assert!(
+            Plan::Complete(base(Some("\"a\""), false), 5)
+                .misanswered(StatusCode::PARTIAL_CONTENT)
+                .is_none()
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! The parents of the node, asked with what this node has applied, so that no old response crosses
+//! tiers (invariants I2 and I3). The next parent is asked if one fails or cannot vouch.
+
+use super::{Asking, FetchContext, FillSource, SourceAnswer, SourceReply};
+use crate::error::UpstreamError;
+use crate::metrics::Event;
+use crate::store::{KeyText, release_in};
+use crate::upstream::{Ask, Candidate, Upstream, UpstreamBody};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use weir_rules::fields;
+use weir_rules::invalidation::{Seq, Validity};
+use weir_rules::tier::{self, Claim, Provenance};
+
+/// The parents of the node.
+pub(super) struct Parents;
+
+impl FillSource for Parents {
+    fn is_store(&self) -> bool {
+        false
+    }
+
+    fn ask<'a>(
+        &'a self,
+        context: &'a FetchContext<'a>,
+        ask: &'a Ask,
+        body: &'a UpstreamBody,
+    ) -> Asking<'a> {
+        Box::pin(fetch(context, ask, body))
+    }
+}
+
+async fn fetch(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBody) -> SourceReply {
+    let live = context.state.live.load_full();
+    let parents = live.parents.upstream();
+    // A node that cannot claim anything yet asks none: strangers get no tags from a parent.
+    if let Some(parents) = parents
+        && context.state.purges.asking().is_some()
+    {
+        let reply = ask_in_turn(context, parents, ask, body).await;
+        if !matches!(reply, SourceReply::Nothing) {
+            return reply;
+        }
+    }
+    let origin_may_answer = parents.is_none() || live.config.parents.origin_fallback;
+    match origin_may_answer && !context.parents_only {
+        true => SourceReply::Nothing,
+        false => SourceReply::Failed(UpstreamError::NoParent),
+    }
+}
+
+async fn ask_in_turn(
+    context: &FetchContext<'_>,
+    parents: &Upstream,
+    ask: &Ask,
+    body: &UpstreamBody,
+) -> SourceReply {
+    for parent in parents.candidates(ask, body) {
+        match ask_parent(context, parents, &parent, ask, body).await {
+            SourceReply::Nothing if !body.is_unread() => {
+                return SourceReply::Failed(UpstreamError::NoParent);
+            }
+            SourceReply::Nothing => {
+                context.state.metrics[context.worker].count(Event::ParentPassed);
+            }
+            reply => return reply,
+        }
+    }
+    SourceReply::Nothing
+}
+
+async fn ask_parent(
+    context: &FetchContext<'_>,
+    parents: &Upstream,
+    parent: &Candidate<'_>,
+    ask: &Ask,
+    body: &UpstreamBody,
+) -> SourceReply {
+    let purges = &context.state.purges;
+    let mut past = false;
+    loop {
+        let (Some(asking), standing) = (purges.asking(), purges.standing()) else {
+            return SourceReply::Nothing;
+        };
+        let release = release_in(context.key);
+        let key = standing.tier_key.as_deref();
+        let Some(claiming) = with_claim(ask, asking.claim(), key, release, past) else {
+            return SourceReply::Nothing;
+        };
+        let mut fetched = match parents.fetch_from(parent, context.worker, &claiming, body).await {
+            Ok(fetched) => fetched,
+            Err((_, true)) => return SourceReply::Nothing,
+            Err((error, false)) => return SourceReply::Failed(error),
+        };
+        fetched.source.is_parent = true;
+        let status = fetched.response.status();
+        let headers = fetched.response.headers_mut();
+        let provenance = headers.remove(tier::FILLED_AT);
+        let provenance = provenance.and_then(|value| Provenance::parse(value.as_bytes()));
+        let failure = headers.remove(tier::FAILURE);
+        if let Some(reply) =
+            failed(failure.as_ref(), status == StatusCode::LOOP_DETECTED && provenance.is_none())
+        {
+            return reply;
+        }
+        for name in tier::FIELDS.into_iter().filter(|name| *name != tier::TAGS) {
+            headers.remove(name);
+        }
+        let Some(stamp) = purges.receive(&asking, provenance.as_ref()) else {
+            // The outcome of a method that changes something is the client's to know, whoever
+            // reports it.
+            let done = !is_safe(&ask.method) || status == StatusCode::SWITCHING_PROTOCOLS;
+            return match done {
+                true => answer(SourceAnswer::fetched(fetched, None, None)),
+                false => SourceReply::Nothing,
+            };
+        };
+        let filled_at = stamp.seq();
+        let again = !past && body.is_empty();
+        // Asked again, it is as new as can be had: a purge since then does not concern the requests
+        // that came before it.
+        if is_valid(context, filled_at, fetched.response.headers())
+            || (!again && filled_at >= asking.begun())
+        {
+            return answer(SourceAnswer::fetched(fetched, Some(filled_at), Some(stamp)));
+        }
+        if !again {
+            return SourceReply::Nothing;
+        }
+        past = true;
+    }
+}
+
+fn answer(answer: SourceAnswer) -> SourceReply {
+    SourceReply::Answer(Box::new(answer))
+}
+
+/// The request with the fields that only nodes send each other.
+fn with_claim(
+    ask: &Ask,
+    claim: &Claim,
+    key: Option<&str>,
+    release: Option<&str>,
+    past: bool,
+) -> Option<Ask> {
+    let mut ask = ask.clone();
+    let mut key = HeaderValue::from_str(key?).ok()?;
+    key.set_sensitive(true);
+    ask.headers.insert(tier::KEY, key);
+    ask.headers.insert(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
+    if let Some(release) = release {
+        ask.headers.insert(tier::RELEASE, HeaderValue::from_str(release).ok()?);
+    }
+    if past {
+        ask.headers.insert(tier::PAST, HeaderValue::from_static("1"));
+    }
+    Some(ask)
+}
+
+/// The reply of a parent that has no answer from further on.
+fn failed(failure: Option<&HeaderValue>, is_loop: bool) -> Option<SourceReply> {
+    if is_loop {
+        return Some(SourceReply::Failed(UpstreamError::Loop));
+    }
+    let word = failure?.to_str().unwrap_or_default();
+    Some(match UpstreamError::told(word) {
+        Some(error) => SourceReply::Failed(error),
+        None => SourceReply::Nothing,
+    })
+}
+
+/// Whether no purge since its fetch began takes the answer, by its own tags and by those of the
+/// response that was asked about.
+fn is_valid(context: &FetchContext<'_>, filled_at: Seq, headers: &HeaderMap) -> bool {
+    let most = context.state.live.load().limits().tags;
+    // A response with too many tags is stored nowhere, so no other request gets it.
+    let own = fields::tags(headers, most).unwrap_or_default();
+    let tags: Vec<&str> =
+        own.iter().map(String::as_str).chain(context.tags.iter().map(|tag| &**tag)).collect();
+    let subject = KeyText::of(context.key).subject(&context.site.id, &tags, filled_at);
+    context.state.purges.judge(&subject) == Validity::Valid
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}

@@ -1,0 +1,73 @@
+//! The memory store, as fills and walks use it.
+
+use super::*;
+use std::collections::BTreeSet;
+
+const DIGEST: Digest = 7;
+
+fn store() -> Store {
+    Store::new(&Memory { size: 1 << 20, max_object: 1 << 10 }, 4)
+}
+
+fn filled_at(filled_at: u64) -> Arc<Stored> {
+    Arc::new(Stored { filled_at, ..Stored::example() })
+}
+
+fn held(store: &Store) -> Vec<u64> {
+    let held = store.get(DIGEST, &Stored::example().key);
+    variants(&held).iter().map(|stored| stored.filled_at).collect()
+}
+
+#[test]
+fn what_is_stored_while_a_response_is_made_is_seen_by_its_maker() {
+    let store = store();
+    let key = Stored::example().key;
+    let mut seen = Vec::new();
+    let stored = store.insert_over(DIGEST, &key, |held| {
+        seen.push(held.iter().map(|stored| stored.filled_at).collect::<Vec<_>>());
+        // No lock is held: another fill of the same resource ends meanwhile.
+        if seen.len() < 3 {
+            let other = filled_at(seen.len() as u64);
+            assert!(store.insert_over(DIGEST, &key, |_| Some(Arc::clone(&other))));
+        }
+        Some(filled_at(9))
+    });
+    assert!(stored);
+    assert_eq!(seen, [vec![], vec![1], vec![2]]);
+    assert_eq!(held(&store), [9]);
+}
+
+#[test]
+fn a_lower_stamp_never_replaces_a_higher_one_that_came_while_it_was_made() {
+    let store = store();
+    let key = Stored::example().key;
+    let stored = store.insert_over(DIGEST, &key, |held| {
+        if held.is_empty() {
+            assert!(store.insert_over(DIGEST, &key, |_| Some(filled_at(2))));
+        }
+        Some(filled_at(1))
+    });
+    assert!(!stored);
+    assert_eq!(held(&store), [2]);
+}
+
+#[test]
+fn a_visitor_sees_every_resource_until_it_breaks_and_may_change_the_store() {
+    let store = store();
+    let key = Stored::example().key;
+    for digest in 0..10 {
+        assert!(store.insert_over(digest, &key, |_| Some(filled_at(1))));
+    }
+    let mut seen = BTreeSet::new();
+    let all = store.visit(|digest, resource| {
+        seen.insert(digest);
+        store.remove(digest, &resource.variants()[0]);
+        ControlFlow::Continue(())
+    });
+    assert!(all.is_continue());
+    assert_eq!(seen, (0..10).collect());
+    assert!((0..10).all(|digest| store.get(digest, &key).is_none()));
+
+    assert!(store.insert_over(DIGEST, &key, |_| Some(filled_at(1))));
+    assert!(store.visit(|_, _| ControlFlow::Break(())).is_break());
+}
