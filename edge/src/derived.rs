@@ -91,7 +91,7 @@ mod tests {
     use crate::purge::Purges;
     use http::{HeaderValue, header};
     use weir_config::Memory;
-    use weir_rules::invalidation::{Bounds, Purge, Target, Validity};
+    use weir_rules::invalidation::{Bounds, KeyedPurge, Purge, Target, Validity};
     use weir_rules::storability::Reuse;
     use weir_rules::vary::Vary;
 
@@ -147,7 +147,8 @@ mod tests {
         for (seq, soft, validity) in [(4, true, Validity::Soft(4)), (5, false, Validity::Hard(5))] {
             let purges = Purges::new(Bounds::default());
             let targets = vec![Target::parse_tag("shop").unwrap()];
-            purges.apply(&Purge { seq, targets, site: None, soft, versions: false });
+            let purge = Purge { seq, targets, site: None, soft, versions: false };
+            purges.apply(&KeyedPurge::as_sent(purge));
             assert_eq!(purges.validity(&derived), validity);
         }
         let soft = stored(3);

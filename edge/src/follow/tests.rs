@@ -448,7 +448,7 @@ async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied(
     control.until_applied(1).await;
     // Signs of life, and no more: an answer is a question's, and the heartbeat names no head.
     let what = Question::PurgedUrls { seq: 1, most: 5 };
-    control.say(FromControl::Ask { ask: 1, what }).await;
+    control.say(FromControl::Ask { ask: 1, what: Ok(what) }).await;
     assert!(matches!(control.heard().await, FromNode::Answer { .. }));
     control.say(FromControl::Purged { call: 7, status: 200, body: json!({}) }).await;
     control.say(FromControl::Heartbeat { head: None }).await;

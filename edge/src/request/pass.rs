@@ -13,7 +13,7 @@ use crate::respond::{self, AnswerForm};
 use crate::source::SourceBody;
 use crate::tier::NodeFields;
 use crate::upstream::{Ask, ClientBody, InterimSink, UpstreamBody};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::rc::Rc;
