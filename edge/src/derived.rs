@@ -2,8 +2,8 @@
 //!
 //! INVARIANT (I2): a derived response carries the lowest stamp of its sources and the tags of each,
 //! so that a purge that takes a source takes it too. It is stored among the variants of its source
-//! and only while the source is still there, so that whatever removes the source (a purge, an unsafe
-//! request, a reload) removes it.
+//! and only while the source is still there, so that a removal of the source (by a purge, an unsafe
+//! request, a reload) removes it too.
 
 use crate::store::{Digest, PackedFields, Served, Store, Stored, StoredBody};
 use http::HeaderMap;
@@ -27,8 +27,8 @@ impl Stamps {
         Self { filled_at, valid_at: filled_at }
     }
 
-    /// Those of what is joined from this and a stored response. With the tags of both it is judged
-    /// anew by all purges since the older fetch.
+    /// Those of a response joined from this one and a stored one. By the tags of both it is judged
+    /// again by all purges since the older fetch.
     pub(crate) fn joined(self, other: &Stored) -> Self {
         Self::fetched(self.filled_at.min(other.filled_at))
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Whom an answer is from, and what is told of the way to it.
+/// The upstream that sent an answer, and what the answer says of the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// Its URL.
@@ -19,7 +19,7 @@ pub(crate) struct Source {
     pub(crate) is_parent: bool,
     /// From the request to the head of the answer.
     pub(crate) waited: Duration,
-    /// What it, and those that it asked, say in Cache-Status; the farthest first.
+    /// Its members of Cache-Status: those of the caches behind it first, its own last.
     pub(crate) cache_status: Box<[HeaderValue]>,
 }
 

@@ -1,9 +1,9 @@
-//! What the node keeps: stored responses by resource, in memory, bounded in bytes.
+//! The memory store: stored responses by resource, bounded in bytes.
 //!
-//! One entry a resource (a key) holds all its variants, so that whatever concerns a URL concerns
-//! them together. An entry is never changed in place: a new one takes its place in one step.
-//! Freshness is no concern of the map (a stale response still serves validation, stale-if-error
-//! and stale-while-revalidate), so entries leave by size or by purge only.
+//! One entry for each resource (cache key) holds all its variants, so that they are purged and
+//! evicted together. An entry is never changed in place: a new one replaces it in one step.
+//! Entries are removed by eviction or by purge, never by age: a stale response still serves
+//! validation, stale-if-error and stale-while-revalidate.
 
 mod body;
 mod digest;
@@ -138,12 +138,12 @@ impl Store {
         Resource::new(variants.collect())
     }
 
-    /// Takes one stored response away, if it is still there.
+    /// Removes one stored response, if it is still there.
     pub(crate) fn remove(&self, digest: Digest, stored: &Arc<Stored>) {
         self.retain(digest, |held| !Arc::ptr_eq(held, stored));
     }
 
-    /// Keeps the variants of a resource that `keep` accepts; returns how many went.
+    /// Keeps the variants of a resource that `keep` accepts; returns how many were removed.
     pub(crate) fn retain(&self, digest: Digest, keep: impl Fn(&Arc<Stored>) -> bool) -> u64 {
         let mut removed = 0;
         self.cache.entry(digest).and_compute_with(|entry| {
@@ -168,23 +168,23 @@ impl Store {
         self.cache.iter().try_for_each(|(digest, resource)| visitor(*digest, &resource))
     }
 
-    /// Lets the map evict and forget what it deferred; to be called about once a second, since an
-    /// idle map does nothing by itself.
+    /// Does the evictions that the map deferred. To be called about once a second, because an idle
+    /// map does nothing by itself.
     pub(crate) fn tidy(&self) {
         self.cache.run_pending_tasks();
     }
 
-    /// Resources held, up to what the last tidying saw.
+    /// Resources held, as of the last call of [`Store::tidy`].
     pub(crate) fn objects(&self) -> u64 {
         self.cache.entry_count()
     }
 
-    /// Bytes held, likewise.
+    /// Bytes held, as of the same call.
     pub(crate) fn bytes(&self) -> u64 {
         self.cache.weighted_size()
     }
 
-    /// Resources evicted for room since the start.
+    /// Resources evicted to make room since the start.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! One exchange with a source: what was asked, and what the answer is worth.
+//! One exchange with a source: the question, and on which terms its answer may be stored.
 
 use super::context::FillContext;
 use super::head::CleanHead;

@@ -24,7 +24,7 @@ pub(crate) struct CleanHead {
     pub(crate) surrogate_control: Vec<HeaderValue>,
     /// Cache tags.
     pub(crate) tags: Box<[Box<str>]>,
-    /// The bound on their number, where there are more than are kept.
+    /// The bound on the number of tags, if there are more than are kept.
     pub(crate) too_many_tags: Option<usize>,
     /// The upstream that sent it; `None` of a store of this node.
     pub(crate) source: Option<Arc<Source>>,

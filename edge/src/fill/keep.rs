@@ -100,7 +100,7 @@ impl FillTask {
         let (mut made, mut placed, mut refused) = (Some(made), None, None);
         let inserted = !revoked()
             && state.store.insert_over(*digest, key, |held| {
-                // Only a part depends on what is held: everything else is made once.
+                // Only a part depends on the variants held: any other response is made once.
                 let next = match over {
                     Over::Part => made.clone(),
                     Over::Older | Over::Update(_) => made.take(),

@@ -23,8 +23,8 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// The plan for a fetch of this purpose. `base` is the stored response at hand, with what the
-    /// purges up to now make of it.
+    /// The plan for a fetch of this purpose. `base` is the stored response at hand, as judged by all
+    /// purges up to now.
     pub(super) fn of(purpose: &Purpose, base: Option<(&Arc<Stored>, Validity)>) -> Self {
         if let Some(range) = &purpose.range {
             return Self::Range(range.clone(), purpose.if_range.clone());
@@ -49,7 +49,7 @@ impl Plan {
         let gapless = prefix == base.body.held() && prefix > 0;
         // The rest cannot be joined under a weak validator (RFC 9111 §3.4). Without any validator
         // the rest is asked for all the same: such an origin mostly answers with the whole, which
-        // is what is wanted.
+        // is as good.
         let joins = strong(&fields).is_some() || without_validator;
         match gapless && joins {
             true => Self::Complete(Arc::clone(base), prefix),
@@ -98,7 +98,7 @@ impl Plan {
 
     /// Whether an answer to our own condition or range is of no use, so that the whole must be
     /// asked for: a 304 about another response (RFC 9111 §4.3.3), a 206 that cannot be joined to
-    /// what is held, a 416. `length` is that of the answer's body.
+    /// the stored part, a 416. `length` is that of the answer's body.
     pub(super) fn is_missed_by(
         &self,
         status: StatusCode,
@@ -119,7 +119,7 @@ impl Plan {
         }
     }
 
-    /// Why an answer of this status is none to what was asked, if it is none.
+    /// Why an answer of this status does not answer the question, if it does not.
     pub(super) fn misanswered(&self, status: StatusCode) -> Option<&'static str> {
         match status {
             StatusCode::NOT_MODIFIED if !matches!(self, Self::Validate(_)) => {

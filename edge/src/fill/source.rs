@@ -1,4 +1,4 @@
-//! Where a response can come from: one ordered list of sources.
+//! The sources of responses, in one ordered list.
 //!
 //! A fill asks them in turn until one has an answer. Everything after that (collapsing, stamps,
 //! windows, [`resume`](super::resume), storing) is the same whichever source it was. A hit in the
@@ -24,8 +24,8 @@ use weir_rules::storability::Terms;
 
 /// A place that a response can come from.
 pub(crate) trait FillSource: Send + Sync {
-    /// Whether it is a store of this node. Stores are asked only for what a stored response may
-    /// answer, and answer only with what is fresh and valid.
+    /// Whether it is a store of this node. A store is asked only if a stored response may answer, and
+    /// answers only with a response that is fresh and valid.
     fn is_store(&self) -> bool;
 
     /// Asks it.
@@ -84,7 +84,7 @@ pub(crate) struct SourceAnswer {
     /// that it must not be stored.
     pub(crate) filled_at: Option<Seq>,
     /// Keeps the index from forgetting the purges that the answer must still be judged by: those
-    /// after this seq. A store judges what it answers with up to there.
+    /// after this seq. A store has judged its answer by those up to it.
     pub(crate) stamp: Option<Stamp>,
     /// The terms and the tags of a stored response, judged when it was stored. `None`: both are
     /// made from the fields.

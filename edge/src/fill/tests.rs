@@ -45,7 +45,7 @@ impl Scene {
         Config::from_toml(&config).unwrap()
     }
 
-    /// What a lookup finds, whatever may be done with it.
+    /// The stored response, valid or not.
     fn stored(&self) -> Option<Arc<Stored>> {
         let resource = self.state.store.get(self.state.digest(KEY), KEY)?;
         resource.variants().first().cloned()
@@ -96,7 +96,7 @@ impl Scene {
         }
     }
 
-    /// Runs a fill that begins now to its end; its status, where it brought a response.
+    /// Runs a fill that begins now to its end; the status of its response, if it had one.
     async fn fetch(&self, base: Option<Arc<Stored>>) -> Option<StatusCode> {
         let task = self.task(self.state.purges.stamp(), base, None);
         let fill = Arc::clone(&task.fill);
@@ -130,7 +130,7 @@ async fn what_a_purge_took_between_lookup_and_fetch_is_not_asked_about() {
     scene.fetch(None).await;
     let found = scene.stored();
     assert_eq!(found.as_deref().map(text), Some(b"old".to_vec()));
-    // A fetch that begins now is stamped past this purge: a 304 would carry what it took over it.
+    // A fetch that begins now is stamped past this purge: a 304 would hide it.
     scene.purge(1, path());
     assert_eq!(scene.fetch(found).await, Some(StatusCode::OK));
     assert_eq!(origin.requests("/a")[1].header("If-None-Match"), None);
@@ -156,7 +156,7 @@ async fn what_no_purge_took_is_asked_about() {
 const HALVES: [(u64, &str, &str, &str); 2] =
     [(0, "bytes=0-4", "bytes 0-4/10", "first"), (5, "bytes=5-9", "bytes 5-9/10", "second")];
 
-/// Has one half stored as if it had just arrived, when `begin` says so.
+/// Stores one half as if it had just arrived, once `begin` is passed.
 fn store_half(scene: &Scene, half: usize, begin: &Barrier) {
     let (start, range, content_range, tag) = HALVES[half];
     let task = scene.task(scene.state.purges.stamp(), None, Some(range));

@@ -1,5 +1,5 @@
-//! The bytes of a stored response: slices, so that a large body is never one allocation and a
-//! part of a representation is stored like a whole one (RFC 9111 §3.3).
+//! The bytes of a stored response, in slices: a large body is never one allocation, and a part of
+//! a representation is stored like a whole one (RFC 9111 §3.3).
 
 use crate::error::StoreError;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ impl Slice {
     }
 }
 
-/// What is held of a representation. Slices are sorted and do not overlap.
+/// The bytes held of a representation. Slices are sorted and do not overlap.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredBody {
     slices: Slices,
@@ -134,9 +134,9 @@ impl StoredBody {
         }
     }
 
-    /// This body with the bytes of another of the same representation added. Both must be known
-    /// to be parts of equal bytes (one strong validator, RFC 9110 §15.3.7.3); where they overlap,
-    /// the newer stand.
+    /// This body with the bytes of another of the same representation added. Both must be parts of
+    /// equal bytes (one strong validator, RFC 9110 §15.3.7.3). The newer bytes replace older ones
+    /// at the same offset.
     pub(crate) fn combined(&self, newer: &StoredBody) -> StoredBody {
         let mut slices: Vec<Slice> = newer.slices().to_vec();
         for old in self.slices() {
@@ -154,8 +154,8 @@ impl StoredBody {
     }
 }
 
-/// The part of a slice from offset `start` up to `end`, if there is any; less than the whole is
-/// copied: a few bytes must not keep all of a buffer that nobody counts any more.
+/// The part of a slice from offset `start` up to `end`, if there is any. Less than the whole is
+/// copied: a few bytes must not keep a whole buffer allocated that is no longer counted.
 fn piece(slice: &Slice, start: u64, end: u64) -> Option<Slice> {
     let end = end.min(slice.end());
     if start >= end {

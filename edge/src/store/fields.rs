@@ -87,8 +87,8 @@ impl PackedFields {
         Ok(Self(Box::from(&*out)))
     }
 
-    /// Appends every field to `headers`. The values share one copy of the packed bytes, not those
-    /// themselves: to be shared they would need 40 bytes more for each stored response.
+    /// Appends every field to `headers`. The values share one copy of the packed bytes. Sharing the
+    /// packed bytes themselves would cost 40 bytes more for each stored response.
     pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
         let copy = Bytes::copy_from_slice(&self.0);
         for (name, range) in self.entries() {

@@ -1,5 +1,5 @@
-//! How often a stored response was sent, whether somebody refreshes it, and whether a purge was
-//! counted for having taken it: one integer, since every stored response pays for it.
+//! How often a stored response was sent, whether it is being refreshed, and whether it was counted
+//! for a purge: one integer, because every stored response has one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,7 +17,7 @@ const TAKEN: u32 = 2;
 const ONCE: u32 = 4;
 
 impl Served {
-    /// Sent so many times already, and not being refreshed.
+    /// Sent `times` times already, and not being refreshed.
     pub(crate) fn already(times: u32) -> Self {
         Self(AtomicU32::new(times.wrapping_mul(ONCE)))
     }
@@ -32,12 +32,12 @@ impl Served {
         self.0.load(Ordering::Relaxed) / ONCE
     }
 
-    /// Whether the caller is the first to begin a refresh ahead of its end.
+    /// Whether the caller is the first to begin a refresh before it becomes stale.
     pub(crate) fn begin_refresh(&self) -> bool {
         self.0.fetch_or(REFRESHED, Ordering::Relaxed) & REFRESHED == 0
     }
 
-    /// Whether the caller is the first to count it for the hard purge that took it.
+    /// Whether the caller is the first to count it for a hard purge.
     pub(crate) fn take(&self) -> bool {
         !self.is_taken() && self.0.fetch_or(TAKEN, Ordering::Relaxed) & TAKEN == 0
     }

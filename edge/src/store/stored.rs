@@ -38,10 +38,10 @@ pub(crate) struct Stored {
     pub(crate) filled_at: Seq,
     /// The applied seq at which it was last found valid, so that a hit compares one integer.
     pub(crate) valid_at: AtomicU64,
-    /// The seq of the last soft purge found to match it; 0 for none. Once it is known here the
-    /// index may forget that purge.
+    /// The seq of the last soft purge found to match it; 0 for none. The index may forget that purge
+    /// from then on.
     pub(crate) soft_at: AtomicU64,
-    /// How often it was sent, and whether it is being refreshed ahead of its end.
+    /// How often it was sent, and whether it is being refreshed before it becomes stale.
     pub(crate) served: Served,
 }
 
@@ -91,8 +91,7 @@ impl Stored {
         })
     }
 
-    /// How often it was sent where a plain GET would fetch it anew; 0 of a part, and of what is no
-    /// success.
+    /// How often it was sent, if a plain GET fetches it again; 0 for a part or an error.
     pub(crate) fn plain_hits(&self) -> u32 {
         let is_part = self.status == StatusCode::PARTIAL_CONTENT;
         if self.status.is_success() && !is_part { self.served.times() } else { 0 }
@@ -135,10 +134,11 @@ pub(crate) struct KeyText<'a> {
 impl<'a> KeyText<'a> {
     /// Reads `scheme://host/path?query` and leaves the extras.
     pub(crate) fn of(key: &'a [u8]) -> Self {
-        // The extras are whatever bytes the client sent; the URL before them is text.
+        // The extras are bytes as the client sent them; the URL before them is text.
         let url = &key[..memchr::memchr(b'\n', key).unwrap_or(key.len())];
         let url = std::str::from_utf8(url).unwrap_or_default();
-        // The scheme ends at the first colon. Found by bytes, for every lookup after a purge is here.
+        // The scheme ends at the first colon. Searched by bytes, because every lookup after a purge
+        // comes here.
         let at = |byte: u8, text: &str| memchr::memchr(byte, text.as_bytes());
         let rest = at(b':', url).and_then(|colon| url.get(colon + 3..)).unwrap_or(url);
         let (host, target) = rest.split_at(at(b'/', rest).unwrap_or(rest.len()));
@@ -157,16 +157,16 @@ impl<'a> KeyText<'a> {
     }
 }
 
-/// Longest URL that is shown to anybody, bytes.
+/// Longest URL that is shown, bytes.
 pub(crate) const LONGEST_URL: usize = 2048;
 
-/// The URL in a key's readable form; `None` where it is too long to be shown.
+/// The URL in a key's readable form; `None` if it is too long to be shown.
 pub(crate) fn url_in(key: &[u8]) -> Option<&str> {
     let url = &key[..memchr::memchr(b'\n', key).unwrap_or(key.len())];
     std::str::from_utf8(url).ok().filter(|url| url.len() <= LONGEST_URL)
 }
 
-/// The release in a key's readable form: the first of its extras, where there is one.
+/// The release in a key's readable form: the first of its extras, if there is one.
 pub(crate) fn release_in(key: &[u8]) -> Option<&str> {
     let extras = &key[memchr::memchr(b'\n', key)?..];
     let name = extras.strip_prefix(b"\nrelease=")?;

@@ -1,4 +1,4 @@
-//! The cache tags of a stored response: most have none, and those pay one pointer.
+//! The cache tags of a stored response. Most responses have none and pay one pointer.
 
 use std::ops::Deref;
 

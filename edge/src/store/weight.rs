@@ -1,13 +1,12 @@
-//! What things cost in memory, so that `memory.size` bounds the memory of the process and not a
-//! number that only resembles it. Measured: `weir-bars memory` and `weir-bars brim` in benches
-//! hold it against the process's RSS.
+//! What stored responses cost in memory, so that `memory.size` bounds the memory of the process.
+//! Measured: `weir-bars memory` and `weir-bars brim` in benches compare it with the process's RSS.
 
 /// What a stored response costs beside its key, fields, body and rarities: itself (192 bytes with
 /// its counts), the map's entry (about 270: key, value, entry, queue node, their shares of the
 /// table and of the frequency sketch), and a fortieth of all for what an allocator cannot fill.
 pub(super) const RESPONSE: u64 = 512;
 
-/// What a slice costs beside its bytes: its place in a list, and the count of those who share it.
+/// What a slice costs beside its bytes: its place in a list, and its reference count.
 pub(super) const SLICE: u64 = 64;
 
 /// What an allocation of so many bytes takes: allocators hold blocks of a few sizes, here four to

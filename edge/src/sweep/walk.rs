@@ -54,7 +54,7 @@ impl<'a> Walk<'a> {
         let walked = node.store.visit(|digest, resource| {
             self.visit(digest, resource);
             visited += 1;
-            if visited % STRIDE != 0 || processor_time().saturating_sub(begun) < SLICE {
+            if !visited.is_multiple_of(STRIDE) || processor_time().saturating_sub(begun) < SLICE {
                 return ControlFlow::Continue(());
             }
             if tidied.elapsed() > TIDY {

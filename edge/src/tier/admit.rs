@@ -51,7 +51,7 @@ impl Asker {
 
     /// The seqs by which it judges a response of this filled_at_seq, in the log's numbers: that
     /// seq, and the last purge that the response was judged by here. A response fetched for it alone
-    /// is as new as its claim, whatever is applied here.
+    /// is as new as its claim, even if less is applied here.
     pub(super) fn worth(&self, filled_at: Seq) -> (Seq, Seq) {
         match self.met {
             Met::Ordinary { checked } | Met::Past { checked } => {

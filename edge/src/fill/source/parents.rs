@@ -106,8 +106,7 @@ async fn ask_parent(
             headers.remove(name);
         }
         let Some(stamp) = purges.receive(&asking, provenance.as_ref()) else {
-            // The outcome of a method that changes something is the client's to know, whoever
-            // reports it.
+            // The client must learn the outcome of a method that changes something, from any node.
             let done = !is_safe(&ask.method) || status == StatusCode::SWITCHING_PROTOCOLS;
             return match done {
                 true => answer(SourceAnswer::fetched(fetched, None, None)),
