@@ -146,7 +146,8 @@ fn a_newer_node_follows_an_older_control() {
     node.say(json!({"frame": "weather"}));
     node.say(json!({"frame": "applied", "seq": seq, "weather": "fine"}));
     let path = format!("GET /v1/purges/{}", purged.json()["id"].as_str().expect("an id"));
-    until("the purge is completed", || control.json(&path, "").json()["status"] == "completed");
+    let purge = || control.json(&path, "").json();
+    until("the purge is completed", purge, |purge| purge["status"] == "completed");
     let known = control.json("GET /v1/nodes/newer", "").json();
     assert_eq!((&known["state"], &known["version"]), (&json!("connected"), &json!("99.0.0")));
 
