@@ -237,7 +237,8 @@ async fn a_body_that_takes_longer_than_its_lifetime_is_not_joined_by_those_who_c
     starter.request("GET", "/a", &[], "").await;
     starter.head().await;
     let arrived = Instant::now();
-    edge.until("the lifetime to be over", || arrived.elapsed() > Duration::from_secs(1)).await;
+    let is_over = |elapsed: &Duration| *elapsed > Duration::from_secs(1);
+    until("the lifetime to be over", || arrived.elapsed(), is_over).await;
     assert_eq!(edge.get("/a").await.line(), "200 later");
     origin.release("/a");
 }
