@@ -79,7 +79,7 @@ fn control_that_is_away_is_said_until_it_is_back() {
     let mut top = top(&topology, &["--every", "500ms"]);
     top.until_shows(&["0 of 0 nodes connected", "none has joined yet"]);
     topology.kill_control();
-    top.until_shows(&["figures are", "old: cannot reach control at http://127.0.0.1:"]);
+    top.until_shows(&["figures are ", " s old", ": cannot reach control at http://127.0.0.1"]);
     topology.start_control();
     top.until_gone("cannot reach control");
     top.until_shows(&["0 of 0 nodes"]);

@@ -11,6 +11,7 @@ pub(crate) use line::Line;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use topology::{Spec, Topology, call};
 
+use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ impl Weir {
 
     /// Until it is ready.
     pub(crate) fn until_ready(&self) {
-        until("it is ready", || self.json("GET /readyz", "").status == 200);
+        until_seen("it is ready", || self.json("GET /readyz", ""), |answer| answer.status == 200);
     }
 
     /// Ends it without a word, and returns once it is gone.
@@ -244,6 +245,7 @@ pub(crate) fn unconfigured(mut command: Command) -> Command {
 }
 
 /// An HTTP answer.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -306,10 +308,23 @@ pub(crate) fn try_exchange(
 }
 
 /// Waits until something is so.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_seen(what, is_so, |is_so| *is_so);
+}
+
+/// Waits until what is looked at is so, and returns it; fails with the last that was seen.
+pub(crate) fn until_seen<T: Debug>(
+    what: &str,
+    mut look: impl FnMut() -> T,
+    is_so: impl Fn(&T) -> bool,
+) -> T {
     let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "not in time: {what}");
+    loop {
+        let seen = look();
+        if is_so(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < end, "not in time: {what}; last seen: {seen:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,7 +1,7 @@
 //! Control and any number of nodes that follow it, each a process of the real program: started,
 //! killed and started again where they were, cut off, put to sleep. Every wait is bounded.
 
-use super::{Answer, Folder, Line, Ran, TextFile, Weir, run, try_exchange, until};
+use super::{Answer, Folder, Line, Ran, TextFile, Weir, run, try_exchange, until_seen};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -163,10 +163,14 @@ impl Topology {
         member.weir = Some(Weir::serve(&["--config", member.config.path()]));
     }
 
-    /// Waits until control sees a node and it is ready.
+    /// Waits until control sees a node, and the node was let in and is ready. Control sees it from
+    /// its hello on: what control's answer means for what is stored, the node knows a little later.
     pub(crate) fn until_joined(&self, name: &str) {
         self.until_state(name, "connected");
-        self.node(name).until_ready();
+        let node = self.node(name);
+        let let_in = |metrics: &Answer| metrics.body.contains("\nweir_control_connected 1\n");
+        until_seen("it was let in", || node.json("GET /metrics", ""), let_in);
+        node.until_ready();
     }
 
     /// Ends a node as a crash does.
@@ -228,14 +232,15 @@ impl Topology {
 
     /// Waits until every expected node applied a purge; returns what control tells of it then.
     pub(crate) fn until_completed(&self, id: &Value) -> Value {
-        until("the purge is completed", || self.told(id)["status"] == "completed");
-        self.told(id)
+        let completed = |told: &Value| told["status"] == "completed";
+        until_seen("the purge is completed", || self.told(id), completed)
     }
 
     /// Waits until control tells of a node that it is in this state.
     pub(crate) fn until_state(&self, name: &str, state: &str) {
         let line = format!("GET /v1/nodes/{name}");
-        until(&format!("{name} is {state}"), || self.call(&line, "").json()["state"] == state);
+        let what = format!("{name} is {state}");
+        until_seen(&what, || self.call(&line, "").json(), |node: &Value| node["state"] == state);
     }
 
     /// All purges that control lists, in order.

@@ -173,15 +173,30 @@ impl Edge {
     /// Waits until exactly `count` clients wait on, or read from, running fills of `target`.
     pub(crate) async fn until_waiting(&self, target: &str, count: usize) {
         let url = format!("http://{HOST}{target}");
-        let waiting = || self.node.waiting(&url);
-        self.until(&format!("{count} waiting for {target}"), || waiting() == count).await;
+        let what = format!("{count} waiting for {target}");
+        self.until_seen(&what, || self.node.waiting(&url), |waiting| *waiting == count).await;
     }
 
     /// Waits until `reached`.
     pub(crate) async fn until(&self, what: &str, reached: impl Fn() -> bool) {
+        self.until_seen(what, reached, |reached| *reached).await;
+    }
+
+    /// Waits until what is looked at is so; fails with the last that was seen.
+    pub(crate) async fn until_seen<T: std::fmt::Debug>(
+        &self,
+        what: &str,
+        look: impl Fn() -> T,
+        is_so: impl Fn(&T) -> bool,
+    ) {
         let end = Instant::now() + PATIENCE;
-        while !reached() {
-            assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
+        loop {
+            let seen = look();
+            if is_so(&seen) {
+                return;
+            }
+            let late = Instant::now() >= end;
+            assert!(!late, "waited {PATIENCE:?} for {what}; last seen: {seen:?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -194,12 +209,12 @@ impl Edge {
 
     /// Waits until the node would answer `target` from a fresh stored response with this ETag.
     pub(crate) async fn until_fresh(&self, target: &str, etag: &str) {
-        let is_fresh = || {
-            let found = self.explain(target);
-            let selected = found.selected.and_then(|selected| selected.etag);
-            found.state == "fresh" && selected.as_deref() == Some(etag)
+        let is_fresh = |found: &Explanation| {
+            let selected = found.selected.as_ref().and_then(|selected| selected.etag.as_deref());
+            found.state == "fresh" && selected == Some(etag)
         };
-        self.until(&format!("{target} to be fresh as {etag}"), is_fresh).await;
+        let what = format!("{target} to be fresh as {etag}");
+        self.until_seen(&what, || self.explain(target), is_fresh).await;
     }
 
     /// Purges hard.

@@ -1,15 +1,25 @@
 //! A terminal of a size, on which a program runs: a pseudo-terminal of the system, with what a
 //! terminal makes of the bytes.
 
-use super::program::{PATIENCE, unconfigured, until};
+use super::program::{unconfigured, until, until_seen};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use std::fmt::{Debug, Formatter};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A screen, shown in a failure as it looks.
+struct Shown(String);
+
+impl Debug for Shown {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "\n{}", self.0)
+    }
+}
 
 /// Its size is `(columns, rows)`.
 pub(crate) struct Terminal {
@@ -69,20 +79,14 @@ impl Terminal {
 
     /// Waits until all of this is on the screen, in words.
     pub(crate) fn until_shows(&self, parts: &[&str]) {
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            let shown = self.shown();
-            if parts.iter().all(|part| shown.contains(part)) {
-                return;
-            }
-            assert!(std::time::Instant::now() < end, "no {parts:?} on\n{shown}");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        let shown = |Shown(screen): &Shown| parts.iter().all(|part| screen.contains(part));
+        until_seen(&format!("{parts:?} on the screen"), || Shown(self.shown()), shown);
     }
 
     /// Waits until this is not on the screen any more.
     pub(crate) fn until_gone(&self, part: &str) {
-        until(&format!("{part:?} is gone"), || !self.shown().contains(part));
+        let gone = |Shown(screen): &Shown| !screen.contains(part);
+        until_seen(&format!("{part:?} is gone"), || Shown(self.shown()), gone);
     }
 
     /// What is on the screen now.

@@ -66,12 +66,10 @@ where
 {
     let (read, mut write) = tokio::io::split(stream);
     let mut lines = Lines::new(read);
-    let welcomed = tokio::select! {
-        welcomed = welcome(following, &mut lines, &mut write) => match welcomed {
-            Ok(welcomed) => welcomed,
-            Err(end) => return end,
-        },
-        () = leaving(stop) => return End::Left,
+    // By a node that is to leave as well: control expects it from its hello on, until it says so.
+    let welcomed = match welcome(following, &mut lines, &mut write).await {
+        Ok(welcomed) => welcomed,
+        Err(end) => return end,
     };
     let seq = match following.applier.welcome(&welcomed) {
         Ok(seq) => seq,
