@@ -5,7 +5,7 @@ use super::layout::{Areas, page};
 use super::listing::Listing;
 use super::panes::Pane;
 use super::poll::Call;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
