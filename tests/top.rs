@@ -90,6 +90,20 @@ fn control_that_is_away_is_said_until_it_is_back() {
 }
 
 #[test]
+fn a_key_that_comes_with_a_change_of_size_is_taken() {
+    let mut top = Terminal::run(&["top"], &[("WEIR_CONTROL", NOBODY)], SIZE);
+    top.until_shows(&["no figures yet"]);
+    for size in [(60, 20), SIZE].repeat(20) {
+        top.resize(size);
+        top.press("?");
+        top.until_shows(&["q, Esc, Ctrl-C"]);
+        top.resize((size.0 - 10, size.1));
+        top.press("?");
+        top.until_gone("q, Esc, Ctrl-C");
+    }
+}
+
+#[test]
 fn a_signal_gives_the_terminal_back() {
     let variables = [("WEIR_CONTROL", NOBODY)];
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {

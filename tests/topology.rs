@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{Answer, Folder, TextFile, Weir, run, until};
+use program::{Answer, Folder, TextFile, Weir, run, until, until_seen};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -79,8 +79,8 @@ impl Topology {
     }
 
     fn until_completed(&self, purge: &Value) -> Value {
-        until("the purge is completed", || self.told(purge)["status"] == "completed");
-        self.told(purge)
+        let completed = |told: &Value| told["status"] == "completed";
+        until_seen("the purge is completed", || self.told(purge), completed)
     }
 
     fn names(&self) -> Vec<String> {
@@ -91,7 +91,8 @@ impl Topology {
 
     fn until_state(&self, name: &str, state: &str) {
         let line = format!("GET /v1/nodes/{name}");
-        until(&format!("{name} is {state}"), || self.call(&line, "").json()["state"] == state);
+        let what = format!("{name} is {state}");
+        until_seen(&what, || self.call(&line, "").json(), |node| node["state"] == state);
     }
 }
 
@@ -140,9 +141,10 @@ fn a_purge_waits_for_a_node_that_sleeps_and_is_completed_when_it_wakes() {
     let topology = Topology::start("sleeps");
     let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
     two.signal(Signal::STOP);
-    let answer = topology.purge(json!({"all": true, "wait_ms": 300}));
+    let answer = topology.purge(json!({"all": true, "wait_ms": 100}));
     assert_eq!(answer.status, 202, "{}", answer.body);
-    let purge = answer.json();
+    let applied = |told: &Value| states(told).contains(&("one", "applied"));
+    let purge = until_seen("one applied it", || topology.told(&answer.json()), applied);
     assert_eq!(purge["status"], "in_progress");
     assert_eq!(states(&purge), [("one", "applied"), ("two", "pending")]);
     two.signal(Signal::CONT);
@@ -201,7 +203,7 @@ fn a_node_that_drained_is_not_expected_any_more() {
     let (_one, two) = (topology.node("one", NO_ORIGIN), topology.node("two", NO_ORIGIN));
     two.signal(Signal::TERM);
     assert_eq!(two.exit_status(), Some(0));
-    until("two left", || topology.names() == ["one"]);
+    until_seen("two left", || topology.names(), |names| names == &["one"]);
     let answer = topology.purge(json!({"all": true, "wait_ms": 10_000}));
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(states(&answer.json()), [("one", "applied")]);
