@@ -159,8 +159,8 @@ fn log_id(topology: &Topology) -> String {
     text(&topology.call("GET /v1/purges", "").json(), "log_id")
 }
 
-fn until_both(topology: &Topology, state: &str) {
-    ["one", "two"].iter().for_each(|name| topology.until_state(name, state));
+fn until_both_joined(topology: &Topology) {
+    ["one", "two"].iter().for_each(|name| topology.until_joined(name));
 }
 
 /// Nodes stay with what they have when control comes back as it was, and not when it is another.
@@ -170,13 +170,13 @@ async fn nothing_stored_before_control_was_wiped_is_trusted() {
     let first = log_id(&topology);
     topology.kill_control();
     topology.start_control();
-    until_both(&topology, "connected");
+    until_both_joined(&topology);
     ask_both(&topology);
     assert_eq!((log_id(&topology), origin.fetches("/a")), (first.clone(), 2));
     topology.kill_control();
     empty(topology.data());
     topology.start_control();
-    until_both(&topology, "connected");
+    until_both_joined(&topology);
     ask_both(&topology);
     assert_eq!(origin.fetches("/a"), 4);
     assert_ne!(log_id(&topology), first);
@@ -196,7 +196,7 @@ async fn nothing_stored_before_control_was_restored_from_a_backup_is_trusted() {
         let backup = program::Folder::new(&format!("backup-{since}"));
         copy(topology.data(), backup.path());
         topology.start_control();
-        until_both(&topology, "connected");
+        until_both_joined(&topology);
         let before = log_id(&topology);
         for _ in 0..2 {
             let done = purge(&topology, json!({"paths": ["/a"], "wait_ms": 10_000}));
@@ -214,7 +214,7 @@ async fn nothing_stored_before_control_was_restored_from_a_backup_is_trusted() {
         }
         ["one", "two"].iter().for_each(|name| topology.line(name).mend());
         until("it is noticed", || log_id(&topology), |log| *log != before);
-        until_both(&topology, "connected");
+        until_both_joined(&topology);
         let fetches = || {
             ask_both(&topology);
             origin.fetches("/a")
@@ -231,8 +231,9 @@ async fn a_node_that_was_cut_off_applies_what_it_missed_before_it_is_called_done
     origin.route("/a", reply("new").max_age(600));
     let purge = topology.purge(&json!({"paths": ["/a"], "wait_ms": 100}));
     assert_eq!(purge.status, 202, "{}", purge.body);
-    let purge = purge.json();
-    assert_eq!(state_of(&purge, "one"), "applied", "{purge}");
+    let id = &purge.json()["id"];
+    let applied = |told: &Value| state_of(told, "one") == "applied";
+    let purge = until("one applied it", || topology.told(id), applied);
     assert_eq!(state_of(&purge, "two"), "offline", "{purge}");
     assert_eq!(topology.node("one").get("/a").body, "new");
     topology.line("two").mend();

@@ -404,7 +404,7 @@ async fn the_whole_exchange_can_be_bounded() {
         origin.route("/head", reply("late").held());
         origin.route("/body", reply("0123456789").held_after(5));
     }
-    let edge = in_front_of(&origins, "timeouts = { total = \"100ms\" }").start();
+    let edge = in_front_of(&origins, "timeouts = { total = \"1s\" }").start();
     let answer = edge.get("/head").await;
     assert_eq!(
         (answer.status, answer.handled().as_str()),

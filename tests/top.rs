@@ -89,7 +89,7 @@ fn control_that_is_away_is_said_until_it_is_back() {
         top.until_shows(&[shown]);
     }
     topology.kill_control();
-    top.until_shows(&["figures are", "old: cannot reach control at http://127.0.0.1:"]);
+    top.until_shows(&["figures are ", " s old", ": cannot reach control at http://127.0.0.1"]);
     topology.start_control();
     top.until_gone("cannot reach control");
     top.until_shows(&["0 of 0 nodes"]);
@@ -97,6 +97,20 @@ fn control_that_is_away_is_said_until_it_is_back() {
     top.press("\u{3}");
     assert_eq!(top.exit_status(), Some(0));
     assert!(!top.is_taken());
+}
+
+#[test]
+fn a_key_that_comes_with_a_change_of_size_is_taken() {
+    let mut top = Terminal::run(&["top"], &[("WEIR_CONTROL", NOBODY)], SIZE);
+    top.until_shows(&["no figures yet"]);
+    for size in [(60, 20), SIZE].repeat(20) {
+        top.resize(size);
+        top.press("?");
+        top.until_shows(&["q, Esc, Ctrl-C"]);
+        top.resize((size.0 - 10, size.1));
+        top.press("?");
+        top.until_gone("q, Esc, Ctrl-C");
+    }
 }
 
 #[test]

@@ -82,9 +82,10 @@ fn a_purge_waits_for_a_node_that_sleeps_and_is_completed_when_it_wakes() {
     let control = Control::with("sleeps", "");
     let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
     two.signal(Signal::STOP);
-    let answer = control.purge(&json!({"all": true, "wait_ms": 300}));
+    let answer = control.purge(&json!({"all": true, "wait_ms": 100}));
     assert_eq!(answer.status, 202, "{}", answer.body);
-    let purge = answer.json();
+    let applied = |told: &Value| states(told).contains(&("one", "applied"));
+    let purge = until("one applied it", || control.told(&answer.json()["id"]), applied);
     assert_eq!(purge["status"], "in_progress");
     assert_eq!(states(&purge), [("one", "applied"), ("two", "pending")]);
     two.signal(Signal::CONT);

@@ -14,6 +14,7 @@ pub(crate) use line::Line;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use topology::{Spec, Topology};
 
+use rustix::process::Signal;
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -163,11 +164,15 @@ impl Weir {
         format!("http://{}", self.admin)
     }
 
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+    /// Sends it a signal. One that stops it has stopped all of its threads on return.
+    pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("it runs");
         let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, signal).expect("it is there");
+        if signal == Signal::STOP {
+            let stopped = |states: &Vec<char>| states.iter().all(|state| *state == 'T');
+            until("it stops", || thread_states(child.id()), stopped);
+        }
     }
 
     /// Its exit status, once it ends by itself.
@@ -245,6 +250,15 @@ pub(crate) fn unconfigured(mut command: Command) -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// The states of the threads of a process, as proc(5) names them.
+fn thread_states(pid: u32) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
+    // One that ends meanwhile has no state.
+    let stats =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    stats.filter_map(|stat| stat.rsplit(") ").next()?.chars().next()).collect()
 }
 
 /// An HTTP answer.

@@ -2,7 +2,7 @@
 //! killed and started again where they were, cut off, put to sleep. Every wait is bounded.
 
 use super::control::NODE_TOKEN;
-use super::{Control, Line, TextFile, Weir};
+use super::{Answer, Control, Line, TextFile, Weir, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -137,10 +137,14 @@ impl Topology {
         member.weir = Some(Weir::serve(&["--config", member.config.path()]));
     }
 
-    /// Waits until control sees a node and it is ready.
+    /// Waits until control sees a node, and the node was let in and is ready. Control sees it from
+    /// its hello on: what control's answer means for what is stored, the node knows a little later.
     pub(crate) fn until_joined(&self, name: &str) {
         self.until_state(name, "connected");
-        self.node(name).until_ready();
+        let node = self.node(name);
+        let let_in = |metrics: &Answer| metrics.body.contains("\nweir_control_connected 1\n");
+        until("it was let in", || node.json("GET /metrics", ""), let_in);
+        node.until_ready();
     }
 
     /// Ends a node as a crash does.

@@ -75,12 +75,10 @@ where
 {
     let (read, mut write) = tokio::io::split(stream);
     let mut heard = Heard { lines: Lines::new(read), last: following.state.now() };
-    let welcomed = tokio::select! {
-        welcomed = welcome(following, &mut heard, &mut write) => match welcomed {
-            Ok(welcomed) => welcomed,
-            Err(end) => return end,
-        },
-        () = leaving(stop) => return End::Left,
+    // By a node that is to leave as well: control expects it from its hello on, until it says so.
+    let welcomed = match welcome(following, &mut heard, &mut write).await {
+        Ok(welcomed) => welcomed,
+        Err(end) => return end,
     };
     let seq = match following.applier.welcome(&welcomed) {
         Ok(seq) => seq,

@@ -620,6 +620,20 @@ async fn a_node_that_leaves_says_so_last() {
     assert_eq!(control.lines.next::<FromNode>().await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn a_node_that_leaves_before_control_let_it_in_says_so_once_it_did() {
+    let mut scene = Scene::start();
+    let mut control = scene.accept().await;
+    control.hello().await;
+    tokio::join!(scene.follower.take().unwrap().leave(), async {
+        // The node has seen by then that it is to leave.
+        tokio::task::yield_now().await;
+        control.welcome("a", 0, 0, false).await;
+        control.until_applied(0).await;
+        assert_eq!(control.heard().await, FromNode::Leave);
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_leaves_while_control_is_away_does_not_wait_for_it() {
     let mut scene = Scene::start();

@@ -5,7 +5,7 @@ use super::layout::{Areas, page};
 use super::listing::Listing;
 use super::panes::Pane;
 use super::poll::Call;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -132,7 +132,7 @@ impl State {
         self.tops[pane.number()]
     }
 
-    /// Why what is shown is not of now, with its age.
+    /// Why what is shown is not of now, or not all there is, with its age.
     pub(super) fn trouble(&self, now: Instant) -> Option<String> {
         if self.paused {
             return None;
@@ -140,18 +140,21 @@ impl State {
         let late = |at: Option<Instant>| {
             now.saturating_duration_since(at.unwrap_or(self.begun)) > self.every + LATE
         };
-        let calls = self.figures.calls().into_iter();
-        let wrong = calls.filter(|(at, trouble)| trouble.is_some() || late(*at));
-        // The oldest; those that never were answered are older than any.
-        let (at, trouble) = wrong.min_by_key(|(at, _)| *at)?;
-        let age = match at {
+        let calls = self.figures.calls();
+        let wrong = calls.iter().filter(|(at, trouble)| trouble.is_some() || late(*at));
+        let (old, missing): (Vec<_>, Vec<_>) = wrong.partition(|(at, _)| at.is_some());
+        let oldest = old.into_iter().min_by_key(|(at, _)| *at);
+        let (at, trouble) = oldest.or(missing.first().copied())?;
+        let what = match at {
             Some(at) => {
-                let age = now.saturating_duration_since(at).as_secs();
-                format!("figures are {} old", super::words::seconds(age))
+                let age = super::words::seconds(now.saturating_duration_since(at).as_secs());
+                let some = if missing.is_empty() { "" } else { ", some are missing" };
+                format!("figures are {age} old{some}")
             }
+            None if calls.iter().any(|(at, _)| at.is_some()) => "some figures are missing".into(),
             None => "no figures yet".to_owned(),
         };
-        Some(format!("{age}: {}", trouble.unwrap_or("control has not answered")))
+        Some(format!("{what}: {}", trouble.unwrap_or("control has not answered")))
     }
 
     /// A key, on a screen of this size.

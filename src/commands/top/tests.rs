@@ -7,10 +7,10 @@ use super::poll::Call;
 use super::printed;
 use super::state::{State, Step};
 use crate::text::Paint;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 use serde_json::{Map, Value, json};
@@ -352,6 +352,42 @@ fn what_is_old_is_said_with_its_age_and_why() {
     assert!(shown[2].contains("not an answer of weir's control"), "{shown:#?}");
     state.figures.take(Call::Purges, Ok(purges()), later);
     assert_eq!(state.trouble(later), None);
+}
+
+#[test]
+fn what_never_came_is_said_beside_what_did() {
+    let now = begin();
+    let away = || Err("cannot reach control".to_owned());
+    let answers = [
+        (Call::Stats, stats()),
+        (Call::Traffic, traffic()),
+        (Call::Popular, popular(1)),
+        (Call::Uncached, uncached()),
+        (Call::Purges, purges()),
+    ];
+    // Control goes away after this many answers; the others are asked for in vain.
+    for (count, said) in [
+        (0, "no figures yet: cannot reach control"),
+        (1, "some figures are missing: cannot reach control"),
+        (4, "some figures are missing: cannot reach control"),
+    ] {
+        let mut state = State::new("http://h".into(), Duration::from_secs(2), now);
+        let (came, missed) = answers.split_at(count);
+        for (call, answer) in came {
+            state.figures.take(*call, Ok(answer.clone()), now);
+        }
+        for (call, _) in missed {
+            state.figures.take(*call, away(), now);
+        }
+        assert_eq!(state.trouble(now).as_deref(), Some(said));
+        let later = now + Duration::from_secs(1);
+        for (call, _) in came {
+            state.figures.take(*call, away(), later);
+        }
+        let aged = "figures are 1 s old, some are missing: cannot reach control";
+        let said = if count == 0 { said } else { aged };
+        assert_eq!(state.trouble(later).as_deref(), Some(said));
+    }
 }
 
 #[test]
