@@ -577,7 +577,7 @@ fn the_example_states_the_real_defaults_and_every_key() {
 
 #[test]
 fn the_examples_name_every_word() {
-    let control = include_str!("../../../../deploy/control.toml");
+    let control = include_str!("../../../deploy/control.toml");
     let words = Tier::words()
         .chain(OnPartition::words())
         .chain(ParentScope::words())
