@@ -5,7 +5,7 @@
 //! and only while the source is still there, so that a removal of the source (by a purge, an unsafe
 //! request, a reload) removes it too.
 
-use crate::store::{Digest, PackedFields, Served, Store, Stored, StoredBody};
+use crate::store::{Digest, PackedHead, Served, Store, Stored, StoredBody};
 use http::HeaderMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,10 +59,9 @@ pub(crate) struct Form<'a> {
 /// a field is too long to be stored.
 fn derive(source: &Stored, form: Form<'_>) -> Option<Stored> {
     Some(Stored {
-        key: source.key.clone(),
+        head: PackedHead::pack(source.key(), form.fields).ok()?,
         site: Arc::clone(&source.site),
         status: source.status,
-        fields: PackedFields::pack(form.fields).ok()?,
         body: form.body,
         answered: source.answered.clone(),
         freshness: form.terms.freshness,
@@ -79,7 +78,7 @@ fn derive(source: &Stored, form: Form<'_>) -> Option<Stored> {
 /// Stores a derived response in the place of its source, if that is still stored.
 pub(crate) fn replace(store: &Store, digest: Digest, source: &Arc<Stored>, form: Form<'_>) -> bool {
     let Some(derived) = derive(source, form).map(Arc::new) else { return false };
-    store.insert_over(digest, &source.key, |held| {
+    store.insert_over(digest, source.key(), |held| {
         held.iter().any(|held| Arc::ptr_eq(held, source)).then(|| Arc::clone(&derived))
     })
 }
@@ -109,12 +108,12 @@ mod tests {
 
     fn store(held: &Arc<Stored>) -> Store {
         let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10 }, 4);
-        assert!(store.insert_over(DIGEST, &held.key, |_| Some(Arc::clone(held))));
+        assert!(store.insert_over(DIGEST, held.key(), |_| Some(Arc::clone(held))));
         store
     }
 
     fn held(store: &Store) -> Option<Arc<Stored>> {
-        store.get(DIGEST, &Stored::example().key)?.variants().first().cloned()
+        store.get(DIGEST, Stored::example().key())?.variants().first().cloned()
     }
 
     /// Replaces `source` by its own bytes with another field.
@@ -142,7 +141,7 @@ mod tests {
         let store = store(&source);
         assert!(derive_from(&store, &source));
         let derived = held(&store).unwrap();
-        assert_eq!(derived.fields.first(&header::ETAG), Some(&b"\"b\""[..]));
+        assert_eq!(derived.fields().first(&header::ETAG), Some(&b"\"b\""[..]));
         assert_eq!((derived.filled_at, &*derived.tags), (3, &*tags(&["shop"])));
         for (seq, soft, validity) in [(4, true, Validity::Soft(4)), (5, false, Validity::Hard(5))] {
             let purges = Purges::new(Bounds::default());
@@ -166,7 +165,7 @@ mod tests {
         assert!(!derive_from(&store, &source));
         assert!(held(&store).is_none());
         let newer = stored(4);
-        assert!(store.insert_over(DIGEST, &newer.key, |_| Some(Arc::clone(&newer))));
+        assert!(store.insert_over(DIGEST, newer.key(), |_| Some(Arc::clone(&newer))));
         assert!(!derive_from(&store, &source));
         assert!(Arc::ptr_eq(&held(&store).unwrap(), &newer));
     }

@@ -40,9 +40,9 @@ pub(crate) fn explain(
 /// with the most answers, if several.
 fn stored_host(state: &NodeState, asked: &Asked) -> Option<(String, String)> {
     let under = |stored: &Arc<Stored>| {
-        let text = KeyText::of(&stored.key);
+        let text = KeyText::of(stored.key());
         (text.path == asked.path && text.query == asked.query.as_deref()).then(|| {
-            let scheme = if stored.key.starts_with(b"https:") { "https" } else { "http" };
+            let scheme = if stored.key().starts_with(b"https:") { "https" } else { "http" };
             (stored.served.times(), scheme.to_owned(), text.host.to_owned())
         })
     };
@@ -143,8 +143,8 @@ fn now_met(
                 _ if stored.freshness.validate_always => "stored under no-cache".to_owned(),
                 _ => format!("stale for {} s", -ttl(stored, now)),
             };
-            let tagged = stored.fields.first(&header::ETAG).is_some();
-            let validates = tagged || stored.fields.first(&header::LAST_MODIFIED).is_some();
+            let tagged = stored.fields().first(&header::ETAG).is_some();
+            let validates = tagged || stored.fields().first(&header::LAST_MODIFIED).is_some();
             let then = match (stale.while_revalidating, stale.validates && validates) {
                 (true, _) => "a request is answered from it while it is refreshed",
                 (false, true) => "a request has it validated first",
@@ -176,7 +176,7 @@ fn now_met(
 
 fn variant(stored: &Stored, followed: &Followed, now: Time) -> ExplainedVariant {
     let text = |name| {
-        let value = stored.fields.first(name);
+        let value = stored.fields().first(name);
         value.map(|value| String::from_utf8_lossy(value).into_owned())
     };
     let selecting = stored.selecting.as_ref();

@@ -160,7 +160,7 @@ fn stale_use(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> St
         State::Refreshable { past } => (true, past < freshness.stale_if_error, past),
         State::Stale { past, on_error } => (false, on_error, past),
     };
-    let strong = || validation::strong_validator(&stored.fields.to_map()).is_some();
+    let strong = || validation::strong_validator(&stored.fields().to_map()).is_some();
     Stale {
         while_revalidating: allowed && swr,
         on_error: allowed && sie,
@@ -196,7 +196,7 @@ fn client_takes_stale(query: &Query<'_>, stored: &Stored, state: State, soft: bo
 /// Whether the bytes that a request asks for are held (RFC 9111 §3.3).
 fn holds_what_is_asked(stored: &Stored, request: &HeaderMap) -> bool {
     stored.body.is_complete()
-        || parts::held(stored, request, &stored.fields.to_map()) != Held::Nothing
+        || parts::held(stored, request, &stored.fields().to_map()) != Held::Nothing
 }
 
 /// The Range of a request that may be forwarded as it is: one that the rules understand.

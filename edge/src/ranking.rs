@@ -94,7 +94,7 @@ impl Top {
     fn offer(&mut self, purges: &Purges, resource: &Resource) {
         let hits = resource.variants().iter().map(|stored| u64::from(stored.served.times())).sum();
         let least = self.0.peek().map_or(0, |Reverse(least)| least.hits);
-        let key = resource.variants().first().map(|stored| &*stored.key);
+        let key = resource.variants().first().map(|stored| stored.key());
         let is_shown =
             || key.and_then(url_in).is_some() && valid(purges, resource).next().is_some();
         if (self.0.len() < MOST || hits > least) && is_shown() {
@@ -141,7 +141,7 @@ fn told(purges: &Purges, now: Time, hits: u64, resource: &Resource) -> Option<St
         State::Refreshable { past } | State::Stale { past, .. } => -i64::from(past),
     };
     Some(StoredUrl {
-        url: url_in(&newest.key)?.to_owned(),
+        url: url_in(newest.key())?.to_owned(),
         site: newest.site.to_string(),
         hits,
         bytes: newest.body.held(),

@@ -183,7 +183,7 @@ impl NodeState {
         }
         self.inflight.revoke_all();
         let stays = |stored: &Stored| {
-            let owner = live.sites.of(KeyText::of(&stored.key).host);
+            let owner = live.sites.of(KeyText::of(stored.key()).host);
             !dropped.iter().any(|site| site.id == stored.site)
                 && owner.is_some_and(|owner| owner.id == stored.site)
         };

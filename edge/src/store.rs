@@ -13,9 +13,9 @@ mod stored;
 mod tags;
 mod weight;
 
-pub(crate) use body::{SLICE, Slice, StoredBody};
+pub(crate) use body::{SLICE, Slice, SliceRef, StoredBody};
 pub(crate) use digest::{Digest, DigestSecret};
-pub(crate) use fields::PackedFields;
+pub(crate) use fields::PackedHead;
 pub(crate) use served::Served;
 pub(crate) use stored::{Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in};
 pub(crate) use tags::Tags;
@@ -199,7 +199,7 @@ fn is_same(a: &[Arc<Stored>], b: &[Arc<Stored>]) -> bool {
 }
 
 fn is_of(resource: &Resource, key: &[u8]) -> bool {
-    resource.variants().first().is_some_and(|stored| *stored.key == *key)
+    resource.variants().first().is_some_and(|stored| stored.key() == key)
 }
 
 /// Selects the newest variant for a request (RFC 9111 §4.1).

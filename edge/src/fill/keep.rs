@@ -6,7 +6,7 @@ use super::task::FillTask;
 use crate::collapsing::FillHead;
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
-use crate::store::{Answered, PackedFields, Selecting, Served, Stored, StoredBody};
+use crate::store::{Answered, PackedHead, Selecting, Served, Stored, StoredBody};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -163,10 +163,10 @@ impl FillTask {
             }
         }
         let stored = Stored {
-            key: self.context.key.clone(),
+            head: PackedHead::pack(&self.context.key, &made.fields)
+                .map_err(|_| Why::FieldTooLong)?,
             site: Arc::clone(&self.context.site.id),
             status: made.status,
-            fields: PackedFields::pack(&made.fields).map_err(|_| Why::FieldTooLong)?,
             body: made.body,
             answered: made.answered,
             freshness: made.terms.freshness,
@@ -193,14 +193,14 @@ impl FillTask {
     fn join(&self, made: &mut Made<'_>, held: &Stored) {
         /// A part in more slices than this is not joined further: it would cost more than it holds.
         const MOST_SLICES: usize = 1024;
-        let same =
-            strong(&made.fields).is_some() && strong(&made.fields) == strong(&held.fields.to_map());
+        let same = strong(&made.fields).is_some()
+            && strong(&made.fields) == strong(&held.fields().to_map());
         let state = &self.context.state;
         let valid = state.purges.validity(held) == Validity::Valid;
         let tags = joined_tags(&held.tags, made.tags.clone());
         if !same
             || !valid
-            || held.body.slices().len() > MOST_SLICES
+            || held.body.slices().count() > MOST_SLICES
             || tags.len() > state.live.load().limits().tags
         {
             return;

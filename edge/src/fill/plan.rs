@@ -2,7 +2,7 @@
 
 use super::head::strong;
 use crate::collapsing::Purpose;
-use crate::store::{Slice, Stored};
+use crate::store::{Slice, SliceRef, Stored};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::invalidation::Validity;
@@ -36,7 +36,7 @@ impl Plan {
     }
 
     fn about(base: &Arc<Stored>) -> Self {
-        let fields = base.fields.to_map();
+        let fields = base.fields().to_map();
         let without_validator = validation::conditional_fields(&fields).is_empty();
         if base.body.is_complete() {
             // Without a validator there is nothing to ask about (RFC 9111 §4.3.1).
@@ -62,7 +62,7 @@ impl Plan {
         match self {
             Self::Whole => {}
             Self::Validate(base) => {
-                for (name, value) in validation::conditional_fields(&base.fields.to_map()) {
+                for (name, value) in validation::conditional_fields(&base.fields().to_map()) {
                     headers.insert(name, value);
                 }
             }
@@ -70,7 +70,7 @@ impl Plan {
                 if let Ok(range) = HeaderValue::from_str(&format!("bytes={prefix}-")) {
                     headers.insert(header::RANGE, range);
                 }
-                if let Some(validator) = strong(&base.fields.to_map()) {
+                if let Some(validator) = strong(&base.fields().to_map()) {
                     headers.insert(header::IF_RANGE, validator);
                 }
             }
@@ -108,7 +108,7 @@ impl Plan {
         match self {
             Self::Validate(base) => {
                 status == StatusCode::NOT_MODIFIED
-                    && !validation::selects_stored(headers, &base.fields.to_map())
+                    && !validation::selects_stored(headers, &base.fields().to_map())
             }
             Self::Complete(base, prefix) => match status {
                 StatusCode::PARTIAL_CONTENT => !continues(base, *prefix, headers, length),
@@ -140,7 +140,7 @@ impl Plan {
 fn may_ask_about(base: &Stored, validity: Validity) -> bool {
     match validity {
         Validity::Valid => true,
-        Validity::Soft(_) => base.body.is_complete() && strong(&base.fields.to_map()).is_some(),
+        Validity::Soft(_) => base.body.is_complete() && strong(&base.fields().to_map()).is_some(),
         Validity::Hard(_) => false,
     }
 }
@@ -148,7 +148,7 @@ fn may_ask_about(base: &Stored, validity: Validity) -> bool {
 /// Whether a 206 carries on, to the end, at the byte where the held prefix of the same
 /// representation stops.
 fn continues(base: &Stored, prefix: u64, headers: &HeaderMap, length: Option<u64>) -> bool {
-    let same = strong(headers).is_some() && strong(headers) == strong(&base.fields.to_map());
+    let same = strong(headers).is_some() && strong(headers) == strong(&base.fields().to_map());
     let found = range::content_range(headers);
     let Some(span) = found.and_then(|found| found.span) else { return false };
     let complete = found.and_then(|found| found.complete_length);
@@ -160,14 +160,14 @@ fn continues(base: &Stored, prefix: u64, headers: &HeaderMap, length: Option<u64
 
 /// The slices of a stored body up to `prefix`.
 pub(super) fn whole_prefix(base: &Stored, prefix: u64) -> Vec<Slice> {
-    base.body.slices().iter().filter(|slice| slice.end() <= prefix).cloned().collect()
+    base.body.slices().filter(|slice| slice.end() <= prefix).map(SliceRef::to_slice).collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{PackedFields, StoredBody};
+    use crate::store::{PackedHead, StoredBody};
     use bytes::Bytes;
 
     /// The first five of ten bytes, or all of them, with this ETag.
@@ -175,7 +175,7 @@ mod tests {
         let etag = etag.map(|etag| (header::ETAG, HeaderValue::from_static(etag)));
         let bytes = Bytes::from_static(if is_whole { b"0123456789" } else { b"01234" });
         Arc::new(Stored {
-            fields: PackedFields::pack(&etag.into_iter().collect()).unwrap(),
+            head: PackedHead::pack(Stored::example().key(), &etag.into_iter().collect()).unwrap(),
             body: StoredBody::new(vec![Slice { start: 0, bytes }], Some(10)),
             ..Stored::example()
         })

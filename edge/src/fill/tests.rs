@@ -109,7 +109,7 @@ impl Scene {
 }
 
 fn text(stored: &Stored) -> Vec<u8> {
-    stored.body.slices().iter().flat_map(|slice| slice.bytes.to_vec()).collect()
+    stored.body.slices().flat_map(|slice| slice.bytes.to_vec()).collect()
 }
 
 /// Stale when it arrives, and current for the origin as long as it has this ETag.
@@ -201,7 +201,7 @@ fn two_parts_that_end_at_once_are_both_kept() {
         let stored = scene.stored().unwrap();
         assert!(stored.body.is_complete(), "round {round}: {:?}", stored.body);
         assert_eq!(text(&stored), b"0123456789");
-        assert_eq!(stored.fields.first(&header::CONTENT_LENGTH), Some(&b"10"[..]));
+        assert_eq!(stored.fields().first(&header::CONTENT_LENGTH), Some(&b"10"[..]));
     }
 }
 

@@ -19,7 +19,7 @@ impl FillTask {
         let (state, source) = (&self.context.state, exchange.source.clone());
         let (fields, time) = (update.clone(), exchange.response_time);
         let mut cleaned = clean_head(state, base.status, fields, None, source.clone(), time);
-        cleaned.fields = validation::freshened(&base.fields.to_map(), &cleaned.fields);
+        cleaned.fields = validation::freshened(&base.fields().to_map(), &cleaned.fields);
         govern(&mut cleaned.fields, &cleaned.surrogate_control);
         let terms = exchange.terms(&self.context, self.base.as_deref(), base.status, &cleaned);
         let most = state.live.load().limits().tags;

@@ -85,7 +85,7 @@ impl Taken {
 impl Found {
     fn of(stored: &Stored, since: Seq, until: Seq) -> Self {
         Self {
-            key: stored.key.clone(),
+            key: stored.key().into(),
             site: Arc::clone(&stored.site),
             tags: stored.tags.to_vec(),
             filled_at: stored.filled_at,

@@ -25,7 +25,7 @@ pub(super) fn update(spine: &Spine, visit: &Visit, passed: &Passed) {
     if filled_at < stored.filled_at {
         return;
     }
-    let fields = stored.fields.to_map();
+    let fields = stored.fields().to_map();
     let mut update = passed.head.fields.clone();
     respond::announce_length(&mut update, passed.head.announced.clone());
     let length = stored.body.complete_length();

@@ -41,7 +41,7 @@ impl Heads {
     /// this node's Cache-Status: an empty value that stands for none (see [`super::sign`]).
     pub(super) fn fields(&self, stored: &Arc<Stored>) -> HeaderMap {
         let popular = stored.served.times() > POPULAR;
-        if !popular || stored.fields.len() > MOST_BYTES {
+        if !popular || stored.fields().len() > MOST_BYTES {
             return made(stored);
         }
         let mut places = self.places.borrow_mut();
@@ -60,8 +60,8 @@ impl Heads {
 }
 
 fn made(stored: &Stored) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(stored.fields.lines() + 4);
-    stored.fields.append_to(&mut fields);
+    let mut fields = HeaderMap::with_capacity(stored.fields().lines() + 4);
+    stored.fields().append_to(&mut fields);
     // Kept for the next validation; it speaks to caches like this one alone.
     fields.remove(&SURROGATE_CONTROL);
     fields.insert(header::AGE, HeaderValue::from_static("0"));
@@ -79,12 +79,12 @@ fn place_of(stored: &Arc<Stored>) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{PackedFields, Served};
+    use crate::store::{PackedHead, Served};
 
     fn stored(etag: &'static str) -> Arc<Stored> {
         let fields = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static(etag))]);
         Arc::new(Stored {
-            fields: PackedFields::pack(&fields).unwrap(),
+            head: PackedHead::pack(Stored::example().key(), &fields).unwrap(),
             served: Served::already(POPULAR + 1),
             ..Stored::example()
         })

@@ -21,49 +21,84 @@ pub(crate) struct Slice {
 impl Slice {
     /// One past the last byte's offset.
     pub(crate) fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+        self.borrowed().end()
+    }
+
+    fn borrowed(&self) -> SliceRef<'_> {
+        SliceRef { start: self.start, bytes: &self.bytes }
     }
 }
 
-/// The bytes held of a representation. Slices are sorted and do not overlap.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredBody {
-    slices: Slices,
-    /// Length of the whole representation, plus one; `None` when a part came without it.
-    complete_length: Option<NonZeroU64>,
+/// A slice of a stored body, borrowed: cloning `Bytes` that were never shared costs an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SliceRef<'a> {
+    /// Offset of the first byte.
+    pub(crate) start: u64,
+    /// The bytes; never empty.
+    pub(crate) bytes: &'a Bytes,
 }
 
-/// Most bodies are one slice; they need no list. (An empty list takes no memory.)
+impl SliceRef<'_> {
+    /// One past the last byte's offset.
+    pub(crate) fn end(self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// The slice, which shares the bytes.
+    pub(crate) fn to_slice(self) -> Slice {
+        Slice { start: self.start, bytes: self.bytes.clone() }
+    }
+}
+
+/// The bytes held of a representation.
 #[derive(Clone, Debug)]
-enum Slices {
-    One(Slice),
-    Many(Box<[Slice]>),
+pub(crate) struct StoredBody(Held);
+
+/// Most bodies are complete and in one slice: they need no list, no offset and no length. (An empty
+/// list takes no memory.)
+#[derive(Clone, Debug)]
+enum Held {
+    /// All of the representation.
+    Whole(Bytes),
+    /// Slices, which are sorted and do not overlap.
+    Slices {
+        slices: Box<[Slice]>,
+        /// Length of the whole representation, plus one; `None` when a part came without it.
+        complete_length: Option<NonZeroU64>,
+    },
 }
 
 impl StoredBody {
     /// A body from its slices, which must be sorted and must not overlap.
     pub(crate) fn new(mut slices: Vec<Slice>, complete_length: Option<u64>) -> Self {
         debug_assert!(slices.windows(2).all(|pair| pair[0].end() <= pair[1].start));
-        let slices = match slices.len() {
-            1 => slices.pop().map_or_else(|| Slices::Many(Box::default()), Slices::One),
-            _ => Slices::Many(slices.into_boxed_slice()),
-        };
+        if let [only] = &mut *slices
+            && only.start == 0
+            && complete_length == Some(only.end())
+        {
+            return Self(Held::Whole(std::mem::take(&mut only.bytes)));
+        }
         let complete_length =
             complete_length.and_then(|length| NonZeroU64::MIN.checked_add(length));
-        Self { slices, complete_length }
+        Self(Held::Slices { slices: slices.into_boxed_slice(), complete_length })
     }
 
-    /// All slices.
-    pub(crate) fn slices(&self) -> &[Slice] {
-        match &self.slices {
-            Slices::One(slice) => std::slice::from_ref(slice),
-            Slices::Many(slices) => slices,
-        }
+    /// All slices, by offset.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = SliceRef<'_>> {
+        let (whole, slices) = match &self.0 {
+            // A slice is never empty.
+            Held::Whole(bytes) => (Some(SliceRef { start: 0, bytes }), &[][..]),
+            Held::Slices { slices, .. } => (None, &slices[..]),
+        };
+        whole.into_iter().chain(slices.iter().map(|slice| slice.borrowed()))
     }
 
     /// The whole representation's length, if known.
     pub(crate) fn complete_length(&self) -> Option<u64> {
-        self.complete_length.map(|length| length.get() - 1)
+        match &self.0 {
+            Held::Whole(bytes) => Some(bytes.len() as u64),
+            Held::Slices { complete_length, .. } => complete_length.map(|length| length.get() - 1),
+        }
     }
 
     /// Whether every byte of the representation is held.
@@ -101,7 +136,7 @@ impl StoredBody {
 
     /// Bytes held.
     pub(crate) fn held(&self) -> u64 {
-        self.slices().iter().map(|slice| slice.bytes.len() as u64).sum()
+        self.slices().map(|slice| slice.bytes.len() as u64).sum()
     }
 
     /// The bytes from `at` up to the end of their slice or `end`, whichever comes first; `None` at
@@ -113,9 +148,14 @@ impl StoredBody {
         if at >= end {
             return Ok(None);
         }
-        let slices = self.slices();
-        let index = slices.partition_point(|slice| slice.end() <= at);
-        let run = slices.get(index).filter(|slice| slice.start <= at).and_then(|slice| {
+        let slice = match &self.0 {
+            Held::Whole(bytes) => Some(SliceRef { start: 0, bytes }),
+            Held::Slices { slices, .. } => {
+                let index = slices.partition_point(|slice| slice.end() <= at);
+                slices.get(index).map(Slice::borrowed)
+            }
+        };
+        let run = slice.filter(|slice| slice.start <= at && at < slice.end()).and_then(|slice| {
             let from = usize::try_from(at - slice.start).ok()?;
             let to = usize::try_from(end.min(slice.end()) - slice.start).ok()?;
             Some(slice.bytes.slice(from..to))
@@ -126,11 +166,9 @@ impl StoredBody {
 
     /// The only slice of a complete one-slice body: the common case, without arithmetic.
     pub(crate) fn whole(&self) -> Option<&Bytes> {
-        match &self.slices {
-            Slices::One(slice) if slice.start == 0 => {
-                (self.complete_length() == Some(slice.bytes.len() as u64)).then_some(&slice.bytes)
-            }
-            _ => None,
+        match &self.0 {
+            Held::Whole(bytes) => Some(bytes),
+            Held::Slices { .. } => None,
         }
     }
 
@@ -138,12 +176,12 @@ impl StoredBody {
     /// equal bytes (one strong validator, RFC 9110 §15.3.7.3). The newer bytes replace older ones
     /// at the same offset.
     pub(crate) fn combined(&self, newer: &StoredBody) -> StoredBody {
-        let mut slices: Vec<Slice> = newer.slices().to_vec();
+        let mut slices: Vec<Slice> = newer.slices().map(SliceRef::to_slice).collect();
         for old in self.slices() {
             let mut at = old.start;
-            for new in
-                newer.slices().iter().filter(|new| new.end() > old.start && new.start < old.end())
-            {
+            let overlapping =
+                newer.slices().filter(|new| new.end() > old.start && new.start < old.end());
+            for new in overlapping {
                 slices.extend(piece(old, at, new.start));
                 at = at.max(new.end());
             }
@@ -156,7 +194,7 @@ impl StoredBody {
 
 /// The part of a slice from offset `start` up to `end`, if there is any. Less than the whole is
 /// copied: a few bytes must not keep a whole buffer allocated that is no longer counted.
-fn piece(slice: &Slice, start: u64, end: u64) -> Option<Slice> {
+fn piece(slice: SliceRef<'_>, start: u64, end: u64) -> Option<Slice> {
     let end = end.min(slice.end());
     if start >= end {
         return None;

@@ -1,4 +1,4 @@
-//! The fields of a stored response in one allocation.
+//! The cache key and the fields of a stored response in one allocation.
 //!
 //! A `HeaderMap` costs over a hundred bytes a field before its values; a store of a million small
 //! responses would be mostly maps. Here a field is one byte of name code (or the name itself),
@@ -58,15 +58,25 @@ static KNOWN: [HeaderName; 44] = [
 /// Marks a field whose name follows in full.
 const SPELLED: u8 = u8::MAX;
 
-/// Response fields, packed. Order and repeats are kept.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PackedFields(Box<[u8]>);
+/// The cache key in its readable form, and the response's fields, packed. Order and repeats of
+/// fields are kept. The allocation begins with the length of the key.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedHead(Box<[u8]>);
 
-impl PackedFields {
-    /// Packs a map. A value over 65,535 bytes cannot be packed and is refused by name.
-    pub(crate) fn pack(headers: &HeaderMap) -> Result<Self, HeaderName> {
-        let size = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 5).sum();
-        let mut out = Vec::with_capacity(size);
+/// The fields of a [`PackedHead`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedFields<'a>(&'a [u8]);
+
+/// Bytes of the length before the key.
+const PREFIX: usize = size_of::<usize>();
+
+impl PackedHead {
+    /// Packs a key and a map. A value over 65,535 bytes cannot be packed and is refused by name.
+    pub(crate) fn pack(key: &[u8], headers: &HeaderMap) -> Result<Self, HeaderName> {
+        let size: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 5).sum();
+        let mut out = Vec::with_capacity(PREFIX + key.len() + size);
+        out.put_slice(&key.len().to_ne_bytes());
+        out.put_slice(key);
         for (name, value) in headers {
             match code(name) {
                 Some(code) => out.put_u8(code),
@@ -87,10 +97,34 @@ impl PackedFields {
         Ok(Self(Box::from(&*out)))
     }
 
+    /// The key.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.split().0
+    }
+
+    /// The fields.
+    pub(crate) fn fields(&self) -> PackedFields<'_> {
+        PackedFields(self.split().1)
+    }
+
+    /// Bytes held, of key and fields together.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn split(&self) -> (&[u8], &[u8]) {
+        match self.0.split_first_chunk::<PREFIX>() {
+            Some((length, rest)) => rest.split_at(usize::from_ne_bytes(*length).min(rest.len())),
+            None => (&[], &[]),
+        }
+    }
+}
+
+impl<'a> PackedFields<'a> {
     /// Appends every field to `headers`. The values share one copy of the packed bytes. Sharing the
     /// packed bytes themselves would cost 40 bytes more for each stored response.
-    pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
-        let copy = Bytes::copy_from_slice(&self.0);
+    pub(crate) fn append_to(self, headers: &mut HeaderMap) {
+        let copy = Bytes::copy_from_slice(self.0);
         for (name, range) in self.entries() {
             let value = HeaderValue::from_maybe_shared(copy.slice(range));
             if let (Some(name), Ok(value)) = (name.to_name(), value) {
@@ -100,29 +134,29 @@ impl PackedFields {
     }
 
     /// The fields as a map of their own.
-    pub(crate) fn to_map(&self) -> HeaderMap {
+    pub(crate) fn to_map(self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.entries().count());
         self.append_to(&mut headers);
         headers
     }
 
     /// The first value of a field.
-    pub(crate) fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+    pub(crate) fn first(self, name: &HeaderName) -> Option<&'a [u8]> {
         self.entries().find(|(found, _)| found.is(name)).map(|(_, range)| &self.0[range])
     }
 
     /// Bytes held.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.0.len()
     }
 
     /// How many lines there are.
-    pub(crate) fn lines(&self) -> usize {
+    pub(crate) fn lines(self) -> usize {
         self.entries().count()
     }
 
-    fn entries(&self) -> Entries<'_> {
-        Entries { bytes: &self.0, at: 0 }
+    fn entries(self) -> Entries<'a> {
+        Entries { bytes: self.0, at: 0 }
     }
 }
 
@@ -203,6 +237,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_comes_out_again(
+            key in proptest::collection::vec(any::<u8>(), 0..300),
             fields in proptest::collection::vec(("[a-z][a-z0-9-]{0,20}", "[ -~]{0,60}"), 0..20)
         ) {
             let mut map = HeaderMap::new();
@@ -212,10 +247,12 @@ mod tests {
                     HeaderValue::from_str(value).unwrap(),
                 );
             }
-            let packed = PackedFields::pack(&map).unwrap();
-            prop_assert_eq!(packed.to_map(), map.clone());
+            let packed = PackedHead::pack(&key, &map).unwrap();
+            prop_assert_eq!(packed.key(), &*key);
+            prop_assert_eq!(packed.fields().to_map(), map.clone());
             for name in map.keys() {
-                prop_assert_eq!(packed.first(name), map.get(name).map(HeaderValue::as_bytes));
+                let first = packed.fields().first(name);
+                prop_assert_eq!(first, map.get(name).map(HeaderValue::as_bytes));
             }
         }
     }
@@ -224,6 +261,6 @@ mod tests {
     fn a_value_too_long_to_pack_is_refused_by_name() {
         let mut map = HeaderMap::new();
         map.insert("x-big", HeaderValue::from_bytes(&vec![b'a'; 70_000]).unwrap());
-        assert_eq!(PackedFields::pack(&map).unwrap_err(), "x-big");
+        assert_eq!(PackedHead::pack(b"", &map).unwrap_err(), "x-big");
     }
 }

@@ -1,7 +1,8 @@
 //! One stored response (RFC 9111 §3).
 
+use super::fields::PackedFields;
 use super::weight::{RESPONSE, SLICE, allocated};
-use super::{PackedFields, Served, StoredBody, Tags};
+use super::{PackedHead, Served, StoredBody, Tags};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,14 +15,13 @@ use weir_rules::vary;
 /// A stored response. Immutable but for its counters.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    /// The key it is stored under, in its readable form.
-    pub(crate) key: Box<[u8]>,
+    /// The cache key it is stored under, and its fields as they are sent, less Age and this node's
+    /// Cache-Status.
+    pub(crate) head: PackedHead,
     /// The site it belongs to.
     pub(crate) site: Arc<str>,
     /// Its status; a stored part of a representation keeps 206.
     pub(crate) status: StatusCode,
-    /// Its fields as they are sent, less Age and this node's Cache-Status.
-    pub(crate) fields: PackedFields,
     /// Its bytes.
     pub(crate) body: StoredBody,
     /// The Range that a stored part last answered, and with which bytes; `None` of a whole one.
@@ -64,6 +64,16 @@ pub(crate) struct Selecting {
 }
 
 impl Stored {
+    /// The cache key it is stored under, in its readable form.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.head.key()
+    }
+
+    /// Its fields as they are sent, less Age and this node's Cache-Status.
+    pub(crate) fn fields(&self) -> PackedFields<'_> {
+        self.head.fields()
+    }
+
     /// Bytes it takes of `memory.size`.
     pub(crate) fn weight(&self) -> u64 {
         let selecting = self.selecting.as_ref().map_or(0, |selecting| {
@@ -76,16 +86,15 @@ impl Stored {
         let answered = self.answered.as_ref().map_or(0, |answered| {
             allocated(size_of::<Answered>()) + allocated(answered.range.len())
         });
-        let slices = self.body.slices().iter();
+        let slices = self.body.slices();
         let body = slices.map(|slice| SLICE + allocated(slice.bytes.len())).sum::<u64>();
-        let named = allocated(self.key.len()) + allocated(self.fields.len());
-        RESPONSE + named + selecting + tags + answered + body
+        RESPONSE + allocated(self.head.len()) + selecting + tags + answered + body
     }
 
     /// Whether a request selects it (RFC 9111 §4.1).
     pub(crate) fn selected_by(&self, request: &HeaderMap) -> bool {
         self.selecting.as_ref().is_none_or(|selecting| {
-            let language = self.fields.first(&header::CONTENT_LANGUAGE);
+            let language = self.fields().first(&header::CONTENT_LANGUAGE);
             let language = language.and_then(|value| std::str::from_utf8(value).ok());
             vary::selects(&selecting.fields, &selecting.values, language, request)
         })
@@ -110,12 +119,12 @@ impl Stored {
     /// What the invalidation index judges it by.
     pub(crate) fn with_subject<T>(&self, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
         let tags: Vec<&str> = self.tags.iter().map(|tag| &**tag).collect();
-        judge(&KeyText::of(&self.key).subject(&self.site, &tags, self.filled_at))
+        judge(&KeyText::of(self.key()).subject(&self.site, &tags, self.filled_at))
     }
 
     /// What the sieve before the index judges it by, together with its tags.
     pub(crate) fn sieved(&self) -> Sieved<'_> {
-        let KeyText { host, path, query } = KeyText::of(&self.key);
+        let KeyText { host, path, query } = KeyText::of(self.key());
         Sieved { host, path, query }
     }
 }
@@ -179,10 +188,9 @@ impl Stored {
     /// A 200 for `http://example.com/a`, fresh for a minute in 1994, with an empty body.
     pub(crate) fn example() -> Self {
         Self {
-            key: b"http://example.com/a".as_slice().into(),
+            head: PackedHead::pack(b"http://example.com/a", &HeaderMap::new()).unwrap(),
             site: Arc::from("site"),
             status: StatusCode::OK,
-            fields: PackedFields::default(),
             body: StoredBody::new(Vec::new(), Some(0)),
             answered: None,
             freshness: Freshness {

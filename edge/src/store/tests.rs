@@ -14,14 +14,14 @@ fn filled_at(filled_at: u64) -> Arc<Stored> {
 }
 
 fn held(store: &Store) -> Vec<u64> {
-    let held = store.get(DIGEST, &Stored::example().key);
+    let held = store.get(DIGEST, Stored::example().key());
     variants(&held).iter().map(|stored| stored.filled_at).collect()
 }
 
 #[test]
 fn what_is_stored_while_a_response_is_made_is_seen_by_its_maker() {
     let store = store();
-    let key = Stored::example().key;
+    let key: Box<[u8]> = Stored::example().key().into();
     let mut seen = Vec::new();
     let stored = store.insert_over(DIGEST, &key, |held| {
         seen.push(held.iter().map(|stored| stored.filled_at).collect::<Vec<_>>());
@@ -40,7 +40,7 @@ fn what_is_stored_while_a_response_is_made_is_seen_by_its_maker() {
 #[test]
 fn a_lower_stamp_never_replaces_a_higher_one_that_came_while_it_was_made() {
     let store = store();
-    let key = Stored::example().key;
+    let key: Box<[u8]> = Stored::example().key().into();
     let stored = store.insert_over(DIGEST, &key, |held| {
         if held.is_empty() {
             assert!(store.insert_over(DIGEST, &key, |_| Some(filled_at(2))));
@@ -54,7 +54,7 @@ fn a_lower_stamp_never_replaces_a_higher_one_that_came_while_it_was_made() {
 #[test]
 fn a_visitor_sees_every_resource_until_it_breaks_and_may_change_the_store() {
     let store = store();
-    let key = Stored::example().key;
+    let key: Box<[u8]> = Stored::example().key().into();
     for digest in 0..10 {
         assert!(store.insert_over(digest, &key, |_| Some(filled_at(1))));
     }

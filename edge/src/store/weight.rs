@@ -1,10 +1,10 @@
 //! What stored responses cost in memory, so that `memory.size` bounds the memory of the process.
 //! Measured: `weir-bars memory` and `weir-bars brim` in benches compare it with the process's RSS.
 
-/// What a stored response costs beside its key, fields, body and rarities: itself (192 bytes with
-/// its counts), the map's entry (about 270: key, value, entry, queue node, their shares of the
+/// What a stored response costs beside its head, body and rarities: itself (160 bytes with its
+/// counts), the map's entry (about 270: key, value, entry, queue node, their shares of the
 /// table and of the frequency sketch), and a fortieth of all for what an allocator cannot fill.
-pub(super) const RESPONSE: u64 = 512;
+pub(super) const RESPONSE: u64 = 480;
 
 /// What a slice costs beside its bytes: its place in a list, and its reference count.
 pub(super) const SLICE: u64 = 64;
@@ -48,6 +48,6 @@ mod tests {
     #[test]
     fn a_stored_response_stays_within_its_block() {
         // With the two counts of an `Arc`; RESPONSE counts on it.
-        assert!(size_of::<Stored>() + 16 <= 192, "{}", size_of::<Stored>());
+        assert!(size_of::<Stored>() + 16 <= 160, "{}", size_of::<Stored>());
     }
 }

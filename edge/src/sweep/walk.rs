@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
         let popular = &self.node.popular;
         stored.with_subject(|subject| {
             self.purges.count(subject, since, Seq::MAX);
-            popular.note(subject, &stored.key, stored.plain_hits());
+            popular.note(subject, stored.key(), stored.plain_hits());
         });
     }
 }

@@ -27,8 +27,10 @@ pub(crate) struct NodeFields<'a> {
 impl<'a> NodeFields<'a> {
     /// Those of a stored response.
     pub(crate) fn of_stored(stored: &'a Stored) -> Self {
-        let surrogate_control = match stored.fields.first(&SURROGATE_CONTROL) {
-            Some(_) => stored.fields.to_map().get_all(&SURROGATE_CONTROL).iter().cloned().collect(),
+        let surrogate_control = match stored.fields().first(&SURROGATE_CONTROL) {
+            Some(_) => {
+                stored.fields().to_map().get_all(&SURROGATE_CONTROL).iter().cloned().collect()
+            }
             None => Vec::new(),
         };
         Self { tags: &stored.tags, surrogate_control, too_many_tags: false }

@@ -203,7 +203,7 @@ async fn a_fill_from_a_store_is_collapsed_stamped_and_stored() {
     let stored = tiered.scene.stored().unwrap();
     assert_eq!(text(&stored), BODY);
     assert_eq!((stored.filled_at, stored.lifetime_source), (3, LifetimeSource::Expires));
-    assert_eq!(stored.fields.first(&header::VIA), Some(&b"1.1 earlier"[..]), "it passed no hop");
+    assert_eq!(stored.fields().first(&header::VIA), Some(&b"1.1 earlier"[..]), "it passed no hop");
     assert!(matches!(state.purges.validity(&stored), Validity::Valid));
     // Its tags came with it.
     tiered.scene.purge(6, Target::parse_tag("kept").unwrap());
