@@ -7,6 +7,7 @@ mod cookie;
 mod query;
 mod tracking;
 
+pub(crate) use cookie::is_named as cookie_is_named;
 pub use query::{keyed_query, origin_query};
 pub use tracking::TRACKING;
 

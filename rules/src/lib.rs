@@ -3,6 +3,7 @@
 //! Nothing here opens a socket, spawns a task or reads a clock: `now` is an argument, and every
 //! answer is a value that says why. `weir-edge` moves the bytes and obeys.
 
+pub mod assets;
 pub mod cache_control;
 pub mod cookies;
 pub mod fields;

@@ -7,46 +7,8 @@
 mod name;
 mod shape;
 
+use crate::assets;
 use name::{Confidence, split};
-
-/// Extensions whose resources are parts of pages, not pages: only these carry versions.
-const ASSETS: &[&str] = &[
-    "aac",
-    "avif",
-    "bmp",
-    "css",
-    "cur",
-    "eot",
-    "flac",
-    "gif",
-    "ico",
-    "jpeg",
-    "jpg",
-    "js",
-    "jxl",
-    "m4a",
-    "m4v",
-    "map",
-    "mjs",
-    "mov",
-    "mp3",
-    "mp4",
-    "ogg",
-    "ogv",
-    "opus",
-    "otf",
-    "png",
-    "svg",
-    "ttf",
-    "wasm",
-    "wav",
-    "weba",
-    "webm",
-    "webmanifest",
-    "webp",
-    "woff",
-    "woff2",
-];
 
 /// Parameters that carry nothing but a version.
 const PARAMETERS: &[&str] = &["v", "ver", "version", "rev", "hash"];
@@ -58,7 +20,7 @@ const MAX_VERSION: usize = 64;
 /// (js, css, images, fonts, media, wasm, …). Careful: dates, plain words and short numbers in
 /// names are not versions. In a query every parameter must be a version.
 pub fn is_versioned(path: &str, query: Option<&str>) -> bool {
-    let Some(file) = asset(path) else { return false };
+    let Some(file) = assets::file(path) else { return false };
     split(file).is_some_and(|found| found.confidence == Confidence::Sure)
         || query.is_some_and(is_version_query)
 }
@@ -66,7 +28,7 @@ pub fn is_versioned(path: &str, query: Option<&str>) -> bool {
 /// The name without its version: `/app.3f9a1c.js`, `/app-3f9a1c.js` and `/app.v2.js` all give
 /// `/app.js`. `None` when the path carries no version in its name.
 pub fn unversioned(path: &str) -> Option<String> {
-    let file = asset(path)?;
+    let file = assets::file(path)?;
     let found = split(file)?;
     let folder = &path[..path.len() - file.len()];
     Some(format!("{folder}{}{}", found.before, found.after))
@@ -85,14 +47,6 @@ pub fn is_version_query(query: &str) -> bool {
         }
         None => false,
     })
-}
-
-/// The last segment, where it is a name with an asset's extension.
-fn asset(path: &str) -> Option<&str> {
-    let file = &path[path.rfind('/').map_or(0, |slash| slash + 1)..];
-    let (name, extension) = file.rsplit_once('.')?;
-    let known = ASSETS.iter().any(|asset| asset.eq_ignore_ascii_case(extension));
-    (known && !name.is_empty()).then_some(file)
 }
 
 #[cfg(test)]

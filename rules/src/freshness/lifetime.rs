@@ -4,7 +4,7 @@
 use crate::storability::facts::{Expires, Facts};
 use crate::storability::{LifetimeSource, SitePolicy};
 use crate::time::Time;
-use crate::versions;
+use crate::{assets, versions};
 use http::{Method, StatusCode};
 
 /// A lifetime in seconds, before `max_ttl`, and where it came from.
@@ -58,6 +58,9 @@ fn heuristic(facts: &Facts<'_>, policy: &SitePolicy) -> Option<Lifetime> {
     if !is_heuristically_cacheable(facts.exchange.status) && !facts.governing.directives.public {
         return None;
     }
+    if is_service_worker(facts) {
+        return None;
+    }
     let unchanged = seconds_between(facts.last_modified?, facts.generated());
     let seconds = (unchanged / 10).min(policy.heuristic_max);
     (seconds > 0).then_some(Lifetime { seconds, source: LifetimeSource::Heuristic })
@@ -68,6 +71,7 @@ fn heuristic(facts: &Facts<'_>, policy: &SitePolicy) -> Option<Lifetime> {
 fn versioned(facts: &Facts<'_>, policy: &SitePolicy) -> Option<Lifetime> {
     let wanted = policy.versioned_ttl > 0
         && says_nothing(facts)
+        && !is_service_worker(facts)
         && facts.exchange.status == StatusCode::OK
         && versions::is_versioned(facts.exchange.path, facts.exchange.query);
     wanted.then_some(Lifetime { seconds: policy.versioned_ttl, source: LifetimeSource::Versioned })
@@ -102,6 +106,12 @@ fn says_nothing(facts: &Facts<'_>) -> bool {
         && !facts.private
         && !directives.must_revalidate
         && !directives.proxy_revalidate
+}
+
+/// Nothing is guessed about a service worker: an old one can keep a site broken, so its lifetime is
+/// the origin's or the operator's to give.
+fn is_service_worker(facts: &Facts<'_>) -> bool {
+    assets::is_service_worker(facts.exchange.path, facts.exchange.request)
 }
 
 /// Whole seconds from one time to a later one, 0 when it is not later.

@@ -24,7 +24,8 @@ pub(super) fn append(out: &mut Vec<u8>, name: &str, request: &HeaderMap) {
     }
 }
 
-fn is_named(name: &[u8], sent: &[u8]) -> bool {
+/// Whether a cookie that was sent has this name or, for `prefix*`, a name that begins so.
+pub(crate) fn is_named(name: &[u8], sent: &[u8]) -> bool {
     match name.strip_suffix(b"*") {
         Some(prefix) => sent.starts_with(prefix),
         None => sent == name,
