@@ -59,7 +59,8 @@ static KNOWN: [HeaderName; 44] = [
 const SPELLED: u8 = u8::MAX;
 
 /// The cache key in its readable form, and the response's fields, packed. Order and repeats of
-/// fields are kept. The allocation begins with the length of the key.
+/// fields are kept. The allocation begins with the length of the key: two bytes or, of a key that is
+/// longer than [`SHORT`] bytes, two that mark it and then its length.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedHead(Box<[u8]>);
 
@@ -67,15 +68,21 @@ pub(crate) struct PackedHead(Box<[u8]>);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PackedFields<'a>(&'a [u8]);
 
-/// Bytes of the length before the key.
-const PREFIX: usize = size_of::<usize>();
+/// Longest key whose length takes two bytes.
+const SHORT: u16 = u16::MAX - 1;
 
 impl PackedHead {
     /// Packs a key and a map. A value over 65,535 bytes cannot be packed and is refused by name.
     pub(crate) fn pack(key: &[u8], headers: &HeaderMap) -> Result<Self, HeaderName> {
         let size: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 5).sum();
-        let mut out = Vec::with_capacity(PREFIX + key.len() + size);
-        out.put_slice(&key.len().to_ne_bytes());
+        let mut out = Vec::with_capacity(2 + key.len() + size);
+        match u16::try_from(key.len()) {
+            Ok(length @ ..=SHORT) => out.put_u16(length),
+            _ => {
+                out.put_u16(u16::MAX);
+                out.put_slice(&key.len().to_be_bytes());
+            }
+        }
         out.put_slice(key);
         for (name, value) in headers {
             match code(name) {
@@ -113,10 +120,17 @@ impl PackedHead {
     }
 
     fn split(&self) -> (&[u8], &[u8]) {
-        match self.0.split_first_chunk::<PREFIX>() {
-            Some((length, rest)) => rest.split_at(usize::from_ne_bytes(*length).min(rest.len())),
-            None => (&[], &[]),
-        }
+        let (length, rest) = match self.0.split_first_chunk() {
+            Some((short, rest)) if u16::from_be_bytes(*short) <= SHORT => {
+                (usize::from(u16::from_be_bytes(*short)), rest)
+            }
+            Some((_, rest)) => match rest.split_first_chunk() {
+                Some((length, rest)) => (usize::from_be_bytes(*length), rest),
+                None => (0, rest),
+            },
+            None => (0, &[][..]),
+        };
+        rest.split_at(length.min(rest.len()))
     }
 }
 
@@ -254,6 +268,17 @@ mod tests {
                 let first = packed.fields().first(name);
                 prop_assert_eq!(first, map.get(name).map(HeaderValue::as_bytes));
             }
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_longer_than_two_bytes_can_say() {
+        let map = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"a\""))]);
+        for length in [0, 1, 65_534, 65_535, 65_536, 1 << 20] {
+            let key = vec![b'k'; length];
+            let packed = PackedHead::pack(&key, &map).unwrap();
+            assert_eq!(packed.key(), &*key);
+            assert_eq!(packed.fields().to_map(), map);
         }
     }
 
