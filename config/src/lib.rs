@@ -259,6 +259,9 @@ pub struct Site {
     pub stale_when_unreachable: u32,
     /// Whether a client's `no-cache`, `no-store`, `max-age` reach past the cache.
     pub client_cache_control: bool,
+    /// Whether static assets are fetched for everyone by an anonymous request
+    /// ([`weir_rules::assets`]).
+    pub anonymous_assets: bool,
     /// Its releases, if it has any.
     pub release: Option<ReleaseRules>,
 }

@@ -44,6 +44,9 @@ pub(crate) enum Why {
     Failed(UpstreamError),
     /// It was purged, or changed by an unsafe request, while it was fetched.
     Overtaken,
+    /// The answer to the anonymous request for a static asset, of this status, is not one for
+    /// everyone.
+    NotForEveryone(StatusCode),
 }
 
 impl Why {
@@ -56,6 +59,7 @@ impl Why {
             Self::FieldTooLong => "field-too-long",
             Self::Failed(error) => error.word(),
             Self::Overtaken => "overtaken",
+            Self::NotForEveryone(_) => "not-for-everyone",
         }
     }
 
@@ -72,6 +76,12 @@ impl Why {
             Self::Overtaken => {
                 "It was purged, or changed by an unsafe request, while it was fetched.".to_owned()
             }
+            Self::NotForEveryone(status) => format!(
+                "The origin answered a request for this file without cookies and personal headers \
+                 with status {}, or with a response that clients cannot share. Requests with such \
+                 headers go to the origin (anonymous_assets).",
+                status.as_u16()
+            ),
         }
     }
 
@@ -83,8 +93,14 @@ impl Why {
                 Reason::Authorization | Reason::CookieWithoutFreshness | Reason::PartialContent(_),
             ) => false,
             // An origin's bad moment; what it will say next is open, and one request may ask.
-            Self::Rule(Reason::Status(status)) if status.is_server_error() => false,
+            Self::Rule(Reason::Status(status))
+                if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                false
+            }
             Self::Rule(_) | Self::TooLarge(_) => true,
+            // Kept apart: it concerns only requests that are not anonymous.
+            Self::NotForEveryone(_) => false,
             Self::FieldTooLong | Self::NoRoom | Self::Failed(_) | Self::Overtaken => false,
         }
     }
@@ -93,6 +109,8 @@ impl Why {
 /// The decisions remembered.
 pub(crate) struct Decisions {
     cache: Cache<Digest, Arc<Decision>>,
+    /// When the anonymous request for a static asset last got a response that is not for everyone.
+    not_for_everyone: Cache<Digest, Time>,
     hit_for_miss: u64,
     recent: Mutex<Recent>,
 }
@@ -101,13 +119,21 @@ impl Decisions {
     /// Remembers at most `count`; hit-for-miss holds for `hit_for_miss`.
     pub(crate) fn new(count: usize, hit_for_miss: Duration) -> Self {
         let hit_for_miss = u64::try_from(hit_for_miss.as_millis()).unwrap_or(u64::MAX);
-        Self { cache: Cache::new(count as u64), hit_for_miss, recent: Mutex::default() }
+        Self {
+            cache: Cache::new(count as u64),
+            not_for_everyone: Cache::new(count as u64),
+            hit_for_miss,
+            recent: Mutex::default(),
+        }
     }
 
     /// Remembers a decision.
     pub(crate) fn note(&self, about: &About<'_>, decision: Decision) {
         let decision = Arc::new(decision);
         self.recent().note(about, &decision);
+        if let Why::NotForEveryone(_) = decision.why {
+            self.not_for_everyone.insert(about.digest, decision.at);
+        }
         self.cache.insert(about.digest, decision);
     }
 
@@ -127,6 +153,13 @@ impl Decisions {
         let decision = self.of(digest)?;
         let recent = now.millis_since(decision.at) < self.hit_for_miss;
         (decision.why.lasts() && recent).then(|| decision.why.word())
+    }
+
+    /// Whether requests for a static asset that are not anonymous are to be passed on: an anonymous
+    /// one got a response that is not for everyone.
+    pub(crate) fn is_not_for_everyone(&self, digest: Digest, now: Time) -> bool {
+        let at = self.not_for_everyone.get(&digest);
+        at.is_some_and(|at| now.millis_since(at) < self.hit_for_miss)
     }
 
     /// How often nothing was stored, by reason: every reason there is.

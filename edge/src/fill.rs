@@ -1,6 +1,7 @@
 //! Fills: fetches that may be stored. A fill is its own task. Clients wait on it and read from it,
 //! and no client can end it by leaving while it still serves the store or another client.
 
+mod anonymous;
 mod context;
 mod deliver;
 mod exchange;

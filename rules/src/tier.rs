@@ -62,12 +62,16 @@ pub const TAGS: &str = "weir-tags";
 /// The field that names the release of a request.
 pub const RELEASE: &str = "weir-release";
 
+/// The field, valued `1`, of a request for a static asset whose response is for its client alone: the
+/// edge asked without the client's personal headers before, in vain.
+pub const PERSONAL: &str = "weir-personal";
+
 /// The field by which a node knows the requests that it sends itself to warm what is stored.
 pub const WARM: &str = "weir-warm";
 
 /// All fields that only nodes may send each other (invariant I3): removed from everyone else, and
 /// never sent to clients and origins.
-pub const FIELDS: [&str; 8] = [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM];
+pub const FIELDS: [&str; 9] = [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM, PERSONAL];
 
 /// Longest name of a log that travels between nodes, bytes.
 pub const LONGEST_LOG: usize = 64;

@@ -54,6 +54,7 @@ fn site(
         policy,
         stale_when_unreachable,
         client_cache_control: s.boolean("client_cache_control", false),
+        anonymous_assets: s.boolean("anonymous_assets", true),
         release: release(&mut s),
     };
     s.finish(&["compress"]);

@@ -139,6 +139,6 @@ fn may_serve(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> b
             vary::selecting_values(&expects.fields, request) == expects.values
         }),
         Some(Ok(Answer::Response(head))) => head.terms.is_ok() && head.selected_by(request),
-        Some(Ok(Answer::Validated { .. }) | Err(_)) => false,
+        Some(Ok(Answer::Validated { .. } | Answer::NotForEveryone(_)) | Err(_)) => false,
     }
 }

@@ -69,6 +69,9 @@ pub(crate) enum Answer {
         /// The upstream that sent the 304.
         source: Option<Arc<Source>>,
     },
+    /// The response to the anonymous request for a static asset is not for everyone: it is neither
+    /// stored nor sent.
+    NotForEveryone(Option<Arc<Source>>),
 }
 
 impl Answer {
@@ -78,6 +81,7 @@ impl Answer {
         match self {
             Self::Response(head) => head.terms.as_ref().ok().map(|terms| terms.reuse),
             Self::Validated { shared, reuse, .. } => shared.then_some(*reuse),
+            Self::NotForEveryone(_) => None,
         }
     }
 
@@ -85,7 +89,7 @@ impl Answer {
     pub(crate) fn source(&self) -> Option<&Arc<Source>> {
         match self {
             Self::Response(head) => head.source.as_ref(),
-            Self::Validated { source, .. } => source.as_ref(),
+            Self::Validated { source, .. } | Self::NotForEveryone(source) => source.as_ref(),
         }
     }
 }

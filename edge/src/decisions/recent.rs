@@ -14,7 +14,7 @@ use weir_rules::time::Time;
 const MOST_URLS: usize = 500;
 
 /// What [`Why`] adds to the rules' reasons and the failures of fetches.
-const OWN: [&str; 4] = ["too-large", "no-room", "field-too-long", "overtaken"];
+const OWN: [&str; 5] = ["too-large", "no-room", "field-too-long", "overtaken", "not-for-everyone"];
 
 /// Every reason that is counted: the words of [`Why::word`], but that the failures that are the
 /// client's own share one.
@@ -34,6 +34,7 @@ fn place(why: &Why) -> usize {
         Why::NoRoom => rules + 1,
         Why::FieldTooLong => rules + 2,
         Why::Overtaken => rules + 3,
+        Why::NotForEveryone(_) => rules + 4,
         Why::Failed(error) => rules + OWN.len() + upstream_error_index(error),
     }
 }

@@ -32,8 +32,11 @@ pub(crate) struct FillContext {
     pub(crate) scheme: &'static str,
     /// The host of the target URI.
     pub(crate) host: Box<str>,
-    /// The client's own fields: they select, and they bear on storing.
+    /// The client's fields, or those of the anonymous request made of them: they select, and they
+    /// bear on storing.
     pub(crate) client: HeaderMap,
+    /// Whether it is an anonymous request for a static asset, made of one that is not.
+    pub(crate) anonymous: bool,
     /// The plain request as the upstream gets it, without conditions and ranges.
     pub(crate) ask: Ask,
 }
@@ -73,6 +76,7 @@ impl FillContext {
             tags: &[],
             selects: Some(&self.client),
             parents_only: false,
+            personal: false,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::derived::Stamps;
 use crate::purge::Stamp;
 use crate::source::Source;
 use crate::store::Stored;
-use http::StatusCode;
+use http::{StatusCode, header};
 use std::sync::Arc;
 use weir_rules::storability::{Exchange, Reason, Storability, Terms, storability};
 use weir_rules::time::Time;
@@ -56,13 +56,19 @@ impl FillExchange {
             return Err(Reason::Status(status));
         }
         let judged = cleaned.judged(&cleaned.fields);
+        // The cookies of an anonymous request are part of the key: they say nothing about its user.
+        let keyed = context.anonymous.then(|| {
+            let mut request = context.client.clone();
+            request.remove(header::COOKIE);
+            request
+        });
         let exchange = Exchange {
             method: &context.ask.method,
             scheme: context.scheme,
             host: &context.host,
             path: context.ask.target.path(),
             query: context.ask.target.query(),
-            request: &context.client,
+            request: keyed.as_ref().unwrap_or(&context.client),
             status,
             response: &judged,
             request_time: self.request_time,

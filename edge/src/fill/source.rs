@@ -68,6 +68,8 @@ pub(crate) struct FetchContext<'a> {
     pub(crate) selects: Option<&'a HeaderMap>,
     /// Whether only a parent may be asked.
     pub(crate) parents_only: bool,
+    /// Whether the answer is for one client alone, although it is for a static asset.
+    pub(crate) personal: bool,
 }
 
 /// The answer of a source.

@@ -88,6 +88,9 @@ impl FillTask {
             && status == StatusCode::PARTIAL_CONTENT
         {
             let head = self.completed(base, cleaned, &exchange);
+            if self.is_withheld(&head) {
+                return self.withhold(head);
+            }
             let prefix = whole_prefix(base, *prefix);
             return self.deliver(Arc::new(head), &prefix, body).await;
         }
@@ -95,7 +98,11 @@ impl FillTask {
             Some(terms) => Ok(terms),
             None => exchange.terms(&self.context, self.base.as_deref(), status, &cleaned),
         };
-        let head = self.head(status, cleaned, terms, stamps);
+        let mut head = self.head(status, cleaned, terms, stamps);
+        if self.is_withheld(&head) {
+            return self.withhold(head);
+        }
+        self.confine(&mut head);
         self.deliver(Arc::new(head), &[], body).await;
     }
 

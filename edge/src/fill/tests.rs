@@ -83,6 +83,7 @@ impl Scene {
             scheme: "http",
             host: "example.com".into(),
             client,
+            anonymous: false,
             ask: Ask {
                 method: Method::GET,
                 target: PathAndQuery::from_static("/a"),

@@ -48,7 +48,11 @@ impl FillTask {
                 Err(None)
             }
         };
-        let cookies = update.get_all(header::SET_COOKIE).iter().cloned().collect();
+        // An anonymous request's cookies are not for the client whose request it was made of.
+        let cookies = match self.context.anonymous {
+            true => Vec::new(),
+            false => update.get_all(header::SET_COOKIE).iter().cloned().collect(),
+        };
         let (stored, shared) = match kept {
             Ok(stored) => (stored, true),
             Err(made) => {

@@ -54,6 +54,12 @@ pub(super) async fn fetch(
         if visit.method == Method::HEAD {
             return pass::pass(spine, &visit, None, record).await;
         }
+        if visit.anonymous.is_some()
+            && spine.state.decisions.is_not_for_everyone(visit.digest, spine.state.now())
+        {
+            spine.metrics.count(Event::HitForMiss);
+            return personal(spine, &visit, record).await;
+        }
         let known = spine.state.decisions.hit_for_miss(visit.digest, spine.state.now());
         let uncacheable = known.is_some();
         if uncacheable {
@@ -71,17 +77,44 @@ pub(super) async fn fetch(
             }
         };
         let answer = until_answered(&visit, &mut reader).await;
+        if visit.anonymous.is_some() && !is_for_this_client(&visit, &answer) {
+            drop(reader);
+            return personal(spine, &visit, record).await;
+        }
         let covered = covers_error(&found, &answer);
         if joined && !covered && !is_for_us(spine, &visit, &answer) {
             joins += 1;
             // The response may not be shared, or joining has failed too often: wait no more.
-            alone = joins >= JOINS || !may_share(&visit, &answer);
+            let withheld = matches!(answer, Ok(Answer::NotForEveryone(_)));
+            alone = joins >= JOINS || !(withheld || may_share(&visit, &answer));
             found = look_again(spine, &visit);
             continue;
         }
         record.outcome.collapsed = joined;
         record.source = answer.as_ref().ok().and_then(|answer| answer.source().cloned());
         return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
+    }
+}
+
+/// Passes a request for a static asset on with all its headers: the response to an anonymous one is
+/// not for this client.
+async fn personal(
+    spine: &Rc<Spine>,
+    visit: &Visit,
+    record: &mut RequestRecord,
+) -> Result<Response<ResponseBody>, Failure> {
+    record.outcome.detail = Some("not-for-everyone");
+    pass::pass(spine, visit, None, record).await
+}
+
+/// Whether the answer to an anonymous request may be given to the client whose request it was made
+/// of: it is for everyone, and this client's own headers select it (RFC 9111 §4.1).
+fn is_for_this_client(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> bool {
+    match answer {
+        Ok(Answer::NotForEveryone(_)) => false,
+        Ok(Answer::Response(head)) => head.selected_by(&visit.headers),
+        Ok(Answer::Validated { stored, .. }) => stored.selected_by(&visit.headers),
+        Err(_) => true,
     }
 }
 
@@ -298,6 +331,7 @@ fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError
     };
     let fits = match answer {
         Err(_) => true,
+        Ok(Answer::NotForEveryone(_)) => false,
         Ok(Answer::Validated { stored, .. }) => {
             let stamps = Stamps::fetched(stored.filled_at);
             fits(stamps, stored.selected_by(&visit.headers), &stored.tags)
@@ -331,6 +365,8 @@ fn answered(
                 _ => Err(Failure::Upstream(error)),
             }
         }
+        // Only requests that were made anonymous start such a fill, and they were passed on.
+        Ok(Answer::NotForEveryone(_)) => Err(Failure::Internal("not-for-everyone")),
         Ok(Answer::Validated { stored, shared, cookies, .. }) => {
             outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
             outcome.stored = shared;

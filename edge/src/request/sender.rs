@@ -12,6 +12,7 @@ use std::sync::Arc;
 use weir_config::{Config, Tier};
 use weir_rules::cache_control::RequestDirectives;
 use weir_rules::invalidation::Seq;
+use weir_rules::tier::PERSONAL;
 
 /// The sender of a request.
 pub(crate) struct Sender {
@@ -22,6 +23,8 @@ pub(crate) struct Sender {
     pub(super) asker: Option<Asker>,
     /// Whether only parents may be asked: this node warms them.
     pub(super) parents_only: bool,
+    /// Whether it is a node that asks for one client alone, past the rules of static assets.
+    pub(super) personal: bool,
 }
 
 impl Sender {
@@ -37,7 +40,9 @@ impl Sender {
         let trusted = asker.is_some()
             || warms.is_some()
             || forward::contains(&config.node.trusted_proxies, peer);
-        Self { trusted, asker, parents_only: warms == Some(Tier::Parent) }
+        let personal =
+            asker.is_some() && headers.get(PERSONAL).is_some_and(|personal| personal == "1");
+        Self { trusted, asker, parents_only: warms == Some(Tier::Parent), personal }
     }
 
     /// Whether it is a node that has this one as its parent.

@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use weir_rules::assets;
 use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::key::origin_query;
 
@@ -40,6 +41,9 @@ pub(crate) struct Visit {
     pub(super) method: Method,
     /// Its headers, as the client sent them.
     pub(super) headers: HeaderMap,
+    /// The headers of an anonymous request, if it is one for a static asset that is fetched for
+    /// everyone and has headers that such a request must not have.
+    pub(super) anonymous: Option<HeaderMap>,
     /// Path and query for the origin.
     pub(super) target: PathAndQuery,
     /// Its cache key.
@@ -91,6 +95,7 @@ impl Visit {
         sender: Sender,
         trace: Option<Trace>,
     ) -> Self {
+        let anonymous = anonymous(&head, keyed.site, &sender);
         let target = head.uri.path_and_query().cloned();
         let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Self {
@@ -99,6 +104,7 @@ impl Visit {
             site: Arc::clone(keyed.site),
             method: head.method,
             headers: head.headers,
+            anonymous,
             target: origin_target(target, keyed.site),
             key: Box::from(keyed.key),
             digest: keyed.digest,
@@ -124,7 +130,8 @@ impl Visit {
 
     /// The headers of an upstream request whose response may be stored.
     pub(super) fn fields_for_fill(&self, state: &NodeState) -> HeaderMap {
-        forward::for_fill(&self.headers, &self.origin(state))
+        let headers = self.anonymous.as_ref().unwrap_or(&self.headers);
+        forward::for_fill(headers, &self.origin(state))
     }
 
     /// A fetch of the resource. For POST nothing is sent: its response has arrived when it turns out
@@ -146,6 +153,7 @@ impl Visit {
             Method::GET => self.fields_for_fill(&spine.state),
             _ => HeaderMap::new(),
         };
+        let client = self.anonymous.as_ref().unwrap_or(&self.headers).clone();
         FillContext {
             state: Arc::clone(&spine.state),
             sources: spine.sources.clone(),
@@ -155,7 +163,8 @@ impl Visit {
             key: self.key.clone(),
             scheme: self.facts.scheme.as_str(),
             host: self.host().into(),
-            client: self.headers.clone(),
+            client,
+            anonymous: self.anonymous.is_some(),
             ask: Ask {
                 method,
                 target: self.target.clone(),
@@ -228,6 +237,7 @@ impl Visit {
             tags: &[],
             selects: None,
             parents_only: self.sender.parents_only,
+            personal: self.sender.personal || self.anonymous.is_some(),
         }
     }
 
@@ -251,6 +261,17 @@ impl Visit {
             via: &state.via,
         }
     }
+}
+
+/// The headers of the anonymous request for a static asset; `None` if the rules of static assets do
+/// not apply, or the request is anonymous as it is.
+fn anonymous(head: &Parts, site: &Site, sender: &Sender) -> Option<HeaderMap> {
+    let applies = head.method == Method::GET
+        && site.config.anonymous_assets
+        && !sender.personal
+        && !head.headers.contains_key(header::AUTHORIZATION)
+        && assets::is_asset(head.uri.path());
+    applies.then(|| assets::anonymous(&head.headers, &site.config.key)).flatten()
 }
 
 /// The target for the origin: byte for byte the client's, without the parameters that the site

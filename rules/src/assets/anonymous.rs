@@ -62,8 +62,8 @@ const IDLE: [&str; 7] = [
 ];
 
 /// The request for a static asset without what could name its user: only the listed headers, and
-/// the headers and cookies of the site's cache key. `None` if nothing would be missing: such a
-/// request is anonymous as it is.
+/// the headers and cookies of the site's cache key. `None` if nothing would be missing and it has no
+/// cookie: such a request is anonymous as it is.
 pub fn anonymous(request: &HeaderMap, key: &KeyRules) -> Option<HeaderMap> {
     let mut kept = HeaderMap::with_capacity(request.keys_len());
     let mut missing = false;
@@ -78,9 +78,8 @@ pub fn anonymous(request: &HeaderMap, key: &KeyRules) -> Option<HeaderMap> {
         }
     }
     if let Some(line) = cookies::combined(request) {
-        let (keyed, all) = keyed_cookies(&line, key);
-        missing |= !all;
-        if let Some(keyed) = keyed {
+        missing |= pairs(&line).next().is_some();
+        if let Some(keyed) = keyed_cookies(&line, key) {
             kept.insert(COOKIE, keyed);
         }
     }
@@ -95,21 +94,22 @@ fn is_kept(name: &HeaderName) -> bool {
         || tier::FIELDS.contains(&name)
 }
 
-/// The cookies of a line that are part of the key, and whether those are all.
-fn keyed_cookies(line: &[u8], key: &KeyRules) -> (Option<HeaderValue>, bool) {
-    let pairs = line.split(|&b| b == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty());
-    let (mut kept, mut all) = (Vec::new(), true);
-    for pair in pairs {
+/// The cookies of a line, each with its name.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&b| b == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+/// The cookies of a line that are part of the key.
+fn keyed_cookies(line: &[u8], key: &KeyRules) -> Option<HeaderValue> {
+    let is_keyed = |pair: &&[u8]| {
         let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
         let sent = pair[..end].trim_ascii_end();
-        match key.cookies.iter().any(|name| cookie_is_named(name.as_bytes(), sent)) {
-            true => kept.push(pair),
-            false => all = false,
-        }
-    }
+        key.cookies.iter().any(|name| cookie_is_named(name.as_bytes(), sent))
+    };
+    let kept: Vec<_> = pairs(line).filter(is_keyed).collect();
     // Parts of a valid value are valid.
     let line = (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept.join(&b"; "[..])));
-    (line.and_then(Result::ok), all)
+    line.and_then(Result::ok)
 }
 
 /// Whether the response to an anonymous request for the asset at `path` is one for everyone: a 200,

@@ -83,7 +83,8 @@ async fn ask_parent(
         };
         let release = release_in(context.key);
         let key = standing.tier_key.as_deref();
-        let Some(claiming) = with_claim(ask, asking.claim(), key, release, past) else {
+        let Some(claiming) = with_claim(ask, asking.claim(), key, release, past, context.personal)
+        else {
             return SourceReply::Nothing;
         };
         let mut fetched = match parents.fetch_from(parent, context.worker, &claiming, body).await {
@@ -140,6 +141,7 @@ fn with_claim(
     key: Option<&str>,
     release: Option<&str>,
     past: bool,
+    personal: bool,
 ) -> Option<Ask> {
     let mut ask = ask.clone();
     let mut key = HeaderValue::from_str(key?).ok()?;
@@ -151,6 +153,9 @@ fn with_claim(
     }
     if past {
         ask.headers.insert(tier::PAST, HeaderValue::from_static("1"));
+    }
+    if personal {
+        ask.headers.insert(tier::PERSONAL, HeaderValue::from_static("1"));
     }
     Some(ask)
 }
