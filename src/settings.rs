@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use weir_config::Config;
 use weir_config::check::check;
 use weir_config::file::FileConfig;
-use weir_config::mistakes::{Mistake, Mistakes, Place};
+use weir_config::mistakes::{Location, Mistake, Mistakes};
 
 /// Longest configuration file that is read, bytes.
 const LONGEST_FILE: u64 = 4 << 20;
@@ -78,7 +78,7 @@ impl Part {
     fn misses(self, config: &Config) -> Mistakes {
         let mistake = |path: &str, message: &str| Mistake {
             path: path.to_owned(),
-            place: Place::Nowhere,
+            place: Location::Nowhere,
             value: None,
             message: message.to_owned(),
         };

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use weir_config::mistakes::{Mistake, Mistakes, Place};
+use weir_config::mistakes::{Location, Mistake, Mistakes};
 use weir_config::{Absent, Config};
 
 /// Random bytes of a token; twice as many characters.
@@ -66,7 +66,7 @@ pub(crate) fn complete_at_once(config: Config, settings: &Settings) -> Result<Co
 fn missing(config: &Config) -> Mistakes {
     let waited = config.control.token_wait.as_secs_f64();
     let words = |absent: &Absent| match absent.made {
-        true => "a dangling link; accepted: a file, or no file, so that it is generated".into(),
+        true => "a dangling link; accepted: a file, or no file (it is then generated)".into(),
         false => format!("does not exist, even after control.token_wait ({waited} s)"),
     };
     Mistakes(config.absent.iter().map(|absent| told(absent, words(absent))).collect())
@@ -74,7 +74,7 @@ fn missing(config: &Config) -> Mistakes {
 
 fn told(absent: &Absent, message: String) -> Mistake {
     let value = Some(format!("{:?}", absent.file));
-    Mistake { path: absent.key.clone(), place: Place::Nowhere, value, message }
+    Mistake { path: absent.key.clone(), place: Location::Nowhere, value, message }
 }
 
 /// Makes a token in `file`, which appears whole or not at all, and replaces nothing.

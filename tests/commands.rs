@@ -92,7 +92,7 @@ fn purge_tells_what_came_of_it() {
     let ran = weir.run(&["purge", "/a", "http://example.com/b", "--tag", "t"]);
     assert_eq!(ran.status, Some(0), "{}", ran.err);
     assert!(ran.out.contains("status  completed in "), "{}", ran.out);
-    assert!(ran.out.contains("nothing that is stored matched"), "{}", ran.out);
+    assert!(ran.out.contains("no stored response matched"), "{}", ran.out);
     let ran = weir.run(&["purge", "--all", "--json"]);
     let purge: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&purge["seq"], &purge["status"]), (&2.into(), &"completed".into()));

@@ -171,5 +171,5 @@ async fn a_file_without_a_certificate_is_told() {
     let config = node("name = \"edge\"").origin(&origin).tables(&toml).config();
     let error = weir_edge::node::Node::start(config).err().expect("a mistake").0;
     assert!(error.contains("parents.ca") && error.contains("empty.pem"), "{error}");
-    assert!(error.contains("no certificate in it"), "{error}");
+    assert!(error.contains("it has no certificate"), "{error}");
 }

@@ -12,7 +12,8 @@ use weir_edge::follow::InProcess;
 /// A node of a topology whose control is not there.
 fn lonely(origin: &Origin, on_partition: &str, lease: &str) -> Edge {
     let control = format!(
-        "[control]\nurl = \"http://127.0.0.1:1\"\nlease = {lease:?}\non_partition = {on_partition:?}"
+        "[control]\nurl = \"http://127.0.0.1:1\"\nlease = {lease:?}\non_partition = \
+         {on_partition:?}"
     );
     edge().origin(origin).tables(&control).start()
 }
@@ -280,7 +281,7 @@ async fn a_cut_off_node_does_what_the_purges_answer_says() {
         assert_eq!(
             purge["note"],
             "a node is offline: until it reconnects and applies this, it may serve what it has \
-             stored by TTL; with on_partition = \"validate\", only until its lease is over"
+             stored, up to its TTL; with on_partition = \"validate\", only until its lease ends"
         );
         let printed = topology.run(&["purge", "/b", "--wait", "0s"]);
         let note = purge["note"].as_str().expect("a note");
@@ -315,7 +316,7 @@ async fn a_cut_off_node_shows_the_release_from_before_as_the_answer_says() {
     let switch = topology.call("PUT /v1/sites/site/release", &body).json();
     assert_eq!(
         switch["note"],
-        "a node is offline: it shows the release from before until it reconnects and applies this"
+        "a node is offline: it shows the previous release until it reconnects and applies this"
     );
     until_lease_is_over(&topology, &["edge"]);
     assert_eq!(get(&topology, "edge", "/page").await.line(), "200 v1");

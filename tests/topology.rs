@@ -73,7 +73,7 @@ async fn a_purge_is_completed_when_both_nodes_applied_it() {
     }
     assert_eq!(origin.fetches("/a"), 4);
     let none = control.purge(&json!({"paths": ["/nothing"], "wait_ms": 10_000})).json();
-    let note = "nothing that is stored matched";
+    let note = "no stored response matched";
     until("nothing matched", || control.told(&none["id"]), |told| told["note"] == note);
 }
 
@@ -119,7 +119,7 @@ fn a_node_whose_token_is_taken_away_is_let_go() {
     assert_eq!(reloaded.status, 200, "{}", reloaded.body);
     assert_eq!(reloaded.json()["needs_restart"], json!(["control.data"]));
     control.until_state("one", "offline");
-    control.weir().until_line("its token is not known any more");
+    control.weir().until_line("its token is no longer valid");
 }
 
 #[test]

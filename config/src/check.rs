@@ -15,7 +15,7 @@ mod tls;
 mod token;
 
 use super::file::FileConfig;
-use super::mistakes::{Mistakes, Place};
+use super::mistakes::{Location, Mistakes};
 use super::network::NETWORK_FORM;
 use super::section::{Notes, Section};
 use super::units::format_size;
@@ -159,7 +159,7 @@ fn addresses_differ(root: &Section<'_>, node: &Node, tls: Option<SocketAddr>) {
         if let Some((other, _)) = taken.iter().find(|(_, taken)| collide(*taken, address)) {
             root.notes().add(super::mistakes::Mistake {
                 path: key.into(),
-                place: Place::Nowhere,
+                place: Location::Nowhere,
                 value: Some(format!("\"{address}\"")),
                 message: format!("{other} listens there already; accepted: another port"),
             });

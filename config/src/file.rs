@@ -1,7 +1,7 @@
 //! What the user wrote: a tree of values, each with the place it came from. Nothing is judged
 //! here but syntax; [`super::check`] does the rest.
 
-use super::mistakes::{Mistake, Mistakes, Place};
+use super::mistakes::{Location, Mistake, Mistakes};
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
@@ -23,7 +23,7 @@ pub(super) type Table = BTreeMap<String, Value>;
 /// One value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) kind: Kind,
 }
 
@@ -56,7 +56,7 @@ impl FileConfig {
         }
         let mut mistakes = Mistakes::default();
         for fault in faults.iter().take(MOST_SYNTAX_FAULTS) {
-            let place = fault.span().map_or(Place::Nowhere, |span| lines.place(span.start));
+            let place = fault.span().map_or(Location::Nowhere, |span| lines.place(span.start));
             let message = format!("not TOML: {}", fault.message().replace('\n', "; "));
             mistakes.0.push(Mistake { path: String::new(), place, value: None, message });
         }
@@ -75,13 +75,13 @@ impl FileConfig {
                 continue;
             };
             let (table, key) = (table.to_lowercase(), key.to_lowercase());
-            self.insert(&table, &key, Place::Environment(name), text);
+            self.insert(&table, &key, Location::Environment(name), text);
         }
     }
 
     /// Lays a flag of the command line over `table.key`.
     pub fn set(&mut self, flag: &'static str, table: &str, key: &str, text: impl Into<String>) {
-        self.insert(table, key, Place::Flag(flag), text.into());
+        self.insert(table, key, Location::Flag(flag), text.into());
     }
 
     /// Fronts `url`: makes the site `default` for every host when the file has no site, and
@@ -90,7 +90,7 @@ impl FileConfig {
     /// # Errors
     /// With several sites it is not known which is meant.
     pub fn front(&mut self, flag: &'static str, url: &str) -> Result<(), Mistakes> {
-        let place = Place::Flag(flag);
+        let place = Location::Flag(flag);
         let value = |kind| Value { place: place.clone(), kind };
         let origins = value(Kind::Array(vec![value(Kind::Text(url.to_owned()))]));
         let sites = self
@@ -119,7 +119,7 @@ impl FileConfig {
         }
     }
 
-    fn insert(&mut self, table: &str, key: &str, place: Place, text: String) {
+    fn insert(&mut self, table: &str, key: &str, place: Location, text: String) {
         let value = Value { place: place.clone(), kind: Kind::Text(text) };
         let entry = self
             .root
@@ -159,7 +159,7 @@ impl Value {
 
     /// Whether it was given as bare text, outside of TOML: its type is then what the key takes.
     pub(super) fn is_bare(&self) -> bool {
-        matches!(self.place, Place::Environment(_) | Place::Flag(_))
+        matches!(self.place, Location::Environment(_) | Location::Flag(_))
     }
 }
 
@@ -171,8 +171,8 @@ impl Lines {
         Self(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect())
     }
 
-    fn place(&self, offset: usize) -> Place {
-        Place::Line(self.0.partition_point(|end| *end < offset) + 1)
+    fn place(&self, offset: usize) -> Location {
+        Location::Line(self.0.partition_point(|end| *end < offset) + 1)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// A line of the file, from 1.
     Line(usize),
     /// An environment variable.
@@ -21,7 +21,7 @@ pub struct Mistake {
     /// The key's path, such as `site[0].timeouts.connect`; empty for faults of syntax.
     pub path: String,
     /// Where it stands.
-    pub place: Place,
+    pub place: Location,
     /// The value as written, shortened; `None` when it is missing or secret.
     pub value: Option<String>,
     /// What is wrong with it, and what is accepted.
@@ -31,10 +31,10 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Line(line) => write!(f, "line {line}: ")?,
-            Place::Environment(name) => write!(f, "{name}: ")?,
-            Place::Flag(name) => write!(f, "{name}: ")?,
-            Place::Nowhere => {}
+            Location::Line(line) => write!(f, "line {line}: ")?,
+            Location::Environment(name) => write!(f, "{name}: ")?,
+            Location::Flag(name) => write!(f, "{name}: ")?,
+            Location::Nowhere => {}
         }
         f.write_str(&self.path)?;
         if let Some(value) = &self.value {
@@ -56,13 +56,13 @@ impl Mistakes {
     /// The single mistake `message` about the whole configuration.
     pub fn of(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(vec![Mistake { path: String::new(), place: Place::Nowhere, value: None, message }])
+        Self(vec![Mistake { path: String::new(), place: Location::Nowhere, value: None, message }])
     }
 
     /// Puts them in the order of the file; those without a line come last.
     pub(super) fn sort(&mut self) {
         self.0.sort_by_key(|mistake| match mistake.place {
-            Place::Line(line) => line,
+            Location::Line(line) => line,
             _ => usize::MAX,
         });
     }

@@ -3,7 +3,7 @@
 //! the reading. A key that nobody asked for is unknown.
 
 use super::file::{Kind, Table, Value};
-use super::mistakes::{Mistake, Mistakes, Place};
+use super::mistakes::{Location, Mistake, Mistakes};
 use super::nearest::{did_you_mean, nearest};
 use super::units::{
     DURATION_FORM, SIZE_FORM, format_duration, format_size, parse_duration, parse_size,
@@ -43,7 +43,7 @@ impl Notes {
 /// One table being read. Absent tables are read like empty ones, which gives the defaults.
 pub(super) struct Section<'a> {
     path: String,
-    place: Place,
+    place: Location,
     table: Option<&'a Table>,
     asked: Vec<&'static str>,
     notes: &'a Notes,
@@ -53,7 +53,7 @@ impl<'a> Section<'a> {
     pub(super) fn root(table: &'a Table, notes: &'a Notes) -> Self {
         Self {
             path: String::new(),
-            place: Place::Nowhere,
+            place: Location::Nowhere,
             table: Some(table),
             asked: vec![],
             notes,
@@ -340,7 +340,7 @@ impl<'a> Section<'a> {
             let path = self.path_of(name);
             self.mistake(name, format!("not a table; accepted: keys under [{path}]"));
         }
-        let place = value.map_or(Place::Nowhere, |value| value.place.clone());
+        let place = value.map_or(Location::Nowhere, |value| value.place.clone());
         Section { path: self.path_of(name), place, table, asked: vec![], notes: self.notes }
     }
 

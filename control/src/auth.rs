@@ -75,7 +75,10 @@ impl Caller {
             Self::Bearer(token) if !token.scopes.contains(&scope) => {
                 let word: &str = scope.into();
                 let name = &token.name;
-                Err(ApiError::forbidden(format!("the token {name:?} has not the scope {word:?}")))
+                Err(ApiError::forbidden(format!(
+                    "the token {name:?} does not have the scope \
+                     {word:?}"
+                )))
             }
             Self::Local | Self::Bearer(_) => Ok(()),
         }
@@ -133,7 +136,7 @@ pub(crate) fn bearer(request: &Parts) -> Result<&[u8], ApiError> {
         Some((scheme, secret)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
             Ok(secret.trim_ascii())
         }
-        _ => Err(ApiError::unauthenticated("only Authorization: Bearer SECRET is taken")),
+        _ => Err(ApiError::unauthenticated("accepted: Authorization: Bearer SECRET")),
     }
 }
 
@@ -245,7 +248,13 @@ mod tests {
         assert_eq!(caller.name(), "ci");
         assert!(caller.needs(Scope::Purge).is_ok());
         let refused = caller.needs(Scope::Admin).unwrap_err();
-        assert_eq!(refused, ApiError::forbidden("the token \"ci\" has not the scope \"admin\""));
+        assert_eq!(
+            refused,
+            ApiError::forbidden(
+                "the token \"ci\" does not have the scope \
+             \"admin\""
+            )
+        );
         assert!(caller.may_touch(Some("shop")));
         assert!(!caller.may_touch(Some("blog")) && !caller.may_touch(None));
         assert!(caller.needs_site(None, "all sites").is_err());

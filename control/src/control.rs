@@ -39,7 +39,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Reads the configuration anew and takes it into use, all or nothing. Returns the keys whose
+    /// Reloads the configuration, all or nothing. Returns the keys whose
     /// change needs a restart.
     ///
     /// # Errors

@@ -110,7 +110,7 @@ impl ApiError {
 
     /// 500: weir's own fault.
     pub(crate) fn internal() -> Self {
-        let message = "control failed; its log says why";
+        let message = "control failed; its log has the reason";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
@@ -153,11 +153,13 @@ impl ApiError {
     /// The status of a refusal that a layer made in its own form.
     fn of_status(status: StatusCode) -> Self {
         match status {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                Self::new(status, "method_not_allowed", "not with this method; see Allow")
-            }
+            StatusCode::METHOD_NOT_ALLOWED => Self::new(
+                status,
+                "method_not_allowed",
+                "this method is not allowed here; see Allow",
+            ),
             StatusCode::PAYLOAD_TOO_LARGE => Self::too_large("the body is too large"),
-            StatusCode::SERVICE_UNAVAILABLE => Self::unavailable("not done in time"),
+            StatusCode::SERVICE_UNAVAILABLE => Self::unavailable("not finished in time"),
             _ => Self::new(
                 status,
                 if status.is_server_error() { "internal" } else { "refused" },

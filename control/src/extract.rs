@@ -55,7 +55,7 @@ pub(super) async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
             }
             cause = error.source();
         }
-        ApiError::malformed("the body broke off")
+        ApiError::malformed("the body ended early")
     })
 }
 
@@ -128,7 +128,7 @@ pub(super) fn explain_fields(parameters: &[(String, String)]) -> Result<HeaderMa
             return Err(ApiError::invalid("header", format!("{shown:?}; accepted: Name: value")));
         };
         if headers.len() == MOST_EXPLAIN_FIELDS {
-            let message = format!("too many; at most {MOST_EXPLAIN_FIELDS} are taken");
+            let message = format!("too many; accepted: at most {MOST_EXPLAIN_FIELDS}");
             return Err(ApiError::invalid("header", message));
         }
         headers.append(name, value);

@@ -58,7 +58,7 @@ impl Fields {
 
     /// A list of texts; empty when absent or `null`.
     pub(crate) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, ApiError> {
-        let values = self.list(name, "a list of texts")?;
+        let values = self.list(name, "a list of strings")?;
         let text = |(n, value)| match value {
             Value::String(text) => Ok(text),
             other => Err(refusal(&format!("{name}[{n}]"), &other, "a text")),

@@ -23,7 +23,7 @@ pub(crate) trait Journal: fmt::Debug + Send {
     fn load(&mut self) -> Result<Contents, JournalError>;
 
     /// Takes all of `batch`; when this returns, it survives a crash. After an error all of it may
-    /// have been taken, or nothing; the next call tries the storage anew.
+    /// have been taken, or nothing; the next call tries the storage again.
     ///
     /// # Errors
     /// The storage's fault.

@@ -22,7 +22,7 @@ pub(crate) use progress::{Arrival, NodeProgress, Progress};
 use crate::journal::{Batch, Journal, JournalError};
 use listed::Accepted;
 use published::PublishedLog;
-use queue::{Appended, Job, Queue, Reply, Whom};
+use queue::{Appended, Departing, Job, Queue, Reply};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,8 +72,8 @@ impl Ledger {
                     tracing::warn!(
                         before = %before.log,
                         now = %life.log,
-                        "the journal is a copy of the one that was written: the log has a new id, \
-                         and nothing stored before is trusted"
+                        "the journal is a copy of the one that was written: the log gets a new \
+                         id, and nodes discard what they stored before"
                     );
                 }
                 (life, true)
@@ -96,7 +96,7 @@ impl Ledger {
         let writer = Writer::new(shared.clone(), journal);
         let thread = std::thread::Builder::new().name("weir-ledger".to_owned());
         let writer = thread.spawn(|| writer.run()).map_err(|error| {
-            JournalError::new(format!("no thread can be started to write it: {error}"))
+            JournalError::new(format!("cannot start the thread that writes it: {error}"))
         })?;
         Ok(Arc::new(Self { shared, writer: Some(writer) }))
     }
@@ -199,12 +199,12 @@ impl Ledger {
         self.shared.state().parted(session);
     }
 
-    /// The session's node drained: it is not expected any more.
+    /// The session's node drained: it is no longer expected.
     ///
     /// # Errors
     /// The journal fails: the node is still expected.
     pub(crate) async fn leave(&self, session: SessionId) -> Result<(), JournalError> {
-        self.forget_whom(Whom::Session(session), Instant::now()).await.map(drop)
+        self.forget_departing(Departing::Session(session), Instant::now()).await.map(drop)
     }
 
     /// Expects the node no more and ends its session; `false` where there is no such node.
@@ -212,8 +212,8 @@ impl Ledger {
     /// # Errors
     /// The journal fails: the node is still expected.
     pub(crate) async fn forget(&self, name: &str) -> Result<bool, JournalError> {
-        let whom = Whom::Named(name.to_owned());
-        Ok(!self.forget_whom(whom, Instant::now()).await?.is_empty())
+        let departing = Departing::Named(name.to_owned());
+        Ok(!self.forget_departing(departing, Instant::now()).await?.is_empty())
     }
 
     /// Forgets the nodes that were not heard for `forget_after`; returns their names.
@@ -221,7 +221,7 @@ impl Ledger {
     /// # Errors
     /// The journal fails: the nodes are still expected.
     pub(crate) async fn forget_silent(&self, now: Instant) -> Result<Vec<String>, JournalError> {
-        self.forget_whom(Whom::Silent, now).await
+        self.forget_departing(Departing::Silent, now).await
     }
 
     /// The expected nodes, by name.
@@ -278,8 +278,12 @@ impl Ledger {
         answer.await.unwrap_or_else(|_| Err(Refusal::Journal(ended())))
     }
 
-    async fn forget_whom(&self, whom: Whom, now: Instant) -> Result<Vec<String>, JournalError> {
-        self.ask(|reply| Job::Forget(whom, now, reply), |error| error).await
+    async fn forget_departing(
+        &self,
+        departing: Departing,
+        now: Instant,
+    ) -> Result<Vec<String>, JournalError> {
+        self.ask(|reply| Job::Forget(departing, now, reply), |error| error).await
     }
 
     async fn ask<T, E>(
@@ -318,7 +322,7 @@ fn millis(time: SystemTime) -> u64 {
 }
 
 fn ended() -> JournalError {
-    JournalError::new("the ledger does not write any more")
+    JournalError::new("the writer of the ledger has ended")
 }
 
 #[cfg(test)]

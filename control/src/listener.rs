@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: watch::Recei
                 }
                 Err(error) => {
                     // Mostly too many open files: what frees one takes a moment.
-                    tracing::warn!(%error, "admin connection not accepted");
+                    tracing::warn!(%error, "cannot accept an admin connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -95,6 +95,6 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, error = %error, "admin connection broke off");
+        tracing::debug!(%peer, error = %error, "an admin connection ended early");
     }
 }

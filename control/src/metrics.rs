@@ -16,50 +16,50 @@ pub(super) fn exposition(control: &Control) -> String {
         (
             "weir_control_log_head",
             "gauge",
-            "Last seq of the invalidation log.",
+            "Sequence number of the last entry of the invalidation log.",
             control.ledger.head(),
         ),
-        ("weir_control_log_listed", "gauge", "Entries that are listed.", counts.listed as u64),
+        ("weir_control_log_listed", "gauge", "Entries in the purge history.", counts.listed as u64),
         (
             "weir_control_log_bytes",
             "gauge",
-            "Bytes that listed entries take in memory.",
+            "Memory used by the purge history, in bytes.",
             counts.bytes as u64,
         ),
         (
             "weir_control_log_forgotten_total",
             "counter",
-            "Entries no longer listed.",
+            "Entries removed from the purge history.",
             counts.forgotten,
         ),
         (
             "weir_control_log_waiting",
             "gauge",
-            "Purges and releases that wait to become durable.",
+            "Purges and releases waiting to be written to the journal.",
             counts.waiting as u64,
         ),
         (
             "weir_control_log_incomplete",
             "gauge",
-            "Entries that a node is still expected to apply.",
+            "Entries that at least one expected node has not applied yet.",
             counts.incomplete as u64,
         ),
         (
             "weir_control_journal_commits_total",
             "counter",
-            "Batches that became durable.",
+            "Batches written to the journal.",
             counts.commits,
         ),
         (
             "weir_control_journal_failures_total",
             "counter",
-            "Batches that the journal failed to take; their callers got 503.",
+            "Batches that could not be written to the journal; their callers got 503.",
             counts.failures,
         ),
         (
             "weir_control_calls_shed_total",
             "counter",
-            "Calls refused because too many ran at once.",
+            "Calls refused because too many were in progress.",
             control.process.shed(),
         ),
     ] {
@@ -97,7 +97,7 @@ fn propagation(text: &mut Text, propagation: &Propagation) {
     text.metric(
         name,
         "histogram",
-        "Seconds from an entry being accepted to a node having acknowledged it, for each node.",
+        "Seconds from the acceptance of an entry to its acknowledgement, for each node.",
     );
     let bucket = format!("{name}_bucket");
     for (bound, count) in propagation.buckets() {

@@ -77,7 +77,11 @@ impl Control {
             match self.ledger.forget_silent(Instant::now()).await {
                 Ok(names) => {
                     for name in names {
-                        tracing::warn!(node = name, "absent for control.forget_after, forgotten");
+                        tracing::warn!(
+                            node = name,
+                            "node removed: it was absent for \
+                             control.forget_after"
+                        );
                         self.events.forgotten(&name);
                     }
                 }

@@ -25,8 +25,7 @@ pub(crate) fn document(calls: &[Call]) -> Value {
         "info": {
             "title": "weir control",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Purges, nodes and their state. With no token configured, only programs \
-                            on control's own machine are answered.",
+            "description": "Purges, nodes and their state. If no token is configured, only programs on the same machine are accepted.",
         },
         "paths": paths,
         "components": {
@@ -70,8 +69,7 @@ pub(crate) fn schemas() -> Value {
         "warmed": {"oneOf": [reference("Warmed"), {"type": "null"}]},
         "note": {
             "type": ["string", "null"],
-            "description": "What a caller might not expect. If a node is offline: what it may serve \
-                until it has applied this.",
+            "description": "Remarks, for example what an offline node may serve until it has applied this.",
         },
     });
     let wait = json!({

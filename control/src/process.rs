@@ -48,7 +48,7 @@ pub struct Process {
     /// Held while a reload runs, so that two cannot interleave.
     reloading: Mutex<()>,
     started: Instant,
-    /// Calls refused because too many ran at once.
+    /// Calls refused because too many were in progress.
     shed: AtomicU64,
     stopping: watch::Receiver<bool>,
 }
@@ -82,7 +82,7 @@ impl Process {
         self.started.elapsed()
     }
 
-    /// Calls refused because too many ran at once.
+    /// Calls refused because too many were in progress.
     pub(crate) fn shed(&self) -> u64 {
         self.shed.load(Ordering::Relaxed)
     }
@@ -97,7 +97,7 @@ impl Process {
         stopped(&mut self.stopping.clone()).await;
     }
 
-    /// Reads the configuration anew and takes it into use, all or nothing. Returns the keys whose
+    /// Reloads the configuration, all or nothing. Returns the keys whose
     /// change needs a restart.
     ///
     /// # Errors
@@ -110,11 +110,18 @@ impl Process {
                 tracing::info!("configuration reloaded");
             }
             Ok(Reloaded { needs_restart, .. }) => {
-                tracing::warn!(keys = needs_restart.join(", "), "reloaded; these need a restart");
+                tracing::warn!(
+                    keys = needs_restart.join(", "),
+                    "reloaded; these keys take effect after a restart"
+                );
             }
             Err(mistakes) => {
                 for mistake in mistakes.lines() {
-                    tracing::error!(mistake, "not reloaded, the old configuration stays");
+                    tracing::error!(
+                        mistake,
+                        "not reloaded; the current configuration stays in \
+                         use"
+                    );
                 }
             }
         }

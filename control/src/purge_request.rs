@@ -75,7 +75,7 @@ fn targets(fields: &mut Fields) -> Result<Vec<Target>, ApiError> {
     }
     if targets.len() > MOST_TARGETS {
         let count = targets.len();
-        let message = format!("{count} targets; at most {MOST_TARGETS} are taken in one purge");
+        let message = format!("{count} targets; accepted: at most {MOST_TARGETS} in one purge");
         return Err(ApiError::malformed(message));
     }
     Ok(targets)
@@ -170,7 +170,7 @@ mod tests {
     fn what_is_wrong_is_refused_with_field_and_value() {
         for (body, field, part) in [
             (r#"{"paths": ["/a", "b"]}"#, "paths[1]", "\\\"b\\\""),
-            (r#"{"paths": "/a"}"#, "paths", "a list of texts"),
+            (r#"{"paths": "/a"}"#, "paths", "a list of strings"),
             (r#"{"paths": ["/a"], "site": "shpo"}"#, "site", "shop, blog"),
             (r#"{"paths": ["/a"], "wait_ms": 60001}"#, "wait_ms", "0 to 60000"),
             (r#"{"paths": ["/a"], "wait_ms": -1}"#, "wait_ms", "-1"),

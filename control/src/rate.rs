@@ -41,7 +41,7 @@ impl Rates {
         })
     }
 
-    /// Sets the rate from a reloaded configuration, and forgets who was quiet of late: it may be a
+    /// Sets the rate from a reloaded configuration, and forgets who was recently quiet: it may be a
     /// token that is no more.
     pub(crate) fn set(&self, rate: u32) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);

@@ -69,22 +69,26 @@ impl NodeReport {
 
 /// What nodes that are offline do about a purge that they have not applied. Each node has an
 /// `on_partition` of its own, which control does not know.
-const PURGED_WITHOUT: &str = "a node is offline: until it reconnects and applies this, it may serve \
-    what it has stored by TTL; with on_partition = \"validate\", only until its lease is over";
+const PURGED_WITHOUT: &str = "a node is offline: until it reconnects and applies this, it may \
+     serve what it has stored, up to its TTL; with on_partition = \"validate\", only until its \
+     lease ends";
 
 /// The same of a switch of releases.
 const SWITCHED_WITHOUT: &str =
-    "a node is offline: it shows the release from before until it reconnects and applies this";
+    "a node is offline: it shows the previous release until it reconnects and applies this";
 
 fn note(listed: &Listed, progress: &Progress) -> Option<&'static str> {
     if progress.expects_nobody() {
-        return Some("no node is expected: it is in the log, and there is no store to apply it to");
+        return Some(
+            "no node is expected: the entry is in the log, but no node has stored \
+             anything",
+        );
     }
     if progress.nodes.iter().any(|node| node.state == Arrival::Offline) {
         return Some(if listed.purge().is_some() { PURGED_WITHOUT } else { SWITCHED_WITHOUT });
     }
     let none = listed.purge().is_some() && progress.matched() == Some(0);
-    none.then_some("nothing that is stored matched")
+    none.then_some("no stored response matched")
 }
 
 /// A purge of the history: what is told of it, and what it named, as a body names it.
@@ -249,8 +253,8 @@ mod tests {
         assert_eq!(states, ["applied", "pending", "offline"]);
         let note = told["note"].as_str().unwrap();
         assert!(note.contains("a node is offline: until it reconnects and applies this"), "{note}");
-        assert!(note.contains("it may serve what it has stored by TTL"), "{note}");
-        assert!(note.contains("\"validate\", only until its lease is over"), "{note}");
+        assert!(note.contains("it may serve what it has stored, up to its TTL"), "{note}");
+        assert!(note.contains("\"validate\", only until its lease ends"), "{note}");
     }
 
     #[tokio::test]
@@ -258,7 +262,7 @@ mod tests {
         let note = |nodes| async { told(nodes).await.1["note"].clone() };
         let none = |name| node(name, Arrival::Applied, Some(0));
         let words = note(vec![none("a"), none("b")]).await;
-        assert_eq!(words, "nothing that is stored matched");
+        assert_eq!(words, "no stored response matched");
         assert_eq!(note(vec![none("a"), node("b", Arrival::Applied, None)]).await, Value::Null);
         assert_eq!(note(vec![none("a"), node("b", Arrival::Applied, Some(1))]).await, Value::Null);
         assert!(note(vec![]).await.as_str().unwrap().starts_with("no node is expected"));

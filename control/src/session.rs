@@ -77,12 +77,16 @@ impl fmt::Display for Over {
             Self::Broke(error) => f.write_str(error),
             Self::Silent(lease) => write!(f, "silent for {} ms", lease.as_millis()),
             Self::Misspoke(why) => f.write_str(why),
-            Self::Locked => f.write_str("its token is not known any more"),
-            Self::Outrun(seq) => write!(f, "it needs entries up to {seq}, which are forgotten"),
-            Self::Ledger(Ended::Replaced) => f.write_str("it connected anew"),
-            Self::Ledger(Ended::Forgotten) => f.write_str("it is not expected any more"),
-            Self::Ledger(Ended::Restored) => f.write_str("the log began a new life"),
-            Self::Journal(error) => write!(f, "the journal fails: {error}"),
+            Self::Locked => f.write_str("its token is no longer valid"),
+            Self::Outrun(seq) => write!(
+                f,
+                "it needs the entries up to {seq}, which the log no \
+                 longer has"
+            ),
+            Self::Ledger(Ended::Replaced) => f.write_str("it connected again"),
+            Self::Ledger(Ended::Forgotten) => f.write_str("it is no longer expected"),
+            Self::Ledger(Ended::Restored) => f.write_str("the log got a new id"),
+            Self::Journal(error) => write!(f, "the journal cannot be written: {error}"),
             Self::Stopping => f.write_str("control stops"),
         }
     }
@@ -102,7 +106,7 @@ where
     let hello = match hello {
         Ok(hello) => hello,
         Err(reason) => {
-            tracing::warn!(caller = caller.name(), reason, "a node was not let in");
+            tracing::warn!(caller = caller.name(), reason, "a node was refused");
             return refuse(&mut writing, reason).await;
         }
     };
@@ -111,7 +115,7 @@ where
         Ok(joined) => joined,
         Err(error) => {
             let reason = error.to_string();
-            tracing::warn!(node = name, reason, "a node was not let in");
+            tracing::warn!(node = name, reason, "a node was refused");
             return refuse(&mut writing, reason).await;
         }
     };
@@ -283,7 +287,7 @@ impl<'a> Session<'a> {
             }
             FromNode::Unknown => {
                 ledger.heard(session, now, None);
-                tracing::debug!(node = self.name, "a frame that this version does not know");
+                tracing::debug!(node = self.name, "an unknown frame");
             }
             FromNode::Leave => {
                 return Err(match ledger.leave(session).await {

@@ -21,7 +21,7 @@ pub const MOST_RATE: u32 = 10_000;
 /// Most URLs of one call.
 pub const MOST_URLS: usize = 1000;
 
-/// Of what a purge took, the most popular URLs that are fetched anew.
+/// Most URLs that are fetched again after a purge.
 const POPULAR: usize = 100;
 
 /// How long a purge may take to be completed and counted everywhere: nodes remember what was
@@ -138,7 +138,7 @@ impl Control {
         }
     }
 
-    /// Has the most popular URLs that a purge took fetched anew, once every node has applied it;
+    /// Fetches the most popular URLs that a purge removed again, once every node has applied it;
     /// once a purge. Nobody waits for it.
     pub(crate) fn warm_after(self: &Arc<Self>, listed: Arc<Listed>, room: OwnedSemaphorePermit) {
         if !listed.begins_to_warm() {
@@ -169,7 +169,14 @@ impl Control {
             for fetched in &came.fetched {
                 if let Some(error) = &fetched.error {
                     let (node, url) = (&*came.node, &fetched.url);
-                    tracing::warn!(id = listed.id, node, url, error, "not fetched anew");
+                    tracing::warn!(
+                        id = listed.id,
+                        node,
+                        url,
+                        error,
+                        "not fetched again after a \
+                         purge"
+                    );
                 }
             }
             warmed.count(&came.fetched);

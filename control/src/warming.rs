@@ -29,7 +29,7 @@ impl Warming {
     /// # Errors
     /// 429 where there is none.
     pub(crate) fn call(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let busy = |_| full(&format!("{MOST_CALLS} calls that warm are under way"));
+        let busy = |_| full(&format!("{MOST_CALLS} warm-up calls are in progress"));
         self.calls.clone().try_acquire_owned().map_err(busy)
     }
 
@@ -38,13 +38,14 @@ impl Warming {
     /// # Errors
     /// 429 where there is none.
     pub(crate) fn purge(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let busy = |_| full(&format!("{MOST_PURGES} purges are being warmed")).about("warm");
+        let busy =
+            |_| full(&format!("{MOST_PURGES} warm-ups after purges are in progress")).about("warm");
         self.purges.clone().try_acquire_owned().map_err(busy)
     }
 }
 
 fn full(what: &str) -> ApiError {
-    ApiError::too_many(format!("{what}; more are not taken at once"), Duration::from_secs(1))
+    ApiError::too_many(format!("{what}, which is the maximum"), Duration::from_secs(1))
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl Drop for AccessLog {
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if writer.is_some_and(|w| w.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout)) {
             tracing::warn!(
-                "the last lines of the access log are lost: its file or pipe accepts no more"
+                "the last lines of the access log are lost: its file or pipe cannot be written"
             );
         }
     }

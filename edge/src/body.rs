@@ -126,7 +126,7 @@ fn frame(run: Result<Bytes, StoreError>) -> Result<Frame<Bytes>, Abort> {
 
 /// A client that follows a fill.
 pub(crate) struct FillBody {
-    following: Following,
+    following: FillReading,
     at: u64,
     end: Option<u64>,
     /// How to go on alone after falling out of the window.
@@ -141,7 +141,7 @@ pub(crate) type Resume = Box<dyn FnOnce(u64) -> Resuming + Send>;
 pub(crate) type Resuming =
     Pin<Box<dyn Future<Output = Result<Box<dyn SourceBody>, UpstreamError>> + Send>>;
 
-enum Following {
+enum FillReading {
     Fill(Reader),
     Resuming(Resuming),
     Alone(Box<PassBody>),
@@ -151,30 +151,30 @@ enum Following {
 impl FillBody {
     /// Follows `reader` from `at` up to `end` (or the fill's own end).
     pub(crate) fn new(reader: Reader, at: u64, end: Option<u64>, resume: Option<Resume>) -> Self {
-        Self { following: Following::Fill(reader), at, end, resume, trailers_sent: false }
+        Self { following: FillReading::Fill(reader), at, end, resume, trailers_sent: false }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         loop {
             match &mut self.following {
-                Following::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
+                FillReading::Fill(reader) => match ready!(reader.poll_read(context, self.end)) {
                     Some(Ok(bytes)) => {
                         self.at += bytes.len() as u64;
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                     Some(Err(Fault::Broken(abort))) => {
-                        self.following = Following::Ended;
+                        self.following = FillReading::Ended;
                         return Poll::Ready(Some(Err(abort)));
                     }
                     Some(Err(Fault::FellOut)) => match self.resume.take() {
-                        Some(resume) => self.following = Following::Resuming(resume(self.at)),
+                        Some(resume) => self.following = FillReading::Resuming(resume(self.at)),
                         None => {
-                            self.following = Following::Ended;
+                            self.following = FillReading::Ended;
                             return Poll::Ready(Some(Err(Abort::FellBehind)));
                         }
                     },
                     None if self.end.is_some_and(|end| self.at < end) => {
-                        self.following = Following::Ended;
+                        self.following = FillReading::Ended;
                         return Poll::Ready(Some(Err(Abort::Length)));
                     }
                     None => {
@@ -183,24 +183,24 @@ impl FillBody {
                         return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
                     }
                 },
-                Following::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
+                FillReading::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
                     Ok(body) => {
                         let left = self.end.map(|end| end - self.at);
-                        self.following = Following::Alone(Box::new(PassBody::new(body, left)));
+                        self.following = FillReading::Alone(Box::new(PassBody::new(body, left)));
                     }
                     Err(_) => {
-                        self.following = Following::Ended;
+                        self.following = FillReading::Ended;
                         return Poll::Ready(Some(Err(Abort::FellBehind)));
                     }
                 },
-                Following::Alone(body) => {
+                FillReading::Alone(body) => {
                     let frame = ready!(body.poll(context));
                     if let Some(Ok(frame)) = &frame {
                         self.at += frame.data_ref().map_or(0, |data| data.len() as u64);
                     }
                     return Poll::Ready(frame);
                 }
-                Following::Ended => return Poll::Ready(None),
+                FillReading::Ended => return Poll::Ready(None),
             }
         }
     }

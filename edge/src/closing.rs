@@ -2,7 +2,7 @@
 //! response was cut off.
 
 use crate::access_log::{AccessLog, LoggedRequest, RequestHead, RequestRecord};
-use crate::metrics::{Record, WorkerMetrics};
+use crate::metrics::{RequestMetrics, WorkerMetrics};
 use crate::trace::Trace;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl Drop for Closing {
 
 /// Counts a finished request.
 pub(crate) fn count(record: &RequestRecord, metrics: &WorkerMetrics) {
-    metrics.record(&Record {
+    metrics.record(&RequestMetrics {
         site: record.site,
         outcome: &record.outcome,
         status: record.status,

@@ -1,6 +1,6 @@
 //! Why URLs were not stored, as long as that is remembered: for hit-for-miss (an uncacheable URL
 //! must not have its requests wait for one another), for `explain`, and for the list of what was
-//! not stored of late ([`recent`]). Bounded in number. No hit comes here.
+//! recently not stored ([`recent`]). Bounded in number. No hit comes here.
 
 mod recent;
 
@@ -36,13 +36,13 @@ pub(crate) enum Why {
     Rule(Reason),
     /// It is larger than `memory.max_object`; the bound, in bytes.
     TooLarge(u64),
-    /// Too many bodies were on their way into the store at once.
+    /// Too many bodies were being stored at the same time.
     NoRoom,
     /// A field's value is longer than the store takes.
     FieldTooLong,
     /// The fetch failed.
     Failed(UpstreamError),
-    /// It was purged, or changed by an unsafe request, while it was fetched.
+    /// It was purged, or invalidated by an unsafe request, while it was being fetched.
     Overtaken,
     /// The answer to the anonymous request for a static asset, of this status, is not one for
     /// everyone.
@@ -70,11 +70,14 @@ impl Why {
             Self::TooLarge(bound) => {
                 format!("The body is larger than memory.max_object ({bound} bytes).")
             }
-            Self::NoRoom => "Too many bodies were on their way into the store at once.".to_owned(),
-            Self::FieldTooLong => "A field of the response is longer than 65,535 bytes.".to_owned(),
+            Self::NoRoom => "Too many bodies were being stored at the same time.".to_owned(),
+            Self::FieldTooLong => {
+                "A header of the response is longer than 65,535 bytes.".to_owned()
+            }
             Self::Failed(error) => format!("The fetch failed: {error}."),
             Self::Overtaken => {
-                "It was purged, or changed by an unsafe request, while it was fetched.".to_owned()
+                "It was purged, or invalidated by an unsafe request, while it was being fetched."
+                    .to_owned()
             }
             Self::NotForEveryone(status) => format!(
                 "The origin answered a request for this file without cookies and personal headers \
@@ -167,7 +170,7 @@ impl Decisions {
         self.recent().counts()
     }
 
-    /// What was not stored of late, with at most `most` URLs, of the sites that are counted and
+    /// What was recently not stored, with at most `most` URLs, of the sites that are counted and
     /// named so.
     pub(crate) fn told(
         &self,

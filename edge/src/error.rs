@@ -101,7 +101,7 @@ impl UpstreamError {
     /// The error that a parent tells by its word; `None` where the word says nothing about whether
     /// another would fare better.
     pub fn told(word: &str) -> Option<Self> {
-        let why = || "so a parent says".to_owned();
+        let why = || "as reported by a parent".to_owned();
         Some(match word {
             "origin-connect" => Self::Connect(why()),
             "origin-connect-timeout" => Self::ConnectTimeout,
@@ -138,12 +138,12 @@ impl std::fmt::Display for UpstreamError {
                 f.write_str("the exchange with the origin took longer than timeouts.total")
             }
             Self::BadHead(why) => write!(f, "the origin's answer cannot be understood: {why}"),
-            Self::BadBody(why) => write!(f, "the origin's body broke off: {why}"),
+            Self::BadBody(why) => write!(f, "the origin's body ended early: {why}"),
             Self::Busy => f.write_str("too many requests wait for this origin"),
             Self::NoParent => {
                 f.write_str("no parent answers, and parents.origin_fallback is false")
             }
-            Self::Loop => f.write_str("a parent has met the request before"),
+            Self::Loop => f.write_str("a parent has handled the request before"),
             Self::Client(error) => error.fmt(f),
         }
     }

@@ -5,7 +5,7 @@ mod shape;
 pub use shape::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
 
 use crate::lookup::{Lookup, Query, lookup};
-use crate::purge::Followed;
+use crate::purge::FollowedLog;
 use crate::state::{NodeState, Site};
 use crate::store::{KeyText, Stored, select};
 use http::{HeaderMap, header};
@@ -23,7 +23,7 @@ pub(crate) fn explain(
     headers: &HeaderMap,
 ) -> Result<Explanation, String> {
     let live = state.live.load();
-    let mut asked = Asked::parse(url, live.sites.all())?;
+    let mut asked = ExplainedUrl::parse(url, live.sites.all())?;
     if asked.of_any_host
         && let Some((scheme, host)) = stored_host(state, &asked)
     {
@@ -38,7 +38,7 @@ pub(crate) fn explain(
 
 /// Where a site takes every host, a path alone means the host under which it is stored: the one
 /// with the most answers, if several.
-fn stored_host(state: &NodeState, asked: &Asked) -> Option<(String, String)> {
+fn stored_host(state: &NodeState, asked: &ExplainedUrl) -> Option<(String, String)> {
     let under = |stored: &Arc<Stored>| {
         let text = KeyText::of(stored.key());
         (text.path == asked.path && text.query == asked.query.as_deref()).then(|| {
@@ -57,7 +57,7 @@ fn stored_host(state: &NodeState, asked: &Asked) -> Option<(String, String)> {
 /// Clients that wait on, or read from, the fills that run for a URL without selecting fields.
 pub(crate) fn waiting(state: &NodeState, url: &str) -> usize {
     let live = state.live.load();
-    let Ok(asked) = Asked::parse(url, live.sites.all()) else { return 0 };
+    let Ok(asked) = ExplainedUrl::parse(url, live.sites.all()) else { return 0 };
     let Some(site) = live.sites.of(&asked.host) else { return 0 };
     let key = asked.key(state, site, &HeaderMap::new());
     state.inflight.of(state.digest(&key)).iter().map(|fill| fill.readers()).sum()
@@ -121,16 +121,14 @@ fn now_met(
     match found {
         Lookup::Fresh { stored, .. } => {
             let left = ttl(stored, now);
-            (
-                "fresh",
-                format!(
-                    "Stored and fresh for {left} s more: a request is answered from the store."
-                ),
-            )
+            ("fresh", format!("Stored and fresh for {left} s more: the next request is a hit."))
         }
         Lookup::Partial(stored) => {
             let held = stored.body.held();
-            ("partial", format!("Only {held} bytes of it are stored: what is missing is fetched."))
+            (
+                "partial",
+                format!("Only {held} bytes of it are stored: the next request fetches the rest."),
+            )
         }
         Lookup::Stale { stored, stale } => {
             let validity = state.purges.validity(stored);
@@ -146,35 +144,35 @@ fn now_met(
             let tagged = stored.fields().first(&header::ETAG).is_some();
             let validates = tagged || stored.fields().first(&header::LAST_MODIFIED).is_some();
             let then = match (stale.while_revalidating, stale.validates && validates) {
-                (true, _) => "a request is answered from it while it is refreshed",
-                (false, true) => "a request has it validated first",
-                (false, false) => "a request has it fetched anew",
+                (true, _) => "the next request gets it while weir refreshes it in the background",
+                (false, true) => "the next request validates it with the origin",
+                (false, false) => "the next request fetches it again",
             };
             ("stale", format!("Stored, but {why}: {then}."))
         }
         _ if purged.is_some_and(|stored| stored.filled_at < state.purges.standing().floor) => {
-            let why = "The log no longer tells whether it was purged";
-            ("purged", format!("{why}: a request has it fetched anew."))
+            let why = "The log no longer shows whether it was purged";
+            ("purged", format!("{why}: the next request fetches it again."))
         }
         _ if purged.is_some() => {
-            ("purged", "It was purged: a request has it fetched anew.".to_owned())
+            ("purged", "It was purged: the next request fetches it again.".to_owned())
         }
         _ if filling => {
-            ("filling", "It is being fetched: a request waits for that fetch.".to_owned())
+            ("filling", "It is being fetched: the next request waits for that fetch.".to_owned())
         }
         Lookup::VaryMiss(selecting) => {
             let fields: Vec<&str> = selecting.fields.iter().map(|name| name.as_str()).collect();
             let fields = fields.join(", ");
             (
                 "not-stored",
-                format!("Stored for other values of {fields}: a request has it fetched."),
+                format!("Stored for other values of {fields}: the next request fetches it."),
             )
         }
-        Lookup::UriMiss => ("not-stored", "Not stored: a request has it fetched.".to_owned()),
+        Lookup::UriMiss => ("not-stored", "Not stored: the next request fetches it.".to_owned()),
     }
 }
 
-fn variant(stored: &Stored, followed: &Followed, now: Time) -> ExplainedVariant {
+fn variant(stored: &Stored, followed: &FollowedLog, now: Time) -> ExplainedVariant {
     let text = |name| {
         let value = stored.fields().first(name);
         value.map(|value| String::from_utf8_lossy(value).into_owned())
@@ -208,16 +206,13 @@ fn ttl(stored: &Stored, now: Time) -> i64 {
     }
 }
 
-fn unknown_host(state: &NodeState, asked: &Asked) -> Explanation {
+fn unknown_host(state: &NodeState, asked: &ExplainedUrl) -> Explanation {
     Explanation {
         node: state.name.to_string(),
         site: None,
         key: format!("{}://{}{}", asked.scheme, asked.host, asked.path),
         state: "unknown-host",
-        sentence: format!(
-            "No site here has the host {}: a request is refused with 421.",
-            asked.host
-        ),
+        sentence: format!("No site has the host {}: requests are refused with 421.", asked.host),
         selected: None,
         variants: Vec::new(),
         not_stored: None,
@@ -226,7 +221,7 @@ fn unknown_host(state: &NodeState, asked: &Asked) -> Explanation {
 }
 
 /// A URL, read.
-struct Asked {
+struct ExplainedUrl {
     scheme: String,
     host: String,
     path: String,
@@ -235,7 +230,7 @@ struct Asked {
     of_any_host: bool,
 }
 
-impl Asked {
+impl ExplainedUrl {
     fn key(&self, state: &NodeState, site: &Site, headers: &HeaderMap) -> Vec<u8> {
         let mut key = Vec::new();
         let release = state.release_of(site);
@@ -261,7 +256,7 @@ impl Asked {
             whole.parse().map_err(|error| format!("{url:?}: {error}; {accepted}"))?;
         let scheme = match uri.scheme_str() {
             Some(scheme @ ("http" | "https")) => scheme.to_owned(),
-            _ => return Err(format!("{url:?} has no scheme known here; {accepted}")),
+            _ => return Err(format!("{url:?} has no known scheme; {accepted}")),
         };
         let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
         let default = if scheme == "https" { 443 } else { 80 };

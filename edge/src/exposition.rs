@@ -4,7 +4,7 @@
 use crate::metrics::{
     Event, Histogram, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
 };
-use crate::standing::Followed;
+use crate::standing::FollowStatus;
 use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
@@ -25,7 +25,7 @@ pub(crate) struct Gauges<'a> {
     pub(crate) tier: &'a str,
     /// Since the node started.
     pub(crate) uptime: Duration,
-    /// Client connections open now.
+    /// Open client connections.
     pub(crate) connections_open: u64,
     /// Client connections taken since the start.
     pub(crate) connections_taken: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Gauges<'a> {
     /// Fetches of which nothing was stored, by reason, since the start.
     pub(crate) not_stored: Vec<(&'static str, u64)>,
     /// How the node stands with control.
-    pub(crate) followed: &'a Followed,
+    pub(crate) followed: &'a FollowStatus,
     /// How it bears what is purged.
     pub(crate) purged: Purged,
     /// Access log lines dropped because its queue was full, since the start.
@@ -100,7 +100,7 @@ fn node(text: &mut Text, gauges: &Gauges<'_>) {
         ("tier", gauges.tier),
         ("version", env!("CARGO_PKG_VERSION")),
     ];
-    text.metric("weir_node_info", "gauge", "Always 1; the labels tell which node this is.");
+    text.metric("weir_node_info", "gauge", "Always 1; the labels identify the node.");
     text.sample("weir_node_info", &labels, 1);
     text.metric("weir_uptime_seconds", "gauge", "Seconds since the node started.");
     text.sample("weir_uptime_seconds", &[], gauges.uptime.as_secs());
@@ -117,8 +117,8 @@ fn sites(text: &mut Text, workers: &[Arc<WorkerMetrics>], slots: &SiteSlots, tie
     text.metric(
         name,
         "counter",
-        "Finished requests by site (empty: none took it), tier and cache result in the words of \
-         RFC 9211; hit-stale is a hit past its freshness, refused an error answered before lookup.",
+        "Finished requests by site (empty if no site matched), tier and cache result in the \
+         words of RFC 9211. hit-stale is a stale hit; refused is an error before the lookup.",
     );
     for (slot, site) in &labels {
         for (at, result) in RESULTS.iter().enumerate() {
@@ -162,7 +162,8 @@ fn latencies(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
     text.metric(
         name,
         "histogram",
-        "Seconds from a request's head to the end of its answer: hits, and what was forwarded.",
+        "Seconds from a request's head to the end of its response, for hits and for forwarded \
+         requests.",
     );
     text.histogram(name, &[("cache", "hit")], of(0, true));
     text.histogram(name, &[("cache", "forwarded")], of(1, true));
@@ -170,8 +171,8 @@ fn latencies(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
     text.metric(
         name,
         "histogram",
-        "Seconds from a request's head to the first byte of its answer: hits, and what was \
-         forwarded.",
+        "Seconds from a request's head to the first byte of its response, for hits and for \
+         forwarded requests.",
     );
     text.histogram(name, &[("cache", "hit")], of(0, false));
     text.histogram(name, &[("cache", "forwarded")], of(1, false));
@@ -190,33 +191,33 @@ fn events(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
 fn fills(text: &mut Text, gauges: &Gauges<'_>) {
     text.metric("weir_fills_running", "gauge", "Fills running now.");
     text.sample("weir_fills_running", &[], gauges.fills_running);
-    let help = "Bytes of bodies that are on their way into the store.";
+    let help = "Bytes of bodies that are being stored.";
     text.metric("weir_filling_bytes", "gauge", help);
     text.sample("weir_filling_bytes", &[], gauges.filling_bytes);
 }
 
 fn connections(text: &mut Text, gauges: &Gauges<'_>) {
-    text.metric("weir_connections_open", "gauge", "Client connections open now.");
+    text.metric("weir_connections_open", "gauge", "Open client connections.");
     text.sample("weir_connections_open", &[], gauges.connections_open);
     let name = "weir_connections_refused_total";
     let help = "Client connections refused because limits.connections was reached.";
     text.metric(name, "counter", help);
     text.sample(name, &[], gauges.connections_refused);
     let name = "weir_connections_total";
-    text.metric(name, "counter", "Client connections taken, those that are open included.");
+    text.metric(name, "counter", "Accepted client connections, including those that are open.");
     text.sample(name, &[], gauges.connections_taken);
 }
 
 fn traces(text: &mut Text, spans: &Counts) {
     let name = "weir_trace_spans_exported_total";
-    text.metric(name, "counter", "Spans that the collector of log.otlp took.");
+    text.metric(name, "counter", "Spans accepted by the collector of log.otlp.");
     text.sample(name, &[], spans.exported);
     let name = "weir_trace_spans_dropped_total";
     text.metric(
         name,
         "counter",
-        "Spans lost, by why: queue-full (log.otlp_queue), export-failed (no good answer from the \
-         collector), rejected (by the collector).",
+        "Spans lost, by reason: queue-full (log.otlp_queue), export-failed (the collector did \
+         not accept them), rejected (by the collector).",
     );
     for (why, value) in [
         ("queue-full", spans.crowded),
@@ -239,7 +240,7 @@ fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
     let bytes = workers.iter().map(|worker| worker.upstream_bytes.value());
     text.sample(name, &[], bytes.fold(0, u64::wrapping_add));
     let name = "weir_upstream_first_byte_seconds";
-    let help = "Seconds from a request sent to an upstream to the head of its answer.";
+    let help = "Seconds from sending a request to an upstream to the head of its response.";
     text.metric(name, "histogram", help);
     text.histogram(name, &[], workers.iter().map(|worker| &worker.upstream_first_byte));
 }
@@ -249,20 +250,20 @@ fn store(text: &mut Text, gauges: &Gauges<'_>) {
         (
             "weir_store_bytes",
             "gauge",
-            "Bytes that stored responses take in memory, their overhead included.",
+            "Memory used by stored responses, including overhead, in bytes.",
             gauges.store_bytes,
         ),
         (
             "weir_store_limit_bytes",
             "gauge",
-            "Bytes that stored responses may take in memory.",
+            "Memory that stored responses may use (memory.size), in bytes.",
             gauges.store_bytes_limit,
         ),
         ("weir_store_objects", "gauge", "Stored responses.", gauges.store_objects),
         (
             "weir_evictions_total",
             "counter",
-            "Stored responses removed to make room for others.",
+            "Stored responses evicted to make room.",
             gauges.evictions,
         ),
         (
@@ -279,8 +280,8 @@ fn not_stored(text: &mut Text, counts: &[(&str, u64)]) {
     text.metric(
         name,
         "counter",
-        "Fetches that might have been stored and were not, by reason: the words of explain and of \
-         Cache-Status detail.",
+        "Fetched responses that were not stored, by reason; the same words as in explain and in \
+         the detail of Cache-Status.",
     );
     for (reason, count) in counts {
         text.sample(name, &[("reason", reason)], *count);
@@ -292,31 +293,26 @@ fn purged(text: &mut Text, purged: &Purged) {
         (
             "weir_sweep_waiting_purges",
             "gauge",
-            "Purges applied for which the store was not searched yet.",
+            "Applied purges for which the store has not been searched yet.",
             purged.waiting,
         ),
         (
             "weir_sweep_uncounted_purges_total",
             "counter",
-            "Purges applied of which nobody will know what they took: too many came at once.",
+            "Applied purges without a count of removed responses, because too many came at once.",
             purged.uncounted,
         ),
-        (
-            "weir_purge_index_targets",
-            "gauge",
-            "Targets that the invalidation index holds.",
-            purged.targets,
-        ),
+        ("weir_purge_index_targets", "gauge", "Targets in the invalidation index.", purged.targets),
         (
             "weir_purge_floor_seq",
             "gauge",
-            "What was fetched before the node applied this number is invalid; 0 for none.",
+            "Responses fetched before the node applied this number are invalid; 0 for none.",
             purged.floor,
         ),
     ]);
 }
 
-fn following(text: &mut Text, followed: &Followed) {
+fn following(text: &mut Text, followed: &FollowStatus) {
     let behind = followed.head.saturating_sub(followed.applied);
     text.singles(&[
         (
@@ -328,7 +324,7 @@ fn following(text: &mut Text, followed: &Followed) {
         (
             "weir_purge_lag",
             "gauge",
-            "Entries of the invalidation log that this node knows of and has not applied yet.",
+            "Entries of the invalidation log that this node has not applied yet.",
             behind,
         ),
         (
@@ -340,13 +336,14 @@ fn following(text: &mut Text, followed: &Followed) {
         (
             "weir_control_partitioned",
             "gauge",
-            "1 while the node has not been known for control.lease to have every purge, else 0; 0 with control built in.",
+            "1 while the node's lease (control.lease) is over, so that it may have missed \
+             purges, else 0; always 0 with built-in control.",
             followed.partitioned.into(),
         ),
         (
             "weir_control_reconnects_total",
             "counter",
-            "Times that control let this node in again.",
+            "Reconnections to control.",
             followed.reconnects,
         ),
     ]);

@@ -58,15 +58,16 @@ impl Failure {
             Self::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The origin did not answer in time.".to_owned(),
                 StatusCode::SERVICE_UNAVAILABLE => "The origin is busy.".to_owned(),
-                StatusCode::LOOP_DETECTED => "The way to the origin leads back here.".to_owned(),
+                StatusCode::LOOP_DETECTED => {
+                    "The route to the origin leads back to this node.".to_owned()
+                }
                 _ => "The origin gave no usable answer.".to_owned(),
             },
-            Self::NotCached => "Not in the store, and only-if-cached was asked.".to_owned(),
-            Self::UnknownHost => "No site here has this host.".to_owned(),
+            Self::NotCached => "Not in the store, and the request has only-if-cached.".to_owned(),
+            Self::UnknownHost => "No site has this host.".to_owned(),
             Self::PurgeRefused => "PURGE is not allowed from here.".to_owned(),
             Self::CannotVouch(_) => {
-                "This parent cannot tell the node that asks what its responses are worth."
-                    .to_owned()
+                "This parent cannot vouch for its responses to the requesting node.".to_owned()
             }
             Self::Internal(_) => "The response could not be made.".to_owned(),
         }
@@ -101,8 +102,11 @@ impl std::fmt::Display for Abort {
         match self {
             Self::Upstream(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
-            Self::FellBehind => f.write_str("the client fell behind a body that is not stored"),
-            Self::Length => f.write_str("the upstream's body has not the length it promised"),
+            Self::FellBehind => f.write_str(
+                "the client was too slow for a body that is not \
+                 stored",
+            ),
+            Self::Length => f.write_str("the upstream's body does not have the announced length"),
         }
     }
 }

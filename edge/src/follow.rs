@@ -15,7 +15,7 @@ mod session;
 mod tests;
 mod thread;
 
-pub use crate::standing::Followed;
+pub use crate::standing::FollowStatus;
 pub(crate) use apply::Applier;
 pub use dial::{Dial, InProcess, Remote, Undialled};
 pub(crate) use follower::{Follower, Following};

@@ -1,6 +1,6 @@
 //! Key -> variant -> what may be done with it now. No I/O, no await.
 
-use crate::parts::{self, Held};
+use crate::parts::{self, AvailableBytes};
 use crate::purge::Purges;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Selecting, Store, Stored, select};
@@ -196,7 +196,7 @@ fn client_takes_stale(query: &Query<'_>, stored: &Stored, state: State, soft: bo
 /// Whether the bytes that a request asks for are held (RFC 9111 §3.3).
 fn holds_what_is_asked(stored: &Stored, request: &HeaderMap) -> bool {
     stored.body.is_complete()
-        || parts::held(stored, request, &stored.fields().to_map()) != Held::Nothing
+        || parts::held(stored, request, &stored.fields().to_map()) != AvailableBytes::Nothing
 }
 
 /// The Range of a request that may be forwarded as it is: one that the rules understand.

@@ -59,23 +59,23 @@ macro_rules! events {
 
 events! {
     Fill: "weir_fills_total",
-        "Fetches begun that may be stored, background refreshes and validations included.";
+        "Fills started, including background refreshes and validations.";
     Collapsed: "weir_collapsed_requests_total",
-        "Requests that waited on, or read from, a fill begun for another request.";
+        "Requests collapsed into the fill of another request.";
     EarlyRefresh: "weir_early_refreshes_total",
-        "Background fills of responses that were still fresh; counted as fills too.";
+        "Background refreshes of responses that were still fresh; also counted as fills.";
     HitForMiss: "weir_hit_for_miss_total",
-        "Requests not collapsed because their URL is remembered as not storable.";
+        "Requests not collapsed because their URL is known to be uncacheable.";
     Shed: "weir_shed_requests_total",
-        "Requests answered 503 because a bound of this node was reached.";
+        "Requests answered with 503 because a limit of this node was reached.";
     ParentPassed: "weir_parents_passed_total",
-        "Requests that went on from a parent which failed or could not vouch for its answer.";
+        "Requests sent elsewhere because a parent failed or could not vouch for its response.";
     UpstreamRequest: "weir_upstream_requests_total",
-        "Requests sent to an upstream, each retry by itself.";
+        "Requests sent to an upstream, including each retry.";
     UpstreamRetry: "weir_upstream_retries_total",
-        "Further tries of requests that a member of a pool did not answer.";
+        "Retries of requests that a member of a pool did not answer.";
     RetryBudgetExhausted: "weir_upstream_retry_budget_exhausted_total",
-        "Further tries not made because the site's retry budget was exhausted.";
+        "Retries not made because the site's retry budget was exhausted.";
 }
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
@@ -136,7 +136,7 @@ pub(crate) fn result_index(outcome: &Outcome) -> usize {
 
 /// A finished request, as it is counted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record<'a> {
+pub(crate) struct RequestMetrics<'a> {
     /// The site that took it; [`SiteSlot::NONE`] when no site did.
     pub(crate) site: SiteSlot,
     /// What became of it.
@@ -207,7 +207,7 @@ impl Default for WorkerMetrics {
 
 impl WorkerMetrics {
     /// Counts a finished request: about ten additions, and no allocation after a site's first.
-    pub(crate) fn record(&self, record: &Record<'_>) {
+    pub(crate) fn record(&self, record: &RequestMetrics<'_>) {
         let site = self.sites[record.site.index()].get_or_init(Box::default);
         site.results[result_index(record.outcome)].add(1);
         site.classes[usize::from(record.status.as_u16() / 100) & 15].add(1);

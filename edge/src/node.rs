@@ -9,7 +9,7 @@ use crate::follow::{Applier, Dial, Follower, Following, Thread};
 use crate::otlp::Exporter;
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
-use crate::standing::Followed;
+use crate::standing::FollowStatus;
 use crate::state::{Live, NodeState};
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Where the node stands with the log that it follows, in the log's numbers.
-    pub fn followed(&self) -> Followed {
+    pub fn followed(&self) -> FollowStatus {
         self.following.followed()
     }
 
@@ -225,7 +225,7 @@ impl Node {
         explain::waiting(&self.state, url)
     }
 
-    /// Opens the access log's file anew, after it was moved away.
+    /// Reopens the file of the access log, after it was moved away.
     pub fn reopen_log(&self) {
         self.log.reopen();
     }

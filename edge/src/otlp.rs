@@ -190,7 +190,8 @@ impl Collector {
         count(&self.tally.failed, spans);
         if !self.failing {
             let (collector, why) = (&self.url, refusal.why);
-            tracing::warn!(%collector, "traces are lost, the collector does not take them: {why}");
+            tracing::warn!(%collector, "traces are lost: the collector does not accept them: \
+                 {why}");
         }
         self.failing = true;
     }
@@ -199,7 +200,7 @@ impl Collector {
         count(&self.tally.exported, spans - rejected);
         count(&self.tally.rejected, rejected);
         if self.failing {
-            tracing::info!(collector = %self.url, "the collector takes traces again");
+            tracing::info!(collector = %self.url, "the collector accepts traces again");
         }
         self.failing = false;
     }

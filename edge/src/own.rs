@@ -22,17 +22,18 @@ impl Own {
     /// New secrets.
     pub(crate) fn new() -> Result<Self, StartError> {
         let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|error| StartError(format!("no random numbers: {error}")))?;
+        getrandom::fill(&mut random).map_err(|error| {
+            StartError(format!("the system returned no random numbers: {error}"))
+        })?;
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let (edge, parent) = (hex(&random[..16]), hex(&random[16..]));
         Ok(Self { edge, parent, running: AtomicUsize::new(0) })
     }
 
     /// An own request begins that warms this tier.
-    pub(crate) fn running(&self, tier: Tier) -> Running<'_> {
+    pub(crate) fn running(&self, tier: Tier) -> OwnRequest<'_> {
         self.running.fetch_add(1, Ordering::Release);
-        Running { own: self, tier }
+        OwnRequest { own: self, tier }
     }
 
     /// Which tier a request of this node itself warms; `None` of anybody else's request.
@@ -51,12 +52,12 @@ impl Own {
 }
 
 /// An own request, while it lives.
-pub(crate) struct Running<'a> {
+pub(crate) struct OwnRequest<'a> {
     own: &'a Own,
     tier: Tier,
 }
 
-impl Running<'_> {
+impl OwnRequest<'_> {
     /// What it shows.
     pub(crate) fn shown(&self) -> &str {
         match self.tier {
@@ -66,7 +67,7 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for OwnRequest<'_> {
     fn drop(&mut self) {
         self.own.running.fetch_sub(1, Ordering::Release);
     }

@@ -104,7 +104,7 @@ mod tests {
             client_host: None,
             interim: None,
             upgrade: None,
-            whom: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
+            chosen_by: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
             trace: None,
         };
         let candidates = parents.upstream().unwrap().candidates(&ask, &UpstreamBody::Empty);

@@ -6,7 +6,7 @@ use weir_rules::range::{self, Requested, Resolved, Span, Spec};
 
 /// What a request gets from a stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
+pub(crate) enum AvailableBytes {
     /// The whole representation.
     Whole,
     /// One part.
@@ -20,15 +20,15 @@ pub(crate) enum Held {
 }
 
 /// What a GET with these fields gets. `fields` are the stored response's.
-pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> Held {
+pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> AvailableBytes {
     let whole = stored.body.is_complete();
-    let without = if whole { Held::Whole } else { Held::Nothing };
+    let without = if whole { AvailableBytes::Whole } else { AvailableBytes::Nothing };
     if !range::if_range_holds(request, fields) {
         return without;
     }
     let requested = range::requested(request);
     if !whole && let Some(span) = answered_before(stored, request) {
-        return Held::One(span);
+        return AvailableBytes::One(span);
     }
     let Some(length) = stored.body.complete_length() else {
         return of_unknown_length(stored, &requested);
@@ -36,10 +36,10 @@ pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> 
     let covers = |span: &Span| stored.body.covers(*span);
     match range::resolve(&requested, length) {
         Resolved::Whole => without,
-        Resolved::Unsatisfiable => Held::Unsatisfiable,
-        Resolved::One(span) if covers(&span) => Held::One(span),
-        Resolved::Many(spans) if spans.iter().all(covers) => Held::Many(spans),
-        Resolved::One(_) | Resolved::Many(_) => Held::Nothing,
+        Resolved::Unsatisfiable => AvailableBytes::Unsatisfiable,
+        Resolved::One(span) if covers(&span) => AvailableBytes::One(span),
+        Resolved::Many(spans) if spans.iter().all(covers) => AvailableBytes::Many(spans),
+        Resolved::One(_) | Resolved::Many(_) => AvailableBytes::Nothing,
     }
 }
 
@@ -53,11 +53,11 @@ fn answered_before(stored: &Stored, request: &HeaderMap) -> Option<Span> {
 }
 
 /// Without a complete length only a range with both ends means the same bytes for certain.
-fn of_unknown_length(stored: &Stored, requested: &Requested) -> Held {
-    let Requested::Bytes(specs) = requested else { return Held::Nothing };
-    let [Spec::FromTo(first, last)] = specs[..] else { return Held::Nothing };
+fn of_unknown_length(stored: &Stored, requested: &Requested) -> AvailableBytes {
+    let Requested::Bytes(specs) = requested else { return AvailableBytes::Nothing };
+    let [Spec::FromTo(first, last)] = specs[..] else { return AvailableBytes::Nothing };
     match Span::new(first, last.saturating_add(1)) {
-        Some(span) if stored.body.covers(span) => Held::One(span),
-        _ => Held::Nothing,
+        Some(span) if stored.body.covers(span) => AvailableBytes::One(span),
+        _ => AvailableBytes::Nothing,
     }
 }

@@ -21,7 +21,7 @@ use weir_rules::log::{LogId, Position};
 use weir_rules::tier::{self, Admission, Asking, Claim, Provenance, admit};
 
 /// The node's invalidation index and the seq up to which it is applied. All seqs here are the
-/// node's own numbers, which only grow; [`Followed`] tells them from the log's.
+/// node's own numbers, which only grow; [`FollowedLog`] tells them from the log's.
 #[derive(Debug)]
 pub(crate) struct Purges {
     applied: AtomicU64,
@@ -39,12 +39,12 @@ pub(crate) struct Purges {
     marked: AtomicU64,
     /// Held while anything of the log is applied, so that who holds it sees whole entries.
     position: Mutex<Position>,
-    followed: ArcSwap<Followed>,
+    followed: ArcSwap<FollowedLog>,
 }
 
 /// The log that the node follows, as requests need to know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Followed {
+pub(crate) struct FollowedLog {
     /// Its id; `None` before the first.
     pub(crate) log: Option<LogId>,
     /// The node's own number of its seq 0.
@@ -55,7 +55,7 @@ pub(crate) struct Followed {
     pub(crate) tier_key: Option<Box<str>>,
 }
 
-impl Followed {
+impl FollowedLog {
     /// The node's own number of a seq of the log.
     pub(crate) fn own(&self, seq: Seq) -> Seq {
         self.base.saturating_add(seq)
@@ -67,7 +67,7 @@ impl Followed {
     }
 
     /// Whether seqs of both mean the same.
-    pub(crate) fn is_same_log(&self, other: &Followed) -> bool {
+    pub(crate) fn is_same_log(&self, other: &FollowedLog) -> bool {
         self.log == other.log && self.base == other.base
     }
 }
@@ -157,7 +157,7 @@ impl Purges {
         drop(index);
         self.sieve.raise_all(place.base());
         let (log, base) = (place.log().cloned(), place.base());
-        self.followed.store(Arc::new(Followed { log, base, floor: base, tier_key: None }));
+        self.followed.store(Arc::new(FollowedLog { log, base, floor: base, tier_key: None }));
         let applied = place.applied();
         *self.position() = place;
         self.publish(applied);
@@ -170,7 +170,7 @@ impl Purges {
             self.index.write().unwrap_or_else(PoisonError::into_inner).raise_floor(floor);
             self.sieve.raise_all(floor);
         }
-        let followed = Followed {
+        let followed = FollowedLog {
             log: place.log().cloned(),
             base: place.base(),
             floor: floor.unwrap_or_else(|| self.followed.load().floor),
@@ -186,7 +186,7 @@ impl Purges {
     }
 
     /// The log that the node follows.
-    pub(crate) fn standing(&self) -> Arc<Followed> {
+    pub(crate) fn standing(&self) -> Arc<FollowedLog> {
         self.followed.load_full()
     }
 

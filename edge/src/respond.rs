@@ -12,7 +12,7 @@ pub(crate) use values::Values;
 use crate::body::{FillBody, ResponseBody, Resume};
 use crate::collapsing::{FillHead, Reader};
 use crate::failure::Failure;
-use crate::parts::{self, Held};
+use crate::parts::{self, AvailableBytes};
 use crate::store::Stored;
 use bytes::Bytes;
 use edits::set;
@@ -52,20 +52,26 @@ pub(crate) fn from_stored(
     let length = stored.body.complete_length();
     if wish.ranged && *wish.method == Method::GET && stored.status == StatusCode::OK {
         match (parts::held(stored, wish.headers, &fields), length) {
-            (Held::One(span), length) => {
+            (AvailableBytes::One(span), length) => {
                 let (at, end) = (span.start, span.end);
                 let body = ResponseBody::Stored { stored: Arc::clone(stored), at, end };
                 return answer(stored.status, fields, AnswerForm::Part(span, length), body);
             }
-            (Held::Many(spans), Some(length)) => {
+            (AvailableBytes::Many(spans), Some(length)) => {
                 return multipart(stored, fields, &spans, length);
             }
-            (Held::Unsatisfiable, Some(length)) => {
+            (AvailableBytes::Unsatisfiable, Some(length)) => {
                 let form = AnswerForm::Unsatisfiable(length);
                 return answer(stored.status, fields, form, ResponseBody::Empty);
             }
             // The lookup hands out no part for what it does not hold.
-            (Held::Whole | Held::Nothing | Held::Many(_) | Held::Unsatisfiable, _) => {}
+            (
+                AvailableBytes::Whole
+                | AvailableBytes::Nothing
+                | AvailableBytes::Many(_)
+                | AvailableBytes::Unsatisfiable,
+                _,
+            ) => {}
         }
     }
     let body = match (wish.method, stored.body.whole()) {

@@ -7,7 +7,7 @@ mod matched;
 mod releases;
 
 pub(crate) use lease::Lease;
-pub use link::Followed;
+pub use link::FollowStatus;
 pub(crate) use link::Link;
 pub(crate) use matched::Matched;
 pub(crate) use releases::Releases;

@@ -44,7 +44,7 @@ pub(crate) struct NodeState {
     pub(crate) releases: Releases,
     /// What purges took.
     pub(crate) matched: Matched,
-    /// What of it was popular, for purges whose caller wants it fetched anew.
+    /// The popular URLs among them, for purges with a warm-up.
     pub(crate) popular: Popular,
     /// By what the node knows its own requests.
     pub(crate) own: Own,
@@ -52,7 +52,7 @@ pub(crate) struct NodeState {
     pub(crate) decisions: Decisions,
     /// Which stored responses were sent most.
     pub(crate) ranking: Ranking,
-    /// Bytes of bodies that are on their way into the store.
+    /// Bytes of bodies that are being stored.
     pub(crate) filling: Budget,
     /// Sites and limits in force.
     pub(crate) live: ArcSwap<Live>,
@@ -119,8 +119,9 @@ fn fill_share(memory: u64) -> u64 {
 impl NodeState {
     /// A node with nothing stored. Its digests mean nothing in any other process.
     pub(crate) fn new(config: Config) -> Result<Self, StartError> {
-        let secret = DigestSecret::random()
-            .map_err(|error| StartError(format!("no random numbers: {error}")))?;
+        let secret = DigestSecret::random().map_err(|error| {
+            StartError(format!("the system returned no random numbers: {error}"))
+        })?;
         Self::with_secret(config, secret)
     }
 

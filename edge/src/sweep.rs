@@ -27,11 +27,11 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// The node's side of the housekeeper. Dropping it ends the thread.
 pub(crate) struct Sweeper {
-    shared: Arc<Shared>,
+    shared: Arc<SweepQueue>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct SweepQueue {
     work: Mutex<Work>,
     /// Told when there is work for a thread that waits, or none any more.
     changed: Condvar,
@@ -60,7 +60,7 @@ struct Waiting {
 impl Sweeper {
     /// Starts the thread, which ends with the node.
     pub(crate) fn start(node: &Arc<NodeState>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SweepQueue::default());
         let (seen, node) = (Arc::clone(&shared), Arc::downgrade(node));
         std::thread::Builder::new().name("weir-sweeper".into()).spawn(move || run(&seen, &node))?;
         Ok(Self { shared })
@@ -72,7 +72,11 @@ impl Sweeper {
         let mut work = self.shared.lock();
         if !work.waiting.add(purge) {
             if work.uncounted == 0 {
-                tracing::warn!(seq = purge.seq, "too many purges at once to count what each took");
+                tracing::warn!(
+                    seq = purge.seq,
+                    "too many purges at once: the removed responses \
+                     are not counted for each"
+                );
             }
             work.uncounted += 1;
         }
@@ -124,7 +128,7 @@ fn cost(target: &Target) -> usize {
     target.text().len() + segments.max(1) * BESIDE
 }
 
-impl Shared {
+impl SweepQueue {
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +172,7 @@ impl Waiting {
     }
 }
 
-fn run(shared: &Shared, node: &Weak<NodeState>) {
+fn run(shared: &SweepQueue, node: &Weak<NodeState>) {
     let mut pace = Pace::new(Instant::now());
     // What is stored was held against all purges up to here, or was judged one by one.
     let mut walked = 0;

@@ -9,7 +9,7 @@
 mod hop;
 mod spans;
 
-pub(crate) use hop::{Errand, Hop, Hopped};
+pub(crate) use hop::{Hop, HopRequest, Hopped};
 pub(crate) use spans::{Counts, Finished, Spans, Tally};
 
 use crate::access_log::LoggedRequest;
@@ -19,7 +19,7 @@ use weir_rules::trace_context::{RANDOM, SAMPLED, TraceContext};
 
 /// A span's place: its own ids, and whose part it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SpanPlace {
     /// The trace, the span's own id, and the flags.
     pub(crate) context: TraceContext,
     /// The span that it is part of.
@@ -30,7 +30,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// Where.
-    pub(crate) place: Place,
+    pub(crate) place: SpanPlace,
     /// Takes its spans, where they are exported.
     spans: Option<Spans>,
 }
@@ -38,7 +38,8 @@ pub(crate) struct Trace {
 impl Trace {
     /// The place that a request names, as long as nothing of it is exported.
     pub(crate) fn continued(request: &HeaderMap) -> Option<Self> {
-        TraceContext::of(request).map(|caller| Self { place: Place::below(caller), spans: None })
+        TraceContext::of(request)
+            .map(|caller| Self { place: SpanPlace::below(caller), spans: None })
     }
 
     /// Exports the request itself, where that is wanted.
@@ -54,7 +55,7 @@ impl Trace {
     }
 }
 
-impl Place {
+impl SpanPlace {
     /// A new span as part of another.
     fn below(other: TraceContext) -> Self {
         let context = TraceContext { span_id: random_id(), ..other };
@@ -92,7 +93,7 @@ impl Tracer {
     pub(crate) fn place(&self, request: &HeaderMap) -> Option<Trace> {
         let Some(spans) = &self.spans else { return Trace::continued(request) };
         let place = match TraceContext::of(request) {
-            Some(caller) => Place::below(caller),
+            Some(caller) => SpanPlace::below(caller),
             None => self.begin(),
         };
         let spans = place.context.is_sampled().then(|| spans.clone());
@@ -104,11 +105,11 @@ impl Tracer {
         self.spans.as_ref().map(Spans::counts).unwrap_or_default()
     }
 
-    fn begin(&self) -> Place {
+    fn begin(&self) -> SpanPlace {
         let trace_id = u128::from(random_id()) << 64 | u128::from(random_id());
         let sampled = (trace_id as u64) % RANDOM_PART < self.begun;
         let flags = RANDOM | if sampled { SAMPLED } else { 0 };
-        Place { context: TraceContext { trace_id, span_id: random_id(), flags }, parent: None }
+        SpanPlace { context: TraceContext { trace_id, span_id: random_id(), flags }, parent: None }
     }
 }
 

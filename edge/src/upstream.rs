@@ -37,8 +37,8 @@ use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
 use client::{HttpClient, client, closed_while_kept, mark_kept};
-use fetched::Asked;
-use health::Errand;
+use fetched::AnsweredBy;
+use health::Attempt;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use link::{Link, Stream};
@@ -191,19 +191,19 @@ impl Upstream {
         let end = self.end();
         // What has no body can be sent any number of times.
         let repeatable = ask.is_repeatable() && body.is_empty();
-        let mut candidates = self.pool.candidates(ask.whom, repeatable && retries.most > 0);
+        let mut candidates = self.pool.candidates(ask.chosen_by, repeatable && retries.most > 0);
         let mut next =
-            || candidates.next().filter(|c| *last_resort || c.errand != Errand::LastResort);
+            || candidates.next().filter(|c| *last_resort || c.attempt != Attempt::LastResort);
         let mut this = next().ok_or_else(nobody)?;
         let mut left = retries.most;
         let mut refusal = None;
         loop {
             let outcome = self.exchange(&this, worker, ask, body, end).await;
-            let following = match (left, Following::after(&outcome, repeatable, body)) {
-                (0, _) | (_, Following::Nobody) => None,
-                (_, Following::Healthy) => next().filter(|c| c.errand != Errand::LastResort),
-                (_, Following::Other) => next(),
-                (_, Following::Anybody) => next().or_else(|| Some(this.again())),
+            let following = match (left, NextCandidate::after(&outcome, repeatable, body)) {
+                (0, _) | (_, NextCandidate::Nobody) => None,
+                (_, NextCandidate::Healthy) => next().filter(|c| c.attempt != Attempt::LastResort),
+                (_, NextCandidate::Other) => next(),
+                (_, NextCandidate::Anybody) => next().or_else(|| Some(this.again())),
             };
             match following {
                 Some(following) if self.may_try_again(worker) => {
@@ -230,8 +230,9 @@ impl Upstream {
         body: &UpstreamBody,
     ) -> impl Iterator<Item = Candidate<'_>> + use<'_> {
         let last_resort = self.settings.last_resort;
-        let candidates = self.pool.candidates(ask.whom, ask.is_repeatable() && body.is_empty());
-        candidates.filter(move |c| last_resort || c.errand != Errand::LastResort)
+        let candidates =
+            self.pool.candidates(ask.chosen_by, ask.is_repeatable() && body.is_empty());
+        candidates.filter(move |c| last_resort || c.attempt != Attempt::LastResort)
     }
 
     /// Asks one member; once more where a kept connection was closed in place of an answer. The
@@ -250,9 +251,9 @@ impl Upstream {
         {
             outcome = self.exchange(&candidate.again(), worker, ask, body, end).await;
         }
-        let following = Following::after(&outcome, repeatable, body);
+        let following = NextCandidate::after(&outcome, repeatable, body);
         outcome.map_err(|failed| {
-            (self.told(candidate, ask, failed.error), following != Following::Nobody)
+            (self.told(candidate, ask, failed.error), following != NextCandidate::Nobody)
         })
     }
 
@@ -285,7 +286,7 @@ impl Upstream {
         body: &UpstreamBody,
         end: Option<Instant>,
     ) -> Result<Fetched, Failed> {
-        let (member, errand) = (candidate.member, candidate.errand);
+        let (member, attempt) = (candidate.member, candidate.attempt);
         let place = member.place(self.queue, self.wait(end)).await.map_err(Failed::unsent)?;
         let mut request = request(member, ask, body.clone(), self.settings.host_header)?;
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
@@ -295,7 +296,7 @@ impl Upstream {
         }
         let mut hop = None;
         if let Some(trace) = &ask.trace {
-            let (traceparent, span) = Hop::begin(trace, self.errand(member, ask));
+            let (traceparent, span) = Hop::begin(trace, self.attempt(member, ask));
             request.headers_mut().insert(&TRACEPARENT, traceparent);
             hop = span;
         }
@@ -309,7 +310,7 @@ impl Upstream {
             None => self.head(self.send(worker, request), progress, end).await,
         };
         let (mut response, stream) = answer.inspect_err(|failed| {
-            member.failed(errand, &failed.error);
+            member.failed(attempt, &failed.error);
             if let Some(hop) = &mut hop {
                 hop.failed(&failed.error);
             }
@@ -320,14 +321,14 @@ impl Upstream {
             hop.answered(response.status());
         }
         let status = Some(response.status()).filter(|_| self.settings.judges_status);
-        member.answered(errand, status.unwrap_or(StatusCode::OK));
+        member.answered(attempt, status.unwrap_or(StatusCode::OK));
         mark_kept(response.extensions());
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
-        let asked = Asked {
+        let answered_by = AnsweredBy {
             trouble: Arc::clone(&self.trouble),
             member: Arc::clone(member),
-            errand,
+            attempt,
             target: ask.target.clone(),
         };
         let idle = self.settings.timeouts.idle;
@@ -337,7 +338,7 @@ impl Upstream {
             end,
             alarm: None,
             metrics,
-            asked,
+            answered_by,
             hop,
             _place: place,
             _stream: stream,
@@ -346,8 +347,8 @@ impl Upstream {
         Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded, source })
     }
 
-    fn errand<'a>(&'a self, member: &'a Member, ask: &'a Ask) -> trace::Errand<'a> {
-        trace::Errand {
+    fn attempt<'a>(&'a self, member: &'a Member, ask: &'a Ask) -> trace::HopRequest<'a> {
+        trace::HopRequest {
             pool: &self.settings.name,
             scheme: &member.address.scheme,
             authority: &member.address.authority,
@@ -404,7 +405,7 @@ impl Upstream {
 type Answer = Result<(Response<Incoming>, Option<Stream>), Failed>;
 
 fn nobody() -> UpstreamError {
-    UpstreamError::Connect("none that could be asked is in health".into())
+    UpstreamError::Connect("no member that may be asked is healthy".into())
 }
 
 /// A try that brought no answer.
@@ -451,7 +452,7 @@ impl Failed {
 
 /// Who may be asked after a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Following {
+enum NextCandidate {
     /// Nobody: what came is the answer.
     Nobody,
     /// Another member in health.
@@ -462,7 +463,7 @@ enum Following {
     Anybody,
 }
 
-impl Following {
+impl NextCandidate {
     fn after(outcome: &Result<Fetched, Failed>, repeatable: bool, body: &UpstreamBody) -> Self {
         let Failed { error, reached } = match outcome {
             Ok(fetched) if repeatable && is_gateway_error(fetched.response.status()) => {

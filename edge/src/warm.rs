@@ -155,7 +155,7 @@ impl Parts {
 /// What went wrong, without the address of this node.
 fn said(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return format!("not whole within {} s", LONGEST.as_secs());
+        return format!("not complete within {} s", LONGEST.as_secs());
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use crate::route::Route;
 use crate::routes::Routes;
 use crate::script::Script;
-use crate::{Origin, Shared, server};
+use crate::{Origin, OriginState, server};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ impl Builder {
     pub async fn bind(self) -> io::Result<Origin> {
         let listener = TcpListener::bind(self.listen).await?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(OriginState {
             routes: Mutex::new(self.routes),
             ledger: Arc::new(Ledger::new(self.keep_requests)),
             files: self.files,

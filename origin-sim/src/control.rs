@@ -7,7 +7,7 @@
 //! - `POST release?path=NAME`: lets go what is held at a route.
 //! - `PUT route?path=NAME`: sets a route from the JSON in the body.
 
-use crate::Shared;
+use crate::OriginState;
 use crate::answer::{push, status_line};
 use crate::request::Head;
 
@@ -21,7 +21,7 @@ pub(crate) const PREFIX: &str = "/__sim/";
 pub(crate) const MAX_BODY: u64 = crate::request::BODY_KEPT as u64;
 
 /// The whole answer to a request to an endpoint.
-pub(crate) fn answer(shared: &Shared, head: &Head, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(shared: &OriginState, head: &Head, body: &[u8]) -> Vec<u8> {
     let (status, told) = match act(shared, head, body) {
         Ok(told) => (200, told),
         Err((status, message)) => (status, json!({ "error": message })),
@@ -39,9 +39,9 @@ pub(crate) fn answer(shared: &Shared, head: &Head, body: &[u8]) -> Vec<u8> {
     answer
 }
 
-type Told = Result<serde_json::Value, (u16, String)>;
+type CallResult = Result<serde_json::Value, (u16, String)>;
 
-fn act(shared: &Shared, head: &Head, body: &[u8]) -> Told {
+fn act(shared: &OriginState, head: &Head, body: &[u8]) -> CallResult {
     let target = head.target.strip_prefix(PREFIX).unwrap_or_default();
     let (endpoint, query) = target.split_once('?').unwrap_or((target, ""));
     // The name goes to the end of the query, so that it can have a query of its own.

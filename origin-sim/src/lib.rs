@@ -76,14 +76,14 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A running origin. Dropping it stops it: its connections close, its port is free.
 #[derive(Debug)]
 pub struct Origin {
-    shared: Arc<Shared>,
+    shared: Arc<OriginState>,
     addr: SocketAddr,
     server: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What connections, control endpoints and the owner of the origin all see.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct OriginState {
     routes: Mutex<Routes>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) files: Option<Files>,
@@ -92,7 +92,7 @@ pub(crate) struct Shared {
     open: watch::Sender<bool>,
 }
 
-impl Shared {
+impl OriginState {
     pub(crate) fn routes(&self) -> MutexGuard<'_, Routes> {
         locked(&self.routes)
     }

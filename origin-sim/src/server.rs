@@ -1,7 +1,7 @@
 //! Accepts connections and takes each through its requests, one after the other. Every
 //! connection is a task of one set: when the server stops, all end with it.
 
-use crate::Shared;
+use crate::OriginState;
 use crate::connection::{Connection, Gone};
 use crate::control;
 use crate::counters::Recorded;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 const ACCEPT_REST: Duration = Duration::from_millis(10);
 
 /// Serves until it is aborted.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn serve(shared: Arc<OriginState>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -33,7 +33,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 /// All requests of one connection.
-async fn converse(shared: Arc<Shared>, stream: TcpStream) {
+async fn converse(shared: Arc<OriginState>, stream: TcpStream) {
     let open = shared.ledger.connect();
     let mut connection = Connection::new(stream);
     loop {
@@ -74,7 +74,7 @@ impl From<Gone> for Ended {
 
 /// One request and its answer.
 async fn exchange(
-    shared: &Shared,
+    shared: &OriginState,
     connection: &mut Connection,
     head: &Head,
     number: u64,
@@ -94,7 +94,7 @@ async fn exchange(
 }
 
 async fn read_body(
-    shared: &Shared,
+    shared: &OriginState,
     connection: &mut Connection,
     head: &Head,
     entry: &mut Entry,
@@ -127,7 +127,7 @@ async fn receive_body(
 }
 
 /// The reply to `request`, and the gate that holds it if it is held.
-async fn choose(shared: &Shared, request: &Recorded, found: Found) -> (Arc<Reply>, Gate) {
+async fn choose(shared: &OriginState, request: &Recorded, found: Found) -> (Arc<Reply>, Gate) {
     match found {
         Found::Scripted { answer, gate } => (answer.to(request), gate),
         Found::File => {
@@ -146,7 +146,7 @@ pub(crate) fn not_found() -> Reply {
 
 /// A request to the control endpoints, which is not counted.
 async fn control_exchange(
-    shared: &Shared,
+    shared: &OriginState,
     connection: &mut Connection,
     head: &Head,
 ) -> Result<After, Ended> {
@@ -159,7 +159,7 @@ async fn control_exchange(
 }
 
 /// Tells the client what is wrong with its request, and closes.
-async fn refuse(shared: &Shared, mut connection: Connection, error: &ReadError) {
+async fn refuse(shared: &OriginState, mut connection: Connection, error: &ReadError) {
     let answer: &[u8] = match error {
         ReadError::Cut => return,
         ReadError::TooLarge => {

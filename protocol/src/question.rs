@@ -29,7 +29,7 @@ pub enum Question {
         /// Of these sites only; of all where none is named.
         sites: Vec<String>,
     },
-    /// What was not stored of late, and why; answered with [`NotStored`].
+    /// What was recently not stored, and why; answered with [`NotStored`].
     NotStoredUrls {
         /// At most so many URLs.
         most: usize,

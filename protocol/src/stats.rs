@@ -61,7 +61,7 @@ pub struct Stats {
     /// Requests answered from the store or an upstream, by how long they took to the end of the
     /// answer ([`latency_bound_micros`]).
     pub latency: Vec<u64>,
-    /// Client connections open now.
+    /// Open client connections.
     pub connections: u64,
     /// Responses stored now.
     pub stored: u64,
@@ -69,6 +69,6 @@ pub struct Stats {
     pub stored_bytes: u64,
     /// Bytes that they may take.
     pub capacity_bytes: u64,
-    /// Stored responses removed to make room for others.
+    /// Stored responses evicted to make room.
     pub evictions: u64,
 }

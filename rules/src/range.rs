@@ -3,7 +3,7 @@
 mod held;
 mod multipart;
 
-pub use held::{Held, MAX_HELD};
+pub use held::{HeldRanges, MAX_HELD};
 pub use multipart::{Boundary, Multipart, Part, multipart};
 
 use crate::time::Time;

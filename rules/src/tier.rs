@@ -215,7 +215,7 @@ pub struct Asking {
 impl Asking {
     /// A request that begins now. `applied` is the edge's own number that lookups see; whatever is
     /// validated must have been judged since it was read. `None` where no parent may be asked: the
-    /// edge follows no log yet, or has not caught up since it was started or let in anew
+    /// edge follows no log yet, or has not caught up since it started or rejoined
     /// ([`Position::caught_up`]).
     pub fn begin(position: &Position, applied: Seq) -> Option<Self> {
         if !position.caught_up(applied) {

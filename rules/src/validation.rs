@@ -138,7 +138,7 @@ const NOT_UPDATED: [HeaderName; 5] =
 /// (Content-Encoding, Content-Type, Content-Range, Content-Length, hop-by-hop fields) and
 /// Set-Cookie.
 ///
-/// The age starts anew (§4.2.3): Age and Date of the stored response go even when the update has
+/// The age starts again (§4.2.3): Age and Date of the stored response go even when the update has
 /// none. Whoever stores the result adds a missing Date (RFC 9110 §6.6.1).
 pub fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut update = update.clone();

@@ -32,7 +32,7 @@ proptest! {
 
     #[test]
     fn held_spans_are_a_bitmap(spans in proptest::collection::vec(span(), 0..24), asked in span()) {
-        let mut held = Held::default();
+        let mut held = HeldRanges::default();
         let mut bitmap = [false; LENGTH as usize];
         for span in spans {
             prop_assert!(held.insert(span));
@@ -113,7 +113,8 @@ proptest! {
                 prop_assert!(span.start < span.end && span.end <= length);
             }
         }
-        prop_assert!(!if_range_holds(&headers, &HeaderMap::new()), "nothing stored, nothing matches");
+        prop_assert!(!if_range_holds(&headers, &HeaderMap::new()), "nothing stored, nothing \
+             matches");
     }
 
     #[test]

@@ -270,12 +270,12 @@ mod tests {
     fn an_answer_is_told_in_aligned_words() {
         let body = json!({
             "id": "a-1", "status": "completed", "elapsed_ms": 0.2,
-            "note": "nothing that is stored matched",
+            "note": "no stored response matched",
             "nodes": [{"name": "weir", "tier": "edge", "state": "applied", "applied_ms": 0.1,
                        "matched": 0}],
         });
         let expected = "purge   a-1\nnode    weir (edge)  applied in 0.1 ms, 0 stored responses\n\
-                        status  completed in 0.2 ms\nnothing that is stored matched\n";
+                        status  completed in 0.2 ms\nno stored response matched\n";
         assert_eq!(told(&body, Paint::plain()), expected);
     }
 

@@ -123,7 +123,7 @@ pub(super) struct Signals {
 }
 
 /// What a signal asks for.
-enum Told {
+enum Demand {
     Stop,
     Reload,
 }
@@ -147,7 +147,7 @@ impl Signals {
         reload: Arc<dyn Fn() + Send + Sync>,
         end: impl Future<Output = ()>,
     ) -> Exit {
-        while let Told::Reload = self.next().await {
+        while let Demand::Reload = self.next().await {
             // The result is in the log.
             let reload = reload.clone();
             let _ = tokio::task::spawn_blocking(move || reload()).await;
@@ -161,16 +161,16 @@ impl Signals {
         }
     }
 
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> Demand {
         tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.terminate.recv() => Demand::Stop,
+            _ = self.interrupt.recv() => Demand::Stop,
+            _ = self.hang_up.recv() => Demand::Reload,
         }
     }
 
     /// Until the next signal to stop.
     async fn stop(&mut self) {
-        while let Told::Reload = self.next().await {}
+        while let Demand::Reload = self.next().await {}
     }
 }

@@ -97,7 +97,7 @@ def refusals_stand_beside_their_field(browser, topology):
     page = reader.open("#purges")
     page.locator("#purge-paths").fill("/a")
     page.locator("#purge .primary").click()
-    shows(page, "a token that may only read", "#wrong-purge", 'has not the scope "purge"')
+    shows(page, "a token that may only read", "#wrong-purge", 'does not have the scope "purge"')
     reader.is_clean("a token that may not purge is told so, and goes on reading")
 
 

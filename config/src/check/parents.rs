@@ -1,4 +1,4 @@
-//! `[parents]`: whom an edge asks before the origins, and how a parent meets edges that know more.
+//! `[parents]`: the parents that an edge asks before the origins, and how a parent treats edges that have applied more.
 
 use super::host::{ORIGIN_FORM, origin};
 use super::tls::ca;

@@ -97,7 +97,7 @@ pub(super) fn judged(s: &Section<'_>, key: &str, secret: String) -> Found {
 pub(super) fn unknown(s: &Section<'_>, key: &str) -> Secret {
     let mut random = [0; 32];
     if let Err(error) = getrandom::fill(&mut random) {
-        s.hidden_mistake(key, format!("the system gives no random bytes: {error}"));
+        s.hidden_mistake(key, format!("the system returned no random bytes: {error}"));
     }
     Secret::new(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -44,7 +44,7 @@ pub(super) fn judge(request: &Parts, peer: IpAddr) -> Result<(), ApiError> {
         return refuse(&format!("this came through a proxy ({field})"));
     }
     let Some(host) = host(request) else {
-        return refuse("this has not exactly one Host");
+        return refuse("this does not have exactly one Host");
     };
     if !is_loopback_host(&host) {
         return refuse(&format!("this is for the host {host:?}"));
@@ -74,8 +74,8 @@ pub(super) fn judge_purge(request: &Parts) -> Result<(), ApiError> {
         return Ok(());
     }
     refuse(
-        "a page in a browser could send this; add Content-Type: application/json or the field \
-         with which your client shows its token",
+        "a page in a browser could send this; add Content-Type: application/json, or the header \
+         in which your client sends its token",
     )
 }
 
@@ -100,7 +100,10 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 fn refuse(why: &str) -> Result<(), ApiError> {
-    Err(ApiError::forbidden(format!("no token is configured, so only loopback is let in; {why}")))
+    Err(ApiError::forbidden(format!(
+        "no token is configured, so only programs on this machine \
+         are accepted; {why}"
+    )))
 }
 
 /// The one host a request names, of HTTP/1's Host or HTTP/2's `:authority`.

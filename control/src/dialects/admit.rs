@@ -107,7 +107,7 @@ mod tests {
             (cloudflare, &[bearer], "ok"),
             (cloudflare, &[bearer, ("x-auth-email", "a@b.example")], "ok"),
             (cloudflare, &[key], "Bearer SECRET"),
-            (cloudflare, &[("x-auth-key", SECRET)], "keys of accounts (x-auth-key)"),
+            (cloudflare, &[("x-auth-key", SECRET)], "account keys (x-auth-key)"),
             (cloudflare, &[], "Bearer SECRET"),
         ] {
             match of(dialect, &request(fields), [192, 0, 2, 1].into()) {

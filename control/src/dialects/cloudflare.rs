@@ -47,7 +47,7 @@ fn calls() -> Vec<Call> {
         act(
             "/client/v4/zones/{zone}/invalidate_cache",
             post(invalidate_cache),
-            "The same, softly: stale from now on",
+            "Soft purge: the responses are stale from now on",
         ),
     ]
 }
@@ -59,8 +59,8 @@ fn shown(request: &Parts, peer: IpAddr, config: &Config) -> Result<Shown, ApiErr
         let account_key = account_keys.find(|name| request.headers.contains_key(name));
         match account_key {
             Some(name) if !request.headers.contains_key(AUTHORIZATION) => {
-                let accepted = "show a token (api_token): Authorization: Bearer SECRET";
-                let message = format!("keys of accounts ({name}) are not taken; {accepted}");
+                let accepted = "send a token (api_token): Authorization: Bearer SECRET";
+                let message = format!("account keys ({name}) are not accepted; {accepted}");
                 Err(ApiError::unauthenticated(message))
             }
             _ => bearer(request),
@@ -112,7 +112,7 @@ async fn run(
 fn messages(purged: &Purged) -> Value {
     match purged {
         Purged { unheard: true, .. } => {
-            json!([{"code": UNHEARD, "message": "accepted; but no node follows this control"}])
+            json!([{"code": UNHEARD, "message": "accepted, but no node follows this control"}])
         }
         Purged { completed: false, .. } => {
             json!([{"code": IN_PROGRESS, "message": "accepted; not yet applied by every node"}])

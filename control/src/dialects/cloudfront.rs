@@ -66,7 +66,7 @@ async fn create(
             format!("{named} is not the number of Items, which is {counted}"),
         ),
         Fault::TooMany => ApiError::too_large(format!(
-            "more than {MOST_TARGETS} paths; at most so many are taken"
+            "more than {MOST_TARGETS} paths; accepted: at most {MOST_TARGETS}"
         )),
     })?;
     check_reference("CallerReference", &sent.reference)?;
@@ -104,7 +104,7 @@ async fn one_of(
         .and_then(|purged| Some((batch(&purged.order)?, purged)));
     let (sent, purged) = found.ok_or_else(|| {
         let id = shorten(&id);
-        let why = "the oldest are forgotten (control.retention)";
+        let why = "the oldest are removed from the history (control.retention)";
         ApiError::not_found(format!("no invalidation {id:?}; {why}")).about("Id")
     })?;
     Ok(document(told(&purged, Some(&sent)).document()))

@@ -174,7 +174,7 @@ fn not_staging(headers: &HeaderMap) -> Result<(), ApiError> {
         None => Ok(()),
         Some(_) => Err(ApiError::invalid(
             "Fastly-Purge-Environment",
-            "there is no environment but the one; leave this field out",
+            "there is only one environment; remove this field",
         )),
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn operation(
     let schema = json!({"type": kind});
     let operation = Operation::new(summary)
         .described(format!(
-            "As {api}'s API has it, with its form of answers and errors. Zone, service or \
-             distribution is a site's id."
+            "The call of {api}'s API, with the same form of answers and errors. The zone, \
+             service or distribution is the id of a site."
         ))
         .tagged(api)
         .answer_in(status, "Done.", media_type, schema.clone())

@@ -99,7 +99,7 @@ pub(super) async fn purge(
     let Admitted { caller, config, .. } = call;
     if order.targets.len() > MOST_TARGETS {
         let count = order.targets.len();
-        let message = format!("{count} targets; at most {MOST_TARGETS} are taken in one purge");
+        let message = format!("{count} targets; accepted: at most {MOST_TARGETS} in one purge");
         return Err(ApiError::too_large(message));
     }
     may_purge(caller, &order.targets, order.site.as_deref(), config)?;
@@ -144,7 +144,7 @@ pub(super) fn latest(
         Some(id) => {
             let listed = control.ledger.find(id).ok_or_else(|| {
                 let id = shorten(id);
-                ApiError::invalid("Marker", format!("{id:?} is none of the purges that are listed"))
+                ApiError::invalid("Marker", format!("{id:?} is not the id of a listed purge"))
             })?;
             listed.seq()
         }

@@ -1,7 +1,7 @@
 //! The journal on redb: `control.redb` in the `control.data` directory.
 //!
 //! A lock on a file beside it keeps a second control out for as long as this one lives, also while
-//! the database is opened anew after a fault. The database remembers which file it was written
+//! the database is reopened after a fault. The database remembers which file it was written
 //! in: found in another one, it is a copy.
 
 mod fault;
@@ -41,7 +41,7 @@ pub(crate) struct Redb {
     attach: Attach,
     /// The file that was opened.
     identity: Identity,
-    /// `None` after a fault, until it is opened anew: redb takes nothing after one.
+    /// `None` after a fault, until it is reopened: redb accepts nothing after one.
     database: Option<Database>,
     /// The contents come from another file.
     copied: bool,
@@ -70,7 +70,7 @@ impl Redb {
         Ok(Self { path, attach, identity, database: Some(database), copied, _lock: lock })
     }
 
-    /// The database; opened anew after a fault.
+    /// The database; reopened after a fault.
     fn database(&mut self) -> Result<Database, JournalError> {
         if let Some(database) = self.database.take() {
             return Ok(database);

@@ -22,7 +22,7 @@ pub(crate) struct Bounds {
 /// What is counted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Counts {
-    /// Entries that are listed.
+    /// Entries in the purge history.
     pub(crate) listed: usize,
     /// Bytes that they take in memory.
     pub(crate) bytes: usize,

@@ -58,16 +58,16 @@ impl fmt::Display for JoinError {
         match self {
             Self::NameTaken { name, heard } => write!(
                 f,
-                "another node named {name:?} is connected, heard {} ms ago; each node needs a \
-                 name of its own (node.name)",
+                "another node named {name:?} is connected (last heard {} ms ago); each node \
+                 needs its own name (node.name)",
                 heard.as_millis()
             ),
-            Self::Restored => f.write_str(
-                "the log was restored from a backup and begins a new life; connect again",
-            ),
+            Self::Restored => {
+                f.write_str("the log was restored from a backup and gets a new id; connect again")
+            }
             Self::TooMany(most) => write!(
                 f,
-                "{most} nodes are expected already, which is the most; remove one with DELETE \
+                "{most} nodes are expected already, which is the maximum; remove one with DELETE \
                  /v1/nodes/{{name}}"
             ),
             Self::Journal(error) => error.fmt(f),

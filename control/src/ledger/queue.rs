@@ -16,7 +16,7 @@ use weir_rules::log::Release;
 pub(super) enum Job {
     Append(Appended, Reply<Arc<Listed>, Refusal>),
     Join(Box<Hello>, Instant, Reply<Joined, JoinError>),
-    Forget(Whom, Instant, Reply<Vec<String>, JournalError>),
+    Forget(Departing, Instant, Reply<Vec<String>, JournalError>),
 }
 
 pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
@@ -30,7 +30,7 @@ pub(super) enum Appended {
 
 /// Which nodes are to be forgotten.
 #[derive(Debug)]
-pub(super) enum Whom {
+pub(super) enum Departing {
     Session(SessionId),
     Named(String),
     /// Those that were not heard for the bounds' `forget_after`.

@@ -31,7 +31,8 @@ pub(super) fn mark(seq: u64) -> Mark {
 
 fn hexadecimal<const BYTES: usize>() -> Result<String, JournalError> {
     let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| JournalError::new(format!("the system gives no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        JournalError::new(format!("the system returned no random bytes: {error}"))
+    })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

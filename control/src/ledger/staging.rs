@@ -6,7 +6,7 @@ use super::listed::{Accepted, Listed, Order};
 use super::membership::NodeAdmission;
 use super::nodes::{Joined, SessionId};
 use super::published::{PublishedLog, expecting};
-use super::queue::{Appended, Job, Reply, Whom};
+use super::queue::{Appended, Departing, Job, Reply};
 use super::random;
 use crate::journal::{Batch, JournalError, NodeRecord};
 use std::collections::{BTreeMap, HashMap};
@@ -75,8 +75,8 @@ impl Staging {
                 self.append(listed, reply)
             }
             Job::Join(hello, now, reply) => self.join(state, hello, now, reply),
-            Job::Forget(whom, now, reply) => {
-                let names = self.whom(state, &whom, now);
+            Job::Forget(departing, now, reply) => {
+                let names = self.departing(state, &departing, now);
                 if names.is_empty() {
                     return Verdict::Answered(Answer::Forgotten(Ok(names), reply));
                 }
@@ -227,18 +227,18 @@ impl Staging {
 
     /// The names of those who are to be forgotten. Whoever joined in this batch is not silent, and
     /// its earlier session says nothing any more.
-    fn whom(&self, state: &PublishedLog, whom: &Whom, now: Instant) -> Vec<String> {
+    fn departing(&self, state: &PublishedLog, departing: &Departing, now: Instant) -> Vec<String> {
         let earlier = |name: &&str| !self.instances.contains_key(*name);
-        let names: Vec<&str> = match whom {
-            Whom::Session(session) => state
+        let names: Vec<&str> = match departing {
+            Departing::Session(session) => state
                 .sessions
                 .get(session)
                 .map(|name| &**name)
                 .filter(earlier)
                 .into_iter()
                 .collect(),
-            Whom::Named(name) => vec![name.as_str()],
-            Whom::Silent => {
+            Departing::Named(name) => vec![name.as_str()],
+            Departing::Silent => {
                 let silent = state
                     .nodes
                     .iter()

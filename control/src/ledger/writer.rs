@@ -96,8 +96,8 @@ impl Writer {
             tracing::warn!(
                 before = %state.life.log,
                 now = %life.log,
-                "a node has applied what the log does not hold: it was restored from a backup; it \
-                 has a new id, and nothing stored before is trusted"
+                "a node has applied an entry that the log does not have, so the log was restored \
+                 from a backup; it gets a new id, and nodes discard what they stored before"
             );
             state.revive(life);
             Ok(())
@@ -128,14 +128,15 @@ impl Writer {
         match &taken {
             Ok(()) => {
                 if std::mem::take(&mut self.unsure) {
-                    tracing::info!("the journal of control takes entries again");
+                    tracing::info!("the journal can be written again");
                 }
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
                 self.unsure = true;
                 self.shared.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "the journal of control fails; what was ordered is refused");
+                tracing::error!(%error, "the journal cannot be written; purges and releases are \
+                     refused");
                 let mut state = self.shared.state();
                 state.unsaved.base |= base;
                 state.unsaved.nodes = true;

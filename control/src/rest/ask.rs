@@ -85,7 +85,7 @@ pub(super) async fn ask_for<T: DeserializeOwned>(
     question: &Question,
 ) -> Result<Vec<Answer<T>>, ApiError> {
     let read = |answer| {
-        serde_json::from_value(answer).map_err(|error| format!("its answer is odd: {error}"))
+        serde_json::from_value(answer).map_err(|error| format!("its answer is not valid: {error}"))
     };
     let answers = ask(control, nodes, question).await?;
     Ok(answers.into_iter().map(|answer| answer.and_then(read)).collect())

@@ -13,11 +13,11 @@ use serde_json::json;
 use weir_config::Scope;
 
 pub(super) fn calls() -> Vec<Call> {
-    let operation = Operation::new("What happens, as it happens")
+    let operation = Operation::new("Stream events")
         .described(
             "Server-sent events: purge and release (accepted), applied (a node has everything up \
-             to seq), completed, joined, parted, forgotten; missed tells a listener who is too \
-             slow how many it was not told of.",
+             to seq), completed, joined, parted, forgotten; missed is sent to a client that reads \
+             too slowly, with the number of events that it did not get.",
         )
         .answer_in(
             "200",

@@ -57,9 +57,9 @@ pub(super) fn calls_of_node() -> Vec<Call<Arc<Process>>> {
 fn call<S>(handler: MethodRouter<S>) -> Call<S> {
     let operation = Operation::new("Why a URL is, or is not, a hit")
         .required_query("url", "A URL, or a path of the first site.")
-        .query("header", "A request field, Name: value; repeatable.")
+        .query("header", "A request header, Name: value; may be repeated.")
         .query("node", "Ask this node only.")
-        .answer_as("200", "What each node knows of it, or why it does not say.", "Explained")
+        .answer_as("200", "The answer of each node, or why there is none.", "Explained")
         .answer_as("404", "No such node is expected.", "Error");
     Call::new("get", "/v1/explain", handler, operation)
 }

@@ -15,12 +15,12 @@ use weir_config::Scope;
 use weir_protocol::PROTOCOL;
 
 pub(super) fn calls() -> Vec<Call> {
-    let operation = Operation::new("Where nodes follow the log")
+    let operation = Operation::new("Follow the log (for nodes)")
         .described(
-            "An upgrade to weir-log/1, for tokens with the scope node: nodes of this program \
-             speak it.",
+            "Upgrades the connection to weir-log/1, the protocol of weir's nodes. Needs a token \
+             with the scope node.",
         )
-        .answer_empty("101", "The connection belongs to the log.");
+        .answer_empty("101", "The connection now speaks weir-log/1.");
     vec![Call::new("get", "/v1/follow", get(follow), operation).of_kind(Kind::Lasting)]
 }
 
@@ -39,7 +39,7 @@ async fn follow(
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) => session::attend(control, caller, TokioIo::new(upgraded)).await,
-            Err(error) => tracing::warn!(%error, "a node's connection broke off"),
+            Err(error) => tracing::warn!(%error, "the connection of a node was lost"),
         }
         drop(room);
     });

@@ -17,17 +17,16 @@ pub(super) fn calls() -> Vec<Call> {
     let expected = Operation::new("The expected nodes").answer_as("200", "By name.", "Nodes");
     let node = Operation::new("One expected node")
         .path("name", "The node's name.")
-        .answer_as("200", "As it is now.", "Node")
+        .answer_as("200", "The current state.", "Node")
         .answer_as("404", "No such node is expected.", "Error");
-    let no_more = Operation::new("Expect a node no more")
+    let no_more = Operation::new("Remove a node")
         .described(
-            "Purges are completed without it. If it comes back it trusts nothing that it has \
-             stored.",
+            "Purges no longer wait for it. If it reconnects, it discards what it has stored.",
         )
         .path("name", "The node's name.")
-        .answer("200", "It is not expected any more.")
+        .answer("200", "It is no longer expected.")
         .answer_as("404", "No such node is expected.", "Error")
-        .answer_as("503", "The log cannot be written: it is still expected.", "Error");
+        .answer_as("503", "The log cannot be written; the node is still expected.", "Error");
     vec![
         Call::new("get", "/v1/nodes", get(all), expected),
         Call::new("get", "/v1/nodes/{name}", get(one), node),
@@ -72,7 +71,7 @@ async fn forget(
 }
 
 pub(super) fn no_such_node() -> ApiError {
-    ApiError::not_found("no such node is expected; GET /v1/nodes lists those that are")
+    ApiError::not_found("no such node is expected; GET /v1/nodes lists the expected nodes")
 }
 
 fn told(node: &NodeView) -> Value {

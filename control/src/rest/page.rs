@@ -68,7 +68,7 @@ async fn document(headers: HeaderMap) -> Response {
 
 async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let found = FILES.iter().find(|(known, _)| *known == name);
-    let file = found.ok_or_else(|| ApiError::not_found("the page has no such file"))?;
+    let file = found.ok_or_else(|| ApiError::not_found("no such file"))?;
     Ok(respond(*file, &headers))
 }
 

@@ -25,13 +25,13 @@ struct Object {
 }
 
 pub(super) fn calls() -> Vec<Call> {
-    let operation = Operation::new("What is stored, by how often it was answered from the store")
+    let operation = Operation::new("The most popular stored responses")
         .described(
-            "Hits are counted since the response was stored. Nodes look anew every few \
+            "Hits are counted since the response was stored. Nodes update the list every few \
                  seconds.",
         )
-        .query("limit", "At most so many, 1 to 100; 20.")
-        .query("node", "Of this node; else of all edges together.")
+        .query("limit", "The maximum number, 1 to 100; default 20.")
+        .query("node", "Only this node; default: all edges together.")
         .answer_as("200", "Most hits first.", "Popular")
         .answer_as("404", "No such node is expected.", "Error");
     vec![Call::new("get", "/v1/popular", get(popular), operation)]

@@ -29,13 +29,13 @@ pub(super) fn calls_of_node() -> Vec<Call<Arc<Process>>> {
 /// The calls that every process has.
 fn own_calls<S: OfProcess>(reload: MethodRouter<S>, metrics: MethodRouter<S>) -> Vec<Call<S>> {
     let reloads = Operation::new("Reload the configuration, all or nothing")
-        .answer("200", "Which keys need a restart.");
+        .answer("200", "The keys that take effect only after a restart.");
     let text = json!({"type": "string"});
     let counts = Operation::new("Metrics")
         .answer_in("200", "Prometheus text.", "text/plain", text)
         .without_refusal();
-    let lives = Operation::new("Whether the process lives").answer("200", "It does.");
-    let serves = Operation::new("Whether it takes requests").answer("200", "It does; else 503.");
+    let lives = Operation::new("Liveness").answer("200", "It does.");
+    let serves = Operation::new("Readiness").answer("200", "Ready; otherwise 503.");
     vec![
         Call::new("post", "/v1/reload", reload, reloads),
         Call::new("get", "/metrics", metrics, counts),

@@ -23,20 +23,20 @@ const LISTED: usize = 100;
 
 pub(super) fn calls() -> Vec<Call> {
     let new = Operation::new("Purge")
-        .described("Answered once every expected node applied it, and after at most wait_ms.")
+        .described("The call returns when every expected node has applied it, or after wait_ms.")
         .body("PurgeRequest")
         .answer_as("200", "Applied by every expected node.", "Purge")
         .answer_as("202", "Accepted, not yet applied by every expected node.", "Purge")
         .answer_as("409", "The reference names another purge.", "Error")
-        .answer_as("503", "The log cannot be written: nothing was done.", "Error");
+        .answer_as("503", "The log cannot be written; nothing was changed.", "Error");
     let history = Operation::new("The history of purges")
         .query("after", "Only purges with a higher seq.")
-        .query("limit", "At most so many, up to 1000.")
-        .answer_as("200", "In the order of their seq.", "Purges");
+        .query("limit", "The maximum number, up to 1000.")
+        .answer_as("200", "Ordered by seq.", "Purges");
     let known = Operation::new("One purge")
         .path("id", "The purge's id.")
-        .answer_as("200", "The purge and what it named.", "RecordedPurge")
-        .answer_as("404", "Not known, or no longer.", "Error");
+        .answer_as("200", "The purge and its targets.", "RecordedPurge")
+        .answer_as("404", "Not known, or removed from the history.", "Error");
     vec![
         Call::new("post", "/v1/purges", post(purge), new),
         Call::new("get", "/v1/purges", get(list), history),
@@ -75,7 +75,10 @@ async fn one(
     let listed =
         control.ledger.find(&id).filter(|listed| may_see(&caller, &listed.entry.change, &config));
     let listed = listed.ok_or_else(|| {
-        ApiError::not_found("no such purge; the oldest are forgotten (control.retention)")
+        ApiError::not_found(
+            "no such purge; the oldest are removed from the history \
+             (control.retention)",
+        )
     })?;
     Ok(Json(recorded(&control, &listed)))
 }

@@ -23,15 +23,15 @@ pub(super) fn calls() -> Vec<Call> {
         .answer_as("404", "No such site.", "Error");
     let switched = Operation::new("Switch the release that a site shows")
         .described(
-            "One entry of the log, so each node switches at once. Answered once every expected \
-             node applied it, and after at most wait_ms.",
+            "Each node switches in one step. The call returns when every \
+             expected node has applied it, or after wait_ms.",
         )
         .path("id", "The site's id.")
         .body("ReleaseRequest")
         .answer_as("200", "Every expected node shows it.", "Switched")
         .answer_as("202", "Accepted, not yet shown by every expected node.", "Switched")
         .answer_as("404", "No such site.", "Error")
-        .answer_as("503", "The log cannot be written: nothing was done.", "Error");
+        .answer_as("503", "The log cannot be written; nothing was changed.", "Error");
     vec![
         Call::new("get", "/v1/sites/{id}/release", get(current), shown),
         Call::new("put", "/v1/sites/{id}/release", put(switch), switched),
@@ -99,8 +99,8 @@ fn has_releases(site: &str, config: &Config) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!(
-        "the site {site:?} has no releases; accepted: a site with [site.release], which says how \
-         the origin is told the name"
+        "the site {site:?} has no releases; accepted: a site with [site.release], which defines \
+         how the name is sent to the origin"
     );
     Err(ApiError::invalid("site", message))
 }

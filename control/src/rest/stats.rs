@@ -17,12 +17,12 @@ use weir_protocol::stats::Stats;
 use weir_rules::tier::Tier;
 
 pub(super) fn calls() -> Vec<Call> {
-    let operation = Operation::new("Figures of control and of the nodes")
+    let operation = Operation::new("Figures of control and its nodes")
         .described(
-            "Rates are over the last window_seconds, at most; those of a node that is not \
-             connected are null. traffic is what clients saw: all edges together.",
+            "Rates are averages over at most the last window_seconds; they are null for a node \
+             that is not connected. traffic is the client traffic of all edges.",
         )
-        .answer_as("200", "As they are now.", "Stats");
+        .answer_as("200", "The current state.", "Stats");
     vec![Call::new("get", "/v1/stats", get(stats), operation)]
 }
 

@@ -17,10 +17,10 @@ use weir_config::Scope;
 use weir_rules::tier::Tier;
 
 pub(super) fn calls() -> Vec<Call> {
-    let operation = Operation::new("The course of the last ten minutes")
+    let operation = Operation::new("Traffic of the last ten minutes")
         .query("node", "Of this node.")
-        .query("tier", "Of edge or parent; edge is the default.")
-        .answer_as("200", "Oldest first; steps at which nothing was told are left out.", "Traffic")
+        .query("tier", "Only this tier, edge or parent; default: edge.")
+        .answer_as("200", "Oldest first. Steps without a report are left out.", "Traffic")
         .answer_as("404", "No such node is expected.", "Error");
     vec![Call::new("get", "/v1/traffic", get(traffic), operation)]
 }
@@ -35,7 +35,10 @@ async fn traffic(
     only(&parameters, &["node", "tier"])?;
     let points = match (node, tier) {
         (Some(_), Some(_)) => {
-            return Err(ApiError::invalid("tier", "a node is named; accepted: one of the two"));
+            return Err(ApiError::invalid(
+                "tier",
+                "node and tier exclude each other; accepted: one of the two",
+            ));
         }
         (Some(name), None) => {
             let nodes = control.ledger.nodes(Instant::now());

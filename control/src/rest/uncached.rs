@@ -1,4 +1,4 @@
-//! `/v1/uncached`: what was not stored of late, and why.
+//! `/v1/uncached`: what was recently not stored, and why.
 
 use super::ask::{Answer, ask_for, asked, listing};
 use crate::auth::Caller;
@@ -25,14 +25,14 @@ struct Uncached {
 }
 
 pub(super) fn calls() -> Vec<Call> {
-    let operation = Operation::new("What was not stored of late, and why")
+    let operation = Operation::new("What was recently not stored, and why")
         .described(
-            "reason is the word that explain and the detail of Cache-Status use; reasons are \
-             counted since the nodes started.",
+            "reason is the same word as in explain and in the detail of Cache-Status. Reasons \
+             are counted since the nodes started.",
         )
-        .query("limit", "At most so many URLs, 1 to 100; 20.")
-        .query("node", "Of this node; else of all edges together.")
-        .answer_as("200", "Reasons by count, URLs by how late.", "Uncached")
+        .query("limit", "The maximum number of URLs, 1 to 100; default 20.")
+        .query("node", "Only this node; default: all edges together.")
+        .answer_as("200", "Reasons by count; URLs, the most recent first.", "Uncached")
         .answer_as("404", "No such node is expected.", "Error");
     vec![Call::new("get", "/v1/uncached", get(uncached), operation)]
 }

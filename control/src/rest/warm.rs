@@ -72,16 +72,16 @@ fn host(url: &str) -> Option<String> {
 
 pub(super) fn calls() -> Vec<Call> {
     let line = json!({"oneOf": [reference("Fetched"), reference("Warmed")]});
-    let operation = Operation::new("Have URLs fetched ahead of those who will ask for them")
+    let operation = Operation::new("Fetch URLs before clients request them")
         .described(
-            "On every connected edge or, for tier parent, from the parents of each region. Lines \
-             of JSON: what came of each URL on each node, as it comes; first and last the counts \
-             of all. Who hangs up ends it.",
+            "On every connected edge or, for tier parent, from the parents of each region. \
+             Streams lines of JSON: the counts, then the result for each URL and node, and the \
+             counts again at the end. If the client disconnects, the warm-up ends.",
         )
         .body("WarmRequest")
         .answer_in(
             "200",
-            "A line a URL and node (Fetched), between two with the counts (Warmed).",
+            "One line for each URL and node (Fetched), between two lines with the counts (Warmed).",
             "application/x-ndjson",
             line,
         );

@@ -19,7 +19,7 @@ async fn elsewhere(State(process): State<Arc<Process>>) -> ApiError {
     let calls: Vec<_> = rest::calls_of_node().iter().map(|call| call.path).collect();
     let control = config.control.url.as_ref().map_or_else(String::new, |url| {
         let scheme = if url.tls { "https" } else { "http" };
-        format!("; all else is at its control, {scheme}://{}", url.authority)
+        format!("; for all other calls use its control, {scheme}://{}", url.authority)
     });
     ApiError::not_found(format!("this is a node, which answers {}{control}", calls.join(", ")))
 }

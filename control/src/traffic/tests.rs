@@ -70,7 +70,7 @@ fn a_restart_begins_at_nothing_and_a_long_absence_says_nothing() {
     assert_eq!(traffic.rates("a"), None);
     hear(&traffic, now, 101..=101, 5);
     assert_eq!(traffic.rates("a").unwrap().requests(), 5.0);
-    // Away for long, and started anew a second ago.
+    // Away for long, and restarted a second ago.
     traffic.hear("a", Tier::Edge, &stats(1, 3, 0), now + SECOND * 200);
     assert_eq!(traffic.rates("a").unwrap().requests(), 3.0);
 }

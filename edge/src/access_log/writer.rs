@@ -46,7 +46,10 @@ impl Output {
         if let Output::File { path, .. } = self {
             match Output::open(Some(path.clone())) {
                 Ok(output) => *self = output,
-                Err(error) => tracing::error!("the access log stays in its old file: {error}"),
+                Err(error) => tracing::error!(
+                    "the access log cannot be reopened and stays in \
+                     its old file: {error}"
+                ),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What was not stored of late, for operators: how often for which reason, and the last URLs.
+//! What was recently not stored, for operators: how often for which reason, and the last URLs.
 //! Bounded by the closed set of reasons, by the places of sites, and in URLs.
 
 use super::{Decision, Why};

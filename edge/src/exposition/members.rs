@@ -13,13 +13,14 @@ const METRICS: [Metric; 5] = [
     (
         "weir_upstream_member_requests_total",
         "counter",
-        "Requests sent to a member of a pool (a site's origins by the site's id), each retry by itself.",
+        "Requests sent to a member of a pool (the origins of a site, by its id), including each \
+         retry.",
         |counts| counts.requests,
     ),
     (
         "weir_upstream_member_errors_total",
         "counter",
-        "Requests to a member that failed, broke off, or were answered 502, 503 or 504.",
+        "Requests to a member that failed, ended early, or were answered with 502, 503 or 504.",
         |counts| counts.errors,
     ),
     (
@@ -31,13 +32,13 @@ const METRICS: [Metric; 5] = [
     (
         "weir_upstream_member_healthy",
         "gauge",
-        "1 for a member that is asked like any other, 0 for one that is ejected or out.",
+        "1 for a healthy member, 0 for one that is ejected or out.",
         |counts| u64::from(counts.healthy),
     ),
     (
         "weir_upstream_member_running",
         "gauge",
-        "Requests that a member is working on, those that wait for a connection included.",
+        "Requests in progress at a member, including those that wait for a connection.",
         |counts| counts.running as u64,
     ),
 ];

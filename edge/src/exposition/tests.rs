@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::UpstreamError;
-use crate::metrics::{Record, SITES, result_index, upstream_error_index};
+use crate::metrics::{RequestMetrics, SITES, result_index, upstream_error_index};
 use http::StatusCode;
 use std::collections::{HashMap, HashSet};
 use weir_rules::outcome::{Handling, Outcome};
@@ -22,7 +22,7 @@ const GAUGES: Gauges<'_> = Gauges {
     store_objects: 3,
     evictions: 2,
     not_stored: Vec::new(),
-    followed: &Followed {
+    followed: &FollowStatus {
         log: None,
         applied: 41,
         head: 44,
@@ -40,8 +40,8 @@ fn outcome(handling: Handling, ttl: Option<i64>) -> Outcome {
     Outcome { handling, ttl, ..Outcome::default() }
 }
 
-fn record<'a>(slots: &SiteSlots, outcome: &'a Outcome, micros: u64) -> Record<'a> {
-    Record {
+fn record<'a>(slots: &SiteSlots, outcome: &'a Outcome, micros: u64) -> RequestMetrics<'a> {
+    RequestMetrics {
         site: slots.slot("shop"),
         outcome,
         status: StatusCode::OK,
@@ -67,7 +67,7 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, SiteSlots) {
         worker.record(&record(&slots, &miss, 100_000_000));
         let nobody = SiteSlot::NONE;
         let status = StatusCode::MISDIRECTED_REQUEST;
-        worker.record(&Record { site: nobody, status, ..record(&slots, &refused, 1) });
+        worker.record(&RequestMetrics { site: nobody, status, ..record(&slots, &refused, 1) });
         worker.count(Event::UpstreamRequest);
         worker.count(Event::Collapsed);
         worker.upstream_error(&UpstreamError::ConnectTimeout);

@@ -54,7 +54,7 @@ impl FillTask {
             }
         }
         if head.end.is_some_and(|end| end != at) {
-            let why = format!("its body ended at byte {at}, not at the length it had promised");
+            let why = format!("its body ended at byte {at}, not at the announced length");
             let abort = Abort::Upstream(UpstreamError::BadBody(why));
             return self.broke_off(abort, head.status);
         }

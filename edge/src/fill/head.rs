@@ -123,7 +123,7 @@ pub(crate) fn clean_head(
         headers.insert(header::TRAILER, trailer);
     }
     // The origin's are removed already: this is from a parent.
-    let untold = headers.get(tier::TAGS).is_some_and(|tags| tags == "too-many");
+    let parent_left_out = headers.get(tier::TAGS).is_some_and(|tags| tags == "too-many");
     for name in tier::FIELDS {
         headers.remove(name);
     }
@@ -140,7 +140,7 @@ pub(crate) fn clean_head(
     let age = headers.remove(header::AGE);
     let most = state.live.load().limits().tags;
     let tags = fields::tags(&headers, most);
-    let too_many_tags = (untold || tags.is_err()).then_some(most);
+    let too_many_tags = (parent_left_out || tags.is_err()).then_some(most);
     let tags = tags.unwrap_or_default().into_iter().map(String::into_boxed_str).collect();
     let surrogate_control = headers.get_all(&SURROGATE_CONTROL).iter().cloned().collect();
     fields::remove_at_last_hop(&mut headers);

@@ -32,7 +32,7 @@ pub(crate) fn resume(head: &FillHead, context: impl FnOnce() -> FillContext) -> 
                 && found.and_then(|found| found.span) == Span::new(at, end);
             match fits {
                 true => Ok(answer.body),
-                false => Err(UpstreamError::BadHead("another representation than before".into())),
+                false => Err(UpstreamError::BadHead("the representation has changed".into())),
             }
         })
     }))

@@ -58,7 +58,7 @@ impl FillTask {
         let status = response.status();
         let Some(filled_at) = filled_at else {
             return self.misanswered(
-                "the parent does not say which purges it covers",
+                "the parent does not state which purges its response covers",
                 status,
                 &*body,
             );
@@ -191,7 +191,7 @@ impl FillTask {
 
     /// No client reads any more and nothing is stored: dropping the body ends the upstream's work.
     pub(super) fn abandoned(self) {
-        self.failed(UpstreamError::BadBody("no client reads it any more".into()), None);
+        self.failed(UpstreamError::BadBody("all clients have left".into()), None);
     }
 }
 
@@ -199,6 +199,6 @@ impl FillTask {
 impl Drop for FillTask {
     fn drop(&mut self) {
         self.context.state.inflight.leave(self.context.digest, &self.fill);
-        self.fill.fail(UpstreamError::BadBody("the fetch was given up".into()));
+        self.fill.fail(UpstreamError::BadBody("the fetch was abandoned".into()));
     }
 }

@@ -91,7 +91,7 @@ impl Scene {
                 client_host: None,
                 interim: None,
                 upgrade: None,
-                whom: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
+                chosen_by: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
                 trace: None,
             },
         }

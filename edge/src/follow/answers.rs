@@ -55,7 +55,9 @@ pub(super) async fn answer(
 fn popular(state: &NodeState, seq: Seq, most: usize) -> Result<Vec<PurgedUrl>, String> {
     let own = state.purges.standing().own(seq);
     if state.matched.of(own).is_none() {
-        return Err("what this purge took is not counted yet, or no longer known".to_owned());
+        return Err(
+            "the URLs removed by this purge are not counted yet, or no longer known".to_owned()
+        );
     }
     let live = state.live.load();
     let is_shown = |site: &str, release: Option<&str>| {
@@ -63,13 +65,13 @@ fn popular(state: &NodeState, seq: Seq, most: usize) -> Result<Vec<PurgedUrl>, S
         site.is_some_and(|site| state.release_of(site).as_deref() == release)
     };
     let urls = state.popular.of(own, most, is_shown);
-    urls.ok_or_else(|| "what this purge took is not remembered".to_owned())
+    urls.ok_or_else(|| "the URLs removed by this purge are not known".to_owned())
 }
 
 /// Longest list of URLs that were not stored.
 const MOST_NOT_STORED: usize = 100;
 
-/// What was not stored of late, of these sites or, where none is named, of all.
+/// What was recently not stored, of these sites; of all sites if none is named.
 fn not_stored(state: &NodeState, most: usize, sites: &[String]) -> NotStored {
     let live = state.live.load();
     let is_named = |site: &str| sites.is_empty() || sites.iter().any(|named| named == site);
@@ -82,9 +84,14 @@ fn not_stored(state: &NodeState, most: usize, sites: &[String]) -> NotStored {
 fn fields(named: Vec<(String, String)>) -> Result<HeaderMap, String> {
     let mut fields = HeaderMap::new();
     for (name, value) in named {
-        let parsed = name.parse::<HeaderName>().map_err(|_| format!("{name:?} names no field"))?;
+        let parsed = name.parse::<HeaderName>().map_err(|_| {
+            format!(
+                "{name:?} is not a header \
+             name"
+            )
+        })?;
         let value = HeaderValue::from_str(&value)
-            .map_err(|_| format!("{name}: {value:?} is no field value"))?;
+            .map_err(|_| format!("{name}: {value:?} is not a header value"))?;
         let _ = fields.try_append(parsed, value).map_err(|_| "too many fields".to_owned())?;
     }
     Ok(fields)

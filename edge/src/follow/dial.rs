@@ -87,8 +87,10 @@ impl Remote {
         ca: Option<&Path>,
     ) -> Result<Self, StartError> {
         let bearer = |token: &Secret| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-                .map_err(|_| StartError("control.token: not a field value".to_owned()))?;
+            let mut value =
+                HeaderValue::from_str(&format!("Bearer {}", token.reveal())).map_err(|_| {
+                    StartError("control.token: has characters that a header cannot have".to_owned())
+                })?;
             value.set_sensitive(true);
             Ok::<_, StartError>(value)
         };

@@ -6,7 +6,7 @@ use super::dial::{Dial, Undialled};
 use super::session::{End, converse};
 use crate::error::StartError;
 use crate::metrics;
-use crate::standing::{Followed, Link};
+use crate::standing::{FollowStatus, Link};
 use crate::state::NodeState;
 use crate::warm::Warmer;
 use std::collections::hash_map::RandomState;
@@ -39,7 +39,7 @@ pub(crate) struct Following {
     pub(super) patience: Duration,
     tier: Tier,
     listen: SocketAddr,
-    /// Client connections open now.
+    /// Open client connections.
     open: Arc<AtomicUsize>,
     instance: String,
 }
@@ -88,11 +88,11 @@ impl Following {
     }
 
     /// Where the node stands.
-    pub(crate) fn followed(&self) -> Followed {
+    pub(crate) fn followed(&self) -> FollowStatus {
         let purges = &self.state.purges;
         let followed = purges.standing();
         let applied = followed.of_log(purges.applied()).unwrap_or(0);
-        Followed {
+        FollowStatus {
             log: followed.log.clone(),
             applied,
             head: self.link.head().max(applied),
@@ -147,7 +147,7 @@ impl Follower {
     pub(crate) async fn leave(mut self) {
         self.leave.send_replace(true);
         if tokio::time::timeout(GOODBYE, &mut self.task).await.is_err() {
-            tracing::warn!("control could not be told that this node leaves");
+            tracing::warn!("cannot inform control that this node leaves");
         }
     }
 }
@@ -182,7 +182,7 @@ async fn run(
             }
             Ok(Err(Undialled::Refused(reason))) => End::Refused(reason),
             Ok(Err(Undialled::Unreachable(reason))) => End::Lost(reason),
-            Err(_) => End::Lost(format!("no answer for {:?}", following.patience)),
+            Err(_) => End::Lost(format!("no answer within {:?}", following.patience)),
         };
         report.ended(&end);
         if end == End::Left {
@@ -251,7 +251,7 @@ impl Report {
         let words = if first { "joined control" } else { "control is back" };
         tracing::info!(%control, %log, after, head, "{words}");
         if !place.keep && !first {
-            tracing::warn!(%log, after, "what was stored before is not trusted any more");
+            tracing::warn!(%log, after, "everything stored before is discarded");
         }
         let lease = Duration::from_millis(welcomed.lease_ms);
         if following.state.lease.length().is_some_and(|own| own != lease) {

@@ -38,7 +38,7 @@ pub(super) enum End {
 }
 
 /// What the half that listens tells the half that speaks.
-struct Told {
+struct Outgoing {
     /// The seq up to which everything holds.
     acked: watch::Receiver<Seq>,
     /// Heartbeats so far.
@@ -48,7 +48,7 @@ struct Told {
 }
 
 /// The same, from its other side.
-struct Tell {
+struct OutgoingSender {
     acked: watch::Sender<Seq>,
     beats: watch::Sender<u64>,
     queue: mpsc::Sender<FromNode>,
@@ -98,8 +98,8 @@ where
         following.link.caught_up();
     }
     joined(&welcomed);
-    let tell = Tell { acked, beats, queue };
-    let told = Told { acked: acks, beats: beaten, queue: queued };
+    let tell = OutgoingSender { acked, beats, queue };
+    let told = Outgoing { acked: acks, beats: beaten, queue: queued };
     let end = tokio::select! {
         end = listen(following, heard, tell, answers, renewals, head) => end,
         end = speak(following, write, told, stop) => end,
@@ -130,7 +130,7 @@ async fn welcome<S: AsyncRead + AsyncWrite>(
 async fn listen<S: AsyncRead + AsyncWrite>(
     following: &Following,
     mut heard: Heard<ReadHalf<S>>,
-    tell: Tell,
+    tell: OutgoingSender,
     answers: &Handle,
     mut renewals: Renewals,
     caught_up_at: Seq,
@@ -171,7 +171,9 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 if asked.len() >= MOST_ASKED {
                     let result = Err("the node is busy with other questions".to_owned());
                     if tell.queue.try_send(FromNode::Answer { ask, result }).is_err() {
-                        return End::Lost("control asks more than it takes answers".to_owned());
+                        return End::Lost(
+                            "control does not read the answers to its questions".to_owned(),
+                        );
                     }
                     continue;
                 }
@@ -191,7 +193,7 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 following.calls.answered(call, status, body.to_string());
             }
             FromControl::Unknown => {
-                tracing::debug!("control sent a frame that this version does not know");
+                tracing::debug!("control sent an unknown frame");
             }
             FromControl::Refused { reason } => return End::Refused(reason),
             FromControl::Welcome(_) => return End::Lost("control welcomes twice".to_owned()),
@@ -208,7 +210,7 @@ fn unreadable(reason: &str) -> String {
 async fn speak<S: AsyncRead + AsyncWrite>(
     following: &Following,
     mut write: WriteHalf<S>,
-    mut told: Told,
+    mut told: Outgoing,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     let mut noted = following.state.matched.subscribe();
@@ -245,7 +247,7 @@ async fn speak<S: AsyncRead + AsyncWrite>(
 /// Says what was applied, and that the node is not expected back.
 async fn leave<S: AsyncRead + AsyncWrite>(
     write: &mut WriteHalf<S>,
-    told: &mut Told,
+    told: &mut Outgoing,
     mut out: Vec<u8>,
     patience: Duration,
 ) -> End {
@@ -289,7 +291,7 @@ async fn send<W: AsyncWrite + Unpin>(
             Ok(())
         }
         Ok(Err(error)) => Err(End::Lost(format!("the connection broke: {error}"))),
-        Err(_) => Err(End::Lost(format!("control took nothing for {patience:?}"))),
+        Err(_) => Err(End::Lost(format!("control has not read anything for {patience:?}"))),
     }
 }
 
@@ -299,7 +301,7 @@ async fn hear<R: AsyncRead + Unpin>(
     heard: &mut Heard<R>,
 ) -> Result<FromControl, End> {
     let patience = following.patience;
-    let silent = || Err(End::Lost(format!("control said nothing for {patience:?}")));
+    let silent = || Err(End::Lost(format!("control has been silent for {patience:?}")));
     let line = match tokio::time::timeout(patience, heard.lines.next()).await {
         Ok(Ok(Some(line))) => line,
         Ok(Ok(None)) => return Err(End::Lost("control ended the connection".to_owned())),

@@ -559,7 +559,7 @@ async fn control_asks_and_the_node_answers() {
     let asked = [
         (question("http://example.com/a"), Ok("not-stored")),
         (question("ftp://example.com/a"), Err("scheme")),
-        (bad_field, Err("names no field")),
+        (bad_field, Err("is not a header name")),
         (Question::PurgedUrls { seq: 1, most: 5 }, Err("not counted yet")),
         (warm(Tier::Parent), Err("no parents")),
     ];

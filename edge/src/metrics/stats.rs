@@ -48,7 +48,7 @@ fn add(sums: &mut [u64], counters: &[Counter]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Record, SiteSlot};
+    use super::super::{RequestMetrics, SiteSlot};
     use super::*;
     use http::StatusCode;
     use std::time::Duration;
@@ -66,7 +66,7 @@ mod tests {
                 (outcome(Handling::Refused, None), StatusCode::BAD_REQUEST, 1),
             ] {
                 let total = Duration::from_millis(millis);
-                worker.record(&Record {
+                worker.record(&RequestMetrics {
                     site: SiteSlot::NONE,
                     outcome: &outcome,
                     status,

@@ -3,7 +3,7 @@
 
 use crate::access_log::LoggedRequest;
 use crate::host::without_port;
-use crate::trace::{Finished, Hopped, Place};
+use crate::trace::{Finished, Hopped, SpanPlace};
 use http::StatusCode;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -55,7 +55,7 @@ pub(super) fn request(
 }
 
 /// A request that this node answered.
-fn served(place: Place, logged: &LoggedRequest) -> Span {
+fn served(place: SpanPlace, logged: &LoggedRequest) -> Span {
     let LoggedRequest { head, record, site } = logged;
     let outcome = &record.outcome;
     let mut of = Attributes::default();
@@ -101,7 +101,7 @@ fn served(place: Place, logged: &LoggedRequest) -> Span {
 }
 
 /// A request that this node sent.
-fn hop(place: Place, hopped: &Hopped) -> Span {
+fn hop(place: SpanPlace, hopped: &Hopped) -> Span {
     let Hopped { scheme, authority, target, .. } = hopped;
     let mut of = Attributes::default();
     of.method(hopped.method.as_str());
@@ -122,7 +122,13 @@ fn hop(place: Place, hopped: &Hopped) -> Span {
     span
 }
 
-fn span(place: Place, kind: SpanKind, method: &str, begun: SystemTime, lasted: Duration) -> Span {
+fn span(
+    place: SpanPlace,
+    kind: SpanKind,
+    method: &str,
+    begun: SystemTime,
+    lasted: Duration,
+) -> Span {
     let context = place.context;
     // The span that a request names is always another program's.
     let remote = match (kind, place.parent) {

@@ -1,5 +1,5 @@
 //! Which of the URLs that a purge took were popular, for purges whose caller wants those fetched
-//! anew. Remembered for a few purges, some minutes, and for as many URLs as are ever asked for.
+//! again. Remembered for a few purges, some minutes, and for as many URLs as are ever asked for.
 
 use crate::store::LONGEST_URL;
 use std::collections::{HashMap, VecDeque};

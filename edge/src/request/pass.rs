@@ -173,7 +173,7 @@ async fn fetch(
         client_host: visit.client_host(),
         interim: Some(interim),
         upgrade,
-        whom: visit.whom(),
+        chosen_by: visit.chosen_by(),
         trace: visit.trace.clone(),
     };
     let context = visit.fetch_context(&spine.state, spine.worker, begun);

@@ -172,7 +172,7 @@ impl Visit {
                 client_host: self.client_host(),
                 interim: None,
                 upgrade: None,
-                whom: self.whom(),
+                chosen_by: self.chosen_by(),
                 trace: self.trace.clone(),
             },
         }
@@ -189,7 +189,7 @@ impl Visit {
     }
 
     /// What the choice of a member of a pool may depend on.
-    pub(super) fn whom(&self) -> For {
+    pub(super) fn chosen_by(&self) -> For {
         For { hash: digest(&self.key), client: self.client_address() }
     }
 

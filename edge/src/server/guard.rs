@@ -34,7 +34,7 @@ pub(crate) enum Verdict {
 
 /// Where in the framing the next uncleared byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum FramingState {
     /// In a head (at its beginning when `judged` and `searched` are 0).
     Head,
     /// In a body of known length.
@@ -55,7 +55,7 @@ enum Place {
 #[derive(Debug)]
 pub(crate) struct Guard {
     bounds: Bounds,
-    place: Place,
+    place: FramingState,
     head: Head,
     /// Bytes of the head in hand that are judged: whole lines, not cleared yet.
     judged: usize,
@@ -81,7 +81,7 @@ impl Guard {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            place: Place::Head,
+            place: FramingState::Head,
             head: Head::default(),
             judged: 0,
             searched: 0,
@@ -98,19 +98,19 @@ impl Guard {
     pub(crate) fn judge(&mut self, input: &[u8]) -> (usize, Verdict) {
         let mut cleared = 0;
         while cleared < input.len() {
-            if self.place == Place::Held {
+            if self.place == FramingState::Held {
                 return (cleared, Verdict::Held);
             }
             match self.step(&input[cleared..]) {
                 Step::Cleared(bytes) => cleared += bytes,
                 Step::Wait => break,
-                Step::Refused(error) if self.place == Place::Head => {
+                Step::Refused(error) if self.place == FramingState::Head => {
                     return (cleared, Verdict::BadHead(error));
                 }
                 Step::Refused(error) => return (cleared, Verdict::BadBody(error)),
             }
         }
-        (cleared, if self.place == Place::Held { Verdict::Held } else { Verdict::Sound })
+        (cleared, if self.place == FramingState::Held { Verdict::Held } else { Verdict::Sound })
     }
 
     /// The number of heads cleared.
@@ -120,55 +120,58 @@ impl Guard {
 
     /// Whether the next byte begins a request, given that none of `waiting` bytes are uncleared.
     pub(crate) fn between_requests(&self) -> bool {
-        self.place == Place::Head && self.judged + self.searched == 0
+        self.place == FramingState::Head && self.judged + self.searched == 0
     }
 
     /// Whether a head is expected or incomplete.
     pub(crate) fn in_head(&self) -> bool {
-        self.place == Place::Head
+        self.place == FramingState::Head
     }
 
     /// Whether it waits for the answer to an upgrade.
     pub(crate) fn held(&self) -> bool {
-        self.place == Place::Held
+        self.place == FramingState::Held
     }
 
     /// The upgrade was not granted: what follows is HTTP/1 again.
     pub(crate) fn resume(&mut self) {
-        if self.place == Place::Held {
-            self.place = Place::Head;
+        if self.place == FramingState::Held {
+            self.place = FramingState::Head;
         }
     }
 
     #[inline]
     fn step(&mut self, input: &[u8]) -> Step {
         match self.place {
-            Place::Head => self.head_lines(input),
-            Place::Length(left) => {
+            FramingState::Head => self.head_lines(input),
+            FramingState::Length(left) => {
                 let taken = left.min(input.len() as u64);
-                self.place = Place::Length(left - taken);
+                self.place = FramingState::Length(left - taken);
                 if left == taken {
                     self.end_of_request();
                 }
                 Step::Cleared(taken as usize)
             }
-            Place::ChunkSize => self.chunk_size(input),
-            Place::ChunkData(left) => {
+            FramingState::ChunkSize => self.chunk_size(input),
+            FramingState::ChunkData(left) => {
                 let taken = left.min(input.len() as u64);
-                self.place =
-                    if left == taken { Place::ChunkEnd } else { Place::ChunkData(left - taken) };
+                self.place = if left == taken {
+                    FramingState::ChunkEnd
+                } else {
+                    FramingState::ChunkData(left - taken)
+                };
                 Step::Cleared(taken as usize)
             }
-            Place::ChunkEnd => match input {
+            FramingState::ChunkEnd => match input {
                 [b'\r', b'\n', ..] => {
-                    self.place = Place::ChunkSize;
+                    self.place = FramingState::ChunkSize;
                     Step::Cleared(2)
                 }
                 [b'\r'] => Step::Wait,
                 _ => Step::Refused(bad("bad-chunk", "Chunk data must end with CRLF.")),
             },
-            Place::Trailers => self.trailer_line(input),
-            Place::Held => Step::Wait,
+            FramingState::Trailers => self.trailer_line(input),
+            FramingState::Held => Step::Wait,
         }
     }
 
@@ -240,17 +243,17 @@ impl Guard {
         self.heads += 1;
         match framing {
             Framing::None | Framing::Length(0) => self.end_of_request(),
-            Framing::Length(bytes) => self.place = Place::Length(bytes),
+            Framing::Length(bytes) => self.place = FramingState::Length(bytes),
             Framing::Chunked => {
                 self.body = 0;
                 self.extensions = 0;
-                self.place = Place::ChunkSize;
+                self.place = FramingState::ChunkSize;
             }
         }
     }
 
     fn end_of_request(&mut self) {
-        self.place = if self.head.upgrade() { Place::Held } else { Place::Head };
+        self.place = if self.head.upgrade() { FramingState::Held } else { FramingState::Head };
         self.head.next();
     }
 
@@ -286,9 +289,9 @@ impl Guard {
         self.place = if size == 0 {
             self.trailer_bytes = 0;
             self.trailer_fields = 0;
-            Place::Trailers
+            FramingState::Trailers
         } else {
-            Place::ChunkData(size)
+            FramingState::ChunkData(size)
         };
         Step::Cleared(line.len() + 2)
     }
@@ -320,7 +323,7 @@ impl Guard {
         match field_line(line) {
             Ok((name, _)) if is_forbidden_in_trailers(name) => Step::Refused(bad(
                 "bad-trailer",
-                "Framing and routing fields are not allowed in trailers.",
+                "Framing and routing headers are not allowed in trailers.",
             )),
             Ok(_) => Step::Cleared(line.len() + 2),
             Err(error) => Step::Refused(error),

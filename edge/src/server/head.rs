@@ -67,7 +67,7 @@ impl Head {
         if is_token_byte(byte) || (byte == b'\r' && !self.empty_line) {
             Ok(())
         } else {
-            Err(bad("bad-method", "A request begins with a method, a token."))
+            Err(bad("bad-method", "A request begins with a method, which is a token."))
         }
     }
 
@@ -95,7 +95,7 @@ impl Head {
             return Err(ClientError::closing(
                 StatusCode::NOT_IMPLEMENTED,
                 "method-too-long",
-                "A method may have 64 bytes.",
+                "A method has at most 64 bytes.",
             ));
         }
         let rest = &line[method + 1..];
@@ -214,7 +214,7 @@ impl Head {
     /// Judges the head as a whole, at its empty line.
     pub(super) fn finish(&self, bounds: &Bounds) -> Result<Framing, ClientError> {
         if !self.host && !self.http10 {
-            return Err(bad("no-host", "HTTP/1.1 requests need a Host field."));
+            return Err(bad("no-host", "HTTP/1.1 requests need a Host header."));
         }
         let coded = self.chunked || self.other_coding;
         if coded && self.length.is_some() {
@@ -230,7 +230,7 @@ impl Head {
             return Err(ClientError::closing(
                 StatusCode::NOT_IMPLEMENTED,
                 "transfer-encoding",
-                "The only transfer coding taken is chunked.",
+                "The only accepted transfer coding is chunked.",
             ));
         }
         if self.length.is_some_and(|length| length > bounds.body_bytes) {
@@ -241,7 +241,7 @@ impl Head {
             return Err(ClientError::closing(
                 StatusCode::EXPECTATION_FAILED,
                 "expectation",
-                "The only expectation met is 100-continue.",
+                "The only accepted expectation is 100-continue.",
             ));
         }
         Ok(match self.length {
@@ -266,12 +266,13 @@ pub(super) fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), ClientError> {
 fn bad_field_line(line: &[u8], name: usize) -> ClientError {
     match line.get(name) {
         Some(b' ' | b'\t') if name == 0 => {
-            bad("obs-fold", "A field must not go on in another line.")
+            bad("obs-fold", "A header must not continue on the next line.")
         }
-        Some(b' ' | b'\t') => {
-            bad("space-before-colon", "No whitespace between a field's name and its colon.")
-        }
-        _ => bad("bad-field-name", "A field is `name: value`, the name a token."),
+        Some(b' ' | b'\t') => bad(
+            "space-before-colon",
+            "No whitespace is allowed between a header's name and its colon.",
+        ),
+        _ => bad("bad-field-name", "A header is `name: value`, and the name is a token."),
     }
 }
 
@@ -318,7 +319,7 @@ pub(super) fn too_many_fields() -> ClientError {
     ClientError::closing(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "too-many-fields",
-        "The request has more fields than limits.header_fields.",
+        "The request has more headers than limits.header_fields.",
     )
 }
 

@@ -3,7 +3,7 @@
 
 /// See the module. Empty, and without an allocation that grows, on the common path.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldInput {
     bytes: Vec<u8>,
     /// `bytes[..given]` are with hyper.
     given: usize,
@@ -13,7 +13,7 @@ pub(super) struct Held {
     fresh: bool,
 }
 
-impl Held {
+impl HeldInput {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -82,7 +82,7 @@ impl Held {
 
 /// Bytes being given; dropping it forgets them.
 pub(super) struct TakenBytes<'a> {
-    held: &'a mut Held,
+    held: &'a mut HeldInput,
     from: usize,
 }
 
@@ -99,7 +99,7 @@ impl Drop for TakenBytes<'_> {
         let held = &mut *self.held;
         if held.given == held.bytes.len() {
             // A head of a few kilobytes need not keep its memory while the connection is idle.
-            *held = Held::default();
+            *held = HeldInput::default();
         } else if held.given == held.cleared {
             held.bytes.drain(..held.cleared);
             held.given = 0;

@@ -117,18 +117,18 @@ fn check_method(method: &Method) -> Result<(), ClientError> {
         Method::CONNECT => Err(ClientError::closing(
             StatusCode::METHOD_NOT_ALLOWED,
             "connect",
-            "CONNECT is not served here.",
+            "CONNECT is not supported.",
         )),
         // RFC 9110 §9.3.8: it would show a client what others' proxies added.
         Method::TRACE => Err(ClientError::refused(
             StatusCode::METHOD_NOT_ALLOWED,
             "trace",
-            "TRACE is not served here.",
+            "TRACE is not supported.",
         )),
         _ if method.as_str().len() > METHOD_BYTES => Err(ClientError::refused(
             StatusCode::NOT_IMPLEMENTED,
             "method-too-long",
-            "A method may have 64 bytes.",
+            "A method has at most 64 bytes.",
         )),
         _ => Ok(()),
     }
@@ -154,7 +154,7 @@ fn host<'a, B>(
         return match field {
             Some(host) => Ok(host),
             None if request.version() <= Version::HTTP_10 => Ok(own_host(arrival, default_port)),
-            None => Err(bad_host("The request names no host.")),
+            None => Err(bad_host("The request has no host.")),
         };
     };
     check_scheme(request, secure)?;

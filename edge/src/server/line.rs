@@ -28,8 +28,10 @@ pub(super) fn line(bytes: &[u8], searched: usize) -> Line {
             (b'\r', Some(_)) => return Line::Bad { after: at + 1, error: bare() },
             (b'\n', _) => return Line::Bad { after: at, error: bare() },
             _ => {
-                let error =
-                    bad("control-byte", "A head or trailer holds no control bytes but tabs.");
+                let error = bad(
+                    "control-byte",
+                    "A head or trailer must not contain control bytes other than tabs.",
+                );
                 return Line::Bad { after: at, error };
             }
         }

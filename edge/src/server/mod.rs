@@ -2,7 +2,7 @@
 //! the sweeper and draining.
 //!
 //! Each worker is one thread with its own runtime; what belongs to a connection never leaves its
-//! worker and is not `Send`. Workers share a listening socket and, through [`Shared`], the number
+//! worker and is not `Send`. Workers share a listening socket and, through [`ServerState`], the number
 //! of connections and the limits. Nothing here answers a request: every request, also one that the
 //! guard refused, goes to the [`Handler`], so that there is one place where errors become HTTP.
 
@@ -47,7 +47,7 @@ use tls::Secrets;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use weir_config::{Limits, Tls};
-use worker::{Shared, Worker};
+use worker::{ServerState, Worker};
 
 /// What answers requests. One per worker; it is called on that worker's thread, inside its runtime
 /// (so `tokio::task::spawn_local` works), and polled within the connection's own task for
@@ -81,7 +81,7 @@ pub(crate) struct Settings {
 
 /// A running server. Dropping it stops it at once.
 pub(crate) struct Server {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     listen: SocketAddr,
     listen_tls: Option<SocketAddr>,
     phase: watch::Sender<Phase>,
@@ -125,7 +125,7 @@ impl Server {
             clear: accept::bind(settings.listen)?,
             secure: settings.tls.as_ref().map(|tls| accept::bind(tls.listen)).transpose()?,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerState {
             limits: ArcSwap::from_pointee(settings.limits),
             secrets: secrets.map(ArcSwap::from_pointee),
             tls: Mutex::new(settings.tls.clone()),
@@ -229,7 +229,7 @@ impl Drop for Server {
 
 /// What a worker's thread is started with.
 struct Run {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     listeners: Listeners,
     watches_files: bool,
     phase: watch::Receiver<Phase>,

@@ -14,13 +14,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// Counts one request as running until it is dropped.
-pub(super) struct Running {
+pub(super) struct InFlight {
     connection: Rc<Connection>,
     /// The stream, with HTTP/2.
     stream: Option<Rc<Stream>>,
 }
 
-impl Running {
+impl InFlight {
     pub(super) fn begin(connection: Rc<Connection>, http10: bool) -> Self {
         connection.begin(http10);
         let stream =
@@ -29,7 +29,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.connection.end();
     }
@@ -41,12 +41,12 @@ pin_project! {
     pub(super) struct Answer<F> {
         #[pin]
         future: F,
-        running: Option<Running>,
+        running: Option<InFlight>,
     }
 }
 
 impl<F> Answer<F> {
-    pub(super) fn new(future: F, running: Running) -> Self {
+    pub(super) fn new(future: F, running: InFlight) -> Self {
         Self { future, running: Some(running) }
     }
 }
@@ -72,7 +72,7 @@ pin_project! {
     pub(super) struct Sent<B> {
         #[pin]
         body: B,
-        running: Running,
+        running: InFlight,
     }
 }
 

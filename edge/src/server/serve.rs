@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Order, Protocol};
 use super::h2::StreamTasks;
-use super::sent::{Answer, Running};
+use super::sent::{Answer, InFlight};
 use super::wire::Io;
 use super::{Handler, upgrade};
 use http::{Request, Version};
@@ -79,7 +79,7 @@ async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
         let connection = Rc::clone(connection);
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let http10 = request.version() == Version::HTTP_10;
-            let running = Running::begin(Rc::clone(&connection), http10);
+            let running = InFlight::begin(Rc::clone(&connection), http10);
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
@@ -117,7 +117,7 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
     let service = {
         let connection = Rc::clone(connection);
         hyper::service::service_fn(move |request: Request<Incoming>| {
-            let running = Running::begin(Rc::clone(&connection), false);
+            let running = InFlight::begin(Rc::clone(&connection), false);
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };

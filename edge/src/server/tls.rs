@@ -1,6 +1,6 @@
 //! Certificates from files, chosen by server name, exchanged without a restart.
 
-use super::worker::Shared;
+use super::worker::ServerState;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
@@ -52,7 +52,7 @@ impl Secrets {
 
 /// Reads the files again every `tls.reload`; when one of them is wrong, what was read before stays
 /// in force and the log says why.
-pub(super) async fn reload_from_time_to_time(shared: Arc<Shared>) {
+pub(super) async fn reload_from_time_to_time(shared: Arc<ServerState>) {
     let Some(secrets) = &shared.secrets else { return };
     loop {
         let tls = shared.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -7,7 +7,7 @@
 
 use super::connection::{Connection, Protocol};
 use super::guard::{Guard, Verdict};
-use super::held::Held;
+use super::held::HeldInput;
 use super::transport::Transport;
 use crate::error::ClientError;
 use http::{HeaderMap, StatusCode};
@@ -56,7 +56,7 @@ pub(super) struct Wire {
     pub(super) transport: Transport,
     guard: Guard,
     intake: Intake,
-    held: Held,
+    held: HeldInput,
     defect: Option<(u64, ClientError)>,
     pub(super) incoming: Direction,
     pub(super) outgoing: Direction,
@@ -78,7 +78,7 @@ impl Wire {
             transport,
             guard,
             intake: Intake::Guarded,
-            held: Held::default(),
+            held: HeldInput::default(),
             defect: None,
             incoming: direction,
             outgoing: direction,
@@ -375,7 +375,11 @@ fn timeout(message: &'static str) -> ClientError {
 }
 
 fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the request body's framing is wrong, or it stalled")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the framing of the request body is wrong, or it \
+         stalled",
+    )
 }
 
 /// The bytes of several small buffers, a head and a short body, in one. Measured: the kernel takes

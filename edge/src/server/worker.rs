@@ -14,7 +14,7 @@ use weir_config::{Limits, Tls};
 const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// What the workers of a server share.
-pub(super) struct Shared {
+pub(super) struct ServerState {
     pub(super) limits: ArcSwap<Limits>,
     pub(super) secrets: Option<ArcSwap<Secrets>>,
     /// Where those come from.
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) refused: AtomicU64,
 }
 
-impl Shared {
+impl ServerState {
     /// Counts a connection in; `None` at the limit.
     pub(super) fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
         if self.connections.fetch_add(1, Ordering::Relaxed) >= limit {
@@ -41,7 +41,7 @@ impl Shared {
 }
 
 /// The right to be one of `limits.connections`; dropping it gives it back.
-pub(super) struct Permit(Arc<Shared>);
+pub(super) struct Permit(Arc<ServerState>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -51,7 +51,7 @@ impl Drop for Permit {
 
 /// See the module.
 pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     /// The read buffer; borrowed only within one poll.
     pub(super) scratch: RefCell<Box<[u8]>>,
     limits: Cell<Limits>,
@@ -71,7 +71,7 @@ struct Slots {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>) -> Self {
         Self {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
             limits: Cell::new(**shared.limits.load()),

@@ -59,7 +59,7 @@ impl Link {
 
 /// Where a node stands with the log that it follows. Seqs are the log's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Followed {
+pub struct FollowStatus {
     /// The log; `None` before the first.
     pub log: Option<LogId>,
     /// The last seq applied.

@@ -52,12 +52,12 @@ impl SliceRef<'_> {
 
 /// The bytes held of a representation.
 #[derive(Clone, Debug)]
-pub(crate) struct StoredBody(Held);
+pub(crate) struct StoredBody(Layout);
 
 /// Most bodies are complete and in one slice: they need no list, no offset and no length. (An empty
 /// list takes no memory.)
 #[derive(Clone, Debug)]
-enum Held {
+enum Layout {
     /// All of the representation.
     Whole(Bytes),
     /// Slices, which are sorted and do not overlap.
@@ -76,19 +76,19 @@ impl StoredBody {
             && only.start == 0
             && complete_length == Some(only.end())
         {
-            return Self(Held::Whole(std::mem::take(&mut only.bytes)));
+            return Self(Layout::Whole(std::mem::take(&mut only.bytes)));
         }
         let complete_length =
             complete_length.and_then(|length| NonZeroU64::MIN.checked_add(length));
-        Self(Held::Slices { slices: slices.into_boxed_slice(), complete_length })
+        Self(Layout::Slices { slices: slices.into_boxed_slice(), complete_length })
     }
 
     /// All slices, by offset.
     pub(crate) fn slices(&self) -> impl Iterator<Item = SliceRef<'_>> {
         let (whole, slices) = match &self.0 {
             // A slice is never empty.
-            Held::Whole(bytes) => (Some(SliceRef { start: 0, bytes }), &[][..]),
-            Held::Slices { slices, .. } => (None, &slices[..]),
+            Layout::Whole(bytes) => (Some(SliceRef { start: 0, bytes }), &[][..]),
+            Layout::Slices { slices, .. } => (None, &slices[..]),
         };
         whole.into_iter().chain(slices.iter().map(|slice| slice.borrowed()))
     }
@@ -96,8 +96,10 @@ impl StoredBody {
     /// The whole representation's length, if known.
     pub(crate) fn complete_length(&self) -> Option<u64> {
         match &self.0 {
-            Held::Whole(bytes) => Some(bytes.len() as u64),
-            Held::Slices { complete_length, .. } => complete_length.map(|length| length.get() - 1),
+            Layout::Whole(bytes) => Some(bytes.len() as u64),
+            Layout::Slices { complete_length, .. } => {
+                complete_length.map(|length| length.get() - 1)
+            }
         }
     }
 
@@ -149,8 +151,8 @@ impl StoredBody {
             return Ok(None);
         }
         let slice = match &self.0 {
-            Held::Whole(bytes) => Some(SliceRef { start: 0, bytes }),
-            Held::Slices { slices, .. } => {
+            Layout::Whole(bytes) => Some(SliceRef { start: 0, bytes }),
+            Layout::Slices { slices, .. } => {
                 let index = slices.partition_point(|slice| slice.end() <= at);
                 slices.get(index).map(Slice::borrowed)
             }
@@ -167,8 +169,8 @@ impl StoredBody {
     /// The only slice of a complete one-slice body: the common case, without arithmetic.
     pub(crate) fn whole(&self) -> Option<&Bytes> {
         match &self.0 {
-            Held::Whole(bytes) => Some(bytes),
-            Held::Slices { .. } => None,
+            Layout::Whole(bytes) => Some(bytes),
+            Layout::Slices { .. } => None,
         }
     }
 
@@ -256,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        /// Held against a plain array of optional bytes.
+        /// What is combined, against a plain array of optional bytes.
         #[test]
         fn combining_parts_equals_writing_them_over_one_another(
             parts in proptest::collection::vec((0u64..60, 1usize..20), 1..8)

@@ -1,7 +1,7 @@
 //! A parent judges the request of a node.
 
 use crate::failure::Failure;
-use crate::purge::Followed;
+use crate::purge::FollowedLog;
 use crate::state::{NodeState, Site};
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use weir_rules::tier::{self, Claim};
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
     /// The log that both follow.
-    pub(super) followed: Arc<Followed>,
+    pub(super) followed: Arc<FollowedLog>,
     /// What it has applied, in the log's numbers.
     claimed: Seq,
     /// How it is answered.

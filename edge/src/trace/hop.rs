@@ -1,16 +1,16 @@
 //! One request to an upstream, as a span: from when it is sent to the end of its answer's body.
 
 use super::spans::{Finished, Spans};
-use super::{Place, Trace};
+use super::{SpanPlace, Trace};
 use crate::error::UpstreamError;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is asked of whom.
+/// A request to an upstream, as its span describes it.
 #[derive(Clone, Copy)]
-pub(crate) struct Errand<'a> {
+pub(crate) struct HopRequest<'a> {
     /// The site's id, or `parents`.
     pub(crate) pool: &'a Arc<str>,
     /// `http` or `https`.
@@ -25,7 +25,7 @@ pub(crate) struct Errand<'a> {
 
 /// A request to an upstream while it lasts. Dropping it ends it.
 pub(crate) struct Hop {
-    place: Place,
+    place: SpanPlace,
     spans: Spans,
     since: Instant,
     /// Taken at the end.
@@ -51,9 +51,9 @@ impl Hop {
     /// A request to an upstream on behalf of one in `trace`: the `traceparent` that it carries and,
     /// where the trace is exported, its span. Where it is not, the upstream is told the span of the
     /// request itself, which is the one in the access log.
-    pub(crate) fn begin(trace: &Trace, errand: Errand<'_>) -> (HeaderValue, Option<Self>) {
+    pub(crate) fn begin(trace: &Trace, errand: HopRequest<'_>) -> (HeaderValue, Option<Self>) {
         let Some(spans) = &trace.spans else { return (trace.place.context.field(), None) };
-        let place = Place::below(trace.place.context);
+        let place = SpanPlace::below(trace.place.context);
         let told = Hopped {
             pool: Arc::clone(errand.pool),
             scheme: errand.scheme.clone(),

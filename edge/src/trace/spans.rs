@@ -1,6 +1,6 @@
 //! The queue of finished spans, and the count of what became of them.
 
-use super::Place;
+use super::SpanPlace;
 use super::hop::Hopped;
 use crate::access_log::LoggedRequest;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(crate) enum Finished {
     /// A request of a client, or of another node.
-    Served(Place, Box<LoggedRequest>),
+    Served(SpanPlace, Box<LoggedRequest>),
     /// A request to an upstream.
-    Hopped(Place, Box<Hopped>),
+    Hopped(SpanPlace, Box<Hopped>),
 }
 
 /// Takes finished spans. Never waits: what finds no place is dropped and counted.

@@ -22,7 +22,7 @@ pub(crate) struct Ask {
     /// The protocol to switch to, for an upgrade.
     pub(crate) upgrade: Option<HeaderValue>,
     /// What the choice of a member may depend on.
-    pub(crate) whom: For,
+    pub(crate) chosen_by: For,
     /// The place in a trace of the request that it is for.
     pub(crate) trace: Option<Trace>,
 }

@@ -71,7 +71,7 @@ pub(crate) fn tls_with(ca: Option<&Path>) -> Result<rustls::ClientConfig, String
             roots.add(certificate).map_err(|error| wrong(&error))?;
         }
         if roots.len() == public {
-            return Err(wrong(&"no certificate in it"));
+            return Err(wrong(&"it has no certificate"));
         }
     }
     Ok(with_roots(roots))

@@ -2,9 +2,9 @@
 //! and, where that is set, by the time of the whole exchange; not by size.
 
 use super::error::body_error;
-use super::health::Errand;
+use super::health::Attempt;
 use super::link::Stream;
-use super::member::{Member, Place};
+use super::member::{Member, Slot};
 use super::trouble::Trouble;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
@@ -44,19 +44,19 @@ pub(crate) struct FetchedBody {
     /// Runs while the next frame is awaited.
     pub(super) alarm: Option<Pin<Box<Sleep>>>,
     pub(super) metrics: Arc<WorkerMetrics>,
-    pub(super) asked: Asked,
+    pub(super) answered_by: AnsweredBy,
     /// Its span, where the trace is exported.
     pub(super) hop: Option<Hop>,
-    pub(super) _place: Place,
+    pub(super) _place: Slot,
     /// Its place on a connection that it shares.
     pub(super) _stream: Option<Stream>,
 }
 
-/// Whom an answer is from.
-pub(super) struct Asked {
+/// The member that sent an answer, and what it was asked for.
+pub(super) struct AnsweredBy {
     pub(super) trouble: Arc<Trouble>,
     pub(super) member: Arc<Member>,
-    pub(super) errand: Errand,
+    pub(super) attempt: Attempt,
     pub(super) target: PathAndQuery,
 }
 
@@ -80,8 +80,8 @@ impl SourceBody for FetchedBody {
 
     /// Counts the error against the member and reports it in the node's log.
     fn reject(&self, error: &UpstreamError) {
-        let Asked { trouble, member, errand, target } = &self.asked;
-        member.failed(*errand, error);
+        let AnsweredBy { trouble, member, attempt, target } = &self.answered_by;
+        member.failed(*attempt, error);
         trouble.tell(&member.address.authority, target, error);
     }
 }

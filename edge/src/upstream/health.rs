@@ -19,7 +19,7 @@ pub(crate) struct Health {
     /// A request is out to see whether the member is back.
     trial: AtomicBool,
     ejections: AtomicU64,
-    record: Mutex<Record>,
+    record: Mutex<FailureRecord>,
     /// Has the lengths of ejections differ from member to member.
     salt: u64,
 }
@@ -40,7 +40,7 @@ pub(crate) enum Availability {
 
 /// Under which of them a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Errand {
+pub(crate) enum Attempt {
     /// To a healthy member.
     Ordinary,
     /// To see whether an ejected member is back.
@@ -72,7 +72,7 @@ pub(crate) enum Change {
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct FailureRecord {
     /// Failures without a success between them.
     in_a_row: u32,
     shares: Shares,
@@ -145,7 +145,7 @@ impl Health {
     pub(crate) fn note(
         &self,
         by: &Ejection,
-        errand: Errand,
+        attempt: Attempt,
         verdict: Verdict,
         now: Instant,
     ) -> Option<Change> {
@@ -156,7 +156,7 @@ impl Health {
             Verdict::Good => 0,
             Verdict::Bad | Verdict::BrokeOff => record.in_a_row.saturating_add(1),
         };
-        match (self.until.load(Ordering::Relaxed), errand, verdict) {
+        match (self.until.load(Ordering::Relaxed), attempt, verdict) {
             (HEALTHY, _, Verdict::Bad | Verdict::BrokeOff) => {
                 // On the heels of the last: it came back no longer ago than failures are remembered.
                 let row = by.failures > 0 && record.in_a_row >= by.failures;
@@ -167,8 +167,8 @@ impl Health {
             (HEALTHY, ..) => None,
             // Its probes took it out, and they bring it back.
             (OUT, ..) => None,
-            (_, Errand::Trial, Verdict::Bad) => Some(self.eject(by, &mut record, now, true)),
-            (_, Errand::Trial | Errand::LastResort, Verdict::Good) => {
+            (_, Attempt::Trial, Verdict::Bad) => Some(self.eject(by, &mut record, now, true)),
+            (_, Attempt::Trial | Attempt::LastResort, Verdict::Good) => {
                 Some(self.readmit(&mut record, now))
             }
             // Sent before the ejection, or one of many that nobody else could take.
@@ -220,7 +220,7 @@ impl Health {
         }
     }
 
-    fn eject(&self, by: &Ejection, record: &mut Record, now: u64, on_heels: bool) -> Change {
+    fn eject(&self, by: &Ejection, record: &mut FailureRecord, now: u64, on_heels: bool) -> Change {
         record.heels = if on_heels { record.heels.saturating_add(1) } else { 1 };
         let ejections = self.ejections.fetch_add(1, Ordering::Relaxed);
         let doubled = millis(by.eject).saturating_mul(1 << (record.heels - 1).min(32));
@@ -229,7 +229,7 @@ impl Health {
         Change::Ejected(Duration::from_millis(length))
     }
 
-    fn readmit(&self, record: &mut Record, now: u64) -> Change {
+    fn readmit(&self, record: &mut FailureRecord, now: u64) -> Change {
         record.back = now;
         record.in_a_row = 0;
         record.shares = Shares::default();

@@ -41,7 +41,7 @@ pub(super) struct Link {
     to: Endpoint,
     connect: Duration,
     header_bytes: u32,
-    connections: Mutex<Vec<Shared>>,
+    connections: Mutex<Vec<SharedConnection>>,
     /// One at a time opens a connection; the others find it.
     opening: Semaphore,
     /// The last try to open one that failed.
@@ -64,7 +64,7 @@ struct Endpoint {
 
 /// A connection.
 #[derive(Clone)]
-struct Shared {
+struct SharedConnection {
     sender: http2::SendRequest<UpstreamBody>,
     streams: Arc<AtomicUsize>,
     /// It has brought an answer.
@@ -134,7 +134,7 @@ impl Link {
 
     async fn ask(
         &self,
-        shared: &mut Shared,
+        shared: &mut SharedConnection,
         request: Request<UpstreamBody>,
     ) -> Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<UpstreamBody>>> {
         let response = shared.sender.try_send_request(request).await?;
@@ -143,7 +143,7 @@ impl Link {
     }
 
     /// A connection with room for a stream.
-    async fn connection(&self) -> Result<(Shared, Stream), Failed> {
+    async fn connection(&self) -> Result<(SharedConnection, Stream), Failed> {
         if let Some(open) = self.open() {
             return Ok(open);
         }
@@ -167,7 +167,7 @@ impl Link {
     }
 
     /// Opens a connection, and notes when that was in vain.
-    async fn connect(&self) -> Result<Shared, UpstreamError> {
+    async fn connect(&self) -> Result<SharedConnection, UpstreamError> {
         let begun = Instant::now();
         let error = match timeout(self.connect, self.to.connect(self.header_bytes)).await {
             Ok(Ok(shared)) => return Ok(shared),
@@ -183,7 +183,7 @@ impl Link {
     }
 
     /// The first open connection with room. Those after it are let go once nobody uses them.
-    fn open(&self) -> Option<(Shared, Stream)> {
+    fn open(&self) -> Option<(SharedConnection, Stream)> {
         let mut connections = self.lock();
         connections.retain(|shared| !shared.sender.is_closed());
         let at = connections.iter().position(|shared| shared.streams() < STREAMS)?;
@@ -196,7 +196,7 @@ impl Link {
         Some(found)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Shared>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<SharedConnection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -214,7 +214,7 @@ pub(super) fn adapt(request: &mut Request<UpstreamBody>) {
 }
 
 fn failed(
-    shared: &Shared,
+    shared: &SharedConnection,
     mut refused: hyper::client::conn::TrySendError<Request<UpstreamBody>>,
 ) -> Failed {
     let unsent = refused.take_message().is_some();
@@ -228,7 +228,7 @@ fn failed(
     }
 }
 
-impl Shared {
+impl SharedConnection {
     fn streams(&self) -> usize {
         self.streams.load(Ordering::Relaxed)
     }
@@ -240,7 +240,7 @@ impl Shared {
 }
 
 impl Endpoint {
-    async fn connect(&self, header_bytes: u32) -> Result<Shared, String> {
+    async fn connect(&self, header_bytes: u32) -> Result<SharedConnection, String> {
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = connecting.await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
@@ -256,7 +256,7 @@ impl Endpoint {
 
 /// Begins HTTP/2. The connection runs as a task of its own until it ends, or until nobody asks on
 /// it any more and its last stream has ended.
-async fn shake_hands<S>(stream: S, header_bytes: u32) -> Result<Shared, String>
+async fn shake_hands<S>(stream: S, header_bytes: u32) -> Result<SharedConnection, String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -274,5 +274,5 @@ where
         // Whoever still waited on it has been told.
         let _ = connection.await;
     });
-    Ok(Shared { sender, streams: Arc::default(), kept: Arc::default() })
+    Ok(SharedConnection { sender, streams: Arc::default(), kept: Arc::default() })
 }

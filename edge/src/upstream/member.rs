@@ -2,7 +2,7 @@
 //! it, and requests hold on to one that a reload takes away until they have ended.
 
 use super::balance::{Share, digest};
-use super::health::{Change, Errand, Health, Verdict};
+use super::health::{Attempt, Change, Health, Verdict};
 use crate::error::UpstreamError;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
@@ -83,7 +83,7 @@ pub(crate) struct Counts {
     pub(crate) healthy: bool,
 }
 
-/// What is counted of a member, and of whom.
+/// The counts of a member, with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemberCounts {
     /// The site's id, or `parents`.
@@ -144,15 +144,15 @@ impl Member {
         self: &Arc<Self>,
         queue: usize,
         bound: Duration,
-    ) -> Result<Place, UpstreamError> {
-        let counted = Running::begin(self);
+    ) -> Result<Slot, UpstreamError> {
+        let counted = RunningCount::begin(self);
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(Place { _permit: permit, _counted: counted });
+            return Ok(Slot { _permit: permit, _counted: counted });
         }
         let _waiting = Waiting::enter(&self.standing.waiting, queue).ok_or(UpstreamError::Busy)?;
         let permit = timeout(bound, Arc::clone(&self.places).acquire_owned());
         let permit = permit.await.map_err(|_| UpstreamError::Busy)?;
-        Ok(Place { _permit: permit.map_err(|_| UpstreamError::Busy)?, _counted: counted })
+        Ok(Slot { _permit: permit.map_err(|_| UpstreamError::Busy)?, _counted: counted })
     }
 
     /// Notes that a request was sent.
@@ -161,13 +161,13 @@ impl Member {
     }
 
     /// Notes that a head came.
-    pub(super) fn answered(&self, errand: Errand, status: StatusCode) {
+    pub(super) fn answered(&self, attempt: Attempt, status: StatusCode) {
         let verdict = if is_gateway_error(status) { Verdict::Bad } else { Verdict::Good };
-        self.note(errand, verdict);
+        self.note(attempt, verdict);
     }
 
     /// Notes that no head came, or that the body broke off. Not every error is the member's.
-    pub(super) fn failed(&self, errand: Errand, error: &UpstreamError) {
+    pub(super) fn failed(&self, attempt: Attempt, error: &UpstreamError) {
         let verdict = match error {
             UpstreamError::Client(_)
             | UpstreamError::NoParent
@@ -180,15 +180,15 @@ impl Member {
             | UpstreamError::FirstByteTimeout
             | UpstreamError::BadHead(_) => Verdict::Bad,
         };
-        self.note(errand, verdict);
+        self.note(attempt, verdict);
     }
 
-    fn note(&self, errand: Errand, verdict: Verdict) {
+    fn note(&self, attempt: Attempt, verdict: Verdict) {
         if verdict != Verdict::Good {
             self.standing.errors.fetch_add(1, Ordering::Relaxed);
         }
         let health = &self.standing.health;
-        let change = health.note(&self.ejection, errand, verdict, Instant::now());
+        let change = health.note(&self.ejection, attempt, verdict, Instant::now());
         self.tell(change, "");
     }
 
@@ -239,24 +239,24 @@ pub(super) fn is_gateway_error(status: StatusCode) -> bool {
 
 /// One of a member's places, kept until the answer has ended.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
-    _counted: Running,
+    _counted: RunningCount,
 }
 
 /// Counts one more running request while it lives, also while it waits for a place: a member
 /// before which a queue stands has the more to do.
 #[derive(Debug)]
-struct Running(Arc<Standing>);
+struct RunningCount(Arc<Standing>);
 
-impl Running {
+impl RunningCount {
     fn begin(member: &Member) -> Self {
         member.standing.running.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(&member.standing))
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCount {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }

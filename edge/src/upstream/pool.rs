@@ -2,7 +2,7 @@
 //! ones farther off, then, as nobody is ever given up for good, the rest.
 
 use super::balance::{self, Balance, Choices, For};
-use super::health::{Availability, Errand};
+use super::health::{Attempt, Availability};
 use super::member::{Address, Member, Standing};
 use std::sync::Arc;
 use std::time::Instant;
@@ -92,7 +92,7 @@ pub(crate) struct Candidate<'a> {
     /// The member.
     pub(crate) member: &'a Arc<Member>,
     /// Why it is tried.
-    pub(crate) errand: Errand,
+    pub(crate) attempt: Attempt,
     /// Held while the trial of a member that may be back is out.
     pub(crate) _trial: Option<Trial>,
 }
@@ -100,7 +100,7 @@ pub(crate) struct Candidate<'a> {
 impl Candidate<'_> {
     /// The same member, to be tried once more.
     pub(super) fn again(&self) -> Self {
-        Self { member: self.member, errand: self.errand, _trial: None }
+        Self { member: self.member, attempt: self.attempt, _trial: None }
     }
 }
 
@@ -163,17 +163,17 @@ impl<'a> Candidates<'a> {
             let chosen = pool.balance.choose(self.request, &eligible)?;
             let member = &pool.members[chosen];
             let health = &member.standing.health;
-            let (errand, trial) = match (self.stage, health.availability(|| now)) {
-                (0, Availability::Healthy) => (Errand::Ordinary, None),
+            let (attempt, trial) = match (self.stage, health.availability(|| now)) {
+                (0, Availability::Healthy) => (Attempt::Ordinary, None),
                 (0, Availability::Due) if health.begin_trial() => {
-                    (Errand::Trial, Some(Trial(Arc::clone(&member.standing))))
+                    (Attempt::Trial, Some(Trial(Arc::clone(&member.standing))))
                 }
                 // Another request was faster.
                 (0, _) => continue,
-                _ => (Errand::LastResort, None),
+                _ => (Attempt::LastResort, None),
             };
             self.tried.insert(chosen);
-            return Some(Candidate { member, errand, _trial: trial });
+            return Some(Candidate { member, attempt, _trial: trial });
         }
     }
 }

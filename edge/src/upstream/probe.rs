@@ -49,9 +49,9 @@ impl Probing {
 
 /// Probes the members of a node. Dropping it ends the thread.
 #[derive(Default)]
-pub(crate) struct Prober(Mutex<Option<Running>>);
+pub(crate) struct Prober(Mutex<Option<ProbeThread>>);
 
-struct Running {
+struct ProbeThread {
     targets: watch::Sender<Vec<Target>>,
     thread: JoinHandle<()>,
 }
@@ -70,7 +70,7 @@ impl Prober {
                 }
             }
             None if targets.is_empty() => {}
-            None => *running = Some(Running::start(targets)?),
+            None => *running = Some(ProbeThread::start(targets)?),
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Prober {
 impl Drop for Prober {
     fn drop(&mut self) {
         let running = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { targets, thread }) = running {
+        if let Some(ProbeThread { targets, thread }) = running {
             drop(targets);
             // One that panicked has said so.
             let _ = thread.join();
@@ -87,7 +87,7 @@ impl Drop for Prober {
     }
 }
 
-impl Running {
+impl ProbeThread {
     fn start(targets: Vec<Target>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (targets, orders) = watch::channel(targets);
@@ -130,7 +130,7 @@ impl Clients {
     }
 }
 
-/// Probes whom the orders name, until there are no more orders.
+/// Probes the members that the orders name, until there are no more orders.
 async fn follow(mut orders: watch::Receiver<Vec<Target>>) {
     let at_once = Arc::new(Semaphore::new(AT_ONCE));
     loop {

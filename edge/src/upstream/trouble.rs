@@ -14,7 +14,7 @@ pub(super) struct Trouble {
     began: Instant,
     /// The second after `began` in which a line was last written, from 1; 0 for never.
     told: AtomicU64,
-    untold: AtomicU64,
+    suppressed: AtomicU64,
 }
 
 impl Trouble {
@@ -24,7 +24,7 @@ impl Trouble {
             site: site.to_owned(),
             began: Instant::now(),
             told: AtomicU64::new(0),
-            untold: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
         })
     }
 
@@ -39,13 +39,13 @@ impl Trouble {
         }
     }
 
-    /// How many failures before this one went untold, where this one is to be told.
+    /// How many failures were suppressed before this one, if this one is to be logged.
     fn others(&self, second: u64) -> Option<u64> {
         if self.told.swap(second, Ordering::Relaxed) == second {
-            self.untold.fetch_add(1, Ordering::Relaxed);
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(self.untold.swap(0, Ordering::Relaxed))
+        Some(self.suppressed.swap(0, Ordering::Relaxed))
     }
 }
 

@@ -208,12 +208,12 @@ fn authority(text: &str) -> &str {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+enum UrlScheme {
     Http,
     Https,
 }
 
-impl Scheme {
+impl UrlScheme {
     fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -222,25 +222,29 @@ impl Scheme {
     }
 }
 
-fn split_scheme(text: &str) -> (Option<Scheme>, &str) {
+fn split_scheme(text: &str) -> (Option<UrlScheme>, &str) {
     match text.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(Scheme::Http), rest),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            (Some(UrlScheme::Http), rest)
+        }
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => {
+            (Some(UrlScheme::Https), rest)
+        }
         _ => (None, text),
     }
 }
 
-fn without_default_port(scheme: Option<Scheme>, host: &str) -> &str {
+fn without_default_port(scheme: Option<UrlScheme>, host: &str) -> &str {
     let port = match scheme {
-        Some(Scheme::Http) => ":80",
-        Some(Scheme::Https) => ":443",
+        Some(UrlScheme::Http) => ":80",
+        Some(UrlScheme::Https) => ":443",
         None => return host,
     };
     host.strip_suffix(port).unwrap_or(host)
 }
 
 /// A host in lower case without its scheme's default port, or what is wrong with it.
-fn host_as_compared(scheme: Option<Scheme>, host: &str) -> Result<String, &'static str> {
+fn host_as_compared(scheme: Option<UrlScheme>, host: &str) -> Result<String, &'static str> {
     let host = without_default_port(scheme, host);
     if host.contains('@') {
         return Err("names a user (@)");

@@ -8,11 +8,11 @@ pub const MAX_HELD: usize = 1024;
 /// The spans held of a partial representation: sorted, never touching each other, at most
 /// [`MAX_HELD`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldRanges {
     spans: Vec<Span>,
 }
 
-impl Held {
+impl HeldRanges {
     /// Adds a span, merged with what it overlaps or touches. `false`, and nothing added, when it
     /// would be one span too many.
     pub fn insert(&mut self, span: Span) -> bool {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn spans_that_touch_become_one() {
-        let mut held = Held::default();
+        let mut held = HeldRanges::default();
         for (start, end) in [(10, 20), (30, 40), (0, 5), (20, 30)] {
             assert!(held.insert(span(start, end)));
         }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_number_of_spans_is_bounded() {
-        let mut held = Held::default();
+        let mut held = HeldRanges::default();
         for i in 0..MAX_HELD as u64 {
             assert!(held.insert(span(i * 2, i * 2 + 1)));
         }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_number_range_are_safe() {
-        let mut held = Held::default();
+        let mut held = HeldRanges::default();
         assert!(held.insert(span(u64::MAX - 1, u64::MAX)));
         assert!(held.insert(span(0, u64::MAX)));
         assert_eq!(held.spans(), [span(0, u64::MAX)]);

@@ -221,7 +221,7 @@ fn freshness(facts: &Facts<'_>, lifetime: &Lifetime, policy: &SitePolicy) -> Fre
     };
     // An age that reaches back before 1970 cannot be told by `born`; the lifetime is cut instead.
     let told = facts.initial_age.min(response_time.as_millis());
-    let untold = facts.initial_age.div_ceil(1000) - told.div_ceil(1000);
+    let before_epoch = facts.initial_age.div_ceil(1000) - told.div_ceil(1000);
     // A lifetime of 0 that the response gives itself asks for validation before each use: only a
     // window that it opens itself lets it be sent without, not the site's.
     let never_fresh = lifetime.seconds == 0 && lifetime.source != LifetimeSource::ValidatorOnly;
@@ -240,7 +240,7 @@ fn freshness(facts: &Facts<'_>, lifetime: &Lifetime, policy: &SitePolicy) -> Fre
     };
     Freshness {
         born: response_time.minus_millis(facts.initial_age),
-        lifetime: capped.saturating_sub(u32::try_from(untold).unwrap_or(u32::MAX)),
+        lifetime: capped.saturating_sub(u32::try_from(before_epoch).unwrap_or(u32::MAX)),
         stale_while_revalidate: window(
             directives.stale_while_revalidate,
             policy.stale_while_revalidate,

@@ -45,7 +45,7 @@ pub fn head_effect(
     }
 }
 
-/// `None` when the HEAD has none; one that appears anew is a difference.
+/// `None` when the HEAD has none; one that was not there before is a difference.
 fn same_etag(head: &HeaderMap, stored: &HeaderMap) -> Option<bool> {
     let (new, old) = (head.get(ETAG)?, stored.get(ETAG));
     Some(old.is_some_and(|old| {

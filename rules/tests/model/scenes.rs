@@ -104,7 +104,7 @@ pub(crate) const PERSISTENT: Scene = Scene {
     ..ALONE
 };
 
-/// The same, let in anew meanwhile.
+/// The same, after it rejoined meanwhile.
 pub(crate) const PERSISTENT_FORGOTTEN: Scene = Scene {
     name: "persistent store, forgotten node",
     orders: &[Hard],

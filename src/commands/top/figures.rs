@@ -87,14 +87,14 @@ pub(super) struct Point {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Popular {
-    pub(super) nodes: Vec<Asked>,
+    pub(super) nodes: Vec<AskedNode>,
     pub(super) objects: Vec<Object>,
 }
 
 /// A node that was asked.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Asked {
+pub(super) struct AskedNode {
     pub(super) name: String,
     /// Why it did not answer.
     pub(super) error: Option<String>,
@@ -118,7 +118,7 @@ pub(super) struct Object {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Uncached {
-    pub(super) nodes: Vec<Asked>,
+    pub(super) nodes: Vec<AskedNode>,
     pub(super) reasons: Vec<Reason>,
     pub(super) urls: Vec<Missed>,
 }

@@ -5,7 +5,7 @@ mod nodes;
 mod purges;
 mod urls;
 
-use super::figures::Asked;
+use super::figures::AskedNode;
 use super::listing::Listing;
 use super::state::Figures;
 use crate::text::harmless;
@@ -65,7 +65,7 @@ impl Pane {
 }
 
 /// Which nodes did not answer, as an addition to a title.
-fn without(nodes: &[Asked]) -> String {
+fn without(nodes: &[AskedNode]) -> String {
     let silent: Vec<_> =
         nodes.iter().filter(|node| node.error.is_some()).map(|node| harmless(&node.name)).collect();
     match silent.len() {

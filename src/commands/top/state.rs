@@ -44,28 +44,28 @@ pub(super) enum Step {
 /// What control answered, by call.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    pub(super) stats: Told<Stats>,
-    pub(super) traffic: Told<Traffic>,
-    pub(super) popular: Told<Popular>,
-    pub(super) uncached: Told<Uncached>,
-    pub(super) purges: Told<Purges>,
+    pub(super) stats: Polled<Stats>,
+    pub(super) traffic: Polled<Traffic>,
+    pub(super) popular: Polled<Popular>,
+    pub(super) uncached: Polled<Uncached>,
+    pub(super) purges: Polled<Purges>,
 }
 
 /// The last answer to a call, and what is wrong since.
 #[derive(Debug)]
-pub(super) struct Told<T> {
+pub(super) struct Polled<T> {
     value: Option<T>,
     at: Option<Instant>,
     trouble: Option<String>,
 }
 
-impl<T> Default for Told<T> {
+impl<T> Default for Polled<T> {
     fn default() -> Self {
         Self { value: None, at: None, trouble: None }
     }
 }
 
-impl<T: DeserializeOwned> Told<T> {
+impl<T: DeserializeOwned> Polled<T> {
     pub(super) fn told(&self) -> Option<&T> {
         self.value.as_ref()
     }
@@ -93,7 +93,7 @@ impl Figures {
 
     /// Of each call: when it was answered last, and what is wrong since.
     fn calls(&self) -> [(Option<Instant>, Option<&str>); 5] {
-        fn of<T>(told: &Told<T>) -> (Option<Instant>, Option<&str>) {
+        fn of<T>(told: &Polled<T>) -> (Option<Instant>, Option<&str>) {
             (told.at, told.trouble.as_deref())
         }
         [

@@ -42,7 +42,7 @@ pub(super) fn shown(request: &Parts, peer: IpAddr, config: &Config) -> Result<Sh
     let signature = sigv4::Signature::claimed(&request.headers, SIGNED_SERVICE, now)
         .map_err(ApiError::signature)?;
     let host = host_of(request)
-        .ok_or_else(|| ApiError::signature("the request has not exactly one Host"))?;
+        .ok_or_else(|| ApiError::signature("the request does not have exactly one Host"))?;
     Ok(Shown::Claim(Claim { signature, host }))
 }
 

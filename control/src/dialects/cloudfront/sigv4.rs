@@ -51,7 +51,7 @@ impl Signature {
     pub(crate) fn claimed(headers: &HeaderMap, service: &str, now: u64) -> Result<Self, String> {
         let field = one(headers, "authorization")?;
         let Some((ALGORITHM, parameters)) = field.split_once(' ') else {
-            return Err(format!("Authorization is not {ALGORITHM} with its parameters"));
+            return Err(format!("Authorization is not {ALGORITHM} followed by its parameters"));
         };
         let [mut credential, mut signed, mut signature] = [None; 3];
         for parameter in parameters.split(',') {
@@ -218,7 +218,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
         (Some(Ok(value)), None) => Ok(value),
-        _ => Err(format!("the request has not exactly one {name}")),
+        _ => Err(format!("the request does not have exactly one {name}")),
     }
 }
 

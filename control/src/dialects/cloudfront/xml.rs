@@ -102,7 +102,7 @@ impl Batch {
 /// What an entity stands for: only XML's own are known.
 fn entity(name: &str) -> Result<&'static str, Fault> {
     resolve_predefined_entity(name)
-        .ok_or_else(|| malformed("it has an entity that is not XML's own"))
+        .ok_or_else(|| malformed("it has an entity that XML does not define"))
 }
 
 /// What was read so far.
@@ -121,7 +121,7 @@ impl Reading {
         let parent = self.open.last().copied();
         let element = Element::within(parent, name).ok_or_else(|| {
             let name: String = name.chars().take(100).collect();
-            malformed(&format!("there is no element {name:?} at this place"))
+            malformed(&format!("element {name:?} is not accepted here"))
         })?;
         // Each but Path stands once, so there is one Items too, and one root.
         if element != Element::Path {
@@ -177,7 +177,7 @@ impl Reading {
 }
 
 fn malformed(why: &str) -> Fault {
-    Fault::Malformed(format!("the body is no InvalidationBatch: {why}"))
+    Fault::Malformed(format!("the body is not an InvalidationBatch: {why}"))
 }
 
 /// What is told of an invalidation.
@@ -308,7 +308,7 @@ mod tests {
         for (body, part) in [
             (String::new(), "InvalidationBatch is missing"),
             ("{\"paths\": []}".into(), "text between"),
-            ("<Invalidation/>".into(), "no element \"Invalidation\""),
+            ("<Invalidation/>".into(), "element \"Invalidation\" is not accepted"),
             (good[..good.len() - 3].into(), "InvalidationBatch"),
             (format!("{good}<InvalidationBatch/>"), "twice"),
             (format!("{good}x"), "text between"),
@@ -316,7 +316,7 @@ mod tests {
             (good.replace(">r<", ">&b;<"), "an entity"),
             (good.replace(">r<", ">&#0;<"), "InvalidationBatch"),
             (good.replace(">r<", ">&#xD800;<"), "InvalidationBatch"),
-            (good.replace(">r<", "><b>r</b><"), "no element \"b\""),
+            (good.replace(">r<", "><b>r</b><"), "element \"b\" is not accepted"),
             (good.replace("</Path>", ""), "InvalidationBatch"),
             (wrapped(&format!("{paths}{reference}{reference}")), "Reference is there twice"),
             (wrapped(paths), "CallerReference is missing"),

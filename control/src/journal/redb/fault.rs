@@ -59,7 +59,7 @@ fn of_redb(path: &Path, error: redb::Error) -> JournalError {
         }
         redb::Error::Io(error) => of_io(path, &error),
         redb::Error::Corrupted(what) => JournalError::new(format!(
-            "{file}: damaged: {what}; bring back a backup of it, or move it away to begin an \
+            "{file}: damaged: {what}; restore a backup of it, or move it away to start with an \
              empty log"
         )),
         redb::Error::DatabaseAlreadyOpen => {

@@ -1,4 +1,4 @@
-//! The file: what it keeps, whom it keeps out, and what it is not.
+//! The file: what it keeps, that it is locked, and which files are refused.
 
 use super::*;
 use crate::journal::{ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord};

@@ -23,11 +23,11 @@ enum Op {
     Part(usize),
     Leave(usize),
     Forget(usize),
-    /// A node's process starts anew, with its store checked up to so many entries before what it
+    /// A node's process restarts, with its store checked up to so many entries before what it
     /// applied, or without anything.
     Restart(usize, Option<Seq>),
     Doom(Fate),
-    /// Control starts anew, after a crash or an orderly end.
+    /// Control restarts, after a crash or an orderly end.
     Reopen(bool),
     Backup,
     /// The backup is put where the journal was.

@@ -140,17 +140,17 @@ pub(super) fn limits() -> Limits {
 }
 
 /// A running server and what its handlers saw.
-pub(super) struct Running {
+pub(super) struct RunningServer {
     pub(super) server: Server,
     pub(super) release: Arc<Semaphore>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
-pub(super) fn start(limits: Limits) -> Running {
+pub(super) fn start(limits: Limits) -> RunningServer {
     start_with(2, limits, None)
 }
 
-pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> Running {
+pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> RunningServer {
     let release = Arc::new(Semaphore::new(0));
     let seen = Arc::default();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -158,10 +158,10 @@ pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> Ru
     let (to_release, to_see) = (Arc::clone(&release), Arc::clone(&seen));
     let make =
         move |_| Rc::new(Words { release: Arc::clone(&to_release), seen: Arc::clone(&to_see) });
-    Running { server: Server::start(settings, make).unwrap(), release, seen }
+    RunningServer { server: Server::start(settings, make).unwrap(), release, seen }
 }
 
-impl Running {
+impl RunningServer {
     pub(super) fn connect(&self) -> Client {
         let stream = TcpStream::connect(self.server.listen()).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();

@@ -1,7 +1,7 @@
 //! TLS: certificates by name, ALPN, reload, misdirected requests, and errors that name the file.
 #![allow(clippy::unwrap_used)]
 
-use super::support::{BOUND, Running, limits, start_with, until};
+use super::support::{BOUND, RunningServer, limits, start_with, until};
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -44,7 +44,7 @@ fn tls(certificates: Vec<Certificate>) -> Tls {
 
 /// Asks for `/` with SNI `sni` and Host `host`, trusting only `trusted`.
 fn ask(
-    server: &Running,
+    server: &RunningServer,
     trusted: &CertificateDer<'static>,
     sni: &'static str,
     host: &str,

@@ -1,7 +1,7 @@
 //! Upgrades (RFC 9110 §7.8) and HTTP/2 in the clear.
 #![allow(clippy::unwrap_used)]
 
-use super::support::{BOUND, Running, limits, start, start_with};
+use super::support::{BOUND, RunningServer, limits, start, start_with};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -93,7 +93,7 @@ fn an_http_2_response_that_nobody_takes_is_reset() {
 
 /// Until the same sweeper refused a slow body that began after now, and so found everything late
 /// that stalled before.
-async fn given_up(server: &Running) {
+async fn given_up(server: &RunningServer) {
     let address = server.server.listen();
     let slow = move || {
         let mut client = std::net::TcpStream::connect(address).unwrap();
@@ -112,7 +112,7 @@ fn request(path: &str, body: &str) -> Request<Full<Bytes>> {
     Request::builder().uri(uri).body(Full::new(Bytes::from(body.to_owned()))).unwrap()
 }
 
-fn on_http2(server: &Running, run: impl AsyncFnOnce(http2::SendRequest<Full<Bytes>>)) {
+fn on_http2(server: &RunningServer, run: impl AsyncFnOnce(http2::SendRequest<Full<Bytes>>)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let address = server.server.listen();
     runtime.block_on(async {

@@ -14,7 +14,7 @@ impl Balance for RoundRobin {
     fn choose(&self, _request: For, choices: &dyn Choices) -> Option<usize> {
         let mut eligible = (0..choices.count()).filter(|member| choices.eligible(*member));
         let count = eligible.clone().count();
-        // Where nobody can be chosen no turn is taken: who chooses among others next begins anew.
+        // If no member can be chosen, no turn is taken: the next choice among others starts over.
         if count == 0 {
             return None;
         }

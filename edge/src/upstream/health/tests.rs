@@ -28,12 +28,12 @@ impl Member {
         self.now += Duration::from_millis(millis);
     }
 
-    fn note(&self, errand: Errand, verdict: Verdict) -> Option<Change> {
-        self.health.note(&BY, errand, verdict, self.now)
+    fn note(&self, attempt: Attempt, verdict: Verdict) -> Option<Change> {
+        self.health.note(&BY, attempt, verdict, self.now)
     }
 
     fn ordinary(&self, verdicts: &[Verdict]) -> Option<Change> {
-        verdicts.iter().map(|verdict| self.note(Errand::Ordinary, *verdict)).last().flatten()
+        verdicts.iter().map(|verdict| self.note(Attempt::Ordinary, *verdict)).last().flatten()
     }
 
     fn availability(&self) -> Availability {
@@ -52,7 +52,7 @@ impl Member {
         assert!(self.health.begin_trial());
         assert_eq!(self.availability(), Availability::Ejected, "one request goes first");
         assert!(!self.health.begin_trial());
-        let change = self.note(Errand::Trial, verdict);
+        let change = self.note(Attempt::Trial, verdict);
         self.health.end_trial();
         change
     }
@@ -146,10 +146,10 @@ fn answers_that_break_off_count_once() {
 fn with_nobody_else_a_success_brings_it_back_at_once() {
     let member = Member::new();
     member.ejected();
-    assert_eq!(member.note(Errand::LastResort, Bad), None);
-    assert_eq!(member.note(Errand::Ordinary, Good), None, "sent before the ejection");
+    assert_eq!(member.note(Attempt::LastResort, Bad), None);
+    assert_eq!(member.note(Attempt::Ordinary, Good), None, "sent before the ejection");
     assert_eq!(member.availability(), Availability::Ejected);
-    assert_eq!(member.note(Errand::LastResort, Good), Some(Change::Back));
+    assert_eq!(member.note(Attempt::LastResort, Good), Some(Change::Back));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn probes_take_out_and_bring_back() {
     assert_eq!(member.probes(&[false]), Some(Change::Out));
     member.pass(3_600_000);
     assert_eq!(member.availability(), Availability::Ejected);
-    assert_eq!(member.note(Errand::LastResort, Good), None, "its probes decide");
+    assert_eq!(member.note(Attempt::LastResort, Good), None, "its probes decide");
     assert_eq!(member.probes(&[true, false, true]), None);
     assert_eq!(member.probes(&[true]), Some(Change::Back));
 }
@@ -187,7 +187,7 @@ fn what_is_set_to_zero_never_ejects() {
     let member = Member::new();
     let by = Ejection { failures: 0, error_percent: 0, ..BY };
     for _ in 0..1000 {
-        assert_eq!(member.health.note(&by, Errand::Ordinary, Bad, member.now), None);
+        assert_eq!(member.health.note(&by, Attempt::Ordinary, Bad, member.now), None);
     }
 }
 
@@ -203,7 +203,7 @@ proptest! {
                 0 | 1 => drop(member.ordinary(&[Bad])),
                 2 => drop(member.ordinary(&[Good])),
                 3 => drop(member.ordinary(&[BrokeOff])),
-                4 => drop(member.note(Errand::LastResort, Bad)),
+                4 => drop(member.note(Attempt::LastResort, Bad)),
                 _ if member.availability() == Availability::Due => drop(member.trial(Bad)),
                 _ => {}
             }

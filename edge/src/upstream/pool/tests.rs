@@ -36,14 +36,14 @@ fn pool(balance: weir_config::Balance, members: &[(&str, u8)], known: Option<&Po
 }
 
 /// Whom a request tries in which order, and why.
-fn order(pool: &Pool, may_try: bool) -> Vec<(usize, Errand)> {
+fn order(pool: &Pool, may_try: bool) -> Vec<(usize, Attempt)> {
     // Trials last until the request has ended.
     let candidates: Vec<_> = pool.candidates(REQUEST, may_try).collect();
-    candidates.iter().map(|candidate| (candidate.member.index, candidate.errand)).collect()
+    candidates.iter().map(|candidate| (candidate.member.index, candidate.attempt)).collect()
 }
 
 fn fail(pool: &Pool, member: usize) {
-    pool.members()[member].failed(Errand::Ordinary, &UpstreamError::FirstByteTimeout);
+    pool.members()[member].failed(Attempt::Ordinary, &UpstreamError::FirstByteTimeout);
     assert!(!pool.members()[member].counts().healthy);
 }
 
@@ -54,7 +54,7 @@ fn until_due(pool: &Pool, member: usize) {
     }
 }
 
-use Errand::{LastResort, Ordinary, Trial};
+use Attempt::{LastResort, Ordinary, Trial};
 
 #[test]
 fn everybody_is_tried_once_healthy_ones_first() {
@@ -63,7 +63,7 @@ fn everybody_is_tried_once_healthy_ones_first() {
     let order = order(&pool, false);
     assert_eq!(order.len(), 3);
     assert_eq!(order[2], (1, LastResort));
-    assert!(order[..2].iter().all(|(_, errand)| *errand == Ordinary));
+    assert!(order[..2].iter().all(|(_, attempt)| *attempt == Ordinary));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn of_a_member_that_is_due_one_request_at_a_time_makes_trial() {
     until_due(&pool, 0);
     assert_eq!(order(&pool, false), [(0, LastResort)], "what cannot be tried elsewhere makes none");
     let first = pool.candidates(REQUEST, true).next().unwrap();
-    assert_eq!(first.errand, Trial);
+    assert_eq!(first.attempt, Trial);
     assert_eq!(order(&pool, true), [(0, LastResort)]);
     drop(first);
     assert_eq!(order(&pool, true), [(0, Trial)]);
