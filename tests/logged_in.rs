@@ -6,7 +6,8 @@ use support::*;
 const GUIDE: &str = include_str!("../docs/your-site.md");
 
 /// What the guide has the site say of pages that are the same for everyone.
-const SHARED: &str = "max-age=0, s-maxage=300, private=\"set-cookie\"";
+const SHARED: &str = "max-age=0, s-maxage=300, stale-while-revalidate=30, \
+    stale-if-error=3600, private=\"set-cookie\"";
 
 /// What WordPress says to whoever is logged in, and of its own pages.
 const OWN: &str = "no-cache, must-revalidate, max-age=0, no-store, private";

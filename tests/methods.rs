@@ -54,6 +54,111 @@ async fn location_and_content_location_of_the_same_host_are_invalidated_too() {
 }
 
 #[tokio::test]
+async fn every_key_of_a_url_is_invalidated() {
+    let origin = Origin::start().await;
+    origin.route("/a*", reply("page").max_age(60));
+    let key = "key = { cookies = [\"currency\"], headers = [\"X-Region\"] }";
+    let edge = node("name = \"edge\"\ntrusted_proxies = [\"127.0.0.1/32\"]")
+        .origin(&origin)
+        .site(key)
+        .start();
+    let requests: [(&str, &[(&str, &str)]); 6] = [
+        ("/at?b=c", &[]),
+        ("/at?b=c", &[("Cookie", "currency=EUR")]),
+        ("/at?b=c", &[("Cookie", "currency=USD"), ("X-Region", "eu")]),
+        ("/at?b=c", &[("X-Forwarded-Proto", "https")]),
+        ("/a%74?b=c", &[("Cookie", "currency=EUR")]),
+        ("/a%74?%62=c", &[]),
+    ];
+    let others: [(&str, &[(&str, &str)]); 3] = [
+        ("/at", &[]),
+        ("/at?b=d", &[("Cookie", "currency=EUR")]),
+        ("/at?b=c", &[("Host", "example.com:8080"), ("Cookie", "currency=EUR")]),
+    ];
+    for changed in requests {
+        for (target, fields) in requests.iter().chain(&others) {
+            edge.get_with(target, fields).await;
+            assert_eq!(edge.get_with(target, fields).await.handled(), "hit", "{target} {fields:?}");
+        }
+        edge.send("POST", changed.0, changed.1, "change").await;
+        for (target, fields) in requests {
+            let answer = edge.get_with(target, fields).await;
+            let expected = "fwd=uri-miss; fwd-status=200; stored";
+            assert_eq!(answer.handled(), expected, "{target} {fields:?} after {changed:?}");
+        }
+        for (target, fields) in others {
+            assert_eq!(edge.get_with(target, fields).await.handled(), "hit", "{target} {fields:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_location_is_understood_however_it_is_written() {
+    let origin = Origin::start().await;
+    origin.route("/page*", reply("page").max_age(60));
+    let key = "key = { cookies = [\"currency\"] }";
+    let edge = edge().origin(&origin).site(key).start();
+    for (location, invalidates) in [
+        ("/page", true),
+        ("/%70age", true),
+        ("/x/../page", true),
+        ("//example.com/page", true),
+        ("HTTP://example.com/page#part", true),
+        ("http://EXAMPLE.com:80/page", true),
+        ("http://example.com./page", true),
+        ("https://example.com:443/page", true),
+        ("http://example.com:8080/page", false),
+        ("http://www.example.com/page", false),
+        ("ftp://example.com/page", false),
+        ("/page?a", false),
+        ("mailto:a@example.com", false),
+    ] {
+        let fields: [&[(&str, &str)]; 2] = [&[], &[("Cookie", "currency=EUR")]];
+        for fields in fields {
+            edge.get_with("/page", fields).await;
+        }
+        origin.route("/form", reply("").status(201).header("Location", location));
+        edge.send("POST", "/form", &[("Cookie", "currency=USD")], "body").await;
+        for fields in fields {
+            let is_hit = edge.get_with("/page", fields).await.handled() == "hit";
+            assert_eq!(!is_hit, invalidates, "{location}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fill_for_another_key_of_the_url_is_not_stored_either() {
+    let origin = Origin::start().await;
+    let page = |request: &weir_origin_sim::Recorded| match request.method.as_str() {
+        "GET" => held("old").max_age(60),
+        _ => reply(""),
+    };
+    origin.route("/a", answer_with(page));
+    let edge = edge().origin(&origin).site("key = { cookies = [\"currency\"] }").start();
+    let early = edge.get_many_with("/a", &[("Cookie", "currency=EUR")], 1);
+    origin.until_requests("/a", 1).await;
+    edge.send("POST", "/a", &[("Cookie", "currency=USD")], "change").await;
+    origin.release("/a");
+    early.all("200 old").await;
+    origin.route("/a", reply("new").max_age(60));
+    let answer = edge.get_with("/a", &[("Cookie", "currency=EUR")]).await;
+    assert_eq!(answer.line(), "200 new");
+}
+
+#[tokio::test]
+async fn edge_and_parent_both_forget_a_url_that_is_changed_through_them() {
+    let world = Tiers::start("").await;
+    world
+        .origin
+        .route("/a", reply("old").max_age(60).then(reply("")).then(reply("new").max_age(60)));
+    world.get(0, "/a").await;
+    assert_eq!(world.edges[0].0.send("POST", "/a", &[], "change").await.status, 200);
+    assert_eq!(world.get(0, "/a").await.line(), "200 new");
+    assert_eq!(world.get(1, "/a").await.line(), "200 new");
+    assert_eq!(world.origin.fetches("/a"), 3);
+}
+
+#[tokio::test]
 async fn a_fill_that_runs_during_an_unsafe_method_is_not_stored() {
     let origin = Origin::start().await;
     let get = held("old").max_age(60).then(reply("")).then(reply("new").max_age(60));

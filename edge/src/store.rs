@@ -11,6 +11,7 @@ mod fields;
 mod served;
 mod stored;
 mod tags;
+mod urls;
 mod weight;
 
 pub(crate) use body::{SLICE, Slice, SliceRef, StoredBody};
@@ -19,6 +20,7 @@ pub(crate) use fields::PackedHead;
 pub(crate) use served::Served;
 pub(crate) use stored::{Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in};
 pub(crate) use tags::Tags;
+pub(crate) use urls::UrlHash;
 
 use http::HeaderMap;
 use moka::notification::RemovalCause;
@@ -28,6 +30,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use urls::Urls;
 use weir_config::Memory;
 
 /// Stored responses of one resource, newest first.
@@ -67,6 +70,7 @@ pub(crate) struct Store {
     cache: Cache<Digest, Resource, BuildHasherDefault<DigestHasher>>,
     evicted: Arc<AtomicU64>,
     variants: usize,
+    urls: Urls,
 }
 
 impl Store {
@@ -83,7 +87,7 @@ impl Store {
                 }
             })
             .build_with_hasher(BuildHasherDefault::default());
-        Self { cache, evicted, variants }
+        Self { cache, evicted, variants, urls: Urls::default() }
     }
 
     /// All stored responses of a resource. `key` guards against a colliding digest.
@@ -120,6 +124,9 @@ impl Store {
                 inserted = put.is_some();
                 put.map_or(Op::Nop, Op::Put)
             });
+            if inserted {
+                self.urls.list(digest, key, |digest| self.cache.contains_key(&digest));
+            }
             if !changed {
                 return inserted;
             }
@@ -136,6 +143,21 @@ impl Store {
         let kept = held.iter().filter(|old| !stored.replaces(old)).cloned();
         let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
         Resource::new(variants.collect())
+    }
+
+    /// The hash of the URL that a key has, whatever its scheme and its extras.
+    pub(crate) fn url_of(&self, key: &[u8]) -> UrlHash {
+        self.urls.hash_of(key)
+    }
+
+    /// The hash of a URL by its name ([`weir_rules::invalidation::url_name`]).
+    pub(crate) fn url_named(&self, name: &str) -> UrlHash {
+        self.urls.hash(name)
+    }
+
+    /// The keys of a URL that are not just a scheme and its name.
+    pub(crate) fn keys_of(&self, url: UrlHash) -> Vec<Digest> {
+        self.urls.of(url)
     }
 
     /// Removes one stored response, if it is still there.

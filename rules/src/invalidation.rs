@@ -17,12 +17,14 @@ mod tally;
 mod target;
 mod targets;
 mod trie;
+mod url_name;
 
 pub use index::{Bounds, Index};
 pub use keyed::{KeyedPurge, SiteQueries};
 pub use sieve::{Sieve, Sieved};
 pub use tally::Tally;
 pub use target::{MAX_TAG_BYTES, MAX_TARGET_BYTES, TargetKind};
+pub use url_name::url_name;
 
 use serde::{Deserialize, Serialize};
 

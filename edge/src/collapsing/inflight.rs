@@ -2,7 +2,7 @@
 //! invalidation what it must mark.
 
 use super::shared::{Answer, Fill, Purpose};
-use crate::store::Digest;
+use crate::store::{Digest, UrlHash};
 use http::{HeaderMap, HeaderValue, header};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,17 +73,21 @@ impl Inflight {
         }
     }
 
-    /// A local invalidation of a resource: what runs for it now is neither stored nor joined.
-    pub(crate) fn revoke(&self, digest: Digest) {
-        for fill in self.of(digest) {
-            fill.revoke();
-        }
+    /// A local invalidation of a URL: the fills that run for it now, under whatever key, are neither
+    /// stored nor joined.
+    pub(crate) fn revoke(&self, url: UrlHash) {
+        self.revoke_where(|fill| fill.purpose.url == url);
     }
 
-    /// The same for all that runs.
+    /// The same for all running fills.
     pub(crate) fn revoke_all(&self) {
+        self.revoke_where(|_| true);
+    }
+
+    fn revoke_where(&self, is_revoked: impl Fn(&Fill) -> bool) {
         for shard in &self.shards {
-            lock(shard).values().flatten().for_each(|fill| fill.revoke());
+            let shard = lock(shard);
+            shard.values().flatten().filter(|fill| is_revoked(fill)).for_each(|fill| fill.revoke());
         }
     }
 

@@ -13,7 +13,7 @@ use crate::derived::Stamps;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::source::Source;
-use crate::store::{SLICE, Selecting, Slice, Stored};
+use crate::store::{SLICE, Selecting, Slice, Stored, UrlHash};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::collections::VecDeque;
@@ -39,6 +39,8 @@ pub(crate) struct Purpose {
     pub(crate) expects: Option<Selecting>,
     /// For one request only: nobody joins.
     pub(crate) alone: bool,
+    /// The URL of its key.
+    pub(crate) url: UrlHash,
 }
 
 /// A running fill.

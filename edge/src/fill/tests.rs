@@ -65,7 +65,8 @@ impl Scene {
     ) -> FillTask {
         let range = range.map(HeaderValue::from_static);
         let client = range.iter().map(|range| (header::RANGE, range.clone())).collect();
-        let purpose = Purpose { begun: stamp.seq(), range, alone: true, ..Purpose::default() };
+        let url = self.state.store.url_of(KEY);
+        let purpose = Purpose { begun: stamp.seq(), range, alone: true, url, ..Purpose::default() };
         let fill = Fill::new(purpose, self.state.live.load().limits().fill_window);
         self.state.inflight.start_alone(self.state.digest(KEY), &fill);
         FillTask { context: self.context(client), fill, base, stamp }

@@ -164,7 +164,7 @@ fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
     let state = &spine.state;
     let base = Some(Arc::clone(stored));
     let stamp = state.purges.stamp();
-    let start = || Some(new_fill(visit, &stamp, None, base_selecting(stored), false));
+    let start = || Some(new_fill(spine, visit, &stamp, None, base_selecting(stored), false));
     let running = |_: &Fill| true;
     if let Collapse::Started(fill) =
         state.inflight.join_or_start(visit.digest, &visit.headers, None, running, start)
@@ -199,7 +199,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     // Taken before anything is asked of the upstream (invariant I2).
     let stamp = state.purges.stamp();
     if alone {
-        let fill = new_fill(visit, &stamp, range, expects, true);
+        let fill = new_fill(spine, visit, &stamp, range, expects, true);
         let reader = fill.join()?;
         state.inflight.start_alone(visit.digest, &fill);
         tokio::spawn(task(spine, visit, fill, base, stamp).run());
@@ -220,7 +220,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     };
     let start = || {
         let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
-        unchanged.then(|| new_fill(visit, &stamp, range, expects.clone(), false))
+        unchanged.then(|| new_fill(spine, visit, &stamp, range, expects.clone(), false))
     };
     let digest = visit.digest;
     match state.inflight.join_or_start(digest, &visit.headers, range, acceptable, start) {
@@ -263,6 +263,7 @@ fn arrives_soon(visit: &Visit, fill: &Fill, range: Option<&HeaderValue>) -> bool
 }
 
 fn new_fill(
+    spine: &Spine,
     visit: &Visit,
     stamp: &Stamp,
     range: Option<&HeaderValue>,
@@ -271,7 +272,8 @@ fn new_fill(
 ) -> Arc<Fill> {
     let if_range = range.and_then(|_| visit.headers.get(header::IF_RANGE).cloned());
     let range = range.cloned();
-    let purpose = Purpose { begun: stamp.seq(), range, if_range, expects, alone };
+    let url = spine.state.store.url_of(&visit.key);
+    let purpose = Purpose { begun: stamp.seq(), range, if_range, expects, alone, url };
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 

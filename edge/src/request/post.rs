@@ -46,7 +46,8 @@ pub(super) fn store(
 ) -> Result<Response<ResponseBody>, Failure> {
     const UNREADABLE: Failure = Failure::Internal("post-fill");
     let filled_at = passed.filled_at.ok_or(UNREADABLE)?;
-    let purpose = Purpose { begun: stamp.seq(), alone: true, ..Purpose::default() };
+    let url = spine.state.store.url_of(&visit.key);
+    let purpose = Purpose { begun: stamp.seq(), alone: true, url, ..Purpose::default() };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     spine.state.inflight.start_alone(visit.digest, &fill);
     let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), None, stamp);

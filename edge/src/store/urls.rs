@@ -1,0 +1,131 @@
+//! Which stored resources a URL has, beside those whose keys follow from it: keys with extras (a
+//! release, headers, cookies) or with another spelling of the path or the query. An unsafe request
+//! invalidates all of them (RFC 9111 §4.4).
+//!
+//! Bounded by the store: names of keys that are no longer stored are removed when they are as many
+//! as the others.
+
+use super::{Digest, KeyText};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use weir_rules::invalidation::url_name;
+
+/// A URL, hashed with a secret of the process. Two URLs that share one cost each other hits, no more.
+pub(crate) type UrlHash = u64;
+
+/// Entries that are kept before the first removal of old ones.
+const LEAST: usize = 1024;
+
+/// The keys of URLs that do not follow from the URL.
+#[derive(Default)]
+pub(super) struct Urls {
+    secret: RandomState,
+    listed: Mutex<Listed>,
+}
+
+#[derive(Default)]
+struct Listed {
+    keys: HashMap<UrlHash, Vec<Digest>>,
+    count: usize,
+    /// The count at which keys that are no longer stored are removed.
+    limit: usize,
+}
+
+impl Urls {
+    /// The hash of the URL that a key has.
+    pub(super) fn hash_of(&self, key: &[u8]) -> UrlHash {
+        self.hash(&name_of(key))
+    }
+
+    /// The hash of a URL, by its [`url_name`].
+    pub(super) fn hash(&self, name: &str) -> UrlHash {
+        self.secret.hash_one(name)
+    }
+
+    /// Lists a key, unless it follows from its URL. To be called after the key is stored: a key that
+    /// `is_stored` does not know may be removed.
+    pub(super) fn list(&self, digest: Digest, key: &[u8], is_stored: impl Fn(Digest) -> bool) {
+        let name = name_of(key);
+        if is_plain(key, &name) {
+            return;
+        }
+        let mut listed = self.lock();
+        let keys = listed.keys.entry(self.hash(&name)).or_default();
+        if keys.contains(&digest) {
+            return;
+        }
+        keys.push(digest);
+        listed.count += 1;
+        if listed.count >= listed.limit.max(LEAST) {
+            listed.prune(is_stored);
+        }
+    }
+
+    /// The keys of a URL that do not follow from it. Some may be stored no longer.
+    pub(super) fn of(&self, url: UrlHash) -> Vec<Digest> {
+        self.lock().keys.get(&url).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listed {
+    fn prune(&mut self, is_stored: impl Fn(Digest) -> bool) {
+        self.keys.retain(|_, keys| {
+            keys.retain(|digest| is_stored(*digest));
+            !keys.is_empty()
+        });
+        self.count = self.keys.values().map(Vec::len).sum();
+        self.limit = 2 * self.count;
+    }
+}
+
+fn name_of(key: &[u8]) -> String {
+    let KeyText { host, path, query } = KeyText::of(key);
+    url_name(host, path, query)
+}
+
+/// Whether a key is its scheme and the name of its URL.
+fn is_plain(key: &[u8], name: &str) -> bool {
+    let rest = key.strip_prefix(b"http://").or_else(|| key.strip_prefix(b"https://"));
+    rest == Some(name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_that_do_not_follow_from_their_url_are_listed() {
+        let urls = Urls::default();
+        for (digest, key) in [
+            (1, &b"http://h/at?b=c"[..]),
+            (2, b"https://h/at?b=c"),
+            (3, b"http://h/at?b=c\ncookie currency=EUR"),
+            (4, b"http://h/a%74?b=c"),
+            (5, b"https://h/at?b=c\nrelease=2"),
+            (6, b"http://h:8080/at?b=c\nx: y"),
+        ] {
+            urls.list(digest, key, |_| true);
+            urls.list(digest, key, |_| true);
+        }
+        let url = urls.hash("h/at?b=c");
+        assert_eq!(urls.of(url), [3, 4, 5]);
+        assert_eq!(urls.hash_of(b"http://h/a%74?b=c\nx: y"), url);
+        assert_eq!(urls.of(urls.hash("h:8080/at?b=c")), [6]);
+    }
+
+    #[test]
+    fn keys_that_are_stored_no_longer_do_not_pile_up() {
+        let urls = Urls::default();
+        for digest in 0..100_000 {
+            let key = format!("http://h/{digest}\nx: y");
+            urls.list(digest, key.as_bytes(), |listed| digest - listed < 100);
+        }
+        assert!(urls.lock().count <= LEAST);
+        assert_eq!(urls.of(urls.hash("h/99950")), [99_950]);
+    }
+}
