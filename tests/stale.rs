@@ -177,3 +177,107 @@ async fn what_was_soft_purged_stands_in_while_the_origin_is_out_of_reach() {
     assert_eq!(edge.get("/soft").await.line(), "200 old");
     assert_eq!(edge.get("/hard").await.status, 502);
 }
+
+/// What the origin says once it has withdrawn a page, and whether that withdraws what is stored.
+fn answers() -> Vec<(&'static str, Reply, bool)> {
+    vec![
+        ("404", reply("gone").status(404), true),
+        ("410", reply("gone").status(410), true),
+        ("403", reply("no").status(403), true),
+        ("401", reply("no").status(401), true),
+        ("451", reply("no").status(451), true),
+        ("302", reply("").status(302).header("Location", "/login"), true),
+        ("204", reply("").status(204), true),
+        ("no-store", reply("own").header("Cache-Control", "no-store"), true),
+        ("private", reply("own").header("Cache-Control", "private"), true),
+        ("cookie", reply("own").max_age(60).set_cookie("a=1"), true),
+        ("vary", reply("own").max_age(60).vary("*"), true),
+        ("too-large", reply(vec![b'x'; 70_000]).max_age(60), true),
+        ("500", reply("bad").status(500), false),
+        ("503", reply("busy").status(503), false),
+        ("429", reply("slow down").status(429), false),
+        ("400", reply("bad").status(400), false),
+        ("405", reply("bad").status(405), false),
+        ("414", reply("bad").status(414), false),
+    ]
+}
+
+#[tokio::test]
+async fn what_the_origin_has_withdrawn_is_not_sent_while_it_is_refreshed() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).tables("[memory]\nmax_object = \"64KiB\"").start();
+    for (name, answer, withdraws) in answers() {
+        for etag in [Some("\"v\""), None] {
+            let target = format!("/{name}-{}", etag.is_some());
+            let old = stale_with("old", "max-age=1, stale-while-revalidate=3600");
+            let old = etag.map_or(old.clone(), |etag| old.etag(etag));
+            origin.route(&target, old.then(answer.clone()));
+            assert_eq!(edge.get(&target).await.line(), "200 old", "{target}");
+            assert_eq!(edge.get(&target).await.line(), "200 old", "{target}");
+            if withdraws {
+                let gone = || edge.explain(&target).state == "not-stored";
+                until("the response is withdrawn", gone, |gone| *gone).await;
+                assert_ne!(edge.get(&target).await.line(), "200 old", "{target}");
+            } else {
+                origin.until_requests(&target, 2).await;
+                assert_eq!(edge.get(&target).await.line(), "200 old", "{target}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_origin_has_withdrawn_does_not_come_back_when_it_is_out_of_reach() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).site("stale = { when_unreachable = \"1d\" }").start();
+    for (name, answer, withdraws) in answers() {
+        if name == "too-large" {
+            continue;
+        }
+        for authorization in [false, true] {
+            let target = format!("/{name}-{authorization}");
+            let old = stale_with("old", "public, max-age=1").etag("\"v\"");
+            origin.route(&target, old.then(answer.clone()).then(reply("").reset_before_head()));
+            let fields: &[(&str, &str)] =
+                if authorization { &[("Authorization", "Basic YTpi")] } else { &[] };
+            assert_eq!(edge.get(&target).await.line(), "200 old", "{target}");
+            edge.get_with(&target, fields).await;
+            // What credentials bring about says nothing about others.
+            let own = ["403", "401", "302", "private", "cookie"].contains(&name);
+            let comes_back = !withdraws || (authorization && own);
+            let answer = edge.get(&target).await;
+            assert_eq!(answer.line() == "200 old", comes_back, "{target}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_404_takes_every_variant_with_it() {
+    let origin = Origin::start().await;
+    let page = |request: &weir_origin_sim::Recorded| {
+        let language = request.header("Accept-Language").unwrap_or("none").to_owned();
+        stale_with(&language, "max-age=1, stale-while-revalidate=3600").vary("Accept-Language")
+    };
+    let edge = edge().origin(&origin).start();
+    for (target, gone, left) in [
+        ("/all", reply("gone").status(404), "not-stored"),
+        ("/one", reply("gone").status(404).vary("Accept-Language"), "other-variant"),
+    ] {
+        origin.route(target, answer_with(page));
+        for language in ["de", "en"] {
+            edge.get_with(target, &[("Accept-Language", language)]).await;
+        }
+        origin.route(target, gone);
+        let german = [("Accept-Language", "de")];
+        assert_eq!(edge.get_with(target, &german).await.line(), "200 de");
+        let headers = http::HeaderMap::from_iter([(
+            http::header::ACCEPT_LANGUAGE,
+            http::HeaderValue::from_static("de"),
+        )]);
+        let url = format!("http://{HOST}{target}");
+        let asked = || edge.node.explain(&url, &headers).expect("a URL").state;
+        until("the variant is withdrawn", asked, |state| *state != "stale").await;
+        let english = edge.get_with(target, &[("Accept-Language", "en")]).await.line();
+        assert_eq!(english == "200 en", left == "other-variant", "{target}: {english}");
+    }
+}

@@ -12,12 +12,14 @@ mod resume;
 mod source;
 mod task;
 mod validated;
+mod withdraw;
 
 pub(crate) use context::FillContext;
 pub(crate) use head::{CleanHead, clean_head};
 pub(crate) use resume::resume;
 pub(crate) use source::{FetchContext, SourceAnswer, Sources};
 pub(crate) use task::FillTask;
+pub(crate) use withdraw::withdraw;
 
 #[cfg(test)]
 mod tests;

@@ -25,3 +25,4 @@ pub mod trace_context;
 pub mod validation;
 pub mod vary;
 pub mod versions;
+pub mod withdrawal;

@@ -34,6 +34,7 @@ impl FillTask {
     /// the upstream's work.
     pub(super) fn withhold(self, head: FillHead) {
         self.context.note(Why::NotForEveryone(head.status), Some(head.status));
+        self.withdraw(&head);
         self.context.state.inflight.leave(self.context.digest, &self.fill);
         self.fill.begin(Answer::NotForEveryone(head.source), &[], true);
         self.fill.finish(None);

@@ -21,6 +21,9 @@ impl FillTask {
     ) {
         let mut room = Room { state: Arc::clone(&self.context.state), bytes: 0 };
         let mut storing = head.storing;
+        if !storing {
+            self.withdraw(&head);
+        }
         if let Err(reason) = &head.terms {
             self.context.note(Why::Rule(reason.clone()), Some(head.status));
         } else if !storing {
@@ -61,6 +64,8 @@ impl FillTask {
         if storing {
             self.store(&head, at);
         }
+        // After that: until then it is sent while it is refreshed, and for an answer that breaks off.
+        self.withdraw(&head);
         self.fill.finish(trailers);
         self.context.state.inflight.leave(self.context.digest, &self.fill);
         // The connection can be used again only once the end of the message has been read.

@@ -27,6 +27,10 @@ pub(crate) struct FillTask {
     pub(crate) fill: Arc<Fill>,
     /// A stored response to validate or to complete.
     pub(crate) base: Option<Arc<Stored>>,
+    /// The stored response that the request selected: the base, or one of no use as such.
+    pub(crate) selected: Option<Arc<Stored>>,
+    /// When it began.
+    pub(crate) asked_at: Time,
     /// The seq applied when it began. Held, so that the index forgets no purge that the response
     /// must still be judged by.
     pub(crate) stamp: Stamp,
@@ -36,7 +40,7 @@ impl FillTask {
     /// Runs the fetch to its end. Its readers always learn how it ended.
     pub(crate) async fn run(self) {
         let (context, fill) = (&self.context, &self.fill);
-        let request_time = context.state.now();
+        let request_time = self.asked_at;
         let base = self.base.as_ref().map(|base| (base, context.state.purges.validity(base)));
         let mut plan = Plan::of(&fill.purpose, base);
         let mut answer = context.fetch(&plan, self.stamp.seq(), fill).await;

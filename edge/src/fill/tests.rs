@@ -69,7 +69,8 @@ impl Scene {
         let purpose = Purpose { begun: stamp.seq(), range, alone: true, url, ..Purpose::default() };
         let fill = Fill::new(purpose, self.state.live.load().limits().fill_window);
         self.state.inflight.start_alone(self.state.digest(KEY), &fill);
-        FillTask { context: self.context(client), fill, base, stamp }
+        let (selected, asked_at) = (base.clone(), self.state.now());
+        FillTask { context: self.context(client), fill, base, selected, asked_at, stamp }
     }
 
     /// What a request with these fields gives to its fetch.

@@ -1,7 +1,7 @@
 //! A request that the store could not answer at once: wait for a running fill or start one, and
 //! answer from its result.
 
-use super::visit::Visit;
+use super::visit::{Held, Visit};
 use super::{Spine, pass};
 use crate::access_log::RequestRecord;
 use crate::body::ResponseBody;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use weir_rules::freshness::State;
 use weir_rules::outcome::{Handling, Outcome};
 use weir_rules::range;
+use weir_rules::withdrawal::Withdrawal;
 
 /// Joined fills whose response may turn out not to answer a request before it starts its own.
 const JOINS: usize = 2;
@@ -67,7 +68,7 @@ pub(super) async fn fetch(
             record.outcome.detail = known;
         }
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
-            return pass::pass(spine, &visit, None, record).await;
+            return passed(spine, &visit, &found, record).await;
         }
         let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
             Some(place) => place,
@@ -94,6 +95,20 @@ pub(super) async fn fetch(
         record.source = answer.as_ref().ok().and_then(|answer| answer.source().cloned());
         return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
+}
+
+/// Passes a request on as it came, and removes what the answer withdraws.
+async fn passed(
+    spine: &Rc<Spine>,
+    visit: &Visit,
+    found: &Lookup,
+    record: &mut RequestRecord,
+) -> Result<Response<ResponseBody>, Failure> {
+    let asked_at = spine.state.now();
+    let response = pass::pass(spine, visit, None, record).await?;
+    let withdrawal = Withdrawal::of(response.status(), &visit.headers, response.headers());
+    fill::withdraw(&spine.state, visit.digest, selected(found), asked_at, withdrawal);
+    Ok(response)
 }
 
 /// Passes a request for a static asset on with all its headers: the response to an anonymous one is
@@ -162,14 +177,25 @@ fn stale_hit(
 /// Starts a fill in the background, unless one is running.
 fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
     let state = &spine.state;
-    let base = Some(Arc::clone(stored));
+    let selected = Some(Arc::clone(stored));
+    let held = Held { base: selected.clone(), selected };
     let stamp = state.purges.stamp();
     let start = || Some(new_fill(spine, visit, &stamp, None, base_selecting(stored), false));
     let running = |_: &Fill| true;
     if let Collapse::Started(fill) =
         state.inflight.join_or_start(visit.digest, &visit.headers, None, running, start)
     {
-        tokio::spawn(task(spine, visit, fill, base, stamp).run());
+        tokio::spawn(task(spine, visit, fill, held, stamp).run());
+    }
+}
+
+/// The stored response that a request selected.
+fn selected(found: &Lookup) -> Option<&Arc<Stored>> {
+    match found {
+        Lookup::Fresh { stored, .. } | Lookup::Stale { stored, .. } | Lookup::Partial(stored) => {
+            Some(stored)
+        }
+        Lookup::VaryMiss(_) | Lookup::UriMiss => None,
     }
 }
 
@@ -195,6 +221,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     let whole = base.as_ref().is_some_and(|base| base.body.is_complete());
     let range = (visit.facts.ranged && !whole).then(|| forwardable_range(&visit.headers)).flatten();
     let base = base.filter(|base| range.is_none() || base.body.is_complete());
+    let held = Held { base, selected: selected(found).cloned() };
     let state = &spine.state;
     // Taken before anything is asked of the upstream (invariant I2).
     let stamp = state.purges.stamp();
@@ -202,7 +229,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         let fill = new_fill(spine, visit, &stamp, range, expects, true);
         let reader = fill.join()?;
         state.inflight.start_alone(visit.digest, &fill);
-        tokio::spawn(task(spine, visit, fill, base, stamp).run());
+        tokio::spawn(task(spine, visit, fill, held, stamp).run());
         return Some((reader, false));
     }
     let acceptable = |fill: &Fill| {
@@ -228,7 +255,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         Collapse::Stored => None,
         Collapse::Started(fill) => {
             let reader = fill.join()?;
-            tokio::spawn(task(spine, visit, fill, base, stamp).run());
+            tokio::spawn(task(spine, visit, fill, held, stamp).run());
             Some((reader, false))
         }
     }
@@ -277,15 +304,9 @@ fn new_fill(
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 
-fn task(
-    spine: &Spine,
-    visit: &Visit,
-    fill: Arc<Fill>,
-    base: Option<Arc<Stored>>,
-    stamp: Stamp,
-) -> FillTask {
+fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, held: Held, stamp: Stamp) -> FillTask {
     spine.metrics.count(Event::Fill);
-    visit.fill_task(spine, Method::GET, fill, base, stamp)
+    visit.fill_task(spine, Method::GET, fill, held, stamp)
 }
 
 fn look_again(spine: &Spine, visit: &Visit) -> Lookup {

@@ -3,7 +3,7 @@
 
 use super::Spine;
 use super::pass::Passed;
-use super::visit::Visit;
+use super::visit::{Held, Visit};
 use crate::body::ResponseBody;
 use crate::collapsing::{Fill, Purpose};
 use crate::derived::Stamps;
@@ -50,7 +50,7 @@ pub(super) fn store(
     let purpose = Purpose { begun: stamp.seq(), alone: true, url, ..Purpose::default() };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     spine.state.inflight.start_alone(visit.digest, &fill);
-    let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), None, stamp);
+    let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), Held::default(), stamp);
     let filled =
         Arc::new(task.head(passed.status, passed.head, Ok(terms), Stamps::fetched(filled_at)));
     let reader = fill.join().ok_or(UNREADABLE)?;

@@ -85,6 +85,15 @@ impl<'a> Keyed<'a> {
     }
 }
 
+/// The stored response that a request found.
+#[derive(Clone, Default)]
+pub(super) struct Held {
+    /// The one to validate or to complete, if it may be.
+    pub(super) base: Option<Arc<Stored>>,
+    /// The one that the request selected.
+    pub(super) selected: Option<Arc<Stored>>,
+}
+
 impl Visit {
     /// Takes over the head of a request.
     pub(super) fn new(
@@ -141,10 +150,13 @@ impl Visit {
         spine: &Spine,
         method: Method,
         fill: Arc<Fill>,
-        base: Option<Arc<Stored>>,
+        held: Held,
         stamp: Stamp,
     ) -> FillTask {
-        FillTask { context: self.fill_context(spine, method), fill, base, stamp }
+        let Held { base, selected } = held;
+        let asked_at = spine.state.now();
+        let context = self.fill_context(spine, method);
+        FillTask { context, fill, base, selected, asked_at, stamp }
     }
 
     /// What a fetch of what this request asks for needs once the client has gone.

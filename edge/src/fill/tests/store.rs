@@ -146,6 +146,8 @@ impl Tiered {
             context: self.scene.context(HeaderMap::new()),
             fill,
             base: None,
+            selected: None,
+            asked_at: self.scene.state.now(),
             stamp,
         };
         let digest = self.scene.state.digest(KEY);
