@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real application servers (gunicorn, waitress) behind the program as it is built, asked by an
+# Real application servers (gunicorn, waitress, gRPC) behind the program as it is built, asked by an
 # HTTP/2 client over TLS, through one node and through an edge and a parent: the application has to
 # read what the client sent. Needs Python 3 with venv, and PyPI to install the servers from.
 #

@@ -281,3 +281,22 @@ async fn a_404_takes_every_variant_with_it() {
         assert_eq!(english == "200 en", left == "other-variant", "{target}: {english}");
     }
 }
+
+/// A 404 that was asked for before a page was published does not remove it.
+#[tokio::test]
+async fn what_was_stored_meanwhile_is_not_withdrawn() {
+    let origin = Origin::start().await;
+    let page = |request: &weir_origin_sim::Recorded| match request.header("X-Early") {
+        Some(_) => held("gone").status(404).header("Cache-Control", "no-store"),
+        None => reply("new").max_age(60),
+    };
+    origin.route("/a", answer_with(page));
+    let edge = edge().origin(&origin).start();
+    // A request of its own, which others do not wait for.
+    let early = edge.get_many_with("/a", &[("X-Early", "1"), ("Range", "bytes=0-1")], 1);
+    origin.until_requests("/a", 1).await;
+    assert_eq!(edge.get("/a").await.line(), "200 new");
+    origin.release("/a");
+    early.all("404 gone").await;
+    assert_eq!(edge.get("/a").await.handled(), "hit");
+}

@@ -416,6 +416,9 @@ table! {
         pub fill_window: usize => Reload,
         /// Bytes of a response head from the origin.
         pub origin_header_bytes: usize => Reload,
+        /// Bytes of a request body that are kept while it is sent, so that a request which an
+        /// upstream did not process can be sent again; 0 keeps none.
+        pub retry_body_bytes: usize => Reload,
         /// Connections to one origin at once.
         pub origin_connections: usize => Reload,
         /// Idle connections kept to one origin, per worker.

@@ -19,7 +19,7 @@ pub(crate) use head::{CleanHead, clean_head};
 pub(crate) use resume::resume;
 pub(crate) use source::{FetchContext, SourceAnswer, Sources};
 pub(crate) use task::FillTask;
-pub(crate) use withdraw::withdraw;
+pub(crate) use withdraw::Withdrawable;
 
 #[cfg(test)]
 mod tests;

@@ -288,7 +288,8 @@ impl Upstream {
     ) -> Result<Fetched, Failed> {
         let (member, attempt) = (candidate.member, candidate.attempt);
         let place = member.place(self.queue, self.wait(end)).await.map_err(Failed::unsent)?;
-        let mut request = request(member, ask, body.clone(), self.settings.host_header)?;
+        let body_again = body.again().unwrap_or_else(|| body.clone());
+        let mut request = request(member, ask, body_again, self.settings.host_header)?;
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
         let link = self.links[member.index].get(worker).filter(|_| ask.upgrade.is_none());
         if link.is_some() {
@@ -310,7 +311,10 @@ impl Upstream {
             None => self.head(self.send(worker, request), progress, end).await,
         };
         let (mut response, stream) = answer.inspect_err(|failed| {
-            member.failed(attempt, &failed.error);
+            // A member that ends a connection in good order has failed nobody.
+            if failed.reached != Reached::Unprocessed {
+                member.failed(attempt, &failed.error);
+            }
             if let Some(hop) = &mut hop {
                 hop.failed(&failed.error);
             }
@@ -421,6 +425,8 @@ enum Reached {
     Nobody,
     /// A kept connection was closed in place of an answer: perhaps it was closing already.
     ClosingConnection,
+    /// The member, who did not process it and says so.
+    Unprocessed,
     /// The member, who may have acted upon it.
     Member,
 }
@@ -432,6 +438,10 @@ impl Failed {
 
     fn sent(error: UpstreamError) -> Self {
         Self { error, reached: Reached::Member }
+    }
+
+    fn unprocessed(error: UpstreamError) -> Self {
+        Self { error, reached: Reached::Unprocessed }
     }
 
     fn closing(error: UpstreamError) -> Self {
@@ -476,6 +486,7 @@ impl NextCandidate {
             (UpstreamError::Client(_) | UpstreamError::TotalTimeout, _) => Self::Nobody,
             (UpstreamError::Busy, _) if body.is_unread() => Self::Other,
             (_, Reached::Nobody) if body.is_unread() => Self::Anybody,
+            (_, Reached::Unprocessed) if body.can_repeat() => Self::Other,
             (_, Reached::ClosingConnection) if repeatable => Self::Anybody,
             (_, Reached::Member) if repeatable => Self::Other,
             _ => Self::Nobody,

@@ -18,6 +18,7 @@ import threading
 import time
 
 import httpx
+import rpc
 import trustme
 
 PATIENCE = 20
@@ -76,7 +77,8 @@ class Weir:
         return ["--config", str(path)]
 
     def node(self, name, origin, more=""):
-        """`weir serve`; where it listens in the clear, and for TLS."""
+        """`weir serve` before an origin, as the configuration has it; where it listens in the clear,
+        and for TLS."""
         pem = self.folder / "node.pem"
         config = f"""
             [node]
@@ -92,10 +94,12 @@ class Weir:
             key = "{pem}"
             [[site]]
             id = "site"
-            origins = ["{origin}"]
+            origins = [{origin}]
         """
         command = [self.program, "serve", *self.config(name, config)]
-        return running(command, r"^listen +(http://\S+)", r"^listen +(https://\S+)")
+        # An edge that has not joined yet does not ask its parents.
+        joined = r"(joined control)"
+        return running(command, r"^listen +(http://\S+)", r"^listen +(https://\S+)", joined)
 
     def control(self):
         config = f"""
@@ -131,21 +135,42 @@ def are_read(what, node, trust, tiers):
     print(f"  ok  {what}")
 
 
+@contextlib.contextmanager
+def edge_and_parent(weir, origin):
+    """An edge before a parent; where the edge listens for TLS."""
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        [control] = enter(weir.control())
+        follows = f'tier = "%s"\n[control]\nurl = "{control}"\ntoken = "{TOKEN}"\n%s'
+        [parent, _, _] = enter(weir.node("parent", origin, follows % ("parent", "")))
+        asks = f'[parents]\nurls = ["{parent}"]\nscope = "global"'
+        [_, edge, _] = enter(weir.node("edge", origin, follows % ("edge", asks)))
+        yield edge
+
+
 def main(program, folder):
     weir = Weir(program, pathlib.Path(folder))
     for server, arguments in SERVERS.items():
-        with running([sys.executable, *arguments], r"(http://[\d.:]+)") as [origin]:
-            with weir.node("node", origin) as [_, node]:
+        with running([sys.executable, *arguments], r"(http://[\d.:]+)") as [url]:
+            origin = f'"{url}"'
+            with weir.node("node", origin) as [_, node, _]:
                 are_read(f"{server} behind a node", node, weir.trust(), ["node"])
-            with contextlib.ExitStack() as stack:
-                enter = stack.enter_context
-                [control] = enter(weir.control())
-                follows = f'tier = "%s"\n[control]\nurl = "{control}"\ntoken = "{TOKEN}"\n%s'
-                [parent, _] = enter(weir.node("parent", origin, follows % ("parent", "")))
-                asks = f'[parents]\nurls = ["{parent}"]\nscope = "global"'
-                [_, edge] = enter(weir.node("edge", origin, follows % ("edge", asks)))
+            with edge_and_parent(weir, origin) as edge:
                 tiers = ["parent", "edge"]
                 are_read(f"{server} behind edge and parent", edge, weir.trust(), tiers)
+    roots = weir.folder / "roots.pem"
+    weir.authority.cert_pem.write_to_path(roots)
+    with running([sys.executable, "rpc.py"], r"(http://[\d.:]+)") as [url]:
+        origin = f'{{ url = "{url}", protocol = "h2" }}'
+        with weir.node("node", origin) as [_, node, _]:
+            calls("gRPC behind a node", node, roots)
+        with edge_and_parent(weir, origin) as edge:
+            calls("gRPC behind edge and parent", edge, roots)
+
+
+def calls(what, node, roots):
+    rpc.work_as_direct(expect, what, node.removeprefix("https://"), roots.read_bytes())
+    print(f"  ok  {what}")
 
 
 main(*sys.argv[1:])

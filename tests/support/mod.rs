@@ -73,7 +73,13 @@ impl EdgeBuilder {
 
     /// Fronts what listens, or does not, at `url`.
     pub(crate) fn origin_url(mut self, url: &str) -> Self {
-        self.origins.push(url.to_owned());
+        self.origins.push(format!("{url:?}"));
+        self
+    }
+
+    /// Fronts an origin that speaks HTTP/2 with prior knowledge.
+    pub(crate) fn h2_origin(mut self, at: std::net::SocketAddr) -> Self {
+        self.origins.push(format!("{{ url = \"http://{at}\", protocol = \"h2\" }}"));
         self
     }
 
@@ -93,9 +99,10 @@ impl EdgeBuilder {
 
     pub(crate) fn config(&self) -> Config {
         let Self { node, origins, site, tables } = self;
+        let origins = origins.join(", ");
         let text = format!(
             "[node]\n{node}\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
-             workers = 2\n{tables}\n[[site]]\nid = \"site\"\norigins = {origins:?}\n{site}"
+             workers = 2\n{tables}\n[[site]]\nid = \"site\"\norigins = [{origins}]\n{site}"
         );
         Config::from_toml(&text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))
     }

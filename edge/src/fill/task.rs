@@ -5,6 +5,7 @@ use super::exchange::FillExchange;
 use super::head::{CleanHead, clean_head};
 use super::plan::{Plan, whole_prefix};
 use super::source::SourceAnswer;
+use super::withdraw::Withdrawable;
 use crate::collapsing::{Fill, FillHead};
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
@@ -27,10 +28,8 @@ pub(crate) struct FillTask {
     pub(crate) fill: Arc<Fill>,
     /// A stored response to validate or to complete.
     pub(crate) base: Option<Arc<Stored>>,
-    /// The stored response that the request selected: the base, or one of no use as such.
-    pub(crate) selected: Option<Arc<Stored>>,
-    /// When it began.
-    pub(crate) asked_at: Time,
+    /// What was stored when it began.
+    pub(crate) withdrawable: Withdrawable,
     /// The seq applied when it began. Held, so that the index forgets no purge that the response
     /// must still be judged by.
     pub(crate) stamp: Stamp,
@@ -40,7 +39,7 @@ impl FillTask {
     /// Runs the fetch to its end. Its readers always learn how it ended.
     pub(crate) async fn run(self) {
         let (context, fill) = (&self.context, &self.fill);
-        let request_time = self.asked_at;
+        let request_time = context.state.now();
         let base = self.base.as_ref().map(|base| (base, context.state.purges.validity(base)));
         let mut plan = Plan::of(&fill.purpose, base);
         let mut answer = context.fetch(&plan, self.stamp.seq(), fill).await;

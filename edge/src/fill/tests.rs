@@ -10,6 +10,7 @@ use super::head::clean_head;
 use super::plan::Plan;
 use super::source::Sources;
 use super::task::FillTask;
+use super::withdraw::Withdrawable;
 use crate::collapsing::{Answer, Fill, Purpose};
 use crate::derived::Stamps;
 use crate::purge::Stamp;
@@ -69,8 +70,9 @@ impl Scene {
         let purpose = Purpose { begun: stamp.seq(), range, alone: true, url, ..Purpose::default() };
         let fill = Fill::new(purpose, self.state.live.load().limits().fill_window);
         self.state.inflight.start_alone(self.state.digest(KEY), &fill);
-        let (selected, asked_at) = (base.clone(), self.state.now());
-        FillTask { context: self.context(client), fill, base, selected, asked_at, stamp }
+        let all = self.state.store.get(self.state.digest(KEY), KEY);
+        let withdrawable = Withdrawable { selected: base.clone(), all };
+        FillTask { context: self.context(client), fill, base, withdrawable, stamp }
     }
 
     /// What a request with these fields gives to its fetch.

@@ -3,39 +3,50 @@
 use super::task::FillTask;
 use crate::collapsing::FillHead;
 use crate::state::NodeState;
-use crate::store::{Digest, Stored};
+use crate::store::{Digest, Resource, Stored};
 use http::Method;
 use std::sync::Arc;
-use weir_rules::time::Time;
 use weir_rules::withdrawal::Withdrawal;
 
-impl FillTask {
-    /// Removes what the answer with this head withdraws. A response that another fill stored after
-    /// this one was asked for stays, and so does the one that this fill stored.
-    pub(super) fn withdraw(&self, head: &FillHead) {
-        let context = &self.context;
-        if context.ask.method == Method::GET {
-            let judged = Withdrawal::of(head.status, &context.client, &head.fields);
-            withdraw(&context.state, context.digest, self.selected.as_ref(), self.asked_at, judged);
+/// The stored responses of a resource before a request was sent: only these can be withdrawn by its
+/// answer. One that another fill stored meanwhile stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Withdrawable {
+    /// The one that the request selected.
+    pub(crate) selected: Option<Arc<Stored>>,
+    /// All variants and parts.
+    pub(crate) all: Option<Resource>,
+}
+
+impl Withdrawable {
+    /// Removes what an answer withdraws.
+    pub(crate) fn withdraw(&self, state: &NodeState, digest: Digest, withdrawal: Withdrawal) {
+        match withdrawal {
+            Withdrawal::Nothing => {}
+            Withdrawal::Selected => {
+                if let Some(selected) = &self.selected {
+                    state.store.remove(digest, selected);
+                }
+            }
+            Withdrawal::All => {
+                let all = self.all.as_ref().map_or(&[][..], Resource::variants);
+                if !all.is_empty() {
+                    let is_withdrawn =
+                        |stored: &Arc<Stored>| all.iter().any(|old| Arc::ptr_eq(old, stored));
+                    state.store.retain(digest, |stored| !is_withdrawn(stored));
+                }
+            }
         }
     }
 }
 
-/// Removes what an answer withdraws of a resource. `selected` is the stored response that its request
-/// selected, `asked_at` the time at which the request was sent.
-pub(crate) fn withdraw(
-    state: &NodeState,
-    digest: Digest,
-    selected: Option<&Arc<Stored>>,
-    asked_at: Time,
-    withdrawal: Withdrawal,
-) {
-    match (withdrawal, selected) {
-        (Withdrawal::Nothing, _) | (Withdrawal::Selected, None) => {}
-        (Withdrawal::Selected, Some(selected)) => state.store.remove(digest, selected),
-        (Withdrawal::All, _) => {
-            // A response from a parent is older than it was here; it is removed too.
-            state.store.retain(digest, |stored| stored.freshness.born >= asked_at);
+impl FillTask {
+    /// Removes what the answer with this head withdraws.
+    pub(super) fn withdraw(&self, head: &FillHead) {
+        let context = &self.context;
+        if context.ask.method == Method::GET {
+            let withdrawal = Withdrawal::of(head.status, &context.client, &head.fields);
+            self.withdrawable.withdraw(&context.state, context.digest, withdrawal);
         }
     }
 }

@@ -104,10 +104,10 @@ async fn passed(
     found: &Lookup,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let asked_at = spine.state.now();
+    let withdrawable = visit.withdrawable(&spine.state, selected(found).cloned());
     let response = pass::pass(spine, visit, None, record).await?;
     let withdrawal = Withdrawal::of(response.status(), &visit.headers, response.headers());
-    fill::withdraw(&spine.state, visit.digest, selected(found), asked_at, withdrawal);
+    withdrawable.withdraw(&spine.state, visit.digest, withdrawal);
     Ok(response)
 }
 

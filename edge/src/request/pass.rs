@@ -75,7 +75,8 @@ pub(super) async fn pass(
     let stamp = spine.state.purges.stamp();
     let body = match body {
         Some(body) if !body.is_end_stream() => {
-            UpstreamBody::Client(ClientBody::of(visit.connection.upload(body)))
+            let keep = visit.live.limits().retry_body_bytes;
+            UpstreamBody::Client(ClientBody::of(visit.connection.upload(body), keep))
         }
         _ => UpstreamBody::Empty,
     };

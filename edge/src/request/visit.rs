@@ -7,7 +7,7 @@ use crate::body::ResponseBody;
 use crate::collapsing::Fill;
 use crate::derived::Stamps;
 use crate::failure::Failure;
-use crate::fill::{FetchContext, FillContext, FillTask};
+use crate::fill::{FetchContext, FillContext, FillTask, Withdrawable};
 use crate::forward::{self, Origin};
 use crate::lookup::Query;
 use crate::purge::Stamp;
@@ -153,10 +153,18 @@ impl Visit {
         held: Held,
         stamp: Stamp,
     ) -> FillTask {
-        let Held { base, selected } = held;
-        let asked_at = spine.state.now();
         let context = self.fill_context(spine, method);
-        FillTask { context, fill, base, selected, asked_at, stamp }
+        let withdrawable = self.withdrawable(&spine.state, held.selected);
+        FillTask { context, fill, base: held.base, withdrawable, stamp }
+    }
+
+    /// What the answer to this request, which selected this stored response, may withdraw.
+    pub(super) fn withdrawable(
+        &self,
+        state: &NodeState,
+        selected: Option<Arc<Stored>>,
+    ) -> Withdrawable {
+        Withdrawable { selected, all: state.store.get(self.digest, &self.key) }
     }
 
     /// What a fetch of what this request asks for needs once the client has gone.

@@ -3,11 +3,12 @@
 use crate::error::ClientError;
 use crate::server::Upload;
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
@@ -43,7 +44,28 @@ impl UpstreamBody {
             Self::Client(body) => !body.0.begun.load(Ordering::Relaxed),
         }
     }
+
+    /// Whether it can be sent from its beginning: none of it was taken, or all that was is kept.
+    pub(crate) fn can_repeat(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(body) => body.0.lock().kept.is_some(),
+        }
+    }
+
+    /// A handle that sends it from its beginning, if that [can be](Self::can_repeat). Other handles
+    /// on it end from then on.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Client(body) => body.again().map(Self::Client),
+        }
+    }
 }
+
+/// Ends the body of a request that is sent again elsewhere. No client sees it.
+const SENT_AGAIN: ClientError =
+    ClientError::closing(StatusCode::BAD_REQUEST, "sent-again", "The request was sent again.");
 
 /// Frames on their way from the client's connection to the origin's. Enough to keep both busy.
 const FRAMES: usize = 4;
@@ -52,21 +74,80 @@ const FRAMES: usize = 4;
 /// which closes the connection without ending the message, and the origin never takes a cut body
 /// for a whole one.
 #[derive(Clone)]
-pub(crate) struct ClientBody(Arc<Arriving>);
+pub(crate) struct ClientBody(Arc<Arriving>, Handle);
 
-/// Only one request at a time has a handle on it; the lock is never waited for.
+/// Which request has the handle: only the latest one may take frames.
+type Handle = u32;
+
 struct Arriving {
-    frames: Mutex<mpsc::Receiver<Result<Frame<Bytes>, ClientError>>>,
+    frames: Mutex<Frames>,
     /// Somebody has begun to take it.
     begun: AtomicBool,
     hint: SizeHint,
     progress: Progress,
 }
 
+/// The frames of a body. The lock is held for a few moves, never across an await.
+struct Frames {
+    arriving: mpsc::Receiver<Result<Frame<Bytes>, ClientError>>,
+    /// The frames taken so far, if they are few enough to be sent again.
+    kept: Option<Vec<Kept>>,
+    /// Bytes that may still be kept.
+    room: usize,
+    /// The next of them that the latest handle takes.
+    next: usize,
+    latest: Handle,
+}
+
+/// A frame that was taken.
+enum Kept {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Kept {
+    fn frame(&self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data.clone()),
+            Self::Trailers(fields) => Frame::trailers(fields.clone()),
+        }
+    }
+}
+
+impl Frames {
+    /// Keeps a frame for another try, or stops keeping once they are too many bytes.
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let kept = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => {
+                self.room = self.room.saturating_sub(data.len());
+                Kept::Data(data.clone())
+            }
+            (_, Some(fields)) => Kept::Trailers(fields.clone()),
+            _ => return,
+        };
+        match &mut self.kept {
+            Some(frames) if self.room > 0 => {
+                frames.push(kept);
+                self.next = frames.len();
+            }
+            _ => self.kept = None,
+        }
+    }
+}
+
+impl Arriving {
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl ClientBody {
     /// Passes `upload` on, from a task of its own on the connection's thread (what belongs to a
     /// client's connection cannot leave it, what goes upstream must be able to).
-    pub(crate) fn of(mut upload: Upload) -> Self {
+    ///
+    /// Its first `keep` bytes are kept until it has been sent, so that a request which the upstream
+    /// did not process can be sent again.
+    pub(crate) fn of(mut upload: Upload, keep: usize) -> Self {
         let hint = upload.size_hint();
         let (sender, frames) = mpsc::channel(FRAMES);
         tokio::task::spawn_local(async move {
@@ -78,8 +159,19 @@ impl ClientBody {
                 }
             }
         });
+        let kept = (keep > 0).then(Vec::new);
+        let frames = Frames { arriving: frames, kept, room: keep, next: 0, latest: 0 };
         let (frames, begun) = (Mutex::new(frames), AtomicBool::new(false));
-        Self(Arc::new(Arriving { frames, begun, hint, progress: Progress::new() }))
+        Self(Arc::new(Arriving { frames, begun, hint, progress: Progress::new() }), 0)
+    }
+
+    fn again(&self) -> Option<Self> {
+        let mut frames = self.0.lock();
+        frames.kept.as_ref()?;
+        frames.next = 0;
+        frames.latest = frames.latest.wrapping_add(1);
+        self.0.begun.store(false, Ordering::Relaxed);
+        Some(Self(Arc::clone(&self.0), frames.latest))
     }
 }
 
@@ -114,11 +206,27 @@ impl Body for UpstreamBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
-        let Self::Client(ClientBody(body)) = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Client(ClientBody(body, handle)) = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        let mut frames = body.lock();
+        if frames.latest != *handle {
+            // The request is sent again elsewhere: this one must not take a frame from it, nor end
+            // as if it were whole.
+            return Poll::Ready(Some(Err(SENT_AGAIN)));
+        }
         body.begun.store(true, Ordering::Relaxed);
-        let mut frames = body.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        let frame = ready!(frames.poll_recv(context));
+        let next = frames.next;
+        if let Some(kept) = frames.kept.as_ref().and_then(|kept| kept.get(next)) {
+            let frame = kept.frame();
+            frames.next += 1;
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let frame = ready!(frames.arriving.poll_recv(context));
         body.progress.mark();
+        if let Some(Ok(frame)) = &frame {
+            frames.keep(frame);
+        }
         Poll::Ready(frame)
     }
 

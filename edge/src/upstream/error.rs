@@ -24,6 +24,20 @@ pub(super) fn exchange_error(error: &(dyn Error + 'static)) -> UpstreamError {
     }
 }
 
+/// Whether the member said that it did not process the request: it refused the stream, or the stream
+/// came after the last one that its GOAWAY names (RFC 9113 §8.7).
+pub(super) fn is_unprocessed(error: &hyper::Error) -> bool {
+    let refused = |error: &h2::Error| error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    is_going_away(error)
+        || find::<h2::Error>(error).is_some_and(|error| error.is_remote() && refused(error))
+}
+
+/// Whether the member ends the connection in good order (GOAWAY), and the request was not among
+/// those that it takes. Streams that it takes are not ended by this error.
+pub(super) fn is_going_away(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_remote())
+}
+
 /// What went wrong amid the body.
 pub(super) fn body_error(error: &hyper::Error) -> UpstreamError {
     UpstreamError::BadBody(innermost(error))

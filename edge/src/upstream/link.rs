@@ -5,7 +5,7 @@
 use super::body::UpstreamBody;
 use super::error;
 use super::member::Address;
-use super::{Answer, Failed};
+use super::{Answer, Failed, Reached};
 use crate::error::UpstreamError;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version, header};
@@ -25,6 +25,10 @@ use weir_config::{Limits, Timeouts};
 
 /// Requests that share one connection; a further connection takes what comes beyond.
 const STREAMS: usize = 64;
+
+/// Times that a request is sent on connections to one member which take it and then say that they
+/// did not process it.
+const TRIES: usize = 3;
 
 /// Bytes of a body that may arrive before they are taken.
 const STREAM_WINDOW: u32 = 512 * 1024;
@@ -69,6 +73,8 @@ struct SharedConnection {
     streams: Arc<AtomicUsize>,
     /// It has brought an answer.
     kept: Arc<AtomicBool>,
+    /// The member has announced its end (GOAWAY).
+    leaving: Arc<AtomicBool>,
 }
 
 /// A running stream; counts while it lives.
@@ -116,19 +122,39 @@ impl Link {
         Arc::new(base)
     }
 
-    /// Sends a request and waits for the head of its answer. Should a connection end before it
-    /// took the request, another one does.
+    /// Sends a request and waits for the head of its answer. If a connection ends before it took the
+    /// request, or the member says that it did not process the request, it is sent again, whatever
+    /// its method (RFC 9113 §8.7), as far as its body can be repeated.
     pub(super) async fn send(&self, request: Request<UpstreamBody>) -> Answer {
-        let (mut shared, mut stream) = self.connection().await?;
-        let mut refused = match self.ask(&mut shared, request).await {
-            Ok(response) => return Ok((response, Some(stream))),
-            Err(refused) => refused,
-        };
-        let Some(request) = refused.take_message() else { return Err(failed(&shared, refused)) };
-        (shared, stream) = self.connection().await?;
-        match self.ask(&mut shared, request).await {
-            Ok(response) => Ok((response, Some(stream))),
-            Err(refused) => Err(failed(&shared, refused)),
+        let (head, body) = request.into_parts();
+        let mut body = Some(body);
+        let mut tries = TRIES;
+        loop {
+            let (mut shared, stream) = self.connection().await?;
+            // The body is replaced below before the next try.
+            let sent = body.take().unwrap_or_default();
+            let spare = sent.clone();
+            let request = Request::from_parts(head.clone(), sent);
+            let mut refused = match self.ask(&mut shared, request).await {
+                Ok(response) => return Ok((response, Some(stream))),
+                Err(refused) => refused,
+            };
+            tries -= 1;
+            if let Some(request) = refused.take_message() {
+                if tries == 0 {
+                    return Err(unsent(refused));
+                }
+                body = Some(request.into_body());
+                continue;
+            }
+            let failed = failed(&shared, &refused.into_error());
+            if failed.reached != Reached::Unprocessed {
+                return Err(failed);
+            }
+            match spare.again() {
+                Some(again) if tries > 0 => body = Some(again),
+                _ => return Err(failed),
+            }
         }
     }
 
@@ -137,9 +163,16 @@ impl Link {
         shared: &mut SharedConnection,
         request: Request<UpstreamBody>,
     ) -> Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<UpstreamBody>>> {
-        let response = shared.sender.try_send_request(request).await?;
-        shared.kept.store(true, Ordering::Relaxed);
-        Ok(response)
+        let response = shared.sender.try_send_request(request).await;
+        match &response {
+            Ok(_) => shared.kept.store(true, Ordering::Relaxed),
+            // The member takes no further request on it.
+            Err(refused) if error::is_going_away(refused.error()) => {
+                shared.leaving.store(true, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        response
     }
 
     /// A connection with room for a stream.
@@ -185,7 +218,7 @@ impl Link {
     /// The first open connection with room. Those after it are let go once nobody uses them.
     fn open(&self) -> Option<(SharedConnection, Stream)> {
         let mut connections = self.lock();
-        connections.retain(|shared| !shared.sender.is_closed());
+        connections.retain(SharedConnection::is_open);
         let at = connections.iter().position(|shared| shared.streams() < STREAMS)?;
         let found = (connections[at].clone(), connections[at].begin());
         let mut index = 0;
@@ -204,6 +237,9 @@ impl Link {
 /// What was made for HTTP/1.1, as HTTP/2 has it: the host asked for is `:authority`.
 pub(super) fn adapt(request: &mut Request<UpstreamBody>) {
     *request.version_mut() = Version::HTTP_2;
+    // What it names is for the hop in HTTP/1.1; `TE: trailers` has its place in HTTP/2 too
+    // (RFC 9113 §8.2.2), and hyper would remove it along with Connection.
+    request.headers_mut().remove(header::CONNECTION);
     let Some(host) = request.headers_mut().remove(header::HOST) else { return };
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     if let Ok(host) = Authority::try_from(host.as_bytes()) {
@@ -213,14 +249,17 @@ pub(super) fn adapt(request: &mut Request<UpstreamBody>) {
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
-fn failed(
-    shared: &SharedConnection,
-    mut refused: hyper::client::conn::TrySendError<Request<UpstreamBody>>,
-) -> Failed {
-    let unsent = refused.take_message().is_some();
-    let error = error::exchange_error(&refused.into_error());
-    match error {
-        UpstreamError::BadHead(why) if unsent => Failed::unsent(UpstreamError::Connect(why)),
+fn unsent(refused: hyper::client::conn::TrySendError<Request<UpstreamBody>>) -> Failed {
+    match error::exchange_error(&refused.into_error()) {
+        UpstreamError::BadHead(why) => Failed::unsent(UpstreamError::Connect(why)),
+        error => Failed::unsent(error),
+    }
+}
+
+fn failed(shared: &SharedConnection, error: &hyper::Error) -> Failed {
+    let unprocessed = error::is_unprocessed(error);
+    match error::exchange_error(error) {
+        error if unprocessed => Failed::unprocessed(error),
         error if shared.kept.load(Ordering::Relaxed) && shared.sender.is_closed() => {
             Failed::closing(error)
         }
@@ -229,6 +268,10 @@ fn failed(
 }
 
 impl SharedConnection {
+    fn is_open(&self) -> bool {
+        !self.sender.is_closed() && !self.leaving.load(Ordering::Relaxed)
+    }
+
     fn streams(&self) -> usize {
         self.streams.load(Ordering::Relaxed)
     }
@@ -274,5 +317,10 @@ where
         // Whoever still waited on it has been told.
         let _ = connection.await;
     });
-    Ok(SharedConnection { sender, streams: Arc::default(), kept: Arc::default() })
+    Ok(SharedConnection {
+        sender,
+        streams: Arc::default(),
+        kept: Arc::default(),
+        leaving: Arc::default(),
+    })
 }

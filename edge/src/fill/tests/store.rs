@@ -146,8 +146,7 @@ impl Tiered {
             context: self.scene.context(HeaderMap::new()),
             fill,
             base: None,
-            selected: None,
-            asked_at: self.scene.state.now(),
+            withdrawable: Withdrawable::default(),
             stamp,
         };
         let digest = self.scene.state.digest(KEY);
