@@ -5,7 +5,9 @@ use crate::operation::reference;
 use crate::purge_request::LONGEST_WAIT_MS;
 use crate::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
 use serde_json::{Map, Value, json};
+use weir_config::words::Word;
 use weir_rules::invalidation::TargetKind;
+use weir_rules::tier::Tier;
 
 mod traffic;
 
@@ -25,7 +27,8 @@ pub(crate) fn document(calls: &[Call]) -> Value {
         "info": {
             "title": "weir control",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Purges, nodes and their state. If no token is configured, only programs on the same machine are accepted.",
+            "description": "Purges, nodes and their state. If no token is configured, only programs \
+                            on the same machine are accepted.",
         },
         "paths": paths,
         "components": {
@@ -52,6 +55,8 @@ pub(crate) fn schemas() -> Value {
         "all": yes_or_no, "site": maybe("string"), "soft": yes_or_no, "versions": yes_or_no,
         "warm": yes_or_no,
     });
+    let tiers: Vec<_> = Tier::words().collect();
+    let tier = json!({"enum": tiers});
     let told = json!({
         "id": text,
         "seq": {"type": "integer"},
@@ -61,7 +66,7 @@ pub(crate) fn schemas() -> Value {
         "elapsed_ms": {"type": "number"},
         "nodes": {"type": "array", "items": {"type": "object", "properties": {
             "name": text,
-            "tier": {"enum": ["edge", "parent"]},
+            "tier": tier,
             "state": {"enum": ["applied", "pending", "offline"]},
             "applied_ms": maybe("number"),
             "matched": maybe("integer"),
@@ -69,7 +74,8 @@ pub(crate) fn schemas() -> Value {
         "warmed": {"oneOf": [reference("Warmed"), {"type": "null"}]},
         "note": {
             "type": ["string", "null"],
-            "description": "Remarks, for example what an offline node may serve until it has applied this.",
+            "description": "Remarks, for example what an offline node may serve until it has \
+                applied this.",
         },
     });
     let wait = json!({
@@ -78,7 +84,6 @@ pub(crate) fn schemas() -> Value {
     let asked = json!({"reference": maybe("string")});
     let release = json!({"name": maybe("string")});
     let of_site = json!({"site": text, "name": maybe("string")});
-    let tier = json!({"enum": ["edge", "parent"]});
     let whole = json!({"type": "integer"});
     let node = json!({"type": "object", "properties": {
         "name": text, "tier": tier, "region": text,
@@ -111,7 +116,7 @@ pub(crate) fn schemas() -> Value {
                 "urls": {"type": "array", "items": text, "minItems": 1, "maxItems": MOST_URLS},
                 "rate": {"type": "integer", "minimum": 1, "maximum": MOST_RATE,
                          "default": DEFAULT_RATE},
-                "tier": {"enum": ["edge", "parent"], "default": "edge"},
+                "tier": {"enum": tiers, "default": Tier::default()},
             },
         },
         "Fetched": {"type": "object", "properties": {

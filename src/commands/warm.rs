@@ -7,13 +7,16 @@ mod summary;
 use super::{ControlArgs, Exit, complain, print, print_json};
 use crate::client::Client;
 use crate::text::Paint;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use summary::Summary;
+use weir_config::words::Word;
 use weir_control::{DEFAULT_WARM_RATE, MOST_WARM_RATE, MOST_WARM_URLS};
+use weir_rules::tier::Tier;
 
 /// URLs of one command.
 const MOST_URLS: usize = 200_000;
@@ -38,7 +41,7 @@ pub(crate) struct Warm {
     #[arg(long, value_name = "N/s", default_value_t = Rate(DEFAULT_WARM_RATE), value_parser = rate)]
     rate: Rate,
     /// Tier whose stores are filled
-    #[arg(long, value_enum, default_value_t = Tier::Edge)]
+    #[arg(long, default_value = Tier::Edge.as_str(), value_parser = tiers())]
     tier: Tier,
     #[command(flatten)]
     control: ControlArgs,
@@ -54,12 +57,15 @@ impl std::fmt::Display for Rate {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Tier {
-    /// The edges, and the parents that they fetch from
-    Edge,
-    /// The parents only
-    Parent,
+/// The values of `--tier`: the tiers, each with its help.
+fn tiers() -> impl TypedValueParser<Value = Tier> {
+    let help = |tier| match tier {
+        Tier::Edge => "The edges, and the parents that they fetch from",
+        Tier::Parent => "The parents only",
+    };
+    let value = |tier: Tier| PossibleValue::new(tier.as_str()).help(help(tier));
+    let values = Tier::words().filter_map(Tier::find).map(value);
+    PossibleValuesParser::new(values).try_map(|word| Tier::find(&word).ok_or("not a tier"))
 }
 
 fn rate(text: &str) -> Result<Rate, String> {
@@ -121,12 +127,8 @@ impl Warm {
         summary: &mut Summary,
         bar: &ProgressBar,
     ) -> Result<(), String> {
-        let tier = match self.tier {
-            Tier::Edge => "edge",
-            Tier::Parent => "parent",
-        };
         for urls in urls.chunks(MOST_WARM_URLS) {
-            let body = json!({"urls": urls, "rate": self.rate.0, "tier": tier});
+            let body = json!({"urls": urls, "rate": self.rate.0, "tier": self.tier});
             summary.begin();
             let read = |line| {
                 summary.read(&line);

@@ -42,7 +42,7 @@ pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
         for key in OF_THE_SERVICE.into_iter().filter(|key| s.has(key)) {
             s.mistake(
                 key,
-                "control.url is there too: a node that follows control elsewhere has none of its \
+                "control.url is set too: a node that follows control elsewhere has none of its \
                  own; accepted: one of them",
             );
         }

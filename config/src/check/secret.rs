@@ -51,7 +51,7 @@ pub(super) fn secret(
     let path = s.text(file, "the path of a file", file_path);
     match (written, s.has(file)) {
         (Some(_), true) => {
-            s.hidden_mistake(text, format!("{file} is there too; accepted: one of them"));
+            s.hidden_mistake(text, format!("{file} is set too; accepted: one of them"));
             Found::Nothing
         }
         (None, false) => Found::Nothing,
@@ -88,7 +88,7 @@ pub(super) fn judged(s: &Section<'_>, key: &str, secret: String) -> Found {
         return Found::Secret(Secret::new(secret));
     }
     let (length, form) = (secret.len(), form());
-    s.hidden_mistake(key, format!("a secret of {length} bytes does not do; accepted: {form}"));
+    s.hidden_mistake(key, format!("a secret of {length} bytes is not accepted; accepted: {form}"));
     Found::Nothing
 }
 

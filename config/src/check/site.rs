@@ -141,7 +141,7 @@ fn query_table(mut s: Section<'_>) -> QueryRules {
     let keep = s.list("keep", MOST_PARAMETERS, accepted, parameter);
     let keep = match (drop, keep) {
         (Some(_), Some(_)) => {
-            s.mistake("keep", "drop is there too; accepted: one of them");
+            s.mistake("keep", "drop is set too; accepted: one of them");
             QueryKeep::All
         }
         (Some(names), None) => QueryKeep::Except(with_lists(names)),

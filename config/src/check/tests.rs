@@ -101,7 +101,7 @@ fn mistakes_about_control_are_told() {
         ("[control]\nurl = \"http://u:p@c\"", &["control.url", "control.token"]),
         (
             "[control]\nurl = \"http://c\"\nlisten = \"0.0.0.0:9090\"",
-            &["line 3: control.listen", "control.url is there too"],
+            &["line 3: control.listen", "control.url is set too"],
         ),
         ("[control]\nurl = \"http://c\"\ndata = \"/d\"", &["control.data", "one of them"]),
         ("[control]\nurl = \"http://c\"\nrate = 1", &["control.rate", "one of them"]),
@@ -377,7 +377,7 @@ fn tokens_are_checked_and_their_secrets_never_shown() {
         ("generate = true", "token[0].generate = true: secret_file is missing"),
         ("generate = 1\nsecret_file = \"/nowhere\"", "accepted: true or false"),
         ("scopes = [\"purge\", \"nod\"]", "token[0].scopes[1] = \"nod\": no such scope"),
-        ("scopes = []", "token[0].scopes = []: says nothing"),
+        ("scopes = []", "token[0].scopes = []: is empty"),
         ("sites = [\"shop\"]", "token[0].sites[0] = \"shop\": no such site"),
     ] {
         let told = mistakes(&format!("[[token]]\n{token}\n{LEAST}"));
@@ -430,7 +430,7 @@ fn only_a_file_that_is_not_there_is_to_be_made() {
     let token = format!("[[token]]\nname = \"ci\"\nsecret_file = {path:?}\nscopes = [\"read\"]\n");
     let told = Config::from_toml(&format!("{token}generate = true\n{LEAST}"));
     std::fs::remove_file(&path).unwrap();
-    assert!(told.unwrap_err().to_string().contains("a secret of 0 bytes does not do"));
+    assert!(told.unwrap_err().to_string().contains("a secret of 0 bytes is not accepted"));
 }
 
 #[test]

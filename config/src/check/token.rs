@@ -53,7 +53,7 @@ pub(super) fn tokens(
 fn scopes(s: &mut Section<'_>) -> Vec<Scope> {
     let scopes = s.words("scopes", 8, "no such scope");
     if scopes.as_ref().is_none_or(Vec::is_empty) && !(s.has("scopes") && scopes.is_none()) {
-        s.mistake("scopes", format!("says nothing; accepted: some of {}", Scope::accepted()));
+        s.mistake("scopes", format!("is empty; accepted: some of {}", Scope::accepted()));
     }
     scopes.unwrap_or_default()
 }
@@ -106,7 +106,7 @@ fn variable(s: &mut Section<'_>) -> Option<String> {
     let form = "the name of an environment variable: capital letters, digits and '_'";
     let name = s.text("secret_env", form, variable_name);
     if name.is_some() && s.has("secret") {
-        s.hidden_mistake("secret", "secret_env is there too; accepted: one of them");
+        s.hidden_mistake("secret", "secret_env is set too; accepted: one of them");
         return None;
     }
     if let Some(secret) = name.as_deref().and_then(|name| std::env::var(name).ok())

@@ -2,6 +2,8 @@
 
 use crate::operation::reference;
 use serde_json::{Map, Value, json};
+use weir_config::words::Word;
+use weir_rules::tier::Tier;
 
 /// The schemas of `/v1/stats`, `/v1/traffic`, `/v1/popular` and `/v1/uncached`.
 pub(super) fn schemas() -> Map<String, Value> {
@@ -10,7 +12,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     let (text, whole) = (json!({"type": "string"}), json!({"type": "integer"}));
     let rate = json!({"type": ["number", "null"]});
     let maybe = json!({"type": ["integer", "null"]});
-    let tier = json!({"enum": ["edge", "parent"]});
+    let tier = json!({"enum": Tier::words().collect::<Vec<_>>()});
     let stored = json!({
         "stored": maybe, "stored_bytes": maybe, "capacity_bytes": maybe,
     });

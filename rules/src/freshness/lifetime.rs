@@ -14,13 +14,13 @@ pub(crate) struct Lifetime {
     pub(crate) source: LifetimeSource,
 }
 
-/// The first source that has a lifetime to give.
+/// The first source that has a lifetime to give. What the operator set precedes what is guessed.
 pub(crate) fn lifetime(facts: &Facts<'_>, policy: &SitePolicy) -> Lifetime {
     explicit(facts)
         .or_else(|| versioned(facts, policy))
-        .or_else(|| heuristic(facts, policy))
         .or_else(|| site_default(facts, policy))
         .or_else(|| negative(facts, policy))
+        .or_else(|| heuristic(facts, policy))
         .unwrap_or(Lifetime { seconds: 0, source: LifetimeSource::ValidatorOnly })
 }
 

@@ -72,7 +72,7 @@ fn default_ttl_is_for_a_200_that_says_nothing() {
     judge(
         &[
             ("nothing said", &[], 200, &[], Fresh(30)),
-            ("heuristics first", &[], 200, DAY_OLD, Fresh(3600)),
+            ("before heuristics", &[], 200, DAY_OLD, Fresh(30)),
             ("explicit first", &[], 200, &["Cache-Control: max-age=5"], Fresh(5)),
             ("explicit 0", &[], 200, &["Cache-Control: max-age=0"], Skip("already-stale")),
             ("other status", &[], 404, &[], Skip("nothing-to-go-by")),
@@ -178,7 +178,9 @@ fn where_a_lifetime_came_from_is_told() {
     let policy = SitePolicy { default_ttl: 9, ..SitePolicy::default() };
     let source = |response| terms(&[], 200, response, &policy).lifetime_source;
     assert_eq!(source(&["Expires: {+9}"]), LifetimeSource::Expires);
-    assert_eq!(source(DAY_OLD), LifetimeSource::Heuristic);
+    assert_eq!(source(DAY_OLD), LifetimeSource::SiteDefault);
     assert_eq!(source(&[]), LifetimeSource::SiteDefault);
+    let guessed = terms(&[], 200, DAY_OLD, &SitePolicy::default());
+    assert_eq!(guessed.lifetime_source, LifetimeSource::Heuristic);
     assert_eq!(source(&["ETag: \"a\"", "Cache-Control: no-cache"]), LifetimeSource::ValidatorOnly);
 }
