@@ -102,9 +102,14 @@ async fn the_site_bounds_and_gives_lifetimes() {
     origin.route("/long", reply("x").max_age(1_000_000));
     origin.route("/silent", reply("x"));
     origin.route("/gone", reply("x").status(404));
+    // A heuristic would give 2 s to each of these.
+    origin.route("/dated", reply("x").last_modified_secs_ago(20));
+    origin.route("/dated-gone", reply("x").status(404).last_modified_secs_ago(20));
     let site = "max_ttl = \"100s\"\ndefault_ttl = \"50s\"\nnegative_ttl = \"5s\"";
     let edge = edge().origin(&origin).site(site).start();
-    for (target, most) in [("/long", 100), ("/silent", 50), ("/gone", 5)] {
+    for (target, most) in
+        [("/long", 100), ("/silent", 50), ("/dated", 50), ("/gone", 5), ("/dated-gone", 5)]
+    {
         edge.get(target).await;
         let hit = edge.get(target).await;
         assert_eq!(hit.handled(), "hit", "{target}");

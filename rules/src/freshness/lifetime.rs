@@ -18,9 +18,10 @@ pub(crate) struct Lifetime {
 pub(crate) fn lifetime(facts: &Facts<'_>, policy: &SitePolicy) -> Lifetime {
     explicit(facts)
         .or_else(|| versioned(facts, policy))
-        .or_else(|| heuristic(facts, policy))
         .or_else(|| site_default(facts, policy))
         .or_else(|| negative(facts, policy))
+        // The operator's own settings come before a guess.
+        .or_else(|| heuristic(facts, policy))
         .unwrap_or(Lifetime { seconds: 0, source: LifetimeSource::ValidatorOnly })
 }
 
