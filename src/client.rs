@@ -3,6 +3,7 @@
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 /// To connect to control.
@@ -33,30 +34,36 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client of the control at `control`; `token` is sent with each call.
+    /// A client of the control at `control`; `token` is sent with each call. Its certificate may
+    /// come from the authorities in the PEM file `ca` too.
     ///
     /// # Errors
-    /// `control` is no URL that can be called, or the token no field value.
-    pub(crate) fn new(control: &str, token: Option<String>) -> Result<Self, String> {
-        let accepted = "accepted: a URL such as http://127.0.0.1:9090";
+    /// `control` is no URL that can be called, the token no field value, or `ca` not what it has
+    /// to be.
+    pub(crate) fn new(
+        control: &str,
+        token: Option<String>,
+        ca: Option<&Path>,
+    ) -> Result<Self, String> {
+        let accepted = "accepted: a URL such as http://127.0.0.1:9090 or https://control.example";
         let url =
             Url::parse(control).map_err(|e| format!("control {control:?}: {e}; {accepted}"))?;
         match url.scheme() {
-            "http" if url.has_host() => {}
-            "https" => {
-                let why = "this version supports only http";
-                return Err(format!("control {control:?}: {why}; {accepted}"));
+            "http" if ca.is_some() => {
+                return Err(format!("--ca is for a control with https, and {control:?} has http"));
             }
+            "http" | "https" if url.has_host() => {}
             scheme => return Err(format!("control {control:?}: scheme {scheme}; {accepted}")),
         }
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err("the token in WEIR_TOKEN or WEIR_TOKEN_FILE has characters that a token cannot have".into());
         }
+        let trust = weir_edge::trust(ca).map_err(|why| format!("--ca {why}"))?;
         // Straight to control: no proxy from the environment, no redirect to elsewhere.
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
-            .tls_backend_preconfigured(weir_edge::trust())
+            .tls_backend_preconfigured(trust)
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))?;

@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{TextFile, Weir, get, run, within_patience};
+use program::{ADMIN_TOKEN, Control, NODE_TOKEN, TextFile, Weir, get, run, within_patience};
 use rustix::process::Signal;
 use serde_json::Value;
 use weir_origin_sim::{Origin, held, reply};
@@ -17,6 +17,7 @@ fn check_says_ok_and_what_would_be_served() {
     assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
     assert!(ran.out.contains(": ok\n"), "{}", ran.out);
     assert!(ran.out.contains("site    http://10.0.0.5:3000 (default, every host)"), "{}", ran.out);
+    assert!(ran.out.contains("\nwarning: site \"default\": hosts = [\"*\"]"), "{}", ran.out);
 }
 
 #[test]
@@ -41,7 +42,9 @@ fn wrong_usage_exits_with_2() {
         &["purge"][..],
         &["purge", "a"],
         &["purge", "/a", "--wait", "2m"],
-        &["purge", "/a", "--control", "https://127.0.0.1:9090"],
+        &["purge", "/a", "--control", "ftp://127.0.0.1:9090"],
+        &["purge", "/a", "--ca", "/etc/hostname"],
+        &["purge", "/a", "--control", "https://127.0.0.1:9090", "--ca", "/nowhere"],
         &["serve"],
         &["explain"],
         &["warm"],
@@ -49,6 +52,43 @@ fn wrong_usage_exits_with_2() {
     ] {
         assert_eq!(run(arguments, &[]).status, Some(2), "{arguments:?}");
     }
+}
+
+/// A node with TLS is the proxy in front of control here; it passes upgrades on.
+#[test]
+fn commands_and_nodes_reach_control_behind_a_tls_proxy() {
+    let control = Control::with("behind-tls", "");
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("made");
+    let ca = TextFile::new("proxy.pem", &made.cert.pem());
+    let key = TextFile::new("proxy.key", &made.signing_key.serialize_pem());
+    let proxy = format!(
+        "[tls]\nlisten = \"127.0.0.1:0\"\n[[tls.certificates]]\nchain = {:?}\nkey = {:?}\n\
+         [[site]]\norigins = [{:?}]\n",
+        ca.path(),
+        key.path(),
+        control.url()
+    );
+    let proxy = TextFile::new("proxy.toml", &proxy);
+    let proxy = Weir::begin_to_serve(&["--config", proxy.path()]);
+    let announced = proxy.until_line("https://");
+    let url = announced.split("https://").nth(1).and_then(|rest| rest.split(' ').next());
+    let url = format!("https://{}", url.expect("an address").trim());
+    let node = format!(
+        "[node]\nname = \"far\"\n[control]\nurl = {url:?}\ntoken = {NODE_TOKEN:?}\nca = {:?}\n\
+         [[site]]\norigins = [\"http://127.0.0.1:9\"]\n",
+        ca.path()
+    );
+    let node = TextFile::new("far.toml", &node);
+    let node = Weir::serve(&["--config", node.path()]);
+    node.until_ready();
+    let token = [("WEIR_TOKEN", ADMIN_TOKEN)];
+    let nodes = run(&["nodes", "--control", &url, "--ca", ca.path()], &token);
+    assert_eq!(nodes.status, Some(0), "{}", nodes.err);
+    assert!(nodes.out.contains("far") && nodes.out.contains("connected"), "{}", nodes.out);
+    let purge = run(&["purge", "/a", "--control", &url, "--ca", ca.path()], &token);
+    assert_eq!(purge.status, Some(0), "{} {}", purge.out, purge.err);
+    let stranger = run(&["nodes", "--control", &url], &token);
+    assert_eq!(stranger.status, Some(1), "an authority that nobody named is not trusted");
 }
 
 #[test]

@@ -115,7 +115,7 @@ async fn the_origin_learns_who_asked_from_the_node_alone() {
 async fn the_origin_is_asked_by_its_own_host_or_by_the_clients() {
     let origin = Origin::start().await;
     origin.default_route(reply("hello"));
-    let own = edge().origin(&origin).start();
+    let own = edge().origin(&origin).site("host_header = \"origin\"").start();
     let clients = edge().origin(&origin).site("host_header = \"client\"").start();
     own.get_with("/own", &[("Host", "shop.example")]).await;
     clients.get_with("/client", &[("Host", "shop.example")]).await;

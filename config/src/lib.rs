@@ -9,9 +9,11 @@ pub mod network;
 pub mod reload;
 mod section;
 pub mod units;
+mod warnings;
 pub mod words;
 
 pub use network::Network;
+pub use warnings::warnings;
 pub use weir_rules::tier::Tier;
 
 use reload::{Effect, Key, Keys, table};
@@ -281,6 +283,8 @@ pub struct Origin {
     pub weight: u32,
     /// What it is spoken to in.
     pub protocol: Protocol,
+    /// Whether it is asked with the visitor's Host, as the site's `host_header` says.
+    pub visitors_host: bool,
 }
 
 /// What a member of a pool is spoken to in.
@@ -336,8 +340,10 @@ pub struct Probe {
     pub unhealthy: u32,
     /// The status of a good answer; `None` is any 2xx or 3xx.
     pub status: Option<u16>,
-    /// Host asked for; `None` is the origin's own.
+    /// Host asked for; `None` is the origin's own, or `visitors_host`.
     pub host: Option<String>,
+    /// Host asked for at origins that get the visitor's: the first name in the site's `hosts`.
+    pub visitors_host: Option<String>,
 }
 
 /// What ejects a member of a pool, and for how long.
@@ -372,6 +378,9 @@ pub struct Retries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HostHeader {
+    /// The client's for an origin whose URL names a machine or a service, else the origin's own
+    /// ([`weir_rules::origin_host`]).
+    Auto,
     /// The origin's own.
     Origin,
     /// The client's.

@@ -2,7 +2,9 @@
 
 mod shape;
 
-pub use shape::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
+pub use shape::{
+    ExplainedDecision, ExplainedOrigin, ExplainedPurge, ExplainedVariant, Explanation,
+};
 
 use crate::lookup::{Lookup, Query, lookup};
 use crate::purge::FollowedLog;
@@ -90,6 +92,7 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
     Explanation {
         node: state.name.to_string(),
         site: Some(site.id.to_string()),
+        origins: origins(site, text.host),
         key: String::from_utf8_lossy(key).into_owned(),
         state: word,
         sentence,
@@ -107,6 +110,17 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
             // What the index knows is of the log that is followed: the floor took the rest.
             .and_then(|(own, soft)| Some(ExplainedPurge { seq: followed.of_log(own)?, soft })),
     }
+}
+
+/// The origins of a site, and the Host that each is asked with for a visitor's `host`.
+fn origins(site: &Site, host: &str) -> Vec<ExplainedOrigin> {
+    let origins = site.config.origins.iter();
+    let explained = origins.map(|origin| {
+        let scheme = if origin.tls { "https" } else { "http" };
+        let host = if origin.visitors_host { host } else { &origin.authority };
+        ExplainedOrigin { url: format!("{scheme}://{}", origin.authority), host: host.to_owned() }
+    });
+    explained.collect()
 }
 
 /// What a request would meet now: a word and a sentence.
@@ -210,6 +224,7 @@ fn unknown_host(state: &NodeState, asked: &ExplainedUrl) -> Explanation {
     Explanation {
         node: state.name.to_string(),
         site: None,
+        origins: Vec::new(),
         key: format!("{}://{}{}", asked.scheme, asked.host, asked.path),
         state: "unknown-host",
         sentence: format!("No site has the host {}: requests are refused with 421.", asked.host),

@@ -40,7 +40,11 @@ pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]
 pub use server::fuzzing;
 
-/// What the certificates of servers are held against, wherever weir is their client.
-pub fn trust() -> rustls::ClientConfig {
-    upstream::tls()
+/// What the certificates of servers are held against, wherever weir is their client: the
+/// authorities that browsers trust, and those in the PEM file `ca`.
+///
+/// # Errors
+/// `ca` cannot be read, or holds no certificates.
+pub fn trust(ca: Option<&std::path::Path>) -> Result<rustls::ClientConfig, String> {
+    upstream::tls_with(ca)
 }

@@ -22,7 +22,9 @@ use weir_config::Config;
 use weir_config::reload::Effect;
 use weir_rules::invalidation::{Purge, Seq};
 
-pub use crate::explain::{ExplainedDecision, ExplainedPurge, ExplainedVariant, Explanation};
+pub use crate::explain::{
+    ExplainedDecision, ExplainedOrigin, ExplainedPurge, ExplainedVariant, Explanation,
+};
 
 /// A running node: its workers, listeners and store. Dropping it stops it at once;
 /// [`Node::drain`] lets requests under way finish.

@@ -4,7 +4,7 @@ use crate::metrics::WorkerMetrics;
 use crate::upstream::{Address, Choosing, Settings, Upstream, tls_with};
 use std::sync::Arc;
 use std::time::Duration;
-use weir_config::{Balance, Config, HostHeader, ParentScope, Retries};
+use weir_config::{Balance, Config, ParentScope, Retries};
 
 /// What ejects a parent. What it passes on from an origin in trouble is not held against it.
 const EJECTION: weir_config::Ejection = weir_config::Ejection {
@@ -33,7 +33,9 @@ impl Parents {
         }
         let addresses = parents.urls.iter().map(|parent| {
             let near = parents.scope == ParentScope::Global || parent.region == node.region;
-            Ok(Address { distance: u8::from(!near), ..Address::of(&parent.url)? })
+            let address = Address::of(&parent.url)?;
+            // The parent's key is to be the edge's.
+            Ok(Address { distance: u8::from(!near), visitors_host: true, ..address })
         });
         let settings = Settings {
             name: Arc::from("parents"),
@@ -43,8 +45,6 @@ impl Parents {
                 ejection: EJECTION,
                 connections: limits.origin_connections,
             },
-            // The parent's key is to be the edge's.
-            host_header: HostHeader::Client,
             timeouts: parents.timeouts,
             tls: tls_with(parents.ca.as_deref()).map_err(|error| format!("parents.ca: {error}"))?,
             // Each is asked once; how many there are is bound enough.

@@ -15,7 +15,7 @@ use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,12 +89,12 @@ pub(crate) struct Site {
     pub(crate) upstream: Upstream,
     /// Where it is counted.
     pub(crate) slot: SiteSlot,
-    /// Set once a reload changed how keys are made, or which site has which hosts.
+    /// Set once a reload changed how keys are made, the origins, or which site has which hosts.
     replaced: AtomicBool,
 }
 
 impl Site {
-    /// Whether a reload changed how this site's keys are made, or moved hosts: what is still being
+    /// Whether a reload changed how this site's keys are made or its origins, or moved hosts: what is still being
     /// fetched as before must not be stored.
     pub(crate) fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::Acquire)
@@ -108,6 +108,19 @@ pub(crate) struct Sites {
     /// `.example.com` for `*.example.com`, longest first.
     suffixes: Vec<(Box<str>, Arc<Site>)>,
     any: Option<Arc<Site>>,
+}
+
+/// Whether what is stored for a site stays right under a new configuration of it.
+fn answers_alike(new: &SiteConfig, old: &SiteConfig) -> bool {
+    // References in stored responses were rewritten for these addresses.
+    let addresses = |site: &SiteConfig| -> BTreeSet<(bool, String, u16, bool)> {
+        let origins = site.origins.iter();
+        origins.map(|o| (o.tls, o.host.clone(), o.port, o.visitors_host)).collect()
+    };
+    new.key == old.key
+        && new.release == old.release
+        && new.host_header == old.host_header
+        && addresses(new) == addresses(old)
 }
 
 /// The part of `memory.size` that bodies may take while they are being filled, before the store
@@ -160,18 +173,15 @@ impl NodeState {
         })
     }
 
-    /// Takes a new configuration. A site whose rules about keys or releases changed, or that is
-    /// gone, loses what it has stored, and a host that moved to another site what is stored for it:
+    /// Takes a new configuration. A site whose keys, releases, origins or `host_header` changed, or
+    /// that is gone, loses what it has stored, and a host that moved to another site what is stored for it:
     /// the same bytes of a key may name another resource now.
     pub(crate) fn replace(&self, live: Live) {
         let old = self.live.swap(Arc::new(live));
         let live = self.live.load();
         let changed = |site: &Site| {
             let new = live.sites.all().iter().find(|new| new.id == site.id);
-            let same = |new: &Arc<Site>| {
-                new.config.key == site.config.key && new.config.release == site.config.release
-            };
-            !new.is_some_and(same)
+            !new.is_some_and(|new| answers_alike(&new.config, &site.config))
         };
         let moved = !old.sites.hosts().eq(live.sites.hosts());
         let dropped: Vec<&Arc<Site>> =

@@ -49,7 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use trouble::Trouble;
-use weir_config::{HostHeader, Limits, Protocol};
+use weir_config::{Limits, Protocol};
 use weir_rules::trace_context::TRACEPARENT;
 
 /// A pool with all that is needed to ask it.
@@ -76,8 +76,6 @@ pub(crate) struct Settings {
     pub(crate) name: Arc<str>,
     /// Which member is chosen.
     pub(crate) choosing: Choosing,
-    /// Which Host is asked for.
-    pub(crate) host_header: HostHeader,
     /// Waits.
     pub(crate) timeouts: weir_config::Timeouts,
     /// What certificates of members are held against.
@@ -110,7 +108,6 @@ impl Upstream {
         let settings = Settings {
             name: Arc::from(site.id.as_str()),
             choosing,
-            host_header: site.host_header,
             timeouts: site.timeouts,
             tls: tls(),
             retries: site.retries,
@@ -289,7 +286,7 @@ impl Upstream {
         let (member, attempt) = (candidate.member, candidate.attempt);
         let place = member.place(self.queue, self.wait(end)).await.map_err(Failed::unsent)?;
         let body_again = body.again().unwrap_or_else(|| body.clone());
-        let mut request = request(member, ask, body_again, self.settings.host_header)?;
+        let mut request = request(member, ask, body_again)?;
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
         let link = self.links[member.index].get(worker).filter(|_| ask.upgrade.is_none());
         if link.is_some() {
@@ -499,7 +496,6 @@ fn request(
     member: &Member,
     ask: &Ask,
     body: UpstreamBody,
-    host_header: HostHeader,
 ) -> Result<Request<UpstreamBody>, Failed> {
     let uri = Uri::builder()
         .scheme(member.address.scheme.clone())
@@ -512,11 +508,8 @@ fn request(
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
     let mut headers = ask.headers.clone();
-    let host = match (host_header, &ask.client_host) {
-        (HostHeader::Client, Some(host)) => host.clone(),
-        _ => member.host.clone(),
-    };
-    headers.insert(header::HOST, host);
+    let visitors = ask.client_host.as_ref().filter(|_| member.address.visitors_host);
+    headers.insert(header::HOST, visitors.unwrap_or(&member.host).clone());
     if let Some(protocol) = &ask.upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol.clone());

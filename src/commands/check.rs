@@ -24,6 +24,9 @@ impl Check {
         match settings.load() {
             Ok(config) => {
                 print(&format!("{}: ok\n{}", self.file.display(), columns(&would_serve(&config))));
+                for warning in weir_config::warnings(&config) {
+                    print(&format!("warning: {warning}\n"));
+                }
                 Exit::Done
             }
             Err(mistakes) => {

@@ -81,6 +81,9 @@ fn explained(who: String, body: &Value, paint: Paint) -> String {
         ("site", text(&body["site"])),
         ("key", key(&body["key"], paint)),
     ];
+    for origin in body["origins"].as_array().into_iter().flatten() {
+        rows.push(("origin", format!("{}, Host: {}", text(&origin["url"]), text(&origin["host"]))));
+    }
     if body["selected"].is_object() {
         rows.extend(variant("stored", &body["selected"], paint));
     }
@@ -188,6 +191,7 @@ mod tests {
             json!({
                 "node": "weir", "site": "default", "key": "http://h/a\naccept: x", "state": "fresh",
                 "sentence": "A hit.", "variants": [], "not_stored": null,
+                "origins": [{"url": "http://127.0.0.1:3000", "host": "h"}],
                 "last_purge": {"seq": 4, "soft": true},
                 "selected": {
                     "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 10,
@@ -203,6 +207,7 @@ mod tests {
             "node        weir (edge, eu)",
             "site        default",
             "key         http://h/a | accept: x",
+            "origin      http://127.0.0.1:3000, Host: h",
             "stored      200, 10 of 20 bytes, served 3 times",
             "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
             "            selected by accept-encoding: gzip",

@@ -20,6 +20,7 @@ use crate::client::{Answer, Client};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The commands of `weir`; each documents itself.
@@ -93,6 +94,9 @@ pub(crate) struct ControlArgs {
     /// URL of control; the token comes from WEIR_TOKEN, or from the file named by WEIR_TOKEN_FILE
     #[arg(long, value_name = "URL", env = "WEIR_CONTROL", default_value = "http://127.0.0.1:9090")]
     control: String,
+    /// PEM file with further certificate authorities to trust, if control is behind https
+    #[arg(long, value_name = "FILE", env = "WEIR_CA")]
+    ca: Option<PathBuf>,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -102,12 +106,17 @@ impl ControlArgs {
     /// A client of that control; a usage error if the URL or the token is wrong.
     fn client(&self) -> Result<Client, Exit> {
         let token = token::of_environment().map_err(|reason| complain(&reason, Exit::Usage))?;
-        Client::new(&self.control, token).map_err(|reason| complain(&reason, Exit::Usage))
+        self.client_with(token)
     }
 
     /// A client for calls that need no token; a usage error if the URL is wrong.
     fn client_without_token(&self) -> Result<Client, Exit> {
-        Client::new(&self.control, None).map_err(|reason| complain(&reason, Exit::Usage))
+        self.client_with(None)
+    }
+
+    fn client_with(&self, token: Option<String>) -> Result<Client, Exit> {
+        let client = Client::new(&self.control, token, self.ca.as_deref());
+        client.map_err(|reason| complain(&reason, Exit::Usage))
     }
 
     /// Prints control's answer, as JSON or in `words`; returns its body. If control cannot be

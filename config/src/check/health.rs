@@ -26,6 +26,7 @@ pub(super) fn health(mut s: Section<'_>) -> Health {
         unhealthy: s.count("unhealthy", 3, 1..=100),
         status: Some(s.count("status", 0, 100..=599)).filter(|status| *status != 0),
         host: s.text("host", "a host name or address, perhaps with a port", authority),
+        visitors_host: None,
     };
     let ejection = Ejection {
         failures: s.count("failures", 3, 0..=1000),
@@ -53,6 +54,7 @@ pub(super) fn of_parents(mut s: Section<'_>) -> Option<Probe> {
         unhealthy: s.count("unhealthy", 3, 1..=100),
         status: None,
         host: None,
+        visitors_host: None,
     };
     s.finish(&[]);
     (!interval.is_zero()).then_some(probe)

@@ -62,7 +62,15 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
     };
     let host = name.trim_start_matches('[').trim_end_matches(']').to_owned();
     let authority = authority.to_ascii_lowercase();
-    Ok(Origin { tls, host, port, authority, weight: 1, protocol: Protocol::H1 })
+    Ok(Origin {
+        tls,
+        host,
+        port,
+        authority,
+        weight: 1,
+        protocol: Protocol::H1,
+        visitors_host: false,
+    })
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets; lower case.

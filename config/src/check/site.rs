@@ -5,11 +5,12 @@ use super::release::release;
 use super::{ID_FORM, health, id, pool};
 use crate::file::{Kind, Value};
 use crate::section::Section;
-use crate::{Balance, HostHeader, Site};
+use crate::{Balance, HostHeader, Origin, Site};
 use http::HeaderName;
 use std::collections::HashSet;
 use strum::{IntoStaticStr, VariantArray};
 use weir_rules::key::{KeyRules, QueryKeep, QueryRules, TRACKING};
+use weir_rules::origin_host::takes_visitors_host;
 use weir_rules::storability::SitePolicy;
 
 const MOST_SITES: usize = 10_000;
@@ -41,13 +42,19 @@ fn site(
         s.mistake("id", format!("another site has the id {id:?}; give each its own"));
     }
     let (policy, stale_when_unreachable) = policy(&mut s, longest_ttl);
+    let hosts = hosts(&mut s, taken);
+    let host_header = s.word("host_header", HostHeader::Auto);
+    let mut health = health::health(s.section("health"));
+    if let Some(probe) = &mut health.probe {
+        probe.visitors_host = hosts.iter().find(|host| !host.starts_with('*')).cloned();
+    }
     let site = Site {
         id,
-        hosts: hosts(&mut s, taken),
-        origins: pool::origins(&mut s),
+        origins: asked_with(pool::origins(&mut s), host_header),
+        hosts,
         balance: s.word("balance", Balance::RoundRobin),
-        health: health::health(s.section("health")),
-        host_header: s.word("host_header", HostHeader::Origin),
+        health,
+        host_header,
         timeouts: pool::timeouts(s.section("timeouts"), pool::ORIGIN_TIMEOUTS),
         retries: pool::retries(&mut s),
         key: key(s.section("key")),
@@ -59,6 +66,20 @@ fn site(
     };
     s.finish(&["compress"]);
     site
+}
+
+/// The origins, each with the Host that it is asked with.
+fn asked_with(mut origins: Vec<Origin>, host_header: HostHeader) -> Vec<Origin> {
+    // Set in every container of a cluster.
+    let kubernetes = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    for origin in &mut origins {
+        origin.visitors_host = match host_header {
+            HostHeader::Auto => takes_visitors_host(origin.tls, &origin.host, kubernetes),
+            HostHeader::Origin => false,
+            HostHeader::Client => true,
+        };
+    }
+    origins
 }
 
 fn hosts(s: &mut Section<'_>, taken: &mut HashSet<String>) -> Vec<String> {

@@ -144,6 +144,10 @@ function rows(told) {
     row("key", el("code", {}, key), ...more.map((line) => el("code", { class: "more" }, line))),
   ];
   if (told.site) found.push(row("site", told.site));
+  // A node of an older version does not say.
+  for (const origin of told.origins ?? []) {
+    found.push(row("origin", `${origin.url}, Host: ${origin.host}`));
+  }
   if (told.selected) found.push(...variant("stored", told.selected));
   for (const other of told.variants) found.push(...variant("variant", other));
   if (told.not_stored) {

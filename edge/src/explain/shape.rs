@@ -9,6 +9,8 @@ pub struct Explanation {
     pub node: String,
     /// The site that takes the URL; `None` when no site has that host.
     pub site: Option<String>,
+    /// The origins of the site, and the Host that each is asked with.
+    pub origins: Vec<ExplainedOrigin>,
     /// The key in its readable form.
     pub key: String,
     /// `fresh`, `stale`, `partial`, `purged`, `filling`, `not-stored`, `unknown-host`.
@@ -23,6 +25,15 @@ pub struct Explanation {
     pub not_stored: Option<ExplainedDecision>,
     /// The last purge that matches the URL.
     pub last_purge: Option<ExplainedPurge>,
+}
+
+/// An origin.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedOrigin {
+    /// Its URL.
+    pub url: String,
+    /// The Host that it is asked with.
+    pub host: String,
 }
 
 /// One stored response.

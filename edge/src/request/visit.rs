@@ -198,7 +198,7 @@ impl Visit {
         }
     }
 
-    /// The host as a field value, for `host_header = "client"`.
+    /// The host as a field value, for origins that are asked with it.
     pub(super) fn client_host(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(self.host()).ok()
     }

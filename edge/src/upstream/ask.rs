@@ -15,7 +15,7 @@ pub(crate) struct Ask {
     pub(crate) target: PathAndQuery,
     /// Fields, less Host and hop-by-hop ones.
     pub(crate) headers: HeaderMap,
-    /// The client's host with its port, for `host_header = "client"`.
+    /// The client's host with its port, for members that are asked with it.
     pub(crate) client_host: Option<HeaderValue>,
     /// Interim responses are handed to this.
     pub(crate) interim: Option<InterimSink>,

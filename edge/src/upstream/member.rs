@@ -26,6 +26,8 @@ pub(crate) struct Address {
     pub(crate) distance: u8,
     /// What it is spoken to in.
     pub(crate) protocol: Protocol,
+    /// Whether it is asked with the visitor's Host.
+    pub(crate) visitors_host: bool,
 }
 
 impl Address {
@@ -39,6 +41,7 @@ impl Address {
             weight: origin.weight,
             distance: 0,
             protocol: origin.protocol,
+            visitors_host: origin.visitors_host,
         })
     }
 }

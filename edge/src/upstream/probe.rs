@@ -169,7 +169,8 @@ async fn ask(target: &Target) -> Result<(), String> {
         None => client.request(Method::OPTIONS, &*member.name).header(header::MAX_FORWARDS, 0),
     };
     request = request.timeout(probe.timeout);
-    if let Some(host) = &probe.host {
+    let visitors = probe.visitors_host.as_ref().filter(|_| member.address.visitors_host);
+    if let Some(host) = probe.host.as_ref().or(visitors) {
         request = request.header(header::HOST, host);
     }
     let response = request.send().await.map_err(|error| innermost(&error))?;

@@ -73,6 +73,7 @@ fn default_ttl_is_for_a_200_that_says_nothing() {
         &[
             ("nothing said", &[], 200, &[], Fresh(30)),
             ("before heuristics", &[], 200, DAY_OLD, Fresh(30)),
+            ("a heuristic is left where it does not apply", &[], 203, DAY_OLD, Fresh(3600)),
             ("explicit first", &[], 200, &["Cache-Control: max-age=5"], Fresh(5)),
             ("explicit 0", &[], 200, &["Cache-Control: max-age=0"], Skip("already-stale")),
             ("other status", &[], 404, &[], Skip("nothing-to-go-by")),
@@ -105,6 +106,7 @@ fn negative_ttl_is_for_errors_that_say_nothing() {
         &[
             ("404", &[], 404, &[], Fresh(7)),
             ("410", &[], 410, &[], Fresh(7)),
+            ("before heuristics", &[], 404, DAY_OLD, Fresh(7)),
             ("500", &[], 500, &[], Fresh(7)),
             ("503", &[], 503, &[], Fresh(7)),
             ("403", &[], 403, &[], Skip("status")),

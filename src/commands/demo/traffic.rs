@@ -70,9 +70,10 @@ impl Traffic {
         let (stop, stopped) = oneshot::channel();
         let (leave, gone) = oneshot::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let trust = weir_edge::trust(None).map_err(io::Error::other)?;
         let client = reqwest::Client::builder()
             .no_proxy()
-            .tls_backend_preconfigured(weir_edge::trust())
+            .tls_backend_preconfigured(trust)
             .timeout(PATIENCE)
             .build()
             .map_err(io::Error::other)?;

@@ -97,10 +97,11 @@ fn client() -> Result<Client, String> {
         }
         attempt.follow()
     });
+    let trust = weir_edge::trust(None)?;
     Client::builder()
         .no_proxy()
         .redirect(policy)
-        .tls_backend_preconfigured(weir_edge::trust())
+        .tls_backend_preconfigured(trust)
         .timeout(PATIENCE)
         .user_agent(concat!("weir-warm/", env!("CARGO_PKG_VERSION")))
         .build()

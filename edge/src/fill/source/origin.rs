@@ -2,9 +2,10 @@
 
 use super::{Asking, FetchContext, FillSource, SourceAnswer, SourceReply};
 use crate::error::UpstreamError;
-use crate::store::release_in;
-use crate::upstream::{Ask, UpstreamBody};
+use crate::store::{KeyText, release_in};
+use crate::upstream::{Ask, Fetched, UpstreamBody};
 use http::HeaderValue;
+use weir_rules::redirect::{self, OriginAddress, Visited};
 use weir_rules::tier;
 
 /// The origins of the site that is asked.
@@ -41,8 +42,27 @@ async fn fetch(
     for name in tier::FIELDS {
         fetched.response.headers_mut().remove(name);
     }
+    rewrite_references(context, ask, &mut fetched);
     let filled_at = tier::stamp(context.begun, context.state.purges.applied());
     Ok(SourceAnswer::fetched(fetched, Some(filled_at), None))
+}
+
+/// Leads references to the origin's own address to the visitor's host. Done here, before anything
+/// reads the head, so that invalidation and the store know the same URLs as visitors.
+fn rewrite_references(context: &FetchContext<'_>, ask: &Ask, fetched: &mut Fetched) {
+    let https = context.key.starts_with(b"https:");
+    let visited = Visited {
+        method: &ask.method,
+        scheme: if https { "https" } else { "http" },
+        authority: KeyText::of(context.key).host,
+        target: ask.target.as_str(),
+    };
+    let origins = context.site.config.origins.iter();
+    let origins: Vec<_> = origins
+        .map(|origin| OriginAddress { https: origin.tls, host: &origin.host, port: origin.port })
+        .collect();
+    let status = fetched.response.status();
+    redirect::rewrite(fetched.response.headers_mut(), status, &origins, &visited);
 }
 
 /// The request to the origin of a site with releases: its path and a field name the release, and a

@@ -26,6 +26,7 @@ fn address(authority: &str, distance: u8) -> Address {
         weight: 1,
         distance,
         protocol: Protocol::H1,
+        visitors_host: false,
     }
 }
 
