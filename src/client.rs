@@ -223,6 +223,12 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether control refused what it was asked for as wrong in itself.
+    pub(crate) fn is_usage_error(&self) -> bool {
+        let code = self.body["error"]["code"].as_str();
+        self.status == 400 && matches!(code, Some("invalid" | "malformed"))
+    }
+
     /// The refusal in one line, with the field it is about.
     pub(crate) fn refusal(&self) -> String {
         let error = &self.body["error"];

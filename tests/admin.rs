@@ -243,3 +243,28 @@ fn a_purge_by_method_is_one_of_the_log() {
     assert_eq!(weir.ask("PURGE /a", &forwarded).status, 403);
     assert_eq!(weir.json("GET /v1/stats", "").json()["log"]["head"], 1);
 }
+
+#[test]
+fn a_purge_for_another_cache_is_refused_and_nothing_is_purged() {
+    let weir = Weir::in_front_of(NO_ORIGIN);
+    let host = ("Host", "example.com");
+    for header in [
+        ("X-Purge-Method", "regex"),
+        ("xkey", "article-1"),
+        ("Surrogate-Key", "article-1"),
+        ("Cache-Tags", "article-1"),
+        ("X-Magento-Tags-Pattern", "((^|,)cat_p_1(,|$))"),
+    ] {
+        let refused = weir.ask("PURGE /a", &[host, header]);
+        assert_eq!(refused.status, 400, "{header:?}: {}", refused.body);
+        assert!(refused.body.contains("/v1/purges"), "{}", refused.body);
+    }
+    for method in ["BAN", "PURGEKEYS", "SOFTPURGE"] {
+        let refused = weir.ask(&format!("{method} /a"), &[host]);
+        assert_eq!(refused.status, 501, "{method}: {}", refused.body);
+        assert!(refused.body.contains("/v1/purges"), "{}", refused.body);
+    }
+    assert_eq!(weir.json("GET /v1/stats", "").json()["log"]["head"], 0);
+    let plain = weir.ask("PURGE /a", &[host, ("X-Purge-Method", "default")]);
+    assert_eq!(plain.status, 200, "{}", plain.body);
+}

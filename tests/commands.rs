@@ -42,6 +42,8 @@ fn wrong_usage_exits_with_2() {
         &["purge"][..],
         &["purge", "a"],
         &["purge", "/a", "--wait", "2m"],
+        &["purge", "/a", "--all"],
+        &["purge", "--tag", "a", "--all"],
         &["purge", "/a", "--control", "ftp://127.0.0.1:9090"],
         &["purge", "/a", "--ca", "/etc/hostname"],
         &["purge", "/a", "--control", "https://127.0.0.1:9090", "--ca", "/nowhere"],
@@ -51,6 +53,34 @@ fn wrong_usage_exits_with_2() {
         &[],
     ] {
         assert_eq!(run(arguments, &[]).status, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_control_finds_wrong_is_a_usage_error() {
+    let weir = Weir::in_front_of(NOBODY);
+    let control = format!("http://{}", weir.admin);
+    for arguments in [&["purge", "--host", "a b"][..], &["purge", "--prefix", "no-slash"]] {
+        let ran = run(&[arguments, &["--control", &control]].concat(), &[]);
+        assert_eq!(ran.status, Some(2), "{arguments:?}: {}", ran.err);
+    }
+    let unknown = run(&["purges", "no-such-purge", "--control", &control], &[]);
+    assert_eq!(unknown.status, Some(1), "{}", unknown.err);
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    let weir = Weir::in_front_of(NOBODY);
+    let control = format!("http://{}", weir.admin);
+    for command in ["purges", "nodes"] {
+        let full =
+            std::fs::File::options().write(true).open("/dev/full").expect("it can be opened");
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
+        let ran = program.args([command, "--control", &control]).stdout(full).output();
+        let ran = ran.expect("it runs");
+        assert_eq!(ran.status.code(), Some(1), "{command}");
+        let error = String::from_utf8_lossy(&ran.stderr);
+        assert!(error.contains("cannot write to standard output"), "{error}");
     }
 }
 
@@ -137,7 +167,7 @@ fn purge_tells_what_came_of_it() {
     let purge: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&purge["seq"], &purge["status"]), (&2.into(), &"completed".into()));
     let ran = weir.run(&["purge", "/a", "--site", "nowhere"]);
-    assert_eq!(ran.status, Some(1));
+    assert_eq!(ran.status, Some(2));
     assert!(ran.err.contains("400: site: \"nowhere\" is not accepted"), "{}", ran.err);
 }
 

@@ -149,3 +149,16 @@ async fn what_the_origin_says_overrides_the_lifetime_of_versions() {
     edge.get("/app.3f9a1c2b.js").await;
     assert!(edge.explain("/app.3f9a1c2b.js").selected.expect("stored").ttl <= 60);
 }
+
+#[tokio::test]
+async fn a_path_alone_is_explained_in_the_scheme_that_is_stored() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello").max_age(60));
+    let proxied = "name = \"edge\"\ntrusted_proxies = [\"127.0.0.0/8\"]";
+    let edge = node(proxied).origin(&origin).site("hosts = [\"example.com\"]").start();
+    let explain = || edge.node.explain("/a", &Default::default()).expect("a path");
+    assert!(explain().key.starts_with("http://"), "nothing is known");
+    edge.get_with("/a", &[("X-Forwarded-Proto", "https")]).await;
+    let explained = explain();
+    assert_eq!((explained.state, &*explained.key), ("fresh", "https://example.com/a"));
+}

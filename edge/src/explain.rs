@@ -18,7 +18,8 @@ use weir_rules::invalidation::{Subject, Validity};
 use weir_rules::key::{KeyParts, write_key};
 use weir_rules::time::Time;
 
-/// Explains `url`, absolute or a path of the first site, as a client with these fields meets it.
+/// Explains `url`, absolute or a path of the first site (in the scheme under which it is known, http if
+/// both), as a client with these fields meets it.
 pub(crate) fn explain(
     state: &NodeState,
     url: &str,
@@ -34,8 +35,22 @@ pub(crate) fn explain(
     let Some(site) = live.sites.of(&asked.host) else {
         return Ok(unknown_host(state, &asked));
     };
+    if url.starts_with('/') && !is_known(state, &asked.key(state, site, headers)) {
+        let https = ExplainedUrl { scheme: "https".to_owned(), ..asked.clone() };
+        if is_known(state, &https.key(state, site, headers)) {
+            asked = https;
+        }
+    }
     let key = asked.key(state, site, headers);
     Ok(explain_key(state, site, &key, headers))
+}
+
+/// Whether something is stored, being fetched or remembered under a key.
+fn is_known(state: &NodeState, key: &[u8]) -> bool {
+    let digest = state.digest(key);
+    state.store.get(digest, key).is_some()
+        || !state.inflight.of(digest).is_empty()
+        || state.decisions.of(digest).is_some()
 }
 
 /// Where a site takes every host, a path alone means the host under which it is stored: the one
@@ -236,6 +251,7 @@ fn unknown_host(state: &NodeState, asked: &ExplainedUrl) -> Explanation {
 }
 
 /// A URL, read.
+#[derive(Clone)]
 struct ExplainedUrl {
     scheme: String,
     host: String,

@@ -20,8 +20,10 @@ use crate::client::{Answer, Client};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::future::Future;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The commands of `weir`; each documents itself.
 #[derive(Debug, Subcommand)]
@@ -45,6 +47,13 @@ pub(crate) enum Command {
 impl Command {
     /// Runs the command.
     pub(crate) fn run(self) -> Exit {
+        match self.ended() {
+            Exit::Done if UNPRINTED.load(Ordering::Relaxed) => Exit::Failed,
+            exit => exit,
+        }
+    }
+
+    fn ended(self) -> Exit {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Control(control) => control.run(),
@@ -132,12 +141,21 @@ impl ControlArgs {
             print_json(&answer.body);
         }
         if !answer.is_success() {
-            return Err(complain(&answer.refusal(), Exit::Failed));
+            return Err(complain(&answer.refusal(), refused(&answer)));
         }
         if !self.json {
             print(&words(&answer.body));
         }
         Ok(answer.body)
+    }
+}
+
+/// How a command ends that control refused: what it was asked for is wrong in itself, or control could
+/// not do it.
+fn refused(answer: &Answer) -> Exit {
+    match answer.is_usage_error() {
+        true => Exit::Usage,
+        false => Exit::Failed,
     }
 }
 
@@ -147,10 +165,19 @@ fn complain(reason: &str, exit: Exit) -> Exit {
     exit
 }
 
+/// Whether something could not be printed: the command has then failed, whatever it did.
+static UNPRINTED: AtomicBool = AtomicBool::new(false);
+
 /// Prints to standard output; a reader that went away is no failure of ours.
 fn print(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut output = std::io::stdout().lock();
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+        && !UNPRINTED.swap(true, Ordering::Relaxed)
+    {
+        complain(&format!("cannot write to standard output: {error}"), Exit::Failed);
+    }
 }
 
 /// Prints an answer's body as JSON.

@@ -1,6 +1,6 @@
 //! `weir purge`: invalidates stored responses on every node.
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit, complain, print, print_json, refused};
 use crate::client::Client;
 use crate::text::{Paint, harmless};
 use clap::Args;
@@ -30,7 +30,7 @@ pub(crate) struct Purge {
     #[arg(long, value_name = "H", group = "what")]
     host: Vec<String>,
     /// Everything
-    #[arg(long, group = "what")]
+    #[arg(long, group = "what", conflicts_with_all = ["targets", "prefix", "tag", "host"])]
     all: bool,
     /// Only responses of this site
     #[arg(long, value_name = "S")]
@@ -72,7 +72,7 @@ impl Purge {
             print_json(&answer.body);
         }
         if !answer.is_success() {
-            return complain(&answer.refusal(), Exit::Failed);
+            return complain(&answer.refusal(), refused(&answer));
         }
         if self.control.json {
             return exit(&answer.body);

@@ -2,6 +2,7 @@
 
 use super::sender::{Sender, named_client};
 use crate::body::ResponseBody;
+use crate::error::ClientError;
 use crate::failure::Failure;
 use crate::forward;
 use crate::respond;
@@ -65,6 +66,41 @@ impl Purger {
 /// page itself may not.
 const OF_PAGES: [&str; 2] = ["origin", "sec-fetch-site"];
 
+/// Headers by which plugins for other caches ask for more than the URL: tags, expressions.
+const OF_OTHER_CACHES: [&str; 12] = [
+    "x-magento-tags-pattern",
+    "x-magento-tags",
+    "xkey",
+    "xkey-purge",
+    "xkey-softpurge",
+    "surrogate-key",
+    "surrogate-keys",
+    "cache-tag",
+    "cache-tags",
+    "x-cache-tags",
+    "x-purge-regex",
+    "x-ban-expression",
+];
+
+/// Refuses a PURGE that would purge more at the cache that it was written for: one URL in its place
+/// would leave the rest in the store, and report success.
+fn check_scope(headers: &HeaderMap) -> Result<(), Failure> {
+    let method = headers.get("x-purge-method");
+    let pattern = method.is_some_and(|method| {
+        let method = method.as_bytes().trim_ascii();
+        !(method.eq_ignore_ascii_case(b"default") || method.eq_ignore_ascii_case(b"exact"))
+    });
+    if pattern || OF_OTHER_CACHES.iter().any(|name| headers.contains_key(*name)) {
+        return Err(Failure::Client(ClientError::refused(
+            StatusCode::BAD_REQUEST,
+            "purge-scope",
+            "PURGE purges one URL. It cannot have tags or a pattern in headers; use POST /v1/purges \
+             or weir purge, with tags, prefixes or paths with *.",
+        )));
+    }
+    Ok(())
+}
+
 /// Headers by which a proxy says that it forwards a request.
 const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
@@ -73,7 +109,7 @@ const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via
 /// its own address to all its clients.
 ///
 /// # Errors
-/// [`Failure::PurgeRefused`]
+/// [`Failure::PurgeRefused`], or a client error if it asks for more than its URL.
 pub(super) fn ask(
     config: &Config,
     site: &Site,
@@ -94,6 +130,7 @@ pub(super) fn ask(
     if !forward::contains(&config.control.purge_acl, client) {
         return Err(Failure::PurgeRefused);
     }
+    check_scope(headers)?;
     let query = intake.query.map(|query| format!("?{query}")).unwrap_or_default();
     Ok(PurgeAsk {
         url: format!("{}://{}{}{query}", intake.scheme, intake.host, intake.path),

@@ -10,6 +10,19 @@ use http::{HeaderMap, Method, Request, StatusCode, Version};
 use std::borrow::Cow;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// Methods by which clients of other caches purge. An origin that answers them with 200 would let
+/// those clients believe that something was purged.
+const PURGE_METHODS: [&str; 9] = [
+    "BAN",
+    "FULLBAN",
+    "BANTAGS",
+    "PURGEKEYS",
+    "PURGETAGS",
+    "PURGEALL",
+    "SOFTPURGE",
+    "SOFTPURGEKEYS",
+    "XKEYPURGE",
+];
 /// Longest method passed on; none registered has more than 17 bytes.
 const METHOD_BYTES: usize = 64;
 
@@ -125,6 +138,12 @@ fn check_method(method: &Method) -> Result<(), ClientError> {
             "trace",
             "TRACE is not supported.",
         )),
+        _ if PURGE_METHODS.contains(&method.as_str()) => Err(ClientError::refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "purge-method",
+            "This method of other caches is not supported; use PURGE for one URL, or POST /v1/purges \
+             or weir purge for tags, prefixes and paths with *.",
+        )),
         _ if method.as_str().len() > METHOD_BYTES => Err(ClientError::refused(
             StatusCode::NOT_IMPLEMENTED,
             "method-too-long",
@@ -160,9 +179,9 @@ fn host<'a, B>(
     check_scheme(request, secure)?;
     let named = canonical(authority.as_str().as_bytes(), default_port)?;
     match field {
-        // A proxy may prefer the target (RFC 9112 §3.2.2); two hosts in one request are refused
-        // here, because the next server might prefer the other.
-        Some(field) if field != named => {
+        // RFC 9113 §8.3.1. In HTTP/1 the target decides, and the next server gets its host as Host
+        // (RFC 9112 §3.2.2).
+        Some(field) if field != named && request.version() >= Version::HTTP_2 => {
             Err(bad_host("Host and the authority of the target differ."))
         }
         None if request.version() == Version::HTTP_11 => Err(bad_host("Host is missing.")),

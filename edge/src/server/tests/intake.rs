@@ -78,10 +78,16 @@ fn bad_hosts_are_refused() {
     two.headers_mut().append("host", "a".parse().unwrap());
     assert_eq!(word(&two), (400, "bad-host"));
     assert_eq!(word(&Request::get("/").body(()).unwrap()), (400, "bad-host"));
-    assert_eq!(word(&get("http://a/", "b")), (400, "bad-host"));
     assert_eq!(word(&get("http://u@a/", "a")), (400, "bad-host"));
     let without = Request::get("http://a/").body(()).unwrap();
     assert_eq!(word(&without), (400, "bad-host"));
+}
+
+/// RFC 9112 §3.2.2
+#[test]
+fn the_host_of_an_absolute_target_counts_and_host_does_not() {
+    assert_eq!(intake(&get("http://a:81/", "b"), &ARRIVAL).unwrap().host, "a:81");
+    assert_eq!(word(&get("http://a/", "b b")), (400, "bad-host"));
 }
 
 #[test]
