@@ -86,7 +86,8 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
     let now = query.now;
     let found = lookup(&state.store, &state.purges, &query);
     let resource = state.store.get(digest, key);
-    let chosen = resource.as_ref().and_then(|resource| select(resource, headers));
+    let selected = || select(resource.as_ref()?.variants(), headers).map(|selected| selected.best);
+    let chosen = found.stored().or_else(selected);
     let variants = resource.iter().flat_map(|resource| resource.variants());
     let others =
         variants.filter(|stored| !chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, stored)));

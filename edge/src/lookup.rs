@@ -39,6 +39,18 @@ pub(crate) enum Lookup {
     VaryMiss(Selecting),
 }
 
+impl Lookup {
+    /// The stored response that the request selected.
+    pub(crate) fn stored(&self) -> Option<&Arc<Stored>> {
+        match self {
+            Self::Fresh { stored, .. } | Self::Stale { stored, .. } | Self::Partial(stored) => {
+                Some(stored)
+            }
+            Self::UriMiss | Self::VaryMiss(_) => None,
+        }
+    }
+}
+
 /// What a stale stored response may still be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stale {
@@ -103,22 +115,17 @@ impl<'a> Query<'a> {
 /// Looks a request up.
 pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Lookup {
     let Some(resource) = store.get(query.digest, query.key) else { return Lookup::UriMiss };
-    let Some(stored) = select(&resource, query.request) else {
+    let Some(selected) = select(resource.variants(), query.request) else {
         let known = resource.variants().iter().find_map(|stored| stored.selecting.as_ref());
         return known.map_or(Lookup::UriMiss, |known| {
             let values = vary::selecting_values(&known.fields, query.request);
             Lookup::VaryMiss(Selecting { fields: known.fields.clone(), values })
         });
     };
-    if stored.filled_at < query.least {
-        return Lookup::UriMiss;
-    }
-    let soft = match purges.validity(stored) {
-        Validity::Valid => false,
-        Validity::Soft(_) => true,
-        // What was hard-purged is no candidate for anything, validation included.
-        Validity::Hard(_) => return Lookup::UriMiss,
-    };
+    let candidates = [Some(selected.best), selected.newer];
+    let mut usable = candidates.into_iter().flatten();
+    let usable = usable.find_map(|stored| Some((stored, may_be_used(purges, query, stored)?)));
+    let Some((stored, soft)) = usable else { return Lookup::UriMiss };
     let stored = Arc::clone(stored);
     let state = stored.freshness.state(query.now);
     if !soft
@@ -140,6 +147,19 @@ pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Looku
         return Lookup::Fresh { stored, early: false };
     }
     Lookup::Stale { stored, stale }
+}
+
+/// Whether a selected response is soft-purged; `None` if it must not be used at all. What was
+/// hard-purged is no candidate for anything, validation included.
+fn may_be_used(purges: &Purges, query: &Query<'_>, stored: &Stored) -> Option<bool> {
+    if stored.filled_at < query.least {
+        return None;
+    }
+    match purges.validity(stored) {
+        Validity::Valid => Some(false),
+        Validity::Soft(_) => Some(true),
+        Validity::Hard(_) => None,
+    }
 }
 
 fn stale_use(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> Stale {
@@ -206,3 +226,7 @@ pub(crate) fn forwardable_range(request: &HeaderMap) -> Option<&HeaderValue> {
         Requested::Bytes(_) => request.get(http::header::RANGE),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

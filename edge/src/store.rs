@@ -140,7 +140,7 @@ impl Store {
         if held.iter().any(|old| later(old)) {
             return None;
         }
-        let kept = held.iter().filter(|old| !stored.replaces(old)).cloned();
+        let kept = held.iter().filter(|old| !stored.is_selected_like(old)).cloned();
         let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
         Resource::new(variants.collect())
     }
@@ -224,9 +224,29 @@ fn is_of(resource: &Resource, key: &[u8]) -> bool {
     resource.variants().first().is_some_and(|stored| stored.key() == key)
 }
 
-/// Selects the newest variant for a request (RFC 9111 §4.1).
-pub(crate) fn select<'a>(resource: &'a Resource, request: &HeaderMap) -> Option<&'a Arc<Stored>> {
-    resource.variants().iter().find(|stored| stored.selected_by(request))
+/// The variants that a request selects.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selected<'a> {
+    /// The one to use.
+    pub(crate) best: &'a Arc<Stored>,
+    /// A newer one without Vary, for the case that the best one must not be used. An older one would
+    /// be one that the best one superseded.
+    pub(crate) newer: Option<&'a Arc<Stored>>,
+}
+
+/// Selects among `variants`, newest first, for a request: the newest one whose Vary matches, if
+/// there is one, else the one without Vary (RFC 9111 §4.1). An origin that omits Vary from some of
+/// its responses must not hide the others.
+pub(crate) fn select<'a>(variants: &'a [Arc<Stored>], request: &HeaderMap) -> Option<Selected<'a>> {
+    let mut newer = None;
+    for stored in variants {
+        if stored.selecting.is_none() {
+            newer = newer.or(Some(stored));
+        } else if stored.selected_by(request) {
+            return Some(Selected { best: stored, newer });
+        }
+    }
+    newer.map(|best| Selected { best, newer: None })
 }
 
 /// The digest is a keyed hash already; hashing it again would be waste.

@@ -6,7 +6,7 @@ use super::task::FillTask;
 use crate::collapsing::FillHead;
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
-use crate::store::{Answered, PackedHead, Selecting, Served, Stored, StoredBody};
+use crate::store::{Answered, PackedHead, Selecting, Served, Stored, StoredBody, select};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -98,6 +98,7 @@ impl FillTask {
         let FillContext { state, digest, key, .. } = &self.context;
         let over = made.over;
         let (mut made, mut placed, mut refused) = (Some(made), None, None);
+        let mut superseded = None;
         let inserted = !revoked()
             && state.store.insert_over(*digest, key, |held| {
                 // Only a part depends on the variants held: any other response is made once.
@@ -109,6 +110,7 @@ impl FillTask {
                     placed = Some(self.placed(next, held));
                 }
                 refused = self.refusal(over, held);
+                superseded = self.superseded(held, &placed);
                 match &placed {
                     Some(Ok(stored)) if refused.is_none() => Some(Arc::clone(stored)),
                     _ => None,
@@ -123,6 +125,9 @@ impl FillTask {
             // A fill is revoked first and the store emptied then: a response that was stored too
             // late to be removed there is removed here.
             Some(stored) if inserted && !revoked() => {
+                if let Some(superseded) = superseded {
+                    state.store.remove(*digest, &superseded);
+                }
                 state.decisions.forget(*digest);
                 return Ok(stored);
             }
@@ -149,15 +154,28 @@ impl FillTask {
         Some(if updated { Refused::Updated } else { Refused::For(Why::Overtaken) })
     }
 
+    /// Of the variants `held`, the one that later requests like this one would still select before
+    /// the response that is `placed`: one with Vary before one without (RFC 9111 §4.1). The full
+    /// response to this request says that it is of no use (RFC 9111 §4.3.3).
+    fn superseded(
+        &self,
+        held: &[Arc<Stored>],
+        placed: &Option<Result<Arc<Stored>, Why>>,
+    ) -> Option<Arc<Stored>> {
+        let Some(Ok(placed)) = placed else { return None };
+        let best = select(held, self.client())?.best;
+        let is_preferred = placed.selecting.is_none() && best.selecting.is_some();
+        (is_preferred && best.filled_at <= placed.filled_at).then(|| Arc::clone(best))
+    }
+
     /// The response as it is stored beside the variants `held`; or why it must not be.
     fn placed(&self, mut made: Made<'_>, held: &[Arc<Stored>]) -> Result<Arc<Stored>, Why> {
         match made.over {
             Over::Older => made.state_length(),
             Over::Update(_) => {}
             Over::Part => {
-                let held = held.iter().find(|stored| stored.selected_by(self.client()));
-                if let Some(held) = held {
-                    self.join(&mut made, held);
+                if let Some(selected) = select(held, self.client()) {
+                    self.join(&mut made, selected.best);
                 }
                 made.state_length();
             }

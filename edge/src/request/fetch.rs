@@ -83,7 +83,8 @@ pub(super) async fn fetch(
             return personal(spine, &visit, record).await;
         }
         let covered = covers_error(&found, &answer);
-        if joined && !covered && !is_for_us(spine, &visit, &answer) {
+        let is_ours = || is_preferred(&found, &answer) && is_for_us(spine, &visit, &answer);
+        if joined && !covered && !is_ours() {
             joins += 1;
             // The response may not be shared, or joining has failed too often: wait no more.
             let withheld = matches!(answer, Ok(Answer::NotForEveryone(_)));
@@ -243,7 +244,9 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         stamps.filled_at >= visit.least()
             && visit.is_valid(state, stamps, tags)
             && arrives_soon(visit, fill, range)
-            && answer.as_ref().is_none_or(|answer| is_reusable(spine, visit, answer))
+            && answer.as_ref().is_none_or(|answer| {
+                is_reusable(spine, visit, answer) && is_preferred(found, answer)
+            })
     };
     let start = || {
         let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
@@ -271,6 +274,17 @@ fn is_reusable(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamErr
         State::Refreshable { .. } => !visit.sender.is_node(),
         State::Stale { .. } => false,
     }
+}
+
+/// Whether the answer of another request's fill comes before the stored response that this request
+/// selected: one without Vary does not, if the Vary of the stored one matches (RFC 9111 §4.1).
+fn is_preferred(found: &Lookup, answer: &Result<Answer, UpstreamError>) -> bool {
+    let without_vary = match answer {
+        Ok(Answer::Response(head)) => head.terms.is_ok() && head.selecting.is_none(),
+        Ok(Answer::Validated { stored, .. }) => stored.selecting.is_none(),
+        Ok(Answer::NotForEveryone(_)) | Err(_) => false,
+    };
+    !without_vary || found.stored().is_none_or(|stored| stored.selecting.is_none())
 }
 
 /// Whether a request for a range should wait for a fill of the whole representation.

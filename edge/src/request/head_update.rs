@@ -16,7 +16,8 @@ pub(super) fn update(spine: &Spine, visit: &Visit, passed: &Passed) {
     let state = &spine.state;
     let Some(filled_at) = passed.filled_at else { return };
     let Some(resource) = state.store.get(visit.digest, &visit.key) else { return };
-    let Some(stored) = select(&resource, &visit.headers) else { return };
+    let Some(selected) = select(resource.variants(), &visit.headers) else { return };
+    let stored = selected.best;
     // The sweeper may be removing a hard-purged response: put back, it could outlive the purge.
     if matches!(state.purges.validity(stored), Validity::Hard(_)) {
         return;

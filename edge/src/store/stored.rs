@@ -111,11 +111,6 @@ impl Stored {
         self.selecting == other.selecting
     }
 
-    /// Whether storing this leaves no request that would still select `older`.
-    pub(crate) fn replaces(&self, older: &Stored) -> bool {
-        self.selecting.is_none() || self.is_selected_like(older)
-    }
-
     /// What the invalidation index judges it by.
     pub(crate) fn with_subject<T>(&self, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
         let tags: Vec<&str> = self.tags.iter().map(|tag| &**tag).collect();
