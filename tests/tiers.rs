@@ -2,6 +2,7 @@
 //! I2 and I3).
 
 mod support;
+use std::collections::BTreeSet;
 use support::*;
 
 const MISS: &str = "fwd=uri-miss; fwd-status=200; stored";
@@ -259,6 +260,32 @@ async fn what_has_more_tags_than_the_parent_keeps_is_stored_nowhere() {
         assert_eq!(edge.get("/a").await.line(), "200 hello");
         assert_eq!(edge.explain("/a").state, "not-stored");
     }
+}
+
+#[tokio::test]
+async fn all_keys_of_a_url_have_one_parent() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello").max_age(60));
+    let log = Log::new("one");
+    let (one, two) = (parent_of("one", &origin, ""), parent_of("two", &origin, ""));
+    let key = "key = { cookies = [\"currency\"] }";
+    let (one, two) = (one.site(key).start(), two.site(key).start());
+    let edge = edge_of("edge", &origin, &[&one, &two], "").site(key).start();
+    let _leashes = (log.lead(&edge).await, log.lead(&one).await, log.lead(&two).await);
+    let mut parents = BTreeSet::new();
+    for url in 0..20 {
+        let mut of_url = BTreeSet::new();
+        for currency in ["none", "EUR", "USD", "CHF", "JPY"] {
+            let cookie = format!("currency={currency}");
+            let answer = edge.get_with(&format!("/{url}"), &[("Cookie", &cookie)]).await;
+            let told = handled(&answer);
+            assert_eq!(told.len(), 2, "{told:?}");
+            of_url.extend(told[0].split("; ").next().map(str::to_owned));
+        }
+        assert_eq!(of_url.len(), 1, "/{url}: {of_url:?}");
+        parents.extend(of_url);
+    }
+    assert_eq!(parents.len(), 2, "URLs are spread over the parents");
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ pub(crate) use body::{SLICE, Slice, SliceRef, StoredBody};
 pub(crate) use digest::{Digest, DigestSecret};
 pub(crate) use fields::PackedHead;
 pub(crate) use served::Served;
-pub(crate) use stored::{Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in};
+pub(crate) use stored::{
+    Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, schemeless, url_in,
+};
 pub(crate) use tags::Tags;
 pub(crate) use urls::UrlHash;
 

@@ -170,6 +170,12 @@ pub(crate) fn url_in(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(url).ok().filter(|url| url.len() <= LONGEST_URL)
 }
 
+/// The URL in a key's readable form, without its scheme.
+pub(crate) fn schemeless(key: &[u8]) -> &[u8] {
+    let url = &key[..memchr::memchr(b'\n', key).unwrap_or(key.len())];
+    url.strip_prefix(b"http://").or_else(|| url.strip_prefix(b"https://")).unwrap_or(url)
+}
+
 /// The release in a key's readable form: the first of its extras, if there is one.
 pub(crate) fn release_in(key: &[u8]) -> Option<&str> {
     let extras = &key[memchr::memchr(b'\n', key)?..];
@@ -223,6 +229,8 @@ mod tests {
         assert_eq!(release_in(b"http://h/?release=2"), None);
         assert_eq!(KeyText::of(b"http://h/").query, None);
         assert_eq!(url_in(b"http://h/?a\nrelease=2"), Some("http://h/?a"));
+        assert_eq!(schemeless(b"https://h/?a\nrelease=2"), b"h/?a");
+        assert_eq!(schemeless(b"http://h/?a"), b"h/?a");
         assert_eq!(url_in(&[b'a'; LONGEST_URL + 1]), None);
         assert_eq!(KeyText::of(b"http://h/a\nx-lang: \xff").path, "/a");
     }

@@ -22,7 +22,7 @@ use weir_config as config;
 /// Whom a choice is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct For {
-    /// [`digest`] of the key.
+    /// [`digest`] of the URL as keyed, without scheme, release, headers and cookies.
     pub(crate) hash: u64,
     /// The client's address.
     pub(crate) client: IpAddr,
