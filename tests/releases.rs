@@ -140,7 +140,7 @@ fn only_a_site_with_releases_has_one() {
     let config = TextFile::new("releases-plain.toml", site);
     let weir = Weir::serve(&["--config", config.path()]);
     let ran = weir.run(&["release", "plain", "v1"]);
-    assert_eq!(ran.status, Some(1));
+    assert_eq!(ran.status, Some(2));
     assert!(ran.err.contains("the site \"plain\" has no releases"), "{}", ran.err);
     let ran = weir.run(&["release", "plian", "v1"]);
     assert!(ran.status == Some(1) && ran.err.contains("404"), "{}", ran.err);

@@ -19,7 +19,7 @@ pub(crate) use digest::{Digest, DigestSecret};
 pub(crate) use fields::PackedHead;
 pub(crate) use served::Served;
 pub(crate) use stored::{
-    Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, schemeless, url_in,
+    Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in, url_name_of,
 };
 pub(crate) use tags::Tags;
 pub(crate) use urls::UrlHash;

@@ -46,6 +46,7 @@ impl FillTask {
                     at += data.len() as u64;
                     if storing && let Err(why) = room.take(&data, at - head.start) {
                         storing = false;
+                        self.withdraw(&head);
                         self.context.note(why, Some(head.status));
                         self.fill.let_go();
                     }

@@ -1,5 +1,6 @@
 //! Removes the stored responses that the origin withdrew ([`Withdrawal`]).
 
+use super::head::govern;
 use super::task::FillTask;
 use crate::collapsing::FillHead;
 use crate::state::NodeState;
@@ -45,7 +46,9 @@ impl FillTask {
     pub(super) fn withdraw(&self, head: &FillHead) {
         let context = &self.context;
         if context.ask.method == Method::GET {
-            let withdrawal = Withdrawal::of(head.status, &context.client, &head.fields);
+            let mut fields = head.fields.clone();
+            govern(&mut fields, &head.surrogate_control);
+            let withdrawal = Withdrawal::of(head.status, &context.client, &fields);
             self.withdrawable.withdraw(&context.state, context.digest, withdrawal);
         }
     }

@@ -14,7 +14,7 @@ use crate::purge::Stamp;
 use crate::respond::Wish;
 use crate::server::Connection;
 use crate::state::{Live, NodeState, Site};
-use crate::store::{Digest, KeyText, Stored, schemeless};
+use crate::store::{Digest, KeyText, Stored, url_name_of};
 use crate::tier::NodeFields;
 use crate::trace::Trace;
 use crate::upstream::{Ask, For, digest};
@@ -211,7 +211,7 @@ impl Visit {
     /// What the choice of a member of a pool may depend on. All keys of a URL have one member, so that
     /// an unsafe request passes through the parent that stores the URL under another key.
     pub(super) fn chosen_by(&self) -> For {
-        For { hash: digest(schemeless(&self.key)), client: self.client_address() }
+        For { hash: digest(url_name_of(&self.key).as_bytes()), client: self.client_address() }
     }
 
     /// What decides the form of the response.

@@ -1,13 +1,13 @@
 //! One stored response (RFC 9111 §3).
 
 use super::fields::PackedFields;
-use super::weight::{RESPONSE, SLICE, allocated};
+use super::weight::{LISTED_KEY, RESPONSE, SLICE, allocated};
 use super::{PackedHead, Served, StoredBody, Tags};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use weir_rules::freshness::Freshness;
-use weir_rules::invalidation::{Seq, Sieved, Subject};
+use weir_rules::invalidation::{Seq, Sieved, Subject, url_name};
 use weir_rules::range::Span;
 use weir_rules::storability::LifetimeSource;
 use weir_rules::vary;
@@ -88,7 +88,9 @@ impl Stored {
         });
         let slices = self.body.slices();
         let body = slices.map(|slice| SLICE + allocated(slice.bytes.len())).sum::<u64>();
-        RESPONSE + allocated(self.head.len()) + selecting + tags + answered + body
+        // A key with extras is listed for its URL, too.
+        let listed_key = if memchr::memchr(b'\n', self.key()).is_some() { LISTED_KEY } else { 0 };
+        RESPONSE + allocated(self.head.len()) + listed_key + selecting + tags + answered + body
     }
 
     /// Whether a request selects it (RFC 9111 §4.1).
@@ -170,10 +172,10 @@ pub(crate) fn url_in(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(url).ok().filter(|url| url.len() <= LONGEST_URL)
 }
 
-/// The URL in a key's readable form, without its scheme.
-pub(crate) fn schemeless(key: &[u8]) -> &[u8] {
-    let url = &key[..memchr::memchr(b'\n', key).unwrap_or(key.len())];
-    url.strip_prefix(b"http://").or_else(|| url.strip_prefix(b"https://")).unwrap_or(url)
+/// The name of the URL that a key has: every key of a URL has the same.
+pub(crate) fn url_name_of(key: &[u8]) -> String {
+    let KeyText { host, path, query } = KeyText::of(key);
+    url_name(host, path, query)
 }
 
 /// The release in a key's readable form: the first of its extras, if there is one.
@@ -229,8 +231,7 @@ mod tests {
         assert_eq!(release_in(b"http://h/?release=2"), None);
         assert_eq!(KeyText::of(b"http://h/").query, None);
         assert_eq!(url_in(b"http://h/?a\nrelease=2"), Some("http://h/?a"));
-        assert_eq!(schemeless(b"https://h/?a\nrelease=2"), b"h/?a");
-        assert_eq!(schemeless(b"http://h/?a"), b"h/?a");
+        assert_eq!(url_name_of(b"https://h/%61?a\nrelease=2"), "h/a?a");
         assert_eq!(url_in(&[b'a'; LONGEST_URL + 1]), None);
         assert_eq!(KeyText::of(b"http://h/a\nx-lang: \xff").path, "/a");
     }

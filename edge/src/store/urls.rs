@@ -5,11 +5,10 @@
 //! Bounded by the store: names of keys that are no longer stored are removed when they are as many
 //! as the others.
 
-use super::{Digest, KeyText};
+use super::{Digest, url_name_of};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use weir_rules::invalidation::url_name;
 
 /// A URL, hashed with a secret of the process. Two URLs that share one cost each other hits, no more.
 pub(crate) type UrlHash = u64;
@@ -35,7 +34,7 @@ struct Listed {
 impl Urls {
     /// The hash of the URL that a key has.
     pub(super) fn hash_of(&self, key: &[u8]) -> UrlHash {
-        self.hash(&name_of(key))
+        self.hash(&url_name_of(key))
     }
 
     /// The hash of a URL, by its [`url_name`].
@@ -46,7 +45,7 @@ impl Urls {
     /// Lists a key, unless it follows from its URL. To be called after the key is stored: a key that
     /// `is_stored` does not know may be removed.
     pub(super) fn list(&self, digest: Digest, key: &[u8], is_stored: impl Fn(Digest) -> bool) {
-        let name = name_of(key);
+        let name = url_name_of(key);
         if is_plain(key, &name) {
             return;
         }
@@ -81,11 +80,6 @@ impl Listed {
         self.count = self.keys.values().map(Vec::len).sum();
         self.limit = 2 * self.count;
     }
-}
-
-fn name_of(key: &[u8]) -> String {
-    let KeyText { host, path, query } = KeyText::of(key);
-    url_name(host, path, query)
 }
 
 /// Whether a key is its scheme and the name of its URL.

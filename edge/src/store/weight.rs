@@ -6,6 +6,10 @@
 /// table and of the frequency sketch), and a fortieth of all for what an allocator cannot fill.
 pub(super) const RESPONSE: u64 = 480;
 
+/// What a key with extras costs in the list of its URL's keys: an entry of the map, half of which may
+/// be free, and a list of one.
+pub(super) const LISTED_KEY: u64 = 128;
+
 /// What a slice costs beside its bytes: its place in a list, and its reference count.
 pub(super) const SLICE: u64 = 64;
 
