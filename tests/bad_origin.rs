@@ -153,3 +153,24 @@ async fn errors_of_the_node_itself_are_never_stored() {
     }
     assert_eq!(origin.fetches("/a"), 2);
 }
+
+#[tokio::test]
+async fn bodies_that_break_off_before_their_first_byte_are_a_502() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
+    let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n");
+    for (what, bad) in [
+        ("an end", reply("hello").truncate_after(0)),
+        ("a reset", reply("hello").reset_after(0)),
+        ("an end of chunks", reply("hello").chunked().truncate_after(0)),
+        ("a reset of chunks", reply("hello").chunked().reset_after(0)),
+        ("a broken chunk", reply("").raw(format!("{chunked}x\r\n"))),
+    ] {
+        let answer = first_of_two(what, bad, edge()).await;
+        assert_eq!((answer.status, answer.whole), (502, true), "{what}");
+        assert_eq!(answer.handled(), "fwd=uri-miss; detail=origin-bad-body", "{what}");
+    }
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    origin.route("/a", reply("hello").chunked().truncate_after(0));
+    assert_eq!(edge.send("POST", "/a", &[], "x").await.status, 502, "passed on");
+}

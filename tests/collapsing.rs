@@ -156,3 +156,47 @@ async fn a_crowd_with_different_selecting_fields_gets_each_its_own() {
     english.all("200 en").await;
     assert_eq!(origin.fetches("/a"), 2);
 }
+
+#[tokio::test]
+async fn a_fill_that_is_overtaken_before_its_head_arrives_does_not_stop_collapsing() {
+    let origin = Origin::start().await;
+    origin.route("/a", held("old").max_age(60).then(reply("posted")));
+    let edge = edge().origin(&origin).start();
+    let starter = edge.get_many("/a", 1);
+    edge.until_waiting("/a", 1).await;
+    origin.until_requests("/a", 1).await;
+    edge.send("POST", "/a", &[], "x").await;
+    origin.release("/a");
+    starter.all("200 old").await;
+    assert_eq!(edge.explain("/a").not_stored.expect("remembered").word, "overtaken");
+    origin.route("/a", held("new").max_age(60));
+    let crowd = edge.get_many("/a", 10);
+    edge.until_waiting("/a", 10).await;
+    origin.release("/a");
+    crowd.all("200 new").await;
+    assert_eq!(origin.fetches("/a"), 3);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_no_failure_of_the_origin() {
+    let origin = Origin::start().await;
+    let page = reply("").body_bytes(4 << 20).held_after(2 << 20);
+    origin.route("/large", page.clone().max_age(60));
+    origin.route("/unknown", page.clone().chunked().max_age(60));
+    origin.route("/private", page.header("Cache-Control", "private"));
+    let edge = edge().origin(&origin).tables("[memory]\nmax_object = \"1MiB\"").start();
+    for (target, why) in
+        [("/large", "too-large"), ("/unknown", "too-large"), ("/private", "private")]
+    {
+        let mut client = edge.connect().await;
+        client.request("GET", target, &[], "").await;
+        client.head().await;
+        client.up_to(1 << 20).await;
+        let is_known = || edge.explain(target).not_stored.is_some();
+        until("the reason is known", is_known, |known| *known).await;
+        drop(client);
+        until("the fetch ends", || origin.counts(target).aborted, |aborted| *aborted == 1).await;
+        edge.until_waiting(target, 0).await;
+        assert_eq!(edge.explain(target).not_stored.expect("remembered").word, why, "{target}");
+    }
+}

@@ -246,3 +246,32 @@ async fn a_get_with_a_body_bypasses_the_store() {
     assert_eq!(edge.send("GET", "/a", &[], "again").await.line(), "200 again");
     assert_eq!(edge.get("/a").await.handled(), "hit");
 }
+
+#[tokio::test]
+async fn an_answer_without_content_has_no_length_whoever_asks() {
+    let origin = Origin::start().await;
+    origin.route("/stored", reply("").status(204).max_age(60));
+    origin.route("/passed", reply("").status(204).header("Cache-Control", "no-store"));
+    let edge = edge().origin(&origin).start();
+    for target in ["/stored", "/passed"] {
+        for method in ["GET", "HEAD", "GET", "HEAD"] {
+            let answer = edge.ask(method, target, &[]).await;
+            assert_eq!(answer.status, 204);
+            assert_eq!(answer.field("content-length"), None, "{method} {target}");
+        }
+    }
+    assert_eq!(edge.ask("HEAD", "/stored", &[]).await.handled(), "hit");
+}
+
+#[tokio::test]
+async fn a_post_whose_response_is_too_large_does_not_say_that_it_was_stored() {
+    let origin = Origin::start().await;
+    let page = |bytes| reply(vec![b'x'; bytes]).max_age(60);
+    origin.route("/large", page(70_000).header("Content-Location", "/large"));
+    origin.route("/small", page(70).header("Content-Location", "/small"));
+    let edge = edge().origin(&origin).tables("[memory]\nmax_object = \"64KiB\"").start();
+    for (target, stored) in [("/large", ""), ("/small", "; stored")] {
+        let answer = edge.send("POST", target, &[], "x").await;
+        assert_eq!(answer.handled(), format!("fwd=method; fwd-status=200{stored}"));
+    }
+}

@@ -202,3 +202,74 @@ async fn an_error_that_answers_a_range_is_not_stored() {
     assert_eq!(edge.get_with("/a", &bytes("bytes=0-3")).await.status, 404);
     assert_eq!(edge.get("/a").await.line(), "200 0123456789");
 }
+
+/// `count` clients that ask for one byte each, of different places.
+fn one_byte_each(edge: &Edge, count: usize) -> Vec<(usize, Crowd)> {
+    let one = |at: usize| (at, edge.get_many_with("/a", &bytes(&format!("bytes={at}-{at}")), 1));
+    (0..count).map(one).collect()
+}
+
+#[tokio::test]
+async fn an_origin_that_ignores_range_is_asked_once_for_many_ranges() {
+    let origin = Origin::start().await;
+    origin.route("/a", held(DIGITS).max_age(60));
+    let edge = edge().origin(&origin).start();
+    let crowds = one_byte_each(&edge, 10);
+    edge.until_waiting("/a", 10).await;
+    origin.release("/a");
+    for (at, crowd) in crowds {
+        crowd.all(&format!("206 {at}")).await;
+    }
+    assert_eq!(origin.fetches("/a"), 1);
+}
+
+#[tokio::test]
+async fn an_origin_that_answers_ranges_lets_others_wait_for_its_first_head_only() {
+    let origin = Origin::start().await;
+    origin.route("/a", digits().ranges(true).held());
+    let edge = edge().origin(&origin).start();
+    let crowds = one_byte_each(&edge, 10);
+    edge.until_waiting("/a", 10).await;
+    origin.until_requests("/a", 1).await;
+    assert_eq!(origin.fetches("/a"), 1, "nine wait for the head");
+    origin.release("/a");
+    // All that waited ask at once.
+    for (at, crowd) in crowds {
+        crowd.all(&format!("206 {at}")).await;
+    }
+    assert_eq!(origin.fetches("/a"), 10);
+    // It is remembered.
+    edge.purge(path("/a"));
+    origin.route("/a", digits().ranges(true).held());
+    let asked = origin.fetches("/a");
+    let crowds = one_byte_each(&edge, 10);
+    origin.until_requests("/a", asked + 10).await;
+    origin.release("/a");
+    for (at, crowd) in crowds {
+        crowd.all(&format!("206 {at}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_whole_that_is_not_stored_answers_only_ranges_within_the_window() {
+    const SIZE: u64 = 3 << 20;
+    let origin = Origin::start().await;
+    origin.route("/a", reply("").body_bytes(SIZE).held().max_age(60));
+    let tables = "[memory]\nmax_object = \"1MiB\"\n[limits]\nfill_window = \"256KiB\"";
+    let edge = edge().origin(&origin).tables(tables).start();
+    let ask = |range: &str| edge.get_many_with("/a", &bytes(range), 1);
+    let crowds = [ask("bytes=0-9"), ask("bytes=1000-1009"), ask("bytes=3000000-3000009")];
+    edge.until_waiting("/a", 3).await;
+    origin.release("/a");
+    // The last is passed on by itself, and the origin ignores its Range, too.
+    let part = |at| (206, at, 10);
+    let expected = [part(0), part(1000), (200, 0, 3 << 20)];
+    for (crowd, (status, at, length)) in crowds.into_iter().zip(expected) {
+        for answer in crowd.answers().await {
+            let found = (answer.status, answer.whole, answer.body.len());
+            assert_eq!(found, (status, true, length), "{at}");
+            assert_eq!(pattern::first_difference(0, at, &answer.body), None, "{at}");
+        }
+    }
+    assert_eq!(origin.fetches("/a"), 2);
+}

@@ -193,19 +193,20 @@ async fn what_one_users_refresh_brings_is_not_for_those_who_joined_it() {
 
 #[tokio::test]
 async fn an_origin_slower_than_the_lifetime_is_asked_once_by_those_who_wait() {
-    let slow = |body: &str| {
-        reply(body.to_owned())
-            .etag(format!("\"{body}\""))
-            .max_age(1)
-            .delay(Duration::from_millis(1200))
-    };
+    let slow = |body: &str| reply(body.to_owned()).max_age(1).delay(Duration::from_millis(1200));
+    let tagged = |body: &str| slow(body).etag(format!("\"{body}\""));
     let origin = Origin::start().await;
-    origin.route("/a", slow("first").then(slow("second")));
+    origin.route("/tagged", tagged("first").then(tagged("second")).then(tagged("third")));
+    origin.route("/plain", slow("first").then(slow("second")).then(slow("third")));
     let edge = edge().origin(&origin).start();
-    let crowd = edge.get_many("/a", 10);
-    crowd.all("200 first").await;
-    assert_eq!(origin.fetches("/a"), 1);
-    assert_eq!(edge.get("/a").await.line(), "200 second", "stale for those who come later");
+    for target in ["/tagged", "/plain"] {
+        // Stale for those who come later, who share the next response among them.
+        for (body, fetches) in [("200 first", 1), ("200 second", 2)] {
+            edge.get_many(target, 10).all(body).await;
+            assert_eq!(origin.fetches(target), fetches, "{target}");
+        }
+        assert_eq!(edge.get(target).await.line(), "200 third", "{target}");
+    }
 }
 
 #[tokio::test]

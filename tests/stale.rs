@@ -324,3 +324,26 @@ async fn an_answer_that_turns_out_too_large_withdraws_what_it_follows() {
     until("the response is withdrawn", gone, |gone| *gone).await;
     origin.release("/a");
 }
+
+#[tokio::test]
+async fn head_gets_the_stale_response_that_get_would_get() {
+    for (what, bad, handled) in [
+        ("error", reply("down").status(503), "fwd=stale; fwd-status=503; detail=stale-if-error"),
+        ("reset", reply("").reset_before_head(), "fwd=stale; detail=origin-bad-head"),
+    ] {
+        let origin = Origin::start().await;
+        let old = stale_with("old", "max-age=10, stale-if-error=60").etag("\"v1\"");
+        origin.route("/a", old.then(bad));
+        let edge = edge().origin(&origin).start();
+        edge.get("/a").await;
+        for method in ["GET", "HEAD"] {
+            let answer = edge.ask(method, "/a", &[]).await;
+            assert_eq!(
+                (answer.status, answer.handled().as_str()),
+                (200, handled),
+                "{what} {method}"
+            );
+            assert_eq!(answer.number("content-length"), Some(3), "{what} {method}");
+        }
+    }
+}

@@ -160,17 +160,54 @@ async fn head_is_answered_from_a_stored_get() {
 }
 
 #[tokio::test]
-async fn head_passes_where_nothing_is_stored_and_stores_nothing() {
+async fn head_of_a_cold_url_stores_the_response_to_get() {
     let origin = Origin::start().await;
     origin.route("/a", reply("hello").max_age(60));
     let edge = edge().origin(&origin).start();
+    let asked = [("If-None-Match", "\"v\""), ("Range", "bytes=0-1")];
+    let head = edge.ask("HEAD", "/a", &asked).await;
+    assert_eq!(head.line(), "200 ");
+    assert_eq!(head.handled(), "fwd=uri-miss; fwd-status=200; stored");
+    assert_eq!(head.number("content-length"), Some(5));
+    edge.until_waiting("/a", 0).await;
+    assert_eq!(edge.ask("HEAD", "/a", &[]).await.handled(), "hit");
+    let get = edge.get("/a").await;
+    assert_eq!((get.line().as_str(), get.handled().as_str()), ("200 hello", "hit"));
+    assert_eq!(origin.fetches("/a"), 1);
+    let asked = &origin.requests("/a")[0];
+    assert_eq!((asked.method.as_str(), asked.header("Range")), ("GET", None));
+}
+
+#[tokio::test]
+async fn head_passes_if_the_response_would_hardly_be_stored() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    origin.default_route(reply("hello").max_age(60));
+    origin.route("/no-store", reply("hello").header("Cache-Control", "no-store"));
+    edge.get("/no-store").await;
+    for (target, fields) in [
+        ("/no-store", &[][..]),
+        ("/cookie", &[("Cookie", "session=1")][..]),
+        ("/authorization", &[("Authorization", "Basic YTpi")][..]),
+    ] {
+        let head = edge.ask("HEAD", target, fields).await;
+        assert_eq!(head.handled(), "fwd=uri-miss; fwd-status=200", "{target}");
+        assert_eq!(head.number("content-length"), Some(5), "{target}");
+        let asked = origin.requests(target);
+        assert_eq!(asked.last().expect("a request").method, "HEAD", "{target}");
+    }
+}
+
+#[tokio::test]
+async fn head_of_a_body_that_is_too_large_to_store_ends_its_transfer() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("").body_bytes(1 << 20).held_after(70_000).max_age(60));
+    let edge = edge().origin(&origin).tables("[memory]\nmax_object = \"64KiB\"").start();
     let head = edge.ask("HEAD", "/a", &[]).await;
     assert_eq!(head.handled(), "fwd=uri-miss; fwd-status=200");
-    assert_eq!(head.number("content-length"), Some(5));
-    assert_eq!(origin.requests("/a")[0].method, "HEAD");
-    let get = edge.get("/a").await;
-    assert_eq!(get.line(), "200 hello");
-    assert_eq!(get.handled(), "fwd=uri-miss; fwd-status=200; stored");
+    assert_eq!(head.number("content-length"), Some(1 << 20));
+    until("the transfer ends", || origin.counts("/a").aborted, |aborted| *aborted == 1).await;
+    assert_eq!(edge.explain("/a").not_stored.expect("remembered").word, "too-large");
 }
 
 #[tokio::test]

@@ -5,4 +5,6 @@ mod inflight;
 mod shared;
 
 pub(crate) use inflight::{Collapse, Inflight};
-pub(crate) use shared::{Answer, Fault, Fill, FillHead, Interim, Progress, Purpose, Reader};
+pub(crate) use shared::{
+    Answer, Fault, Fill, FillHead, Interim, Keeping, Progress, Purpose, Reader,
+};

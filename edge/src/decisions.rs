@@ -42,8 +42,11 @@ pub(crate) enum Why {
     FieldTooLong,
     /// The fetch failed.
     Failed(UpstreamError),
-    /// It was purged, or invalidated by an unsafe request, while it was being fetched.
+    /// It was purged, or invalidated by an unsafe request, or its site got another configuration,
+    /// while it was being fetched.
     Overtaken,
+    /// The store is full, and what it holds is requested more often.
+    NotAdmitted,
     /// The answer to the anonymous request for a static asset, of this status, is not one for
     /// everyone.
     NotForEveryone(StatusCode),
@@ -59,6 +62,7 @@ impl Why {
             Self::FieldTooLong => "field-too-long",
             Self::Failed(error) => error.word(),
             Self::Overtaken => "overtaken",
+            Self::NotAdmitted => "not-admitted",
             Self::NotForEveryone(_) => "not-for-everyone",
         }
     }
@@ -76,8 +80,12 @@ impl Why {
             }
             Self::Failed(error) => format!("The fetch failed: {error}."),
             Self::Overtaken => {
-                "It was purged, or invalidated by an unsafe request, while it was being fetched."
+                "It was purged, or invalidated by an unsafe request, or the site's configuration \
+                 changed, while it was being fetched."
                     .to_owned()
+            }
+            Self::NotAdmitted => {
+                "The store is full, and what it holds is requested more often.".to_owned()
             }
             Self::NotForEveryone(status) => format!(
                 "The origin answered a request for this file without cookies and personal headers \
@@ -104,7 +112,11 @@ impl Why {
             Self::Rule(_) | Self::TooLarge(_) => true,
             // Kept apart: it concerns only requests that are not anonymous.
             Self::NotForEveryone(_) => false,
-            Self::FieldTooLong | Self::NoRoom | Self::Failed(_) | Self::Overtaken => false,
+            Self::FieldTooLong
+            | Self::NoRoom
+            | Self::Failed(_)
+            | Self::Overtaken
+            | Self::NotAdmitted => false,
         }
     }
 }
@@ -114,6 +126,8 @@ pub(crate) struct Decisions {
     cache: Cache<Digest, Arc<Decision>>,
     /// When the anonymous request for a static asset last got a response that is not for everyone.
     not_for_everyone: Cache<Digest, Time>,
+    /// The resources whose upstream last answered a Range with a part.
+    ranges: Cache<Digest, ()>,
     hit_for_miss: u64,
     recent: Mutex<Recent>,
 }
@@ -125,6 +139,7 @@ impl Decisions {
         Self {
             cache: Cache::new(count as u64),
             not_for_everyone: Cache::new(count as u64),
+            ranges: Cache::new(count as u64),
             hit_for_miss,
             recent: Mutex::default(),
         }
@@ -163,6 +178,19 @@ impl Decisions {
     pub(crate) fn is_not_for_everyone(&self, digest: Digest, now: Time) -> bool {
         let at = self.not_for_everyone.get(&digest);
         at.is_some_and(|at| now.millis_since(at) < self.hit_for_miss)
+    }
+
+    /// Remembers whether a Range was answered with a part.
+    pub(crate) fn note_range(&self, digest: Digest, is_part: bool) {
+        match is_part {
+            true => self.ranges.insert(digest, ()),
+            false => self.ranges.invalidate(&digest),
+        }
+    }
+
+    /// Whether a Range was last answered with a part.
+    pub(crate) fn answers_ranges(&self, digest: Digest) -> bool {
+        self.ranges.contains_key(&digest)
     }
 
     /// How often nothing was stored, by reason: every reason there is.

@@ -78,9 +78,10 @@ fn derive(source: &Stored, form: Form<'_>) -> Option<Stored> {
 /// Stores a derived response in the place of its source, if that is still stored.
 pub(crate) fn replace(store: &Store, digest: Digest, source: &Arc<Stored>, form: Form<'_>) -> bool {
     let Some(derived) = derive(source, form).map(Arc::new) else { return false };
-    store.insert_over(digest, source.key(), |held| {
+    let insertion = store.insert_over(digest, source.key(), |held| {
         held.iter().any(|held| Arc::ptr_eq(held, source)).then(|| Arc::clone(&derived))
-    })
+    });
+    insertion.is_stored()
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
 
     fn store(held: &Arc<Stored>) -> Store {
         let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10 }, 4);
-        assert!(store.insert_over(DIGEST, held.key(), |_| Some(Arc::clone(held))));
+        assert!(store.insert_over(DIGEST, held.key(), |_| Some(Arc::clone(held))).is_stored());
         store
     }
 
@@ -165,7 +166,7 @@ mod tests {
         assert!(!derive_from(&store, &source));
         assert!(held(&store).is_none());
         let newer = stored(4);
-        assert!(store.insert_over(DIGEST, newer.key(), |_| Some(Arc::clone(&newer))));
+        assert!(store.insert_over(DIGEST, newer.key(), |_| Some(Arc::clone(&newer))).is_stored());
         assert!(!derive_from(&store, &source));
         assert!(Arc::ptr_eq(&held(&store).unwrap(), &newer));
     }

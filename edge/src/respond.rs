@@ -98,6 +98,9 @@ pub(crate) fn from_fill(
     {
         return answer(head.status, fields, AnswerForm::NotModified, ResponseBody::Empty);
     }
+    if *wish.method == Method::HEAD {
+        return answer(head.status, fields, AnswerForm::Whole, ResponseBody::Empty);
+    }
     if wish.ranged
         && whole
         && let Some(length) = head.complete_length

@@ -33,6 +33,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use urls::Urls;
+use weight::Unit;
 use weir_config::Memory;
 
 /// Stored responses of one resource, newest first.
@@ -61,16 +62,40 @@ impl Resource {
         }
     }
 
-    fn weight(&self) -> u32 {
-        let bytes: u64 = self.variants().iter().map(|stored| stored.weight()).sum();
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+    /// Bytes that it takes of `memory.size`.
+    fn weight(&self) -> u64 {
+        self.variants().iter().map(|stored| stored.weight()).sum()
+    }
+}
+
+/// The outcome of storing a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insertion {
+    /// It is stored.
+    Stored,
+    /// Nothing was made to be stored, or a stored variant is later.
+    Refused,
+    /// The store is full, and what it holds is requested more often.
+    NotAdmitted,
+}
+
+impl Insertion {
+    /// Whether it is stored.
+    pub(crate) fn is_stored(self) -> bool {
+        self == Self::Stored
     }
 }
 
 /// The memory store.
 pub(crate) struct Store {
     cache: Cache<Digest, Resource, BuildHasherDefault<DigestHasher>>,
-    evicted: Arc<AtomicU64>,
+    unit: Unit,
+    /// Resources that the map removed or refused because it was full.
+    displaced: Arc<AtomicU64>,
+    /// Those of them that it refused.
+    refused: AtomicU64,
+    /// Bytes put since the map last settled: it decides later what it admits.
+    undecided: AtomicU64,
     variants: usize,
     urls: Urls,
 }
@@ -78,18 +103,27 @@ pub(crate) struct Store {
 impl Store {
     /// An empty store of `memory.size` bytes that keeps at most `variants` variants a resource.
     pub(crate) fn new(memory: &Memory, variants: usize) -> Self {
-        let evicted = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&evicted);
+        let displaced = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&displaced);
+        let unit = Unit::of(memory.size);
         let cache = Cache::builder()
-            .max_capacity(memory.size)
-            .weigher(|_, resource: &Resource| resource.weight())
+            .max_capacity(unit.capacity(memory.size))
+            .weigher(move |_, resource: &Resource| unit.weight(resource.weight()))
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
             })
             .build_with_hasher(BuildHasherDefault::default());
-        Self { cache, evicted, variants, urls: Urls::default() }
+        Self {
+            cache,
+            unit,
+            displaced,
+            refused: AtomicU64::new(0),
+            undecided: AtomicU64::new(0),
+            variants,
+            urls: Urls::default(),
+        }
     }
 
     /// All stored responses of a resource. `key` guards against a colliding digest.
@@ -98,8 +132,9 @@ impl Store {
     }
 
     /// Stores the response that `make` makes of the variants held of the resource, in place of
-    /// those that it replaces. Refused (`false`) if nothing is made, or if a stored variant began
-    /// its fetch under a higher seq (invariant I2). `key` guards against a colliding digest.
+    /// those that it replaces. Nothing is stored if nothing is made, if a stored variant began its
+    /// fetch under a higher seq (invariant I2), or if the store is full and what it holds is
+    /// requested more often. `key` guards against a colliding digest.
     ///
     /// `make` runs without a lock and may take its time. It is called again whenever the variants
     /// changed meanwhile, so that of two responses made at once neither misses the other. The first
@@ -109,11 +144,11 @@ impl Store {
         digest: Digest,
         key: &[u8],
         mut make: impl FnMut(&[Arc<Stored>]) -> Option<Arc<Stored>>,
-    ) -> bool {
+    ) -> Insertion {
         let mut seen: Option<Resource> = None;
         loop {
             let made = make(variants(&seen));
-            let (mut changed, mut inserted) = (false, false);
+            let (mut changed, mut put) = (false, None);
             self.cache.entry(digest).and_compute_with(|entry| {
                 let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
                 changed = !is_same(variants(&held), variants(&seen));
@@ -122,17 +157,37 @@ impl Store {
                     return Op::Nop;
                 }
                 let Some(stored) = made else { return Op::Nop };
-                let put = self.with(variants(&held), stored);
-                inserted = put.is_some();
-                put.map_or(Op::Nop, Op::Put)
+                put = self.with(variants(&held), stored);
+                put.clone().map_or(Op::Nop, Op::Put)
             });
-            if inserted {
+            if let Some(put) = put {
+                if !self.admits(digest, put.weight()) {
+                    return Insertion::NotAdmitted;
+                }
                 self.urls.list(digest, key, |digest| self.cache.contains_key(&digest));
+                return Insertion::Stored;
             }
             if !changed {
-                return inserted;
+                return Insertion::Refused;
             }
         }
+    }
+
+    /// Whether the map keeps a resource of so many bytes that was just put. It decides that later;
+    /// where it may refuse it, it is made to decide now.
+    fn admits(&self, digest: Digest, bytes: u64) -> bool {
+        let undecided = self.undecided.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let most = self.cache.policy().max_capacity().unwrap_or(u64::MAX);
+        let used = self.cache.weighted_size().saturating_add(self.unit.units(undecided));
+        if used < most {
+            return true;
+        }
+        self.tidy();
+        let admitted = self.cache.contains_key(&digest);
+        if !admitted {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
     }
 
     /// The resource with `stored` among the variants `held`; `None` if one of them is later.
@@ -195,6 +250,7 @@ impl Store {
     /// Does the evictions that the map deferred. To be called about once a second, because an idle
     /// map does nothing by itself.
     pub(crate) fn tidy(&self) {
+        self.undecided.store(0, Ordering::Relaxed);
         self.cache.run_pending_tasks();
     }
 
@@ -205,12 +261,13 @@ impl Store {
 
     /// Bytes held, as of the same call.
     pub(crate) fn bytes(&self) -> u64 {
-        self.cache.weighted_size()
+        self.unit.bytes(self.cache.weighted_size())
     }
 
-    /// Resources evicted to make room since the start.
+    /// Resources evicted to make room since the start. One that was not admitted is none of them.
     pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        let refused = self.refused.load(Ordering::Relaxed);
+        self.displaced.load(Ordering::Relaxed).saturating_sub(refused)
     }
 }
 

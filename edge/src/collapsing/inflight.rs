@@ -1,9 +1,9 @@
 //! The running fills, by resource: where a request finds one to wait for, and a local
 //! invalidation what it must mark.
 
-use super::shared::{Answer, Fill, Purpose};
+use super::shared::{Answer, Fill};
 use crate::store::{Digest, UrlHash};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_rules::vary;
@@ -122,27 +122,23 @@ pub(crate) enum Collapse {
     Stored,
 }
 
-/// Whether a request for a range asks what a fill asks: under another If-Range the origin might
-/// answer with the whole where it answers the fill with a part (RFC 9110 §13.1.5).
-fn asks_for_the_same(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
-    let Purpose { range: asked, if_range, .. } = &fill.purpose;
-    asked.as_ref() == range && if_range.as_ref() == request.get(header::IF_RANGE)
-}
-
 /// Whether a fill's answer may turn out to be for this request. Before its head is known that is
 /// a hope, which the request checks again when the head is there.
 fn may_serve(fill: &Fill, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
-    if fill.purpose.alone
-        || fill.is_revoked()
-        || (fill.purpose.range.is_some() && !asks_for_the_same(fill, request, range))
-    {
+    if fill.purpose.alone || fill.is_revoked() {
         return false;
     }
+    let same = fill.purpose.asks_what(request, range);
     match fill.answer() {
+        // A request for the whole gains nothing from a part; one for another range may be answered
+        // with the whole, if the origin ignores Range.
+        None if !same && range.is_none() => false,
         None => fill.purpose.expects.as_ref().is_none_or(|expects| {
             vary::selecting_values(&expects.fields, request) == expects.values
         }),
-        Some(Ok(Answer::Response(head))) => head.terms.is_ok() && head.selected_by(request),
+        Some(Ok(Answer::Response(head))) => {
+            head.terms.is_ok() && head.selected_by(request) && (same || head.is_whole())
+        }
         Some(Ok(Answer::Validated { .. } | Answer::NotForEveryone(_)) | Err(_)) => false,
     }
 }

@@ -9,13 +9,14 @@
 //! it is cleared, only a window is kept: a sole reader holds the writer up, several do not wait
 //! for the slowest, which falls out ([`Fault::FellOut`]) and goes on by itself (invariant I7).
 
+use crate::decisions::Why;
 use crate::derived::Stamps;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::source::Source;
 use crate::store::{SLICE, Selecting, Slice, Stored, UrlHash};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,8 @@ pub(crate) struct Purpose {
     /// The seq that was applied here when the fetch began. What comes may be from earlier, if a
     /// parent sends it.
     pub(crate) begun: Seq,
-    /// The Range that is being fetched; only equal requests may join.
+    /// The Range that is being fetched. Its part answers equal requests only; if the origin ignores
+    /// it, the whole answers all.
     pub(crate) range: Option<HeaderValue>,
     /// The If-Range under which it is fetched; likewise.
     pub(crate) if_range: Option<HeaderValue>,
@@ -41,6 +43,17 @@ pub(crate) struct Purpose {
     pub(crate) alone: bool,
     /// The URL of its key.
     pub(crate) url: UrlHash,
+}
+
+impl Purpose {
+    /// Whether a request for this range, or for the whole, is answered with whatever answers the
+    /// fill. Under another If-Range the origin might answer with the whole where it answers the fill
+    /// with a part (RFC 9110 §13.1.5).
+    pub(crate) fn asks_what(&self, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
+        let Self { range: asked, if_range, .. } = self;
+        asked.is_none()
+            || (asked.as_ref() == range && if_range.as_ref() == request.get(header::IF_RANGE))
+    }
 }
 
 /// A running fill.
@@ -96,6 +109,15 @@ impl Answer {
     }
 }
 
+/// Whether a response goes into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// It does.
+    Store,
+    /// It only goes to the readers, for this reason.
+    Pass(Why),
+}
+
 /// The head of a response that is being filled.
 #[derive(Debug)]
 pub(crate) struct FillHead {
@@ -108,7 +130,7 @@ pub(crate) struct FillHead {
     /// The terms on which it is stored and shared, or why it is neither.
     pub(crate) terms: Result<Terms, Reason>,
     /// Whether it goes into the store (it may be shared and yet too large).
-    pub(crate) storing: bool,
+    pub(crate) keeping: Keeping,
     /// The selecting values it was fetched for.
     pub(crate) selecting: Option<Selecting>,
     /// Cache tags.
@@ -128,6 +150,16 @@ pub(crate) struct FillHead {
 }
 
 impl FillHead {
+    /// Whether it goes into the store.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.keeping == Keeping::Store
+    }
+
+    /// Whether it is not a part of the representation.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.status != StatusCode::PARTIAL_CONTENT
+    }
+
     /// Whether it has more cache tags than are kept.
     pub(crate) fn has_too_many_tags(&self) -> bool {
         matches!(self.terms, Err(Reason::TooManyTags(_)))
@@ -160,6 +192,8 @@ struct FillState {
     slices: VecDeque<Slice>,
     /// How many slices at the front are settled: exact copies of about [`SLICE`] bytes.
     settled: usize,
+    /// Bytes in the slices behind them.
+    unsettled: usize,
     end: u64,
     retain: bool,
     finished: Option<Result<Option<HeaderMap>, Abort>>,
@@ -197,6 +231,7 @@ impl Fill {
                 interims: Vec::new(),
                 slices: VecDeque::new(),
                 settled: 0,
+                unsettled: 0,
                 end: 0,
                 retain: true,
                 finished: None,
@@ -285,6 +320,7 @@ impl Fill {
             state.slices.push_back(slice.clone());
         }
         state.settled = state.slices.len();
+        state.unsettled = 0;
         state.retain = retain;
         state.answer = Some(Ok(answer));
         state.wake_readers();
@@ -299,6 +335,7 @@ impl Fill {
         let mut state = self.lock();
         let start = state.end;
         state.end += bytes.len() as u64;
+        state.unsettled += bytes.len();
         state.slices.push_back(Slice { start, bytes });
         if state.retain {
             state.settle(SLICE);
@@ -326,13 +363,31 @@ impl Fill {
             if state.retain {
                 return Poll::Ready(true);
             }
-            let Some(fastest) = state.readers.iter().flatten().map(|reader| reader.at).max() else {
+            if state.readers.iter().flatten().next().is_none() {
                 return Poll::Ready(false);
+            }
+            // One that waits for a byte further on does not read yet.
+            let at = state.readers.iter().flatten().map(|reader| reader.at);
+            let Some(fastest) = at.filter(|at| *at <= state.end).max() else {
+                return Poll::Ready(true);
             };
             // The rest of the window lies behind the fastest reader, for those a little slower: were
             // it all ahead, whoever is a byte behind would fall out.
             if state.end.saturating_sub(fastest) < self.window / 4 {
                 return Poll::Ready(true);
+            }
+            state.writer = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until nobody reads any more and nothing is retained.
+    pub(crate) async fn deserted(&self) {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if !state.retain && state.readers.iter().all(Option::is_none) {
+                return Poll::Ready(());
             }
             state.writer = Some(context.waker().clone());
             Poll::Pending
@@ -398,16 +453,15 @@ impl FillState {
     /// Copies the unsettled slices into one of exact size once they are `least` bytes together:
     /// they are views into read buffers that would stay allocated for their sake.
     fn settle(&mut self, least: usize) {
-        let unsettled = self.slices.iter().skip(self.settled);
-        let bytes: usize = unsettled.clone().map(|slice| slice.bytes.len()).sum();
-        if bytes < least.max(1) {
+        if self.unsettled < least.max(1) {
             return;
         }
-        let mut copy = BytesMut::with_capacity(bytes);
+        let mut copy = BytesMut::with_capacity(self.unsettled);
         let start = self.slices.get(self.settled).map_or(self.end, |slice| slice.start);
-        for slice in unsettled {
+        for slice in self.slices.range(self.settled..) {
             copy.extend_from_slice(&slice.bytes);
         }
+        self.unsettled = 0;
         self.slices.truncate(self.settled);
         self.slices.push_back(Slice { start, bytes: copy.freeze() });
         self.settled += 1;
@@ -423,9 +477,11 @@ impl FillState {
         }
         let floor = if readers > 1 { self.end.saturating_sub(window) } else { 0 };
         let keep_from = slowest.min(self.end).max(floor);
-        while self.slices.front().is_some_and(|slice| slice.end() <= keep_from) {
-            self.slices.pop_front();
-            self.settled = self.settled.saturating_sub(1);
+        while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
+            match self.settled {
+                0 => self.unsettled -= slice.bytes.len(),
+                _ => self.settled -= 1,
+            }
         }
     }
 }
@@ -464,6 +520,11 @@ impl Reader {
             Poll::Pending
         })
         .await
+    }
+
+    /// What its fill was started for.
+    pub(crate) fn purpose(&self) -> &Purpose {
+        &self.fill.purpose
     }
 
     /// Moves on to `at` without reading what lies before.

@@ -14,7 +14,8 @@ use weir_rules::time::Time;
 const MOST_URLS: usize = 500;
 
 /// What [`Why`] adds to the rules' reasons and the failures of fetches.
-const OWN: [&str; 5] = ["too-large", "no-room", "field-too-long", "overtaken", "not-for-everyone"];
+const OWN: [&str; 6] =
+    ["too-large", "no-room", "field-too-long", "overtaken", "not-for-everyone", "not-admitted"];
 
 /// Every reason that is counted: the words of [`Why::word`], but that the failures that are the
 /// client's own share one.
@@ -35,6 +36,7 @@ fn place(why: &Why) -> usize {
         Why::FieldTooLong => rules + 2,
         Why::Overtaken => rules + 3,
         Why::NotForEveryone(_) => rules + 4,
+        Why::NotAdmitted => rules + 5,
         Why::Failed(error) => rules + OWN.len() + upstream_error_index(error),
     }
 }
@@ -236,6 +238,7 @@ mod tests {
             Why::NoRoom,
             Why::FieldTooLong,
             Why::Overtaken,
+            Why::NotAdmitted,
             Why::Failed(UpstreamError::ConnectTimeout),
             Why::Failed(UpstreamError::TotalTimeout),
         ] {

@@ -1,7 +1,7 @@
 //! The answer to an anonymous request for a static asset: for everyone, or for nobody.
 
 use super::task::FillTask;
-use crate::collapsing::{Answer, FillHead};
+use crate::collapsing::{Answer, FillHead, Keeping};
 use crate::decisions::Why;
 use http::{StatusCode, header};
 use weir_rules::assets::is_for_everyone;
@@ -26,7 +26,7 @@ impl FillTask {
         if self.context.anonymous && is_bad_moment(head.status) {
             head.fields.remove(header::SET_COOKIE);
             head.terms = Err(Reason::Status(head.status));
-            head.storing = false;
+            head.keeping = Keeping::Pass(Why::Rule(Reason::Status(head.status)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The body of a source's answer: to the readers and, if it may be stored, into the store.
 
 use super::task::FillTask;
-use crate::collapsing::{Answer, FillHead};
+use crate::collapsing::{Answer, FillHead, Keeping};
 use crate::decisions::Why;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
@@ -20,15 +20,10 @@ impl FillTask {
         mut body: Box<dyn SourceBody>,
     ) {
         let mut room = Room { state: Arc::clone(&self.context.state), bytes: 0 };
-        let mut storing = head.storing;
-        if !storing {
+        let mut storing = head.is_stored();
+        if let Keeping::Pass(why) = &head.keeping {
             self.withdraw(&head);
-        }
-        if let Err(reason) = &head.terms {
-            self.context.note(Why::Rule(reason.clone()), Some(head.status));
-        } else if !storing {
-            let most = self.context.state.max_object;
-            self.context.note(Why::TooLarge(most), Some(head.status));
+            self.context.note(why.clone(), Some(head.status));
         }
         self.fill.begin(Answer::Response(Arc::clone(&head)), prefix, storing);
         let mut at = prefix.last().map_or(head.start, Slice::end);
@@ -39,9 +34,15 @@ impl FillTask {
                 break;
             }
             if !self.fill.room().await {
-                return self.abandoned();
+                return self.abandoned(&head);
             }
-            match body.next().await {
+            let piece = tokio::select! {
+                biased;
+                piece = body.next() => piece,
+                // Not only once the next piece is there: it may never come.
+                () = self.fill.deserted() => return self.abandoned(&head),
+            };
+            match piece {
                 Some(Ok(Piece::Data(data))) => {
                     at += data.len() as u64;
                     if storing && let Err(why) = room.take(&data, at - head.start) {

@@ -6,7 +6,9 @@ use super::task::FillTask;
 use crate::collapsing::FillHead;
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
-use crate::store::{Answered, PackedHead, Selecting, Served, Stored, StoredBody, select};
+use crate::store::{
+    Answered, Insertion, PackedHead, Selecting, Served, Stored, StoredBody, select,
+};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -94,13 +96,14 @@ impl FillTask {
     /// asked.
     pub(super) fn insert(&self, made: Made<'_>) -> Result<Arc<Stored>, Option<Arc<Stored>>> {
         let status = made.status;
-        let revoked = || self.fill.is_revoked() || self.context.site.is_replaced();
+        let revoked = || self.is_overtaken();
         let FillContext { state, digest, key, .. } = &self.context;
         let over = made.over;
         let (mut made, mut placed, mut refused) = (Some(made), None, None);
         let mut superseded = None;
-        let inserted = !revoked()
-            && state.store.insert_over(*digest, key, |held| {
+        let insertion = match revoked() {
+            true => Insertion::Refused,
+            false => state.store.insert_over(*digest, key, |held| {
                 // Only a part depends on the variants held: any other response is made once.
                 let next = match over {
                     Over::Part => made.clone(),
@@ -115,7 +118,9 @@ impl FillTask {
                     Some(Ok(stored)) if refused.is_none() => Some(Arc::clone(stored)),
                     _ => None,
                 }
-            });
+            }),
+        };
+        let inserted = insertion.is_stored();
         let (ready, why) = match placed {
             Some(Ok(stored)) => (Some(stored), None),
             Some(Err(why)) => (None, Some(Refused::For(why))),
@@ -133,6 +138,9 @@ impl FillTask {
             }
             Some(ref stored) if inserted => state.store.remove(*digest, stored),
             _ => {}
+        }
+        if insertion == Insertion::NotAdmitted {
+            refused = Some(Refused::For(Why::NotAdmitted));
         }
         match why.or(refused).unwrap_or(Refused::For(Why::Overtaken)) {
             Refused::For(why) => self.context.note(why, Some(status)),

@@ -4,10 +4,12 @@
 //! windows, [`resume`](super::resume), storing) is the same whichever source it was. A hit in the
 //! memory store never comes here.
 
+mod begun;
 mod origin;
 mod parents;
 
 use crate::error::UpstreamError;
+use crate::failure::Abort;
 use crate::purge::Stamp;
 use crate::source::{Source, SourceBody};
 use crate::state::{NodeState, Site};
@@ -133,7 +135,13 @@ impl Sources {
         let may_be_stored = context.selects.is_some();
         for source in self.0.iter().filter(|source| may_be_stored || !source.is_store()) {
             match source.ask(context, ask, body).await {
-                SourceReply::Answer(answer) => return Ok(*answer),
+                SourceReply::Answer(answer) => match begun::begun(*answer).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Abort::Upstream(error)) => return Err(error),
+                    // A store that cannot read its body has no answer.
+                    Err(_) if source.is_store() => {}
+                    Err(abort) => return Err(UpstreamError::BadBody(abort.to_string())),
+                },
                 SourceReply::Failed(error) => return Err(error),
                 SourceReply::Nothing => {}
             }

@@ -6,7 +6,7 @@ use super::head::{CleanHead, clean_head};
 use super::plan::{Plan, whole_prefix};
 use super::source::SourceAnswer;
 use super::withdraw::Withdrawable;
-use crate::collapsing::{Fill, FillHead};
+use crate::collapsing::{Fill, FillHead, Keeping};
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
 use crate::error::UpstreamError;
@@ -68,6 +68,11 @@ impl FillTask {
         };
         if let Some(why) = plan.misanswered(status) {
             return self.misanswered(why, status, &*body);
+        }
+        if matches!(plan, Plan::Range(..)) {
+            // Known before any request that waits learns of the answer.
+            let is_part = status == StatusCode::PARTIAL_CONTENT;
+            self.context.state.decisions.note_range(self.context.digest, is_part);
         }
         let source = source.map(Arc::new);
         let valid_at = stamp.as_ref().map_or(filled_at, Stamp::seq);
@@ -149,15 +154,13 @@ impl FillTask {
             None => cleaned.length,
         };
         let selecting = terms.as_ref().ok().and_then(|terms| self.context.selecting(&terms.vary));
-        let storing = terms.is_ok()
-            && !self.fill.is_revoked()
-            && cleaned.length.is_none_or(|length| length <= self.context.state.max_object);
+        let keeping = self.keeping(&terms, cleaned.length);
         FillHead {
             status,
             fields: cleaned.fields,
             age: cleaned.age,
             terms,
-            storing,
+            keeping,
             selecting,
             tags: cleaned.tags,
             surrogate_control: cleaned.surrogate_control,
@@ -167,6 +170,25 @@ impl FillTask {
             stamps,
             source: cleaned.source,
         }
+    }
+
+    /// Whether a response on these terms and of this length is stored.
+    fn keeping(&self, terms: &Result<Terms, Reason>, length: Option<u64>) -> Keeping {
+        let most = self.context.state.max_object;
+        match terms {
+            Err(reason) => Keeping::Pass(Why::Rule(reason.clone())),
+            Ok(_) if self.is_overtaken() => Keeping::Pass(Why::Overtaken),
+            Ok(_) if length.is_some_and(|length| length > most) => {
+                Keeping::Pass(Why::TooLarge(most))
+            }
+            Ok(_) => Keeping::Store,
+        }
+    }
+
+    /// Whether a local invalidation or a new configuration of the site came since it began, so that
+    /// its response is not stored.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.fill.is_revoked() || self.context.site.is_replaced()
     }
 
     /// An answer to another question than the one asked.
@@ -193,8 +215,9 @@ impl FillTask {
     }
 
     /// No client reads any more and nothing is stored: dropping the body ends the upstream's work.
-    pub(super) fn abandoned(self) {
-        self.failed(UpstreamError::BadBody("all clients have left".into()), None);
+    /// The upstream has not failed, and why nothing is stored was noted before.
+    pub(super) fn abandoned(self, head: &FillHead) {
+        self.withdraw(head);
     }
 }
 

@@ -39,7 +39,7 @@ fn found(stored: &[Arc<Stored>], purges: &Purges, least: Seq) -> Option<String> 
     let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10 }, 4);
     let example = Stored::example();
     for stored in stored {
-        assert!(store.insert_over(DIGEST, stored.key(), |_| Some(Arc::clone(stored))));
+        assert!(store.insert_over(DIGEST, stored.key(), |_| Some(Arc::clone(stored))).is_stored());
     }
     let query = Query {
         digest: DIGEST,

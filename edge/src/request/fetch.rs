@@ -52,8 +52,9 @@ pub(super) async fn fetch(
             return Err(Failure::NotCached);
         }
         record.outcome.handling = handling(&found);
-        if visit.method == Method::HEAD {
-            return pass::pass(spine, &visit, None, record).await;
+        if visit.method == Method::HEAD && (alone || !may_fill(spine, &visit, &found)) {
+            let passed = pass::pass(spine, &visit, None, record).await;
+            return or_stale(spine, &visit, &found, passed, &mut record.outcome);
         }
         if visit.anonymous.is_some()
             && spine.state.decisions.is_not_for_everyone(visit.digest, spine.state.now())
@@ -83,8 +84,12 @@ pub(super) async fn fetch(
             return personal(spine, &visit, record).await;
         }
         let covered = covers_error(&found, &answer);
-        let is_ours = || is_preferred(&found, &answer) && is_for_us(spine, &visit, &answer);
-        if joined && !covered && !is_ours() {
+        let fits = || {
+            is_preferred(&found, &answer)
+                && is_for_us(spine, &visit, &answer)
+                && answers_range(&visit, reader.purpose(), &answer)
+        };
+        if joined && !covered && !fits() {
             joins += 1;
             // The response may not be shared, or joining has failed too often: wait no more.
             let withheld = matches!(answer, Ok(Answer::NotForEveryone(_)));
@@ -106,10 +111,42 @@ async fn passed(
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let withdrawable = visit.withdrawable(&spine.state, selected(found).cloned());
-    let response = pass::pass(spine, visit, None, record).await?;
-    let withdrawal = Withdrawal::of(response.status(), &visit.headers, response.headers());
-    withdrawable.withdraw(&spine.state, visit.digest, withdrawal);
-    Ok(response)
+    let passed = pass::pass(spine, visit, None, record).await;
+    if let Ok(response) = &passed {
+        let withdrawal = Withdrawal::of(response.status(), &visit.headers, response.headers());
+        withdrawable.withdraw(&spine.state, visit.digest, withdrawal);
+    }
+    or_stale(spine, visit, found, passed, &mut record.outcome)
+}
+
+/// Whether a HEAD starts a fill, with a GET: nothing is stored that it could validate or update, and
+/// nothing in it or known of its URL says that the response will not be stored.
+fn may_fill(spine: &Spine, visit: &Visit, found: &Lookup) -> bool {
+    let credentials = [header::AUTHORIZATION, header::COOKIE];
+    matches!(found, Lookup::UriMiss | Lookup::VaryMiss(_))
+        && !credentials.iter().any(|name| visit.headers.contains_key(name))
+        && spine.state.decisions.hit_for_miss(visit.digest, spine.state.now()).is_none()
+}
+
+/// The response to a request that was passed on or, in place of an error, the stale one that may be
+/// sent instead.
+fn or_stale(
+    spine: &Spine,
+    visit: &Visit,
+    found: &Lookup,
+    passed: Result<Response<ResponseBody>, Failure>,
+    outcome: &mut Outcome,
+) -> Result<Response<ResponseBody>, Failure> {
+    let Lookup::Stale { stored, stale } = found else { return passed };
+    match &passed {
+        Err(Failure::Upstream(error)) if stale.on_disconnect && error.is_disconnect() => {
+            Ok(stale_hit(spine, visit, stored, error.word(), outcome))
+        }
+        Ok(response) if stale.on_error && is_origin_error(response.status()) => {
+            Ok(stale_hit(spine, visit, stored, "stale-if-error", outcome))
+        }
+        _ => passed,
+    }
 }
 
 /// Passes a request for a static asset on with all its headers: the response to an anonymous one is
@@ -220,7 +257,8 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     };
     // A whole stored response is validated whole; what is missing is fetched by its range.
     let whole = base.as_ref().is_some_and(|base| base.body.is_complete());
-    let range = (visit.facts.ranged && !whole).then(|| forwardable_range(&visit.headers)).flatten();
+    let ranged = visit.facts.ranged && visit.method == Method::GET;
+    let range = (ranged && !whole).then(|| forwardable_range(&visit.headers)).flatten();
     let base = base.filter(|base| range.is_none() || base.body.is_complete());
     let held = Held { base, selected: selected(found).cloned() };
     let state = &spine.state;
@@ -244,6 +282,10 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
         stamps.filled_at >= visit.least()
             && visit.is_valid(state, stamps, tags)
             && arrives_soon(visit, fill, range)
+            // The origin is known to answer each range with its part: no use in waiting.
+            && (answer.is_some()
+                || fill.purpose.asks_what(&visit.headers, range)
+                || !state.decisions.answers_ranges(visit.digest))
             && answer.as_ref().is_none_or(|answer| {
                 is_reusable(spine, visit, answer) && is_preferred(found, answer)
             })
@@ -292,15 +334,32 @@ fn arrives_soon(visit: &Visit, fill: &Fill, range: Option<&HeaderValue>) -> bool
     if range.is_none() || fill.purpose.range.is_some() {
         return true;
     }
+    begins_within(visit, fill.arrived().saturating_add(AHEAD))
+}
+
+/// Whether every range that a request asks for begins within the first so many bytes.
+fn begins_within(visit: &Visit, bytes: u64) -> bool {
     match range::requested(&visit.headers) {
         range::Requested::Whole => true,
         range::Requested::Bytes(specs) => specs.iter().all(|spec| match *spec {
-            range::Spec::FromTo(first, _) | range::Spec::From(first) => {
-                first <= fill.arrived().saturating_add(AHEAD)
-            }
+            range::Spec::FromTo(first, _) | range::Spec::From(first) => first <= bytes,
             range::Spec::Suffix(_) => false,
         }),
     }
+}
+
+/// Whether the answer of a joined fill holds the bytes that this request asks for. A part answers
+/// only those who asked for the same. The whole, if the origin ignored the Range of another, does not
+/// hold what begins beyond the window, if no more than the window is kept.
+fn answers_range(visit: &Visit, asked: &Purpose, answer: &Result<Answer, UpstreamError>) -> bool {
+    let Ok(Answer::Response(head)) = answer else { return true };
+    let ranged = visit.facts.ranged && visit.method == Method::GET;
+    let range = ranged.then(|| forwardable_range(&visit.headers)).flatten();
+    if asked.asks_what(&visit.headers, range) {
+        return true;
+    }
+    let window = visit.live.limits().fill_window as u64;
+    head.is_whole() && (head.is_stored() || begins_within(visit, window))
 }
 
 fn new_fill(
@@ -449,7 +508,7 @@ fn follow(
     reader: Reader,
     outcome: &mut Outcome,
 ) -> Response<ResponseBody> {
-    outcome.stored = head.storing;
+    outcome.stored = head.is_stored();
     let mut age = None;
     match &head.terms {
         Ok(terms) => {

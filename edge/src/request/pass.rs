@@ -104,8 +104,8 @@ pub(super) async fn pass(
         head_update::update(spine, visit, &passed);
     }
     if let Some(terms) = post::storable(visit, &passed) {
-        record.outcome.stored = true;
-        return post::store(spine, visit, passed, terms, body, (stamp, received));
+        let stamps = (stamp, received);
+        return post::store(spine, visit, passed, terms, body, stamps, &mut record.outcome);
     }
     answered(spine, visit, passed, body)
 }

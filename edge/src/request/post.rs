@@ -14,6 +14,7 @@ use crate::source::SourceBody;
 use crate::tier::NodeFields;
 use http::{Method, Response, header};
 use std::sync::Arc;
+use weir_rules::outcome::Outcome;
 use weir_rules::storability::{Storability, Terms, storability};
 
 /// On what terms the response may be stored; `None` if it is not one of these.
@@ -43,6 +44,7 @@ pub(super) fn store(
     terms: Terms,
     body: Box<dyn SourceBody>,
     (stamp, received): (Stamp, Option<Stamp>),
+    outcome: &mut Outcome,
 ) -> Result<Response<ResponseBody>, Failure> {
     const UNREADABLE: Failure = Failure::Internal("post-fill");
     let filled_at = passed.filled_at.ok_or(UNREADABLE)?;
@@ -53,6 +55,7 @@ pub(super) fn store(
     let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), Held::default(), stamp);
     let filled =
         Arc::new(task.head(passed.status, passed.head, Ok(terms), Stamps::fetched(filled_at)));
+    outcome.stored = filled.is_stored();
     let reader = fill.join().ok_or(UNREADABLE)?;
     let mut response = respond::from_fill(&filled, reader, &visit.wish(), None);
     visit.vouch(&spine.state, &mut response, filled_at, NodeFields::of_head(&filled))?;

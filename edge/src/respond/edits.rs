@@ -24,6 +24,15 @@ pub(crate) enum AnswerForm {
 
 /// Edits the fields of a response for an answer of this form; its status.
 pub(super) fn edit(status: StatusCode, fields: &mut HeaderMap, form: AnswerForm) -> StatusCode {
+    let status = formed(status, fields, form);
+    // RFC 9110 §8.6: a 204 has no Content-Length, whichever method it answers.
+    if status == StatusCode::NO_CONTENT {
+        fields.remove(header::CONTENT_LENGTH);
+    }
+    status
+}
+
+fn formed(status: StatusCode, fields: &mut HeaderMap, form: AnswerForm) -> StatusCode {
     match form {
         AnswerForm::Whole => status,
         AnswerForm::HeadOnly(announced) => {

@@ -253,7 +253,8 @@ fn freshness(facts: &Facts<'_>, lifetime: &Lifetime, policy: &SitePolicy) -> Fre
 }
 
 /// What could never be used is not worth its place: neither fresh on arrival, nor allowed stale,
-/// nor open to validation.
+/// nor open to validation. What only its own slow fetch made stale is for the requests that wait
+/// for it, and may stand in for an origin out of reach.
 fn usefulness(facts: &Facts<'_>, freshness: &Freshness, lifetime: &Lifetime) -> Result<(), Reason> {
     if facts.validator {
         return Ok(());
@@ -265,7 +266,12 @@ fn usefulness(facts: &Facts<'_>, freshness: &Freshness, lifetime: &Lifetime) -> 
         return Err(Reason::NothingToGoBy);
     }
     match freshness.state(facts.exchange.response_time) {
-        State::Stale { on_error: false, .. } => Err(Reason::AlreadyStale),
-        State::Fresh { .. } | State::Refreshable { .. } | State::Stale { .. } => Ok(()),
+        State::Fresh { .. } | State::Refreshable { .. } | State::Stale { on_error: true, .. } => {
+            Ok(())
+        }
+        State::Stale { on_error: false, .. } => match Reuse::of(facts, freshness) {
+            Reuse::Waiting { .. } => Ok(()),
+            Reuse::Fresh | Reuse::WhileRevalidating | Reuse::Validated => Err(Reason::AlreadyStale),
+        },
     }
 }

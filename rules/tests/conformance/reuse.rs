@@ -2,11 +2,19 @@
 
 use crate::support::{NOW, fields};
 use http::{Method, StatusCode};
-use weir_rules::storability::{Exchange, Reuse, SitePolicy, Storability, storability};
+use weir_rules::storability::{Exchange, Reason, Reuse, SitePolicy, Storability, storability};
 
 /// What follows for a response with an ETag that arrived `fetch` seconds after it was asked for.
 fn reuse(fetch: u64, request: &[&str], response: &[&str]) -> Reuse {
     let response: Vec<&str> = response.iter().copied().chain(["ETag: \"a\""]).collect();
+    match judged(fetch, request, &response, &SitePolicy::default()) {
+        Storability::Store(terms) => terms.reuse,
+        Storability::Skip(reason) => panic!("{response:?}: {}", reason.sentence()),
+    }
+}
+
+/// The same for a response of just these fields.
+fn judged(fetch: u64, request: &[&str], response: &[&str], policy: &SitePolicy) -> Storability {
     let exchange = Exchange {
         method: &Method::GET,
         scheme: "http",
@@ -15,14 +23,11 @@ fn reuse(fetch: u64, request: &[&str], response: &[&str]) -> Reuse {
         query: None,
         request: &fields(request),
         status: StatusCode::OK,
-        response: &fields(&response),
+        response: &fields(response),
         request_time: NOW.minus_millis(fetch * 1000),
         response_time: NOW,
     };
-    match storability(&exchange, &SitePolicy::default()) {
-        Storability::Store(terms) => terms.reuse,
-        Storability::Skip(reason) => panic!("{response:?}: {}", reason.sentence()),
-    }
+    storability(&exchange, policy)
 }
 
 #[test]
@@ -91,5 +96,34 @@ fn who_is_permitted() {
         let found = (reuse.permits(false, false), reuse.permits(true, false));
         assert_eq!(found, (plain, authorized), "{reuse:?}");
         assert_eq!(reuse.permits(false, true), node, "{reuse:?}");
+    }
+}
+
+#[test]
+fn a_slow_response_without_validator_has_terms_for_those_who_waited() {
+    let waiting = |authorized| Ok(Reuse::Waiting { authorized });
+    let authorization = ["Authorization: Basic dTpw"];
+    for (fetch, request, response, expected) in [
+        (3, &[][..], &["Cache-Control: max-age=2"][..], waiting(false)),
+        (3, &[], &["Cache-Control: s-maxage=2"], waiting(true)),
+        (3, &[], &["Cache-Control: max-age=60", "CDN-Cache-Control: max-age=1"], waiting(false)),
+        (3, &[], &["Date: {-3}", "Expires: {-1}"], waiting(false)),
+        // The site's default_ttl.
+        (12, &[], &[], waiting(false)),
+        (3, &authorization, &["Cache-Control: public, max-age=2"], waiting(true)),
+        (3, &authorization, &["Cache-Control: must-revalidate, max-age=2"], Err("already-stale")),
+        (3, &[], &["Cache-Control: max-age=2", "Age: 2"], Err("already-stale")),
+        (3, &[], &["Cache-Control: max-age=0"], Err("already-stale")),
+        (3, &[], &["Cache-Control: no-cache, max-age=2"], Err("no-cache")),
+        (3, &[], &["Cache-Control: no-store, max-age=2"], Err("no-store")),
+        (3, &[], &["Cache-Control: private, max-age=2"], Err("private")),
+        (3, &[], &["Cache-Control: max-age=2", "Set-Cookie: a=1"], Err("set-cookie")),
+    ] {
+        let policy = SitePolicy { default_ttl: 10, ..SitePolicy::default() };
+        let found = match judged(fetch, request, response, &policy) {
+            Storability::Store(terms) => Ok(terms.reuse),
+            Storability::Skip(reason) => Err(Reason::word(&reason)),
+        };
+        assert_eq!(found, expected, "{request:?} {response:?}");
     }
 }

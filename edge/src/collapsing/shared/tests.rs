@@ -67,3 +67,28 @@ fn a_sole_reader_holds_the_writer_up_and_never_falls_out() {
     }
     assert!(fill.arrived() > WINDOW as u64, "it went on as it was read");
 }
+
+#[test]
+fn tiny_pieces_are_settled_in_time_that_is_linear_in_their_number() {
+    let fill = Fill::new(Purpose::default(), WINDOW);
+    let start = std::time::Instant::now();
+    for _ in 0..2 * SLICE + 3 {
+        fill.push(Bytes::from_static(b"a"), true);
+    }
+    // A scan of the pieces at each push takes minutes.
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    let lengths: Vec<_> = fill.slices().iter().map(|slice| slice.bytes.len()).collect();
+    assert_eq!(lengths, [SLICE, SLICE, 3]);
+}
+
+#[test]
+fn a_body_that_is_let_go_keeps_its_count_of_pieces() {
+    let (fill, mut first, second) = with_two_readers();
+    drop(second);
+    for _ in 0..3 {
+        push(&fill);
+        assert_eq!(read_up(&mut first), Ok(()));
+    }
+    push(&fill);
+    assert_eq!(fill.slices().iter().map(|slice| slice.bytes.len()).sum::<usize>(), PIECE);
+}

@@ -1,0 +1,58 @@
+//! The first bytes of an answer's body: an answer whose body breaks off before them is a failure with
+//! a status of its own, because nothing was sent to the client.
+
+use super::SourceAnswer;
+use crate::error::UpstreamError;
+use crate::failure::Abort;
+use crate::source::{Piece, SourceBody};
+use http::StatusCode;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long the head of an answer waits for the first bytes of its body. Most come with it. A body
+/// that begins later, such as a stream of events, must not hold its head up.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// An answer whose body has begun, or does not begin soon.
+///
+/// # Errors
+/// The body breaks off before its first byte.
+pub(super) async fn begun(mut answer: SourceAnswer) -> Result<SourceAnswer, Abort> {
+    let length = answer.body.exact_length();
+    if length == Some(0) || answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(answer);
+    }
+    let first = match tokio::time::timeout(LONGEST, answer.body.next()).await {
+        Err(_) => return Ok(answer),
+        Ok(first) => first.transpose()?,
+    };
+    answer.body = Box::new(BegunBody { first: Some(first), length, body: answer.body });
+    Ok(answer)
+}
+
+/// A body whose first piece was read.
+struct BegunBody {
+    /// That piece, or that there is none; `None` once it was taken.
+    first: Option<Option<Piece>>,
+    /// The length of all of it.
+    length: Option<u64>,
+    /// The rest.
+    body: Box<dyn SourceBody>,
+}
+
+impl SourceBody for BegunBody {
+    fn exact_length(&self) -> Option<u64> {
+        self.length
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Abort>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(first.map(Ok)),
+            None => self.body.poll_next(context),
+        }
+    }
+
+    fn reject(&self, error: &UpstreamError) {
+        self.body.reject(error);
+    }
+}
