@@ -24,8 +24,8 @@ expect "in the container of control none has to be given" 'edge-asia-se +edge +a
 "${compose[@]}" exec -T control weir purge --tag articles >"$scratch/purge" ||
     fail "a purge by tag: $(cat "$scratch/purge")"
 expect "a purge by tag from there" '^status +completed' "$(cat "$scratch/purge")"
-expect "the log tells that tokens were made" '^3$' \
-    "$(docker logs "$(container control)" 2>&1 | grep -c 'token made')"
+expect "the log says that tokens were generated" '^3$' \
+    "$(docker logs "$(container control)" 2>&1 | grep -c 'token generated')"
 expect "and does not hold them" '^0$' \
     "$(docker logs "$(container control)" 2>&1 | grep -c "$token" || true)"
 metrics=$("${compose[@]}" exec -T -e WEIR_TOKEN_FILE=/run/weir/tokens/metrics control weir token)
