@@ -20,6 +20,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -367,7 +368,10 @@ pub(crate) struct TextFile(PathBuf);
 
 impl TextFile {
     pub(crate) fn new(name: &str, text: &str) -> Self {
-        let name = format!("weir-{}-{name}", std::process::id());
+        // Tests of one process run at once, and may use one name.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir-{}-{number}-{name}", std::process::id());
         let file = Self(std::env::temp_dir().join(name));
         file.write(text);
         file
