@@ -25,8 +25,6 @@ async fn heads_that_cannot_be_believed_are_a_502() {
         ("two lengths", reply("hello").two_lengths(5, 6)),
         ("HTTP/0.9", reply("").raw("<html>hello</html>")),
         ("garbage", reply("").raw(vec![0xff; 300])),
-        ("an endless head", reply("").endless_head()),
-        ("a huge head", reply("hello").huge_head(1 << 20)),
         ("reset", reply("").reset_before_head()),
         ("an early end", reply("").raw("HTTP/1.1 200 OK\r\nContent-Le")),
         ("nothing", reply("").raw("")),
@@ -37,6 +35,10 @@ async fn heads_that_cannot_be_believed_are_a_502() {
         ("a negative length", reply("").raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n")),
         ("a line that is no field", reply("").raw("HTTP/1.1 200 OK\r\nno field\r\n\r\n")),
         ("a status of two digits", reply("").raw("HTTP/1.1 20 OK\r\n\r\n")),
+        ("a coding before chunked", coded("gzip, chunked")),
+        ("an unknown coding", coded("foobar")),
+        ("chunked that is not last", coded("chunked, gzip")),
+        ("a length beside chunked", coded("chunked\r\nContent-Length: 5")),
         ("a part nobody asked for", reply("").raw(part)),
         ("a 304 nobody asked for", reply("").status(304)),
     ] {
@@ -46,6 +48,71 @@ async fn heads_that_cannot_be_believed_are_a_502() {
         assert_eq!(answer.field("cache-control"), Some("no-store"), "{what}");
         assert!(answer.whole, "{what}");
     }
+}
+
+/// A response whose body has these transfer codings.
+fn coded(codings: &str) -> Reply {
+    reply("").raw(format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: {codings}\r\nCache-Control: max-age=60\r\n\r\n\
+         5\r\nhello\r\n0\r\n\r\n"
+    ))
+}
+
+/// A response with so many headers beside Content-Length, of so many bytes each.
+fn with_headers(count: usize, bytes: usize) -> Reply {
+    let padding = "x".repeat(bytes - "X: \r\n".len());
+    let padding = format!("X: {padding}\r\n").repeat(count);
+    reply("").raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{padding}\r\nok"))
+}
+
+#[tokio::test]
+async fn limits_of_response_heads_are_exact_and_eject_nobody() {
+    const BYTES: usize = 65_536;
+    let length = "Content-Length: 2\r\n".len();
+    let origins = [Origin::start().await, Origin::start().await];
+    let edge = edge().origin(&origins[0]).origin(&origins[1]).start();
+    let asked = || origins.iter().map(|origin| origin.counts("/large").requests).sum::<u64>();
+    for (what, reply, status) in [
+        ("as large as may be", with_headers(1, BYTES - length), 200),
+        ("one byte more", with_headers(1, BYTES - length + 1), 502),
+        ("half as much again", with_headers(1, BYTES * 3 / 2), 502),
+        ("as many as may be", with_headers(255, 8), 200),
+        ("one more", with_headers(256, 8), 502),
+        ("far more", with_headers(1000, 8), 502),
+        ("endless", reply("").endless_head(), 502),
+        ("huge", reply("hello").huge_head(1 << 20), 502),
+    ] {
+        for origin in &origins {
+            origin.route("/large", reply.clone());
+        }
+        for _ in 0..6 {
+            let before = asked();
+            let answer = edge.get("/large").await;
+            assert_eq!((answer.status, asked() - before), (status, 1), "{what}");
+            if status == 502 {
+                assert!(answer.handled().ends_with("detail=origin-head-too-large"), "{what}");
+            }
+        }
+    }
+    let metrics = edge.node.metrics();
+    let members = metrics.lines().filter(|line| line.starts_with("weir_upstream_member_healthy{"));
+    let healthy: Vec<bool> = members.map(|line| line.ends_with(" 1")).collect();
+    assert_eq!(healthy, [true, true], "{metrics}");
+}
+
+#[tokio::test]
+async fn spaces_before_colons_go_and_folded_lines_are_unfolded() {
+    let origin = Origin::start().await;
+    origin.route(
+        "/old",
+        reply("").raw("HTTP/1.1 200 OK\r\nContent-Length : 2\r\nX-Folded: one\r\n  two\r\n\r\nok"),
+    );
+    let edge = edge().origin(&origin).start();
+    let answer = edge.get("/old").await;
+    assert_eq!(answer.line(), "200 ok");
+    let folded = answer.field("x-folded").unwrap_or_default();
+    assert_eq!(folded.split_whitespace().collect::<Vec<_>>(), ["one", "two"]);
+    assert!(!folded.contains(['\r', '\n']));
 }
 
 #[tokio::test]

@@ -218,3 +218,24 @@ async fn very_many_crumbs_are_one_line_up_to_the_bound_of_the_head() {
     let [request] = &origin.requests("/a")[..] else { panic!("the bound holds") };
     assert_eq!(request.header("Cookie"), Some(&*vec!["a=1"; 700].join("; ")));
 }
+
+#[tokio::test]
+async fn the_number_of_headers_is_bounded_as_over_http_1() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello"));
+    let edge = edge().origin(&origin).start();
+    let client = connect(&edge).await;
+    for (count, name, status) in [
+        (90, "x-a", StatusCode::OK),
+        (101, "x-a", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        // One Cookie header in many lines.
+        (150, "cookie", StatusCode::OK),
+    ] {
+        let mut asked = request("GET", "/a", "");
+        for _ in 0..count {
+            asked.headers_mut().append(name, HeaderValue::from_static("a=b"));
+        }
+        let (found, told, _) = read(send(&client, asked).await).await;
+        assert_eq!(found, status, "{count} of {name}: {told}");
+    }
+}

@@ -127,3 +127,20 @@ async fn a_body_that_nobody_reads_any_more_and_nobody_stores_is_given_up() {
     drop(client);
     origin.until_aborted("/a", 1).await;
 }
+
+#[tokio::test]
+async fn http_1_0_is_announced_no_keep_alive_where_the_connection_ends_the_body() {
+    let origin = Origin::start().await;
+    origin.route("/known", reply("hello"));
+    origin.route("/unknown", reply("hello").chunked());
+    let edge = edge().origin(&origin).start();
+    for (target, keep_alive) in [("/known", Some("keep-alive")), ("/unknown", None)] {
+        let request =
+            format!("GET {target} HTTP/1.0\r\nHost: example.com\r\nConnection: keep-alive\r\n\r\n");
+        let mut client = edge.connect().await;
+        client.send(&request).await;
+        let head = client.head().await;
+        let announced = head.field("connection").filter(|value| *value == "keep-alive");
+        assert_eq!((head.status, announced), (200, keep_alive), "{target}");
+    }
+}

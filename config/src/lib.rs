@@ -423,8 +423,10 @@ table! {
         pub slow_client: Duration => Reload,
         /// Bytes a fill may run ahead of the slowest reader of a body that is not being stored.
         pub fill_window: usize => Reload,
-        /// Bytes of a response head from the origin.
+        /// Bytes of the headers of an origin's response: of each, its name, its value and 4.
         pub origin_header_bytes: usize => Reload,
+        /// Headers of an origin's response.
+        pub origin_header_fields: usize => Reload,
         /// Bytes of a request body that are kept while it is sent, so that a request which an
         /// upstream did not process can be sent again; 0 keeps none.
         pub retry_body_bytes: usize => Reload,

@@ -50,8 +50,10 @@ pub enum UpstreamError {
     IdleTimeout,
     /// The whole exchange took too long. Abort (504 if no head went out).
     TotalTimeout,
-    /// The head cannot be believed: not HTTP/1, two lengths, too large, … 502.
+    /// The head cannot be believed: not HTTP/1, two lengths, an unknown transfer coding, … 502.
     BadHead(String),
+    /// The head exceeds a limit of this node. 502.
+    HeadTooLarge,
     /// The body broke off or its framing is wrong. Abort (502 if no head went out).
     BadBody(String),
     /// Too many requests wait for this origin. 503.
@@ -69,7 +71,9 @@ impl UpstreamError {
     /// What a client is told whose response has not begun.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Connect(_) | Self::BadHead(_) | Self::BadBody(_) => StatusCode::BAD_GATEWAY,
+            Self::Connect(_) | Self::BadHead(_) | Self::HeadTooLarge | Self::BadBody(_) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ConnectTimeout
             | Self::FirstByteTimeout
             | Self::IdleTimeout
@@ -90,6 +94,7 @@ impl UpstreamError {
             Self::IdleTimeout => "origin-idle-timeout",
             Self::TotalTimeout => "origin-total-timeout",
             Self::BadHead(_) => "origin-bad-head",
+            Self::HeadTooLarge => "origin-head-too-large",
             Self::BadBody(_) => "origin-bad-body",
             Self::Busy => "origin-busy",
             Self::NoParent => "no-parent",
@@ -108,6 +113,7 @@ impl UpstreamError {
             "origin-first-byte-timeout" => Self::FirstByteTimeout,
             "origin-idle-timeout" => Self::IdleTimeout,
             "origin-bad-head" => Self::BadHead(why()),
+            "origin-head-too-large" => Self::HeadTooLarge,
             "origin-bad-body" => Self::BadBody(why()),
             "origin-busy" => Self::Busy,
             "origin-total-timeout" => Self::TotalTimeout,
@@ -138,6 +144,10 @@ impl std::fmt::Display for UpstreamError {
                 f.write_str("the exchange with the origin took longer than timeouts.total")
             }
             Self::BadHead(why) => write!(f, "the origin's answer cannot be understood: {why}"),
+            Self::HeadTooLarge => f.write_str(
+                "the origin's response has larger headers than limits.origin_header_bytes, or more \
+                 than limits.origin_header_fields",
+            ),
             Self::BadBody(why) => write!(f, "the origin's body ended early: {why}"),
             Self::Busy => f.write_str("too many requests wait for this origin"),
             Self::NoParent => {

@@ -80,7 +80,7 @@ events! {
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
 /// client's own.
-pub(crate) const UPSTREAM_ERRORS: [&str; 11] = [
+pub(crate) const UPSTREAM_ERRORS: [&str; 12] = [
     "origin-connect",
     "origin-connect-timeout",
     "origin-first-byte-timeout",
@@ -92,6 +92,7 @@ pub(crate) const UPSTREAM_ERRORS: [&str; 11] = [
     "loop",
     "client",
     "origin-total-timeout",
+    "origin-head-too-large",
 ];
 
 /// Which of [`UPSTREAM_ERRORS`] an error is.
@@ -108,6 +109,7 @@ pub(crate) fn upstream_error_index(error: &UpstreamError) -> usize {
         UpstreamError::Loop => 8,
         UpstreamError::Client(_) => 9,
         UpstreamError::TotalTimeout => 10,
+        UpstreamError::HeadTooLarge => 11,
     }
 }
 

@@ -13,6 +13,7 @@ mod budget;
 mod client;
 mod error;
 mod fetched;
+mod head;
 mod health;
 mod link;
 mod member;
@@ -38,6 +39,7 @@ use body::Progress;
 use budget::Budget;
 use client::{HttpClient, client, closed_while_kept, mark_kept};
 use fetched::AnsweredBy;
+use head::HeadLimits;
 use health::Attempt;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -59,6 +61,7 @@ pub(crate) struct Upstream {
     budget: Arc<Budget>,
     /// One a worker: a connection lives on the runtime of the worker that opened it.
     clients: Vec<HttpClient>,
+    head_limits: HeadLimits,
     /// For each member that is asked over HTTP/2, one a worker.
     links: Vec<Vec<Link>>,
     /// How its members are probed.
@@ -151,6 +154,7 @@ impl Upstream {
                 .iter()
                 .map(|_| client(&settings.tls, &settings.timeouts, limits))
                 .collect(),
+            head_limits: HeadLimits::of(limits),
             metrics: metrics.to_vec(),
             trouble: Trouble::new(&settings.name),
             queue: limits.origin_queue,
@@ -307,6 +311,10 @@ impl Upstream {
             Some(link) => self.head(link.send(request), progress, end).await,
             None => self.head(self.send(worker, request), progress, end).await,
         };
+        let answer = answer.and_then(|(response, stream)| {
+            let checked = self.head_limits.check(response.version(), response.headers());
+            checked.map(|()| (response, stream)).map_err(Failed::sent)
+        });
         let (mut response, stream) = answer.inspect_err(|failed| {
             // A member that ends a connection in good order has failed nobody.
             if failed.reached != Reached::Unprocessed {
@@ -481,6 +489,8 @@ impl NextCandidate {
         };
         match (error, reached) {
             (UpstreamError::Client(_) | UpstreamError::TotalTimeout, _) => Self::Nobody,
+            // Another member would answer alike.
+            (UpstreamError::HeadTooLarge, _) => Self::Nobody,
             (UpstreamError::Busy, _) if body.is_unread() => Self::Other,
             (_, Reached::Nobody) if body.is_unread() => Self::Anybody,
             (_, Reached::Unprocessed) if body.can_repeat() => Self::Other,

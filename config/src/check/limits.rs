@@ -23,6 +23,7 @@ pub(super) fn limits(mut s: Section<'_>) -> Limits {
         slow_client: s.duration("slow_client", secs(30), SECOND / 10..=HOUR),
         fill_window: s.size("fill_window", 4 << 20, 64 * KIB..=1 << 30),
         origin_header_bytes: s.size("origin_header_bytes", 64 * 1024, KIB..=16 * MIB),
+        origin_header_fields: s.count("origin_header_fields", 256, 8..=10_000),
         retry_body_bytes: s.size("retry_body_bytes", 64 * 1024, 0..=16 * MIB),
         // 0 sets no bound of its own: then the bound on client connections holds here too, so
         // that sockets stay bounded whatever is written.

@@ -203,6 +203,7 @@ fn errors_and_results_are_counted_under_their_own_words() {
         UpstreamError::BadBody(text()),
         UpstreamError::Busy,
         UpstreamError::TotalTimeout,
+        UpstreamError::HeadTooLarge,
     ] {
         assert_eq!(UPSTREAM_ERRORS[upstream_error_index(&error)], error.word());
     }

@@ -5,7 +5,7 @@
 use super::connection::Connection;
 use crate::error::ClientError;
 use crate::host::Authority;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, MAX_FORWARDS};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, MAX_FORWARDS};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use std::borrow::Cow;
 
@@ -102,6 +102,9 @@ pub(crate) fn intake<'a, B>(
     // The guard did this for HTTP/1.
     if request.version() >= Version::HTTP_2 || arrival.connection.is_none() {
         check_length(request.headers(), arrival.body_bytes)?;
+        if let Some(connection) = arrival.connection {
+            check_count(request.headers(), connection.worker.limits().header_fields)?;
+        }
     }
     let intake = Intake {
         scheme: if secure { "https" } else { "http" },
@@ -283,6 +286,16 @@ fn check_loop(headers: &HeaderMap, node: &str) -> Result<(), ClientError> {
         }
     }
     Ok(())
+}
+
+/// A Cookie header counts once, in however many lines HTTP/2 sends it (RFC 9113 §8.2.3).
+fn check_count(headers: &HeaderMap, most: usize) -> Result<(), ClientError> {
+    let further_cookies = headers.get_all(COOKIE).iter().count().saturating_sub(1);
+    match headers.len() - further_cookies <= most {
+        true => Ok(()),
+        // Only the stream ends: where the next request begins is certain.
+        false => Err(ClientError { closes: false, ..super::head::too_many_fields() }),
+    }
 }
 
 /// RFC 9110 §8.6

@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::h2::Stream;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
@@ -18,6 +18,7 @@ pub(super) struct InFlight {
     connection: Rc<Connection>,
     /// The stream, with HTTP/2.
     stream: Option<Rc<Stream>>,
+    http10: bool,
 }
 
 impl InFlight {
@@ -25,7 +26,7 @@ impl InFlight {
         connection.begin(http10);
         let stream =
             (connection.protocol() == super::Protocol::Http2).then(|| connection.streams.begin());
-        Self { connection, stream }
+        Self { connection, stream, http10 }
     }
 }
 
@@ -51,7 +52,7 @@ impl<F> Answer<F> {
     }
 }
 
-impl<B, F: Future<Output = Response<B>>> Future for Answer<F> {
+impl<B: Body, F: Future<Output = Response<B>>> Future for Answer<F> {
     type Output = Result<Response<Sent<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -61,6 +62,11 @@ impl<B, F: Future<Output = Response<B>>> Future for Answer<F> {
         let connection = &running.connection;
         if connection.closing() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        // A client of HTTP/1.0 takes a body of unknown length up to the connection's end. hyper
+        // announces keep-alive to it unless the response is of that version, too.
+        if running.http10 && response.body().size_hint().exact().is_none() {
+            *response.version_mut() = Version::HTTP_10;
         }
         connection.answered(response.status() == StatusCode::SWITCHING_PROTOCOLS);
         Poll::Ready(Ok(response.map(|body| Sent { body, running })))

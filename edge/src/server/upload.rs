@@ -28,6 +28,11 @@ impl Upload {
     }
 
     fn counted(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientError> {
+        // The guard did this for HTTP/1.
+        let most = self.connection.worker.limits().header_fields;
+        if frame.trailers_ref().is_some_and(|trailers| trailers.len() > most) {
+            return Err(super::head::too_many_fields());
+        }
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.left.checked_sub(bytes) {
             Some(left) => {

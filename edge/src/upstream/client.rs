@@ -27,6 +27,10 @@ use weir_config::{Limits, Timeouts};
 /// The HTTP/1.1 client of one worker.
 pub(super) type HttpClient = Client<Connector, UpstreamBody>;
 
+/// Bytes of a head besides its headers, with room for spaces around their values: the parser must
+/// not refuse a head that is within the limits, which [`head::check`](super::head) judges exactly.
+const HEAD_ROOM: usize = 16 * 1024;
+
 /// A client; what it opens lives on the runtime of the worker that uses it.
 pub(super) fn client(
     tls: &rustls::ClientConfig,
@@ -48,8 +52,12 @@ pub(super) fn client(
         .timer(TokioTimer::new())
         .pool_idle_timeout(limits.origin_idle)
         .pool_max_idle_per_host(limits.origin_idle_connections)
-        .http1_max_buf_size(limits.origin_header_bytes.max(8192))
-        .http1_max_headers(limits.header_fields.max(256))
+        .http1_max_buf_size(limits.origin_header_bytes + HEAD_ROOM)
+        .http1_max_headers(limits.origin_header_fields)
+        // RFC 9112 §5.1: a proxy removes the space before the colon of a response's header.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        // RFC 9112 §5.2: it replaces an obsolete line folding by spaces.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
         .set_host(false)
         .build(Connector(connector))
 }

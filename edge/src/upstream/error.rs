@@ -18,9 +18,12 @@ pub(super) fn request_error(error: &hyper_util::client::legacy::Error) -> Upstre
 
 /// What went wrong on a connection before the head of the answer was here.
 pub(super) fn exchange_error(error: &(dyn Error + 'static)) -> UpstreamError {
-    match find::<ClientError>(error) {
-        Some(client) => UpstreamError::Client(client.clone()),
-        None => UpstreamError::BadHead(innermost(error)),
+    if let Some(client) = find::<ClientError>(error) {
+        return UpstreamError::Client(client.clone());
+    }
+    match find::<hyper::Error>(error) {
+        Some(error) if error.is_parse_too_large() => UpstreamError::HeadTooLarge,
+        _ => UpstreamError::BadHead(innermost(error)),
     }
 }
 

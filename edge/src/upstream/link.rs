@@ -109,7 +109,7 @@ impl Link {
         Ok(Self {
             to: Endpoint { host, port, tls },
             connect: timeouts.connect,
-            header_bytes: u32::try_from(limits.origin_header_bytes).unwrap_or(u32::MAX),
+            header_bytes: header_list_bytes(limits),
             connections: Mutex::default(),
             opening: Semaphore::new(1),
             vain: Mutex::default(),
@@ -234,6 +234,13 @@ impl Link {
     }
 }
 
+/// What h2 bounds: it counts 32 bytes beside each header, and refuses what exceeds it as malformed.
+/// Twice the limit, so that [`head::check`](super::head) finds heads that exceed it by less.
+fn header_list_bytes(limits: &Limits) -> u32 {
+    let bytes = 2 * (limits.origin_header_bytes + 32 * limits.origin_header_fields);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// What was made for HTTP/1.1, as HTTP/2 has it: the host asked for is `:authority`.
 pub(super) fn adapt(request: &mut Request<UpstreamBody>) {
     *request.version_mut() = Version::HTTP_2;
@@ -310,7 +317,7 @@ where
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(header_bytes.max(8192))
+        .max_header_list_size(header_bytes)
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(|error| error.to_string())?;
     tokio::spawn(async move {

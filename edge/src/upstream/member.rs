@@ -176,6 +176,7 @@ impl Member {
             | UpstreamError::NoParent
             | UpstreamError::Loop
             | UpstreamError::Busy
+            | UpstreamError::HeadTooLarge
             | UpstreamError::TotalTimeout => return,
             UpstreamError::IdleTimeout | UpstreamError::BadBody(_) => Verdict::BrokeOff,
             UpstreamError::Connect(_)
