@@ -65,9 +65,10 @@ impl FillTask {
         }
         if storing {
             self.store(&head, at);
+            // After that: until then it is sent while it is refreshed, and for an answer that breaks
+            // off.
+            self.withdraw(&head);
         }
-        // After that: until then it is sent while it is refreshed, and for an answer that breaks off.
-        self.withdraw(&head);
         self.fill.finish(trailers);
         self.context.state.inflight.leave(self.context.digest, &self.fill);
         // The connection can be used again only once the end of the message has been read.

@@ -45,7 +45,9 @@ impl FillTask {
     /// Removes what the answer with this head withdraws.
     pub(super) fn withdraw(&self, head: &FillHead) {
         let context = &self.context;
-        if context.ask.method == Method::GET {
+        let is_nothing_stored =
+            self.withdrawable.selected.is_none() && self.withdrawable.all.is_none();
+        if context.ask.method == Method::GET && !is_nothing_stored {
             let mut fields = head.fields.clone();
             govern(&mut fields, &head.surrogate_control);
             let withdrawal = Withdrawal::of(head.status, &context.client, &fields);

@@ -110,7 +110,7 @@ async fn passed(
     found: &Lookup,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let withdrawable = visit.withdrawable(&spine.state, selected(found).cloned());
+    let withdrawable = visit.withdrawable(&spine.state, found.stored().cloned());
     let passed = pass::pass(spine, visit, None, record).await;
     if let Ok(response) = &passed {
         let withdrawal = Withdrawal::of(response.status(), &visit.headers, response.headers());
@@ -227,16 +227,6 @@ fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
     }
 }
 
-/// The stored response that a request selected.
-fn selected(found: &Lookup) -> Option<&Arc<Stored>> {
-    match found {
-        Lookup::Fresh { stored, .. } | Lookup::Stale { stored, .. } | Lookup::Partial(stored) => {
-            Some(stored)
-        }
-        Lookup::VaryMiss(_) | Lookup::UriMiss => None,
-    }
-}
-
 fn base_selecting(stored: &Stored) -> Option<Selecting> {
     stored.selecting.as_deref().cloned()
 }
@@ -260,7 +250,7 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
     let ranged = visit.facts.ranged && visit.method == Method::GET;
     let range = (ranged && !whole).then(|| forwardable_range(&visit.headers)).flatten();
     let base = base.filter(|base| range.is_none() || base.body.is_complete());
-    let held = Held { base, selected: selected(found).cloned() };
+    let held = Held { base, selected: found.stored().cloned() };
     let state = &spine.state;
     // Taken before anything is asked of the upstream (invariant I2).
     let stamp = state.purges.stamp();
