@@ -25,9 +25,6 @@ async fn heads_that_cannot_be_believed_are_a_502() {
         ("two lengths", reply("hello").two_lengths(5, 6)),
         ("HTTP/0.9", reply("").raw("<html>hello</html>")),
         ("garbage", reply("").raw(vec![0xff; 300])),
-        ("reset", reply("").reset_before_head()),
-        ("an early end", reply("").raw("HTTP/1.1 200 OK\r\nContent-Le")),
-        ("nothing", reply("").raw("")),
         (
             "a length that is no number",
             reply("").raw("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
@@ -47,6 +44,19 @@ async fn heads_that_cannot_be_believed_are_a_502() {
         assert_eq!(answer.handled(), "fwd=uri-miss; detail=origin-bad-head", "{what}");
         assert_eq!(answer.field("cache-control"), Some("no-store"), "{what}");
         assert!(answer.whole, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_head_does_is_a_502() {
+    for (what, bad) in [
+        ("reset", reply("").reset_before_head()),
+        ("an early end", reply("").raw("HTTP/1.1 200 OK\r\nContent-Le")),
+        ("nothing", reply("").raw("")),
+    ] {
+        let answer = first_of_two(what, bad, edge()).await;
+        assert_eq!(answer.status, 502, "{what}");
+        assert_eq!(answer.handled(), "fwd=uri-miss; detail=origin-reset", "{what}");
     }
 }
 

@@ -9,13 +9,13 @@ async fn the_target_reaches_the_origin_byte_for_byte() {
     origin.default_route(reply("hello").max_age(60));
     let edge = edge().origin(&origin).start();
     for target in [
-        "/a/../b/%2e%2e?x=%27{}",
+        "/a/../b/%2e%2e?x=%27",
         "//double//slash/",
         "/?",
         "/%7Euser/%7euser",
         "/a;b=c/d,e?f=g&f=h&&=",
         "/caf%C3%A9?q=a+b%20c",
-        "/\"quoted\"|[x]^",
+        "/[x]?[y]",
     ] {
         edge.get(target).await;
         edge.ask("POST", target, &[]).await;

@@ -239,3 +239,86 @@ async fn the_number_of_headers_is_bounded_as_over_http_1() {
         assert_eq!(found, status, "{count} of {name}: {told}");
     }
 }
+
+#[tokio::test]
+async fn via_says_in_which_version_a_message_came() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(60));
+    let edge = edge().origin(&origin).start();
+    let answer = send(&connect(&edge).await, request("GET", "/a", "")).await;
+    assert_eq!(answer.headers()["via"], "1.1 edge", "the origin answered in HTTP/1.1");
+    edge.raw("GET /b HTTP/1.0\r\nHost: example.com\r\n\r\n").await;
+    let via = |target| origin.requests(target)[0].header("Via").map(str::to_owned);
+    assert_eq!(via("/a").as_deref(), Some("2.0 edge"));
+    assert_eq!(via("/b").as_deref(), Some("1.0 edge"));
+}
+
+#[tokio::test]
+async fn a_target_has_one_spelling_in_both_versions() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello").max_age(60));
+    let edge = edge().origin(&origin).start();
+    let client = connect(&edge).await;
+    let asked = read(send(&client, request("GET", "/caf\u{e9}/{x}?q=\u{20ac}", "")).await).await;
+    assert!(asked.1.starts_with("edge; fwd=uri-miss"), "{}", asked.1);
+    assert_eq!(edge.get("/caf%C3%A9/%7Bx%7D?q=%E2%82%AC").await.handled(), "hit");
+    assert_eq!(origin.fetches("/caf%C3%A9/%7Bx%7D?q=%E2%82%AC"), 1);
+}
+
+/// Sends a POST that announces so many bytes, in frames of which the last does not end the stream
+/// unless `ends`; the error with which the node ends the stream, if it does.
+async fn post_in_frames(
+    origin: &Origin,
+    edge: &Edge,
+    announced: &str,
+    frames: &[&'static str],
+    ends: bool,
+) -> Result<StatusCode, h2::Error> {
+    let stream = TcpStream::connect(edge.node.listen()).await.expect("the node accepts");
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut client = client.ready().await.expect("a place for a stream");
+    let request = Request::post(format!("http://{HOST}/form")).header("content-length", announced);
+    let (answer, mut body) =
+        client.send_request(request.body(()).expect("a request"), false).expect("sent");
+    for (n, frame) in frames.iter().enumerate() {
+        if n > 0 {
+            // The frame before it is on its way to the origin.
+            until("a connection", || origin.connections().open, |open| *open > 0).await;
+        }
+        // The node may have ended the stream.
+        if body.send_data(Bytes::from_static(frame.as_bytes()), false).is_err() {
+            break;
+        }
+    }
+    if ends {
+        let _ = body.send_data(Bytes::new(), true);
+    }
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("in time");
+    answer.map(|answer| answer.status())
+}
+
+#[tokio::test]
+async fn a_body_that_is_longer_than_announced_reaches_no_origin_as_a_whole_request() {
+    for (announced, frames) in
+        [("0", &["x"][..]), ("5", &["hello", "x"]), ("5", &["hel", "lo", "x"])]
+    {
+        let origin = Origin::start().await;
+        origin.route("/form", reply("well"));
+        let edge = edge().origin(&origin).start();
+        let ended = post_in_frames(&origin, &edge, announced, frames, false).await;
+        assert_eq!(ended.err().and_then(|e| e.reason()), Some(h2::Reason::PROTOCOL_ERROR));
+        // A part of it may have begun to arrive.
+        let announced: usize = announced.parse().expect("a length");
+        let bodies: Vec<_> = origin.requests("/form").into_iter().map(|r| r.body).collect();
+        assert!(bodies.iter().all(|body| body.len() < announced), "{announced}: {bodies:?}");
+    }
+    for (announced, frames) in [("0", &[][..]), ("5", &["hello"]), ("5", &["hel", "lo"])] {
+        let origin = Origin::start().await;
+        origin.route("/form", reply("well"));
+        let edge = edge().origin(&origin).start();
+        let answer = post_in_frames(&origin, &edge, announced, frames, true).await;
+        assert_eq!(answer.ok(), Some(StatusCode::OK), "{announced} {frames:?}");
+        assert_eq!(origin.requests("/form")[0].body, frames.concat().as_bytes());
+    }
+}

@@ -162,3 +162,41 @@ async fn a_path_alone_is_explained_in_the_scheme_that_is_stored() {
     let explained = explain();
     assert_eq!((explained.state, &*explained.key), ("fresh", "https://example.com/a"));
 }
+
+#[tokio::test]
+async fn raw_bytes_in_a_target_are_their_percent_encoding() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("hello").max_age(60));
+    let edge = edge().origin(&origin).start();
+    for (raw, encoded) in [
+        ("/caf\u{e9}", "/caf%C3%A9"),
+        ("/s?q={\"a\":1}", "/s?q=%7B%22a%22:1%7D"),
+        ("/<b>|^`", "/%3Cb%3E%7C%5E%60"),
+        ("/a\\..\\b", "/a%5C..%5Cb"),
+        // What is encoded is never decoded.
+        ("/a%2Fb%5Cc|", "/a%2Fb%5Cc%7C"),
+    ] {
+        assert_eq!(edge.get(raw).await.handled(), "fwd=uri-miss; fwd-status=200; stored", "{raw}");
+        assert_eq!(edge.get(encoded).await.handled(), "hit", "{raw}");
+        assert_eq!(origin.fetches(encoded), 1, "the origin gets the spelling of the key: {raw}");
+        assert_eq!(edge.explain(raw).state, "fresh", "{raw}");
+        // A client whose request line comes in pieces.
+        let mut slow = edge.connect().await;
+        let head = format!("GET {raw} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        for piece in head.as_bytes().chunks(5) {
+            slow.send(piece).await;
+        }
+        assert_eq!(slow.answer("GET").await.handled(), "hit", "{raw}");
+    }
+    edge.purge(path("/caf\u{e9}"));
+    assert_eq!(edge.explain("/caf%C3%A9").state, "purged");
+}
+
+#[tokio::test]
+async fn a_higher_minor_version_is_answered_as_1_1() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello"));
+    let edge = edge().origin(&origin).start();
+    let head = format!("GET /a HTTP/1.2\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    assert_eq!(edge.raw(head).await.line(), "200 hello");
+}

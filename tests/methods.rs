@@ -177,6 +177,54 @@ async fn a_fill_that_runs_during_an_unsafe_method_is_not_stored() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_takes_back_nothing() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("old").max_age(60).then(held("")).then(reply("new").max_age(60)));
+    let edge = edge().origin(&origin).start();
+    edge.get("/a").await;
+    let mut client = edge.connect().await;
+    client.request("POST", "/a", &[], "change").await;
+    origin.until_requests("/a", 2).await;
+    drop(client);
+    let gone = || edge.node.metrics().lines().any(|line| line == "weir_connections_open 0");
+    until("the client to be gone", gone, |gone| *gone).await;
+    assert!(is_stored(&edge, "/a").await, "the origin has not answered");
+    origin.release("/a");
+    until("no old page", || edge.explain("/a").state, |state| *state == "not-stored").await;
+    assert_eq!(edge.get("/a").await.line(), "200 new");
+}
+
+#[tokio::test]
+async fn the_parent_of_a_url_that_is_named_forgets_it_too() {
+    let origin = Origin::start().await;
+    let log = Log::new("one");
+    let [one, two] = ["one", "two"].map(|name| parent_of(name, &origin, "").start());
+    let edge = edge_of("edge", &origin, &[&one, &two], "").start();
+    let _leashes = (log.lead(&edge).await, log.lead(&one).await, log.lead(&two).await);
+    for n in 0..12 {
+        let page = format!("/page{n}");
+        origin.route(&page, reply("old").max_age(60).then(reply("new").max_age(60)));
+        assert_eq!(edge.get(&page).await.line(), "200 old");
+        origin.route("/form", reply("").status(303).header("Location", page.clone()));
+        assert_eq!(edge.send("POST", "/form", &[], "change").await.status, 303);
+        assert_eq!(edge.get(&page).await.line(), "200 new", "{page}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_node_may_tell_a_parent_to_forget_a_url() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(60));
+    let log = Log::new("one");
+    let parent = parent_of("parent", &origin, "").start();
+    let _leash = log.lead(&parent).await;
+    parent.get("/a").await;
+    let fields = [("Max-Forwards", "0"), ("Weir-Invalidate", "1")];
+    assert_eq!(parent.ask("OPTIONS", "/a", &fields).await.status, 204);
+    assert!(is_stored(&parent, "/a").await);
+}
+
+#[tokio::test]
 async fn a_post_that_returns_its_own_page_is_stored_for_later_gets() {
     let origin = Origin::start().await;
     let edge = edge().origin(&origin).start();

@@ -380,6 +380,7 @@ async fn a_post_finds_another_origin_while_nothing_was_sent() {
 async fn a_kept_connection_closed_in_place_of_an_answer_costs_a_get_nothing() {
     let origin = Origin::start().await;
     origin.route("/first", reply("first"));
+    origin.route("/again", reply("again"));
     origin.route("/get", reply("").reset_before_head().times(1).then(reply("well")));
     origin.route("/post", reply("").reset_before_head().times(1).then(reply("twice")));
     let edge = edge().origin(&origin).start();
@@ -392,9 +393,38 @@ async fn a_kept_connection_closed_in_place_of_an_answer_costs_a_get_nothing() {
     assert_eq!(ask("GET", "/first", "").await, "200 first");
     assert_eq!(ask("GET", "/get", "").await, "200 well");
     assert_eq!(origin.fetches("/get"), 2);
+    assert_eq!(ask("GET", "/again", "").await, "200 again");
     assert!(ask("POST", "/post", "x").await.starts_with("502"));
     assert_eq!(origin.fetches("/post"), 1, "nobody knows whether it was acted upon");
-    assert_eq!(origin.connections().accepted, 2, "the POST went on a kept connection");
+    assert_eq!(origin.connections().accepted, 3, "the POST went on a kept connection");
+}
+
+#[tokio::test]
+async fn the_second_try_of_a_get_is_on_a_new_connection_and_costs_nothing() {
+    let origin = Origin::start().await;
+    for name in ["/one", "/two"] {
+        origin.route(name, held(name));
+    }
+    origin.route("/get", reply("").reset_before_head().times(1).then(reply("well")));
+    origin.route("/lost", reply("").reset_before_head());
+    // No retry is allowed, and the first failure would eject the origin.
+    let site = "retries = { most = 0 }\nhealth = { failures = 1 }";
+    let edge = edge().origin(&origin).workers(1).site(site).start();
+    // Two kept connections.
+    tokio::join!(edge.get("/one"), edge.get("/two"), async {
+        until("two requests", || origin.connections().open, |open| *open == 2).await;
+        origin.release("/one");
+        origin.release("/two");
+    });
+    assert_eq!(edge.get("/get").await.line(), "200 well");
+    assert_eq!(origin.connections().accepted, 3, "the other kept connection was not tried");
+    assert_eq!(count(&edge, "weir_upstream_retries_total"), 0);
+    assert_eq!(metric(&edge, "weir_upstream_member_errors_total", &origin), 0);
+    // A new connection that ends without an answer is a failure.
+    let answer = edge.get("/lost").await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.handled(), "fwd=uri-miss; detail=origin-reset");
+    assert_eq!(metric(&edge, "weir_upstream_member_errors_total", &origin), 1);
 }
 
 #[tokio::test]

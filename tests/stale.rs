@@ -329,7 +329,7 @@ async fn an_answer_that_turns_out_too_large_withdraws_what_it_follows() {
 async fn head_gets_the_stale_response_that_get_would_get() {
     for (what, bad, handled) in [
         ("error", reply("down").status(503), "fwd=stale; fwd-status=503; detail=stale-if-error"),
-        ("reset", reply("").reset_before_head(), "fwd=stale; detail=origin-bad-head"),
+        ("reset", reply("").reset_before_head(), "fwd=stale; detail=origin-reset"),
     ] {
         let origin = Origin::start().await;
         let old = stale_with("old", "max-age=10, stale-if-error=60").etag("\"v1\"");

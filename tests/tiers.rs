@@ -18,7 +18,7 @@ async fn what_one_edge_asked_for_its_parent_has_for_the_next() {
     assert_eq!(second.line(), "200 hello");
     assert_eq!(handled(&second), ["parent; hit".to_owned(), format!("edge-2; {MISS}")]);
     assert!(second.number("age").is_some_and(|age| age >= 7), "{second:?}");
-    assert_eq!(second.values("via").join(", "), "1.1 parent, 1.1 edge-2");
+    assert_eq!(second.values("via").join(", "), "1.1 parent, 2.0 edge-2");
     assert_eq!(handled(&world.get(1, "/a").await).last().map(String::as_str), Some("edge-2; hit"));
     let [request] = &world.origin.requests("/a")[..] else { panic!("one fetch") };
     assert_eq!(request.header("X-Forwarded-Host"), Some(HOST));
@@ -27,7 +27,7 @@ async fn what_one_edge_asked_for_its_parent_has_for_the_next() {
         lines.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
     };
     assert_eq!(named("CDN-Loop"), "edge-1, parent");
-    assert_eq!(named("Via"), "1.1 edge-1, 1.1 parent");
+    assert_eq!(named("Via"), "1.1 edge-1, 2.0 parent");
 }
 
 #[tokio::test]

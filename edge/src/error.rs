@@ -52,6 +52,8 @@ pub enum UpstreamError {
     TotalTimeout,
     /// The head cannot be believed: not HTTP/1, two lengths, an unknown transfer coding, … 502.
     BadHead(String),
+    /// The connection, or the stream, ended before the head was complete. 502.
+    Reset(String),
     /// The head exceeds a limit of this node. 502.
     HeadTooLarge,
     /// The body broke off or its framing is wrong. Abort (502 if no head went out).
@@ -71,9 +73,11 @@ impl UpstreamError {
     /// What a client is told whose response has not begun.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Connect(_) | Self::BadHead(_) | Self::HeadTooLarge | Self::BadBody(_) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Connect(_)
+            | Self::BadHead(_)
+            | Self::Reset(_)
+            | Self::HeadTooLarge
+            | Self::BadBody(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout
             | Self::FirstByteTimeout
             | Self::IdleTimeout
@@ -94,6 +98,7 @@ impl UpstreamError {
             Self::IdleTimeout => "origin-idle-timeout",
             Self::TotalTimeout => "origin-total-timeout",
             Self::BadHead(_) => "origin-bad-head",
+            Self::Reset(_) => "origin-reset",
             Self::HeadTooLarge => "origin-head-too-large",
             Self::BadBody(_) => "origin-bad-body",
             Self::Busy => "origin-busy",
@@ -113,6 +118,7 @@ impl UpstreamError {
             "origin-first-byte-timeout" => Self::FirstByteTimeout,
             "origin-idle-timeout" => Self::IdleTimeout,
             "origin-bad-head" => Self::BadHead(why()),
+            "origin-reset" => Self::Reset(why()),
             "origin-head-too-large" => Self::HeadTooLarge,
             "origin-bad-body" => Self::BadBody(why()),
             "origin-busy" => Self::Busy,
@@ -144,6 +150,9 @@ impl std::fmt::Display for UpstreamError {
                 f.write_str("the exchange with the origin took longer than timeouts.total")
             }
             Self::BadHead(why) => write!(f, "the origin's answer cannot be understood: {why}"),
+            Self::Reset(why) => {
+                write!(f, "the origin closed the connection before it answered: {why}")
+            }
             Self::HeadTooLarge => f.write_str(
                 "the origin's response has larger headers than limits.origin_header_bytes, or more \
                  than limits.origin_header_fields",

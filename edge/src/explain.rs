@@ -16,6 +16,7 @@ use std::sync::Arc;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::{Subject, Validity};
 use weir_rules::key::{KeyParts, write_key};
+use weir_rules::target::spelled_url;
 use weir_rules::time::Time;
 
 /// Explains `url`, absolute or a path of the first site (in the scheme under which it is known, http if
@@ -285,7 +286,7 @@ impl ExplainedUrl {
         let of_any_host = named.is_none() && url.starts_with('/');
         let whole = if url.starts_with('/') { format!("{base}{url}") } else { url.to_owned() };
         let uri: http::Uri =
-            whole.parse().map_err(|error| format!("{url:?}: {error}; {accepted}"))?;
+            spelled_url(&whole).parse().map_err(|error| format!("{url:?}: {error}; {accepted}"))?;
         let scheme = match uri.scheme_str() {
             Some(scheme @ ("http" | "https")) => scheme.to_owned(),
             _ => return Err(format!("{url:?} has no known scheme; {accepted}")),

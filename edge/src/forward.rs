@@ -26,7 +26,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) host: &'a str,
     /// This node's name.
     pub(crate) node: &'a str,
-    /// `1.1 node`.
+    /// What this node appends to Via.
     pub(crate) via: &'a HeaderValue,
 }
 
@@ -87,6 +87,11 @@ pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(bucket));
     }
     headers
+}
+
+/// Names the host of a request to a parent, as its key has it.
+pub(crate) fn name_host(headers: &mut HeaderMap, host: &str) {
+    set(headers, &X_FORWARDED_HOST, host);
 }
 
 /// Whether an address is in one of the networks.

@@ -34,6 +34,7 @@ mod sweep;
 mod tier;
 mod trace;
 mod upstream;
+mod via;
 pub mod warm;
 
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};

@@ -80,7 +80,7 @@ events! {
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
 /// client's own.
-pub(crate) const UPSTREAM_ERRORS: [&str; 12] = [
+pub(crate) const UPSTREAM_ERRORS: [&str; 13] = [
     "origin-connect",
     "origin-connect-timeout",
     "origin-first-byte-timeout",
@@ -93,6 +93,7 @@ pub(crate) const UPSTREAM_ERRORS: [&str; 12] = [
     "client",
     "origin-total-timeout",
     "origin-head-too-large",
+    "origin-reset",
 ];
 
 /// Which of [`UPSTREAM_ERRORS`] an error is.
@@ -110,6 +111,7 @@ pub(crate) fn upstream_error_index(error: &UpstreamError) -> usize {
         UpstreamError::Client(_) => 9,
         UpstreamError::TotalTimeout => 10,
         UpstreamError::HeadTooLarge => 11,
+        UpstreamError::Reset(_) => 12,
     }
 }
 

@@ -32,7 +32,7 @@ use crate::forward;
 use crate::lookup::{Lookup, lookup};
 use crate::metrics::WorkerMetrics;
 use crate::respond::{self, Heads, Values, Wish};
-use crate::server::{Arrival, Connection, Handler, Intake, intake};
+use crate::server::{Arrival, Connection, Handler, Intake, intake, spell_target};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
 use crate::tier::{self, Asker, NodeFields, Requester};
@@ -89,7 +89,7 @@ enum Disposition {
     /// A fill, or a stored response as the lookup found it, will answer.
     Fetch(Lookup, Box<Visit>),
     /// The upstream answers, and gets this body.
-    Pass(Box<Visit>, Incoming),
+    Pass(Rc<Visit>, Incoming),
     /// Control answers a purge by method.
     Purge(PurgeAsk),
 }
@@ -105,6 +105,7 @@ impl Handler for Spine {
         let mut record = RequestRecord::new(Instant::now());
         // Here, so that keys, Vary, parents and origins all get the same line, however it was split.
         cookies::combine(request.headers_mut());
+        spell_target(&mut request);
         let notes = self.notes.then(|| self.note(&connection, &request));
         let asker = match tier::admit(&self.state, request.headers()) {
             Ok(Requester::Stranger) => Ok(None),
@@ -125,7 +126,7 @@ impl Handler for Spine {
                 Box::pin(fetch::fetch(&self, visit, found, &mut record)).await
             }
             Ok(Disposition::Pass(visit, body)) => {
-                Box::pin(pass::pass(&self, &visit, Some(body), &mut record)).await
+                Box::pin(pass::pass(&self, visit, body, &mut record)).await
             }
             Ok(Disposition::Purge(ask)) => Ok(self.purger.answer(ask, self.state.now()).await),
             Err(failure) => Err(failure),
@@ -172,6 +173,9 @@ impl Spine {
         let request = &arrived.request;
         let intake = self.intake(&arrived, &live, asker.is_some())?;
         if intake.local.is_some() {
+            if asker.is_some() && request.headers().contains_key(weir_rules::tier::INVALIDATE) {
+                invalidate::as_told(self, &live, &intake);
+            }
             return Ok(Disposition::Answered(options(self.state.now())));
         }
         let site = live.sites.of(&intake.host).ok_or(Failure::UnknownHost)?;
@@ -258,7 +262,7 @@ impl Spine {
         let visit = Box::new(Visit::new(connection, head, keyed, facts, sender, trace));
         Ok(match found {
             Some(found) => Disposition::Fetch(found, visit),
-            None => Disposition::Pass(visit, body),
+            None => Disposition::Pass(Rc::from(visit), body),
         })
     }
 

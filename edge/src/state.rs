@@ -13,8 +13,8 @@ use crate::ranking::Ranking;
 use crate::standing::{Lease, Matched, Releases};
 use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
+use crate::via::Via;
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use weir_rules::time::Time;
 pub(crate) struct NodeState {
     /// The node's name: a token, used in Cache-Status, Via and CDN-Loop.
     pub(crate) name: Arc<str>,
-    /// `1.1 name`, as appended to Via.
-    pub(crate) via: HeaderValue,
+    /// What it appends to Via.
+    pub(crate) via: Via,
     /// The node's tier.
     pub(crate) tier: Tier,
     /// The memory store.
@@ -143,8 +143,8 @@ impl NodeState {
         let share = fill_share(config.memory.size);
         let memory = weir_config::Memory { size: config.memory.size - share, ..config.memory };
         let name = &config.node.name;
-        let via = HeaderValue::from_str(&format!("1.1 {name}"))
-            .map_err(|_| StartError(format!("node.name {name:?} is not a token")))?;
+        let via = Via::new(name)
+            .ok_or_else(|| StartError(format!("node.name {name:?} is not a token")))?;
         let bounds = Bounds { patterns: config.limits.patterns, ..Bounds::default() };
         let workers = config.node.workers.max(1);
         let metrics: Vec<Arc<WorkerMetrics>> = (0..workers).map(|_| Arc::default()).collect();

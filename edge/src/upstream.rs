@@ -3,8 +3,11 @@
 //!
 //! Another member is tried while no byte of an answer went out: whatever the method where nothing
 //! was sent (no connection, no place), and for safe methods without a body also where a request
-//! was sent, and then only on another member; on the same one only where a kept connection was
-//! closed in place of an answer. Each further try is paid from the site's budget.
+//! was sent, and then only on another member. Each further try is paid from the site's budget.
+//!
+//! An idle connection may be closed at any time, also while a request is on its way (RFC 9112
+//! §9.3.1): a safe request that meets a closed one is sent again to the same member, once, on a
+//! connection opened for it. That is no failure of the member, and costs nothing of the budget.
 
 mod ask;
 mod balance;
@@ -37,7 +40,7 @@ use crate::source::Source;
 use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
-use client::{HttpClient, client, closed_while_kept, mark_kept};
+use client::{Clients, mark_kept, was_kept};
 use fetched::AnsweredBy;
 use head::HeadLimits;
 use health::Attempt;
@@ -60,7 +63,7 @@ pub(crate) struct Upstream {
     settings: Settings,
     budget: Arc<Budget>,
     /// One a worker: a connection lives on the runtime of the worker that opened it.
-    clients: Vec<HttpClient>,
+    clients: Vec<Clients>,
     head_limits: HeadLimits,
     /// For each member that is asked over HTTP/2, one a worker.
     links: Vec<Vec<Link>>,
@@ -152,7 +155,7 @@ impl Upstream {
                 .transpose()?,
             clients: metrics
                 .iter()
-                .map(|_| client(&settings.tls, &settings.timeouts, limits))
+                .map(|_| Clients::new(&settings.tls, &settings.timeouts, limits))
                 .collect(),
             head_limits: HeadLimits::of(limits),
             metrics: metrics.to_vec(),
@@ -236,8 +239,7 @@ impl Upstream {
         candidates.filter(move |c| last_resort || c.attempt != Attempt::LastResort)
     }
 
-    /// Asks one member; once more where a kept connection was closed in place of an answer. The
-    /// error comes with whether another may be asked.
+    /// Asks one member. The error comes with whether another may be asked.
     pub(crate) async fn fetch_from(
         &self,
         candidate: &Candidate<'_>,
@@ -247,11 +249,7 @@ impl Upstream {
     ) -> Result<Fetched, (UpstreamError, bool)> {
         let end = self.end();
         let repeatable = ask.is_repeatable() && body.is_empty();
-        let mut outcome = self.exchange(candidate, worker, ask, body, end).await;
-        if repeatable && matches!(&outcome, Err(Failed { reached: Reached::ClosingConnection, .. }))
-        {
-            outcome = self.exchange(&candidate.again(), worker, ask, body, end).await;
-        }
+        let outcome = self.exchange(candidate, worker, ask, body, end).await;
         let following = NextCandidate::after(&outcome, repeatable, body);
         outcome.map_err(|failed| {
             (self.told(candidate, ask, failed.error), following != NextCandidate::Nobody)
@@ -278,9 +276,30 @@ impl Upstream {
         (!total.is_zero()).then(|| Instant::now() + total)
     }
 
-    /// Asks one member.
+    /// Asks one member; if a kept connection closes in place of an answer, once more on a new one.
     async fn exchange(
         &self,
+        candidate: &Candidate<'_>,
+        worker: usize,
+        ask: &Ask,
+        body: &UpstreamBody,
+        end: Option<Instant>,
+    ) -> Result<Fetched, Failed> {
+        let outcome = self.exchange_on(Connection::Any, candidate, worker, ask, body, end).await;
+        match outcome {
+            Err(Failed { reached: Reached::ClosingConnection, .. })
+                if ask.is_repeatable() && body.is_empty() =>
+            {
+                let new = Connection::OpenedAfter(Instant::now().into_std());
+                self.exchange_on(new, candidate, worker, ask, body, end).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn exchange_on(
+        &self,
+        connection: Connection,
         candidate: &Candidate<'_>,
         worker: usize,
         ask: &Ask,
@@ -308,16 +327,16 @@ impl Upstream {
         let sent = Instant::now();
         let progress = body.progress();
         let answer = match link {
-            Some(link) => self.head(link.send(request), progress, end).await,
-            None => self.head(self.send(worker, request), progress, end).await,
+            Some(link) => self.head(link.send(request, connection), progress, end).await,
+            None => self.head(self.send(worker, request, connection), progress, end).await,
         };
         let answer = answer.and_then(|(response, stream)| {
             let checked = self.head_limits.check(response.version(), response.headers());
             checked.map(|()| (response, stream)).map_err(Failed::sent)
         });
         let (mut response, stream) = answer.inspect_err(|failed| {
-            // A member that ends a connection in good order has failed nobody.
-            if failed.reached != Reached::Unprocessed {
+            // A member that ends a connection, in good order or while it is idle, has failed nobody.
+            if !matches!(failed.reached, Reached::Unprocessed | Reached::ClosingConnection) {
                 member.failed(attempt, &failed.error);
             }
             if let Some(hop) = &mut hop {
@@ -367,8 +386,17 @@ impl Upstream {
     }
 
     /// Sends a request over HTTP/1.1.
-    async fn send(&self, worker: usize, request: Request<UpstreamBody>) -> Answer {
-        let response = self.clients[worker].request(request).await;
+    async fn send(
+        &self,
+        worker: usize,
+        request: Request<UpstreamBody>,
+        connection: Connection,
+    ) -> Answer {
+        let clients = &self.clients[worker];
+        let response = match connection {
+            Connection::Any => clients.keeping.request(request).await,
+            Connection::OpenedAfter(_) => clients.opening.request(request).await,
+        };
         response.map(|response| (response, None)).map_err(|error| Failed::of(&error))
     }
 
@@ -417,6 +445,15 @@ fn nobody() -> UpstreamError {
     UpstreamError::Connect("no member that may be asked is healthy".into())
 }
 
+/// Which connection a request goes on.
+#[derive(Clone, Copy, Debug)]
+enum Connection {
+    /// A kept one, if there is one.
+    Any,
+    /// One that was opened after this moment.
+    OpenedAfter(std::time::Instant),
+}
+
 /// A try that brought no answer.
 struct Failed {
     error: UpstreamError,
@@ -454,11 +491,11 @@ impl Failed {
     }
 
     fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        let kept = closed_while_kept(error);
+        let kept = was_kept(error);
         let error = error::request_error(error);
         let reached = match error {
             UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Reached::Nobody,
-            _ if kept => Reached::ClosingConnection,
+            UpstreamError::Reset(_) if kept => Reached::ClosingConnection,
             _ => Reached::Member,
         };
         Self { error, reached }
@@ -494,8 +531,7 @@ impl NextCandidate {
             (UpstreamError::Busy, _) if body.is_unread() => Self::Other,
             (_, Reached::Nobody) if body.is_unread() => Self::Anybody,
             (_, Reached::Unprocessed) if body.can_repeat() => Self::Other,
-            (_, Reached::ClosingConnection) if repeatable => Self::Anybody,
-            (_, Reached::Member) if repeatable => Self::Other,
+            (_, Reached::ClosingConnection | Reached::Member) if repeatable => Self::Other,
             _ => Self::Nobody,
         }
     }

@@ -137,7 +137,9 @@ struct Parts {
 
 impl Parts {
     fn of(url: &str) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("no URL: {error}"))?;
+        let uri: Uri = weir_rules::target::spelled_url(url)
+            .parse()
+            .map_err(|error| format!("no URL: {error}"))?;
         let scheme = match uri.scheme_str() {
             Some("http") => "http",
             Some("https") => "https",
@@ -175,6 +177,7 @@ mod tests {
         assert_eq!((parts.scheme, &*parts.host), ("https", "shop.example:8443"));
         assert_eq!(parts.target, "/a?b");
         assert_eq!(Parts::of("http://shop.example").unwrap().target, "/");
+        assert_eq!(Parts::of("http://h/é?q={\"a\"}").unwrap().target, "/%C3%A9?q=%7B%22a%22%7D");
         for wrong in ["/a", "ftp://h/", "http://u@h/", "http://", "h", "http://h /"] {
             assert!(Parts::of(wrong).is_err(), "{wrong}");
         }

@@ -20,6 +20,7 @@ pub mod reference;
 pub mod release;
 pub mod semantics;
 pub mod storability;
+pub mod target;
 pub mod targeted;
 pub mod tier;
 pub mod time;

@@ -69,9 +69,14 @@ pub const PERSONAL: &str = "weir-personal";
 /// The field by which a node knows the requests that it sends itself to warm what is stored.
 pub const WARM: &str = "weir-warm";
 
+/// The field, valued `1`, of a node's own request (OPTIONS with Max-Forwards 0) for a URL that an unsafe
+/// request has invalidated at the node (RFC 9111 §4.4): the parent invalidates it too.
+pub const INVALIDATE: &str = "weir-invalidate";
+
 /// All fields that only nodes may send each other (invariant I3): removed from everyone else, and
 /// never sent to clients and origins.
-pub const FIELDS: [&str; 9] = [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM, PERSONAL];
+pub const FIELDS: [&str; 10] =
+    [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM, PERSONAL, INVALIDATE];
 
 /// Longest name of a log that travels between nodes, bytes.
 pub const LONGEST_LOG: usize = 64;

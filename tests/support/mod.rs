@@ -48,6 +48,7 @@ pub(crate) struct EdgeBuilder {
     origins: Vec<String>,
     site: String,
     tables: String,
+    workers: usize,
 }
 
 /// A node named `edge` with one site, `site`, for every host.
@@ -62,6 +63,7 @@ pub(crate) fn node(toml: &str) -> EdgeBuilder {
         origins: Vec::new(),
         site: String::new(),
         tables: String::new(),
+        workers: 2,
     }
 }
 
@@ -97,12 +99,18 @@ impl EdgeBuilder {
         self
     }
 
+    /// Worker threads; 2 unless said otherwise.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     pub(crate) fn config(&self) -> Config {
-        let Self { node, origins, site, tables } = self;
+        let Self { node, origins, site, tables, workers } = self;
         let origins = origins.join(", ");
         let text = format!(
             "[node]\n{node}\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
-             workers = 2\n{tables}\n[[site]]\nid = \"site\"\norigins = [{origins}]\n{site}"
+             workers = {workers}\n{tables}\n[[site]]\nid = \"site\"\norigins = [{origins}]\n{site}"
         );
         Config::from_toml(&text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))
     }

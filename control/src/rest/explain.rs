@@ -41,7 +41,7 @@ impl<'a> ExplainRequest<'a> {
 }
 
 fn explainable(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let Ok(uri) = weir_rules::target::spelled_url(url).parse::<Uri>() else { return false };
     let absolute = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
     url.starts_with('/') || absolute
 }

@@ -64,7 +64,7 @@ impl WarmRequest {
 
 /// The host of an absolute URL.
 fn host(url: &str) -> Option<String> {
-    let uri: Uri = url.parse().ok()?;
+    let uri: Uri = weir_rules::target::spelled_url(url).parse().ok()?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
     (known && !authority.host().is_empty()).then(|| authority.as_str().to_owned())

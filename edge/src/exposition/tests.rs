@@ -204,6 +204,7 @@ fn errors_and_results_are_counted_under_their_own_words() {
         UpstreamError::Busy,
         UpstreamError::TotalTimeout,
         UpstreamError::HeadTooLarge,
+        UpstreamError::Reset(text()),
     ] {
         assert_eq!(UPSTREAM_ERRORS[upstream_error_index(&error)], error.word());
     }

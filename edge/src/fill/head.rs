@@ -5,7 +5,7 @@ use crate::source::Source;
 use crate::state::NodeState;
 use crate::store::Tags;
 use crate::tier::NodeFields;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use std::sync::Arc;
 use weir_rules::fields::{self, SURROGATE_CONTROL};
 use weir_rules::range;
@@ -107,10 +107,11 @@ pub(super) fn govern(fields: &mut HeaderMap, surrogate_control: &[HeaderValue]) 
 }
 
 /// Makes the head of an upstream's answer ready for clients and store. `length` is that of the body
-/// by its framing, which is the only length that counts.
+/// by its framing, which is the only length that counts; `received` is the version in which it was
+/// received.
 pub(crate) fn clean_head(
     state: &NodeState,
-    status: StatusCode,
+    (received, status): (Version, StatusCode),
     mut headers: HeaderMap,
     length: Option<u64>,
     source: Option<Arc<Source>>,
@@ -151,7 +152,7 @@ pub(crate) fn clean_head(
     {
         headers.insert(header::DATE, date);
     }
-    headers.append(header::VIA, state.via.clone());
+    headers.append(header::VIA, state.via.of(received).clone());
     CleanHead {
         fields: headers,
         age,

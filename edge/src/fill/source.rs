@@ -19,6 +19,7 @@ use http::{HeaderMap, Response};
 use hyper::upgrade::OnUpgrade;
 use origin::Origin;
 use parents::Parents;
+pub(crate) use parents::with_claim;
 use std::pin::Pin;
 use std::sync::Arc;
 use weir_rules::invalidation::Seq;

@@ -80,7 +80,7 @@ impl FillTask {
         let exchange =
             FillExchange { plan, request_time, response_time, source, stamps, _held: stamp };
         if let (StatusCode::NOT_MODIFIED, Plan::Validate(base)) = (status, &exchange.plan) {
-            return self.validated(&Arc::clone(base), response.headers(), &exchange);
+            return self.validated(&Arc::clone(base), &response, &exchange);
         }
         let (parts, ()) = response.into_parts();
         let (length, source) = (body.exact_length(), exchange.source.clone());
@@ -90,7 +90,10 @@ impl FillTask {
                 let age = terms.freshness.age(response_time);
                 (CleanHead::of_stored(parts.headers, tags, age, length), Some(terms))
             }
-            None => (clean_head(state, status, parts.headers, length, source, response_time), None),
+            None => {
+                let line = (parts.version, status);
+                (clean_head(state, line, parts.headers, length, source, response_time), None)
+            }
         };
         if let Plan::Complete(base, prefix) = &exchange.plan
             && status == StatusCode::PARTIAL_CONTENT

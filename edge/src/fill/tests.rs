@@ -19,7 +19,7 @@ use crate::store::Stored;
 use crate::upstream::{Ask, For, digest};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Barrier};
 use weir_config::Config;
@@ -174,7 +174,7 @@ fn store_half(scene: &Scene, half: usize, begin: &Barrier) {
     let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
     let (status, now) = (StatusCode::PARTIAL_CONTENT, scene.state.now());
     let fields = fields.into_iter().collect();
-    let cleaned = clean_head(&scene.state, status, fields, Some(5), None, now);
+    let cleaned = clean_head(&scene.state, (Version::HTTP_11, status), fields, Some(5), None, now);
     let exchange = FillExchange {
         plan: Plan::Range(HeaderValue::from_static(range), None),
         request_time: now,

@@ -8,17 +8,23 @@ use crate::collapsing::Answer;
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
 use crate::store::Stored;
-use http::{HeaderMap, StatusCode, header};
+use http::{Response, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::storability::{Reason, Reuse};
 use weir_rules::validation;
 
 impl FillTask {
     /// A 304 about the response whose validator was sent (RFC 9111 §4.3.4).
-    pub(super) fn validated(self, base: &Arc<Stored>, update: &HeaderMap, exchange: &FillExchange) {
+    pub(super) fn validated(
+        self,
+        base: &Arc<Stored>,
+        update: &Response<()>,
+        exchange: &FillExchange,
+    ) {
         let (state, source) = (&self.context.state, exchange.source.clone());
-        let (fields, time) = (update.clone(), exchange.response_time);
-        let mut cleaned = clean_head(state, base.status, fields, None, source.clone(), time);
+        let (fields, time) = (update.headers().clone(), exchange.response_time);
+        let line = (update.version(), base.status);
+        let mut cleaned = clean_head(state, line, fields, None, source.clone(), time);
         cleaned.fields = validation::freshened(&base.fields().to_map(), &cleaned.fields);
         govern(&mut cleaned.fields, &cleaned.surrogate_control);
         let terms = exchange.terms(&self.context, self.base.as_deref(), base.status, &cleaned);
@@ -51,7 +57,7 @@ impl FillTask {
         // An anonymous request's cookies are not for the client whose request it was made of.
         let cookies = match self.context.anonymous {
             true => Vec::new(),
-            false => update.get_all(header::SET_COOKIE).iter().cloned().collect(),
+            false => update.headers().get_all(header::SET_COOKIE).iter().cloned().collect(),
         };
         let (stored, shared) = match kept {
             Ok(stored) => (stored, true),

@@ -2,7 +2,7 @@
 
 use crate::respond::Wish;
 use crate::server::Intake;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use http_body::Body;
 use weir_config::Site;
 use weir_rules::cache_control::RequestDirectives;
@@ -30,6 +30,8 @@ pub(crate) struct RequestFacts {
     pub(super) upgrade: bool,
     /// Max-Forwards for the upstream.
     pub(super) max_forwards: Option<u32>,
+    /// The version in which the request was received.
+    pub(super) received: Version,
 }
 
 impl RequestFacts {
@@ -58,6 +60,7 @@ impl RequestFacts {
             announced: 0,
             upgrade: false,
             max_forwards: intake.max_forwards,
+            received: request.version(),
         };
         for (name, value) in request.headers() {
             match LISTED.iter().position(|listed| listed == name) {

@@ -53,7 +53,7 @@ pub(super) async fn fetch(
         }
         record.outcome.handling = handling(&found);
         if visit.method == Method::HEAD && (alone || !may_fill(spine, &visit, &found)) {
-            let passed = pass::pass(spine, &visit, None, record).await;
+            let passed = pass::pass_safe(spine, &visit, record).await;
             return or_stale(spine, &visit, &found, passed, &mut record.outcome);
         }
         if visit.anonymous.is_some()
@@ -111,7 +111,7 @@ async fn passed(
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let withdrawable = visit.withdrawable(&spine.state, found.stored().cloned());
-    let passed = pass::pass(spine, visit, None, record).await;
+    let passed = pass::pass_safe(spine, visit, record).await;
     if let Ok(response) = &passed {
         let withdrawal = Withdrawal::of(response.status(), &visit.headers, response.headers());
         withdrawable.withdraw(&spine.state, visit.digest, withdrawal);
@@ -157,7 +157,7 @@ async fn personal(
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     record.outcome.detail = Some("not-for-everyone");
-    pass::pass(spine, visit, None, record).await
+    pass::pass_safe(spine, visit, record).await
 }
 
 /// Whether the answer to an anonymous request may be given to the client whose request it was made

@@ -5,23 +5,85 @@
 
 use super::Spine;
 use super::visit::Visit;
+use crate::fill::{CleanHead, with_claim};
+use crate::forward;
 use crate::host::Authority;
+use crate::server::Intake;
+use crate::source::Source;
+use crate::state::Live;
 use crate::store::KeyText;
-use http::{HeaderMap, HeaderValue, header};
+use crate::upstream::{Ask, For, UpstreamBody, digest};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, header};
+use std::time::Duration;
+use tokio::time::timeout;
 use weir_rules::invalidation::url_name;
 use weir_rules::key::keyed_query;
-use weir_rules::reference;
+use weir_rules::target::spelled;
+use weir_rules::{reference, tier};
+
+/// How long the response to an unsafe request waits for the parent of a URL that it names.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// A successful unsafe request invalidates its target, and the URLs on the same host and port that
-/// Location and Content-Location name.
-pub(super) fn invalidate(spine: &Spine, visit: &Visit, response: &HeaderMap) {
+/// Location and Content-Location name. The parent that passed the request on has done the same for
+/// what it stores; a URL that has another parent is invalidated there by a request of this node.
+pub(super) async fn invalidate(spine: &Spine, visit: &Visit, answer: &CleanHead) {
     let KeyText { host, path, query } = KeyText::of(&visit.key);
-    forget(spine, &url_name(host, path, query));
+    let target = url_name(host, path, query);
+    forget(spine, &target);
+    let mut named = Vec::new();
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
-        if let Some(url) = response.get(name).and_then(|value| on_same_host(visit, value)) {
-            forget(spine, &url);
-        }
+        let url = answer.fields.get(name).and_then(|value| SameHostUrl::of(visit, value));
+        named.extend(url.filter(|url| url.name != target && !named.contains(url)));
     }
+    for url in &named {
+        forget(spine, &url.name);
+    }
+    for url in named {
+        tell_parent(spine, visit, url, answer.source.as_deref()).await;
+    }
+}
+
+/// A node asks for the invalidation of a URL.
+pub(super) fn as_told(spine: &Spine, live: &Live, intake: &Intake<'_>) {
+    if let Some(site) = live.sites.of(&intake.host) {
+        let query = keyed_query(intake.query, &site.config.key.query);
+        forget(spine, &url_name(&intake.host, intake.path, query.as_deref()));
+    }
+}
+
+/// Has the parent of a URL invalidate it, unless that parent sent the answer. A parent that does not
+/// answer in time is in trouble: the node that it answers next asks for what it has applied.
+async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: Option<&Source>) {
+    let live = spine.state.live.load_full();
+    let Some(parents) = live.parents.upstream() else { return };
+    let (Some(asking), standing) = (spine.state.purges.asking(), spine.state.purges.standing())
+    else {
+        return;
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::MAX_FORWARDS, HeaderValue::from(0));
+    headers.insert(tier::INVALIDATE, HeaderValue::from_static("1"));
+    forward::name_host(&mut headers, visit.host());
+    let hash = digest(url.name.as_bytes());
+    let ask = Ask {
+        method: Method::OPTIONS,
+        target: url.target,
+        headers,
+        client_host: visit.client_host(),
+        interim: None,
+        upgrade: None,
+        chosen_by: For { hash, client: visit.client_address() },
+        trace: visit.trace.clone(),
+    };
+    let key = standing.tier_key.as_deref();
+    let Some(ask) = with_claim(&ask, asking.claim(), key, None, false, false) else { return };
+    let parent = parents.candidates(&ask, &UpstreamBody::Empty).next();
+    let Some(parent) = parent.filter(|parent| !parent.member.is(answered)) else { return };
+    let told = parents.fetch_from(&parent, spine.worker, &ask, &UpstreamBody::Empty);
+    // What failed is in the log.
+    let _ = timeout(TOLD, told).await;
 }
 
 /// Removes a URL from the store and revokes the fills that run for it. They are revoked before, so
@@ -43,26 +105,39 @@ fn forget(spine: &Spine, name: &str) {
     state.inflight.revoke(url);
 }
 
-/// The name of the URL that a reference names, if it is on the host and port of the request.
-fn on_same_host(visit: &Visit, reference: &HeaderValue) -> Option<String> {
-    let base = format!("{}://{}{}", visit.facts.scheme.as_str(), visit.host(), visit.target);
-    let url = reference::resolve(&base, reference.to_str().ok()?)?;
-    let (scheme, rest) = url.split_once("://")?;
-    let default_port = match scheme {
-        _ if scheme.eq_ignore_ascii_case("http") => 80,
-        _ if scheme.eq_ignore_ascii_case("https") => 443,
-        _ => return None,
-    };
-    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let host = Authority::parse(authority.as_bytes())?.canonical(default_port);
-    if host != visit.host() {
-        return None;
+/// A URL on the host and port of a request.
+#[derive(PartialEq, Eq)]
+struct SameHostUrl {
+    /// Its [`url_name`].
+    name: String,
+    /// Its path and query.
+    target: PathAndQuery,
+}
+
+impl SameHostUrl {
+    /// The URL that a reference in an answer names, if it is on the host and port of the request.
+    fn of(visit: &Visit, reference: &HeaderValue) -> Option<Self> {
+        let base = format!("{}://{}{}", visit.facts.scheme.as_str(), visit.host(), visit.target);
+        let url = reference::resolve(&base, reference.to_str().ok()?)?;
+        let (scheme, rest) = url.split_once("://")?;
+        let default_port = match scheme {
+            _ if scheme.eq_ignore_ascii_case("http") => 80,
+            _ if scheme.eq_ignore_ascii_case("https") => 443,
+            _ => return None,
+        };
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = Authority::parse(authority.as_bytes())?.canonical(default_port);
+        if host != visit.host() {
+            return None;
+        }
+        let target = spelled(target.as_bytes()).unwrap_or_else(|| target.to_owned());
+        let target = match target.starts_with('/') {
+            true => PathAndQuery::try_from(target),
+            false => PathAndQuery::try_from(format!("/{target}")),
+        };
+        let target = target.ok()?;
+        let query = keyed_query(target.query(), &visit.site.config.key.query);
+        let name = url_name(&host, target.path(), query.as_deref());
+        Some(Self { name, target })
     }
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    let path = if path.is_empty() { "/" } else { path };
-    let query = keyed_query(query, &visit.site.config.key.query);
-    Some(url_name(&host, path, query.as_deref()))
 }

@@ -9,12 +9,14 @@ use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
 use crate::fill::{CleanHead, SourceAnswer, clean_head};
+use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
 use crate::source::SourceBody;
 use crate::tier::NodeFields;
 use crate::upstream::{Ask, ClientBody, InterimSink, UpstreamBody};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,47 +66,123 @@ impl Passed {
     }
 }
 
+/// The answer to a request that was passed through.
+struct PassedAnswer {
+    passed: Passed,
+    body: Box<dyn SourceBody>,
+    /// The stamp of the request, and that of a parent's answer.
+    stamps: (Stamp, Option<Stamp>),
+}
+
+/// The answer of the upstream, as far as it was looked at.
+enum Exchanged {
+    /// To another protocol.
+    Switched(Box<SourceAnswer>),
+    Answered(Box<PassedAnswer>),
+}
+
 /// Passes a request through, and its response back.
+///
+/// Unsafe requests are waited for by a task of their own: a client that leaves does not take back what
+/// the origin has done, and its URL is invalidated all the same.
 pub(super) async fn pass(
     spine: &Rc<Spine>,
-    visit: &Visit,
-    body: Option<Incoming>,
+    visit: Rc<Visit>,
+    body: Incoming,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
+    let body = upload(&visit, body).await.map_err(|error| failed(spine, error))?;
+    let exchanged = if visit.method.is_safe() {
+        exchange(spine, &visit, body).await
+    } else {
+        let (spine, visit) = (Rc::clone(spine), Rc::clone(&visit));
+        let exchange = async move { exchange(&spine, &visit, body).await };
+        let exchange = tokio::task::spawn_local(exchange);
+        exchange.await.map_err(|_| Failure::Internal("pass"))?
+    };
+    respond(spine, &visit, exchanged?, record)
+}
+
+/// The same for a safe request without a body.
+pub(super) async fn pass_safe(
+    spine: &Rc<Spine>,
+    visit: &Visit,
+    record: &mut RequestRecord,
+) -> Result<Response<ResponseBody>, Failure> {
+    let exchanged = exchange(spine, visit, UpstreamBody::Empty).await?;
+    respond(spine, visit, exchanged, record)
+}
+
+fn failed(spine: &Spine, error: UpstreamError) -> Failure {
+    spine.metrics.upstream_error(&error);
+    Failure::Upstream(error)
+}
+
+/// The client's body as the upstream gets it.
+///
+/// # Errors
+/// Content-Length announces no byte, and there are some. This is known only at the end of an HTTP/2
+/// stream, so that end is waited for: the upstream must not take the request for a complete one.
+async fn upload(visit: &Visit, body: Incoming) -> Result<UpstreamBody, UpstreamError> {
+    if body.is_end_stream() {
+        return Ok(UpstreamBody::Empty);
+    }
+    let mut upload = visit.connection.upload(body);
+    if upload.size_hint().exact() == Some(0) {
+        return match upload.frame().await {
+            Some(Err(error)) => Err(UpstreamError::Client(error)),
+            // No body, perhaps with trailers, which have no place beside Content-Length.
+            _ => Ok(UpstreamBody::Empty),
+        };
+    }
+    let keep = visit.live.limits().retry_body_bytes;
+    Ok(UpstreamBody::Client(ClientBody::of(upload, keep)))
+}
+
+/// Sends a request, and invalidates what its answer does.
+async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Exchanged, Failure> {
     let request_time = spine.state.now();
     let stamp = spine.state.purges.stamp();
-    let body = match body {
-        Some(body) if !body.is_end_stream() => {
-            let keep = visit.live.limits().retry_body_bytes;
-            UpstreamBody::Client(ClientBody::of(visit.connection.upload(body), keep))
-        }
-        _ => UpstreamBody::Empty,
-    };
-    let answer = fetch(spine, visit, stamp.seq(), body).await.map_err(|error| {
-        spine.metrics.upstream_error(&error);
-        Failure::Upstream(error)
-    })?;
-    let from = answer.source.clone().map(Arc::new);
-    record.source = from.clone();
+    let answer = fetch(spine, visit, stamp.seq(), body).await;
+    let answer = answer.map_err(|error| failed(spine, error))?;
     let status = answer.response.status();
-    record.outcome.fwd_status = Some(status);
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::switch(visit, answer);
+        return Ok(Exchanged::Switched(Box::new(answer)));
     }
     let response_time = spine.state.now();
-    let SourceAnswer { response, body, filled_at, stamp: received, .. } = answer;
-    let fields = response.into_parts().0.headers;
-    let length = body.exact_length();
-    let head = clean_head(&spine.state, status, fields, length, from, response_time);
+    let SourceAnswer { response, body, source, filled_at, stamp: received, .. } = answer;
+    let (parts, ()) = response.into_parts();
+    let (line, length) = ((parts.version, status), body.exact_length());
+    let source = source.map(Arc::new);
+    let head = clean_head(&spine.state, line, parts.headers, length, source, response_time);
     if validation::invalidates(&visit.method, status) {
-        invalidate::invalidate(spine, visit, &head.fields);
+        invalidate::invalidate(spine, visit, &head).await;
     }
     let passed = Passed { status, head, filled_at, request_time, response_time };
+    Ok(Exchanged::Answered(Box::new(PassedAnswer { passed, body, stamps: (stamp, received) })))
+}
+
+/// The response to the client.
+fn respond(
+    spine: &Spine,
+    visit: &Visit,
+    exchanged: Exchanged,
+    record: &mut RequestRecord,
+) -> Result<Response<ResponseBody>, Failure> {
+    let PassedAnswer { passed, body, stamps } = match exchanged {
+        Exchanged::Switched(answer) => {
+            record.source = answer.source.clone().map(Arc::new);
+            record.outcome.fwd_status = Some(answer.response.status());
+            return upgrade::switch(visit, *answer);
+        }
+        Exchanged::Answered(answered) => *answered,
+    };
+    record.source = passed.head.source.clone();
+    record.outcome.fwd_status = Some(passed.status);
     if visit.method == Method::HEAD {
         head_update::update(spine, visit, &passed);
     }
     if let Some(terms) = post::storable(visit, &passed) {
-        let stamps = (stamp, received);
         return post::store(spine, visit, passed, terms, body, stamps, &mut record.outcome);
     }
     answered(spine, visit, passed, body)

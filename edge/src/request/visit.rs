@@ -279,7 +279,7 @@ impl Visit {
             scheme: self.facts.scheme.as_str(),
             host: self.host(),
             node: &state.name,
-            via: &state.via,
+            via: state.via.of(self.facts.received),
         }
     }
 }

@@ -4,9 +4,10 @@
 //! Pure: bytes in, a verdict out. Invariants: bytes are cleared for hyper only when everything up
 //! to them was judged; a head is cleared as a whole or not at all; the verdict on a sequence of
 //! bytes does not depend on how it was split into reads. Judging goes line by line: a line is
-//! judged when it is complete, or when it is certain to be too long.
+//! judged when it is complete, or when it is certain to be too long. A request line that only needs
+//! another spelling is replaced by the caller, and judged again like any other.
 
-use super::head::{Bounds, Framing, Head, bad, field_line};
+use super::head::{Bounds, Framing, Head, bad, field_line, respelled};
 use super::line::{Line, line};
 use crate::error::ClientError;
 use http::StatusCode;
@@ -26,6 +27,9 @@ pub(crate) enum Verdict {
     /// A request that asks for an upgrade is complete: whose the next bytes are is open until
     /// [`Guard::resume`].
     Held,
+    /// After the cleared bytes and `at` more, `line` bytes (without CRLF) are a request line that
+    /// means the same as `instead`. They are to be replaced, and judged again.
+    Respelled { at: usize, line: usize, instead: Vec<u8> },
     /// The head that begins after the cleared bytes is refused.
     BadHead(ClientError),
     /// The body of the last cleared head is refused from the end of the cleared bytes on.
@@ -74,6 +78,7 @@ pub(crate) struct Guard {
 enum Step {
     Cleared(usize),
     Wait,
+    Respelled { at: usize, line: usize, instead: Vec<u8> },
     Refused(ClientError),
 }
 
@@ -104,6 +109,9 @@ impl Guard {
             match self.step(&input[cleared..]) {
                 Step::Cleared(bytes) => cleared += bytes,
                 Step::Wait => break,
+                Step::Respelled { at, line, instead } => {
+                    return (cleared, Verdict::Respelled { at, line, instead });
+                }
                 Step::Refused(error) if self.place == FramingState::Head => {
                     return (cleared, Verdict::BadHead(error));
                 }
@@ -199,6 +207,12 @@ impl Guard {
                 _ => return Step::Refused(self.too_long_error()),
             };
             self.searched = 0;
+            if !self.head.begun()
+                && let Some(instead) = respelled(line)
+            {
+                self.judged = judged;
+                return Step::Respelled { at: judged, line: line.len(), instead };
+            }
             judged += line.len() + 2;
             if line.is_empty() && self.head.begun() {
                 return match self.head.finish(&self.bounds) {

@@ -117,6 +117,8 @@ impl Head {
                 self.http10 = true;
                 Ok(())
             }
+            // RFC 9110 §2.5: a server answers a higher minor version as it answers the highest that
+            // it knows. `respelled` makes of it what hyper knows.
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {
@@ -276,29 +278,47 @@ fn bad_field_line(line: &[u8], name: usize) -> ClientError {
     }
 }
 
+/// The request line in the spelling that keys and origins get: its target [as in a
+/// URI](weir_rules::target::spelled), and HTTP/1.1 for a higher minor version (RFC 9110 §2.5). `None` if
+/// it has that spelling, or is no request line.
+pub(super) fn respelled(line: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+    let higher = matches!(
+        version,
+        b"HTTP/1.2"
+            | b"HTTP/1.3"
+            | b"HTTP/1.4"
+            | b"HTTP/1.5"
+            | b"HTTP/1.6"
+            | b"HTTP/1.7"
+            | b"HTTP/1.8"
+            | b"HTTP/1.9"
+    );
+    let spelled = weir_rules::target::spelled(target);
+    if parts.next().is_some() || !(higher || spelled.is_some()) {
+        return None;
+    }
+    let target = spelled.as_deref().map_or(target, str::as_bytes);
+    let version = if higher { b"HTTP/1.1" } else { version };
+    Some([method, target, version].join(&b' '))
+}
+
 /// The request target: visible ASCII that `http::Uri` takes, no fragment (RFC 9112 §3.2).
 fn check_target(target: &[u8]) -> Result<(), ClientError> {
     let sound = match target {
         b"*" => true,
-        [b'/', ..] => {
-            let mut accepted = IN_PATH;
-            target.iter().all(|&byte| {
-                if byte == b'?' {
-                    accepted = IN_QUERY;
-                }
-                TARGET[usize::from(byte)] & accepted != 0
-            })
-        }
+        [b'/', ..] => target.iter().all(|&byte| TARGET[usize::from(byte)]),
         // The rare absolute and authority forms.
         _ => {
-            target.iter().all(|&byte| TARGET[usize::from(byte)] != 0)
+            target.iter().all(|&byte| TARGET[usize::from(byte)])
                 && http::Uri::try_from(target).is_ok()
         }
     };
     if sound {
         Ok(())
     } else {
-        Err(bad("bad-target", "The target is visible ASCII without `#`, in one of the four forms."))
+        Err(bad("bad-target", "The target has no `#`, and is a path, a URL, or `*`."))
     }
 }
 
@@ -367,20 +387,15 @@ static TOKEN: [bool; 256] = {
     table
 };
 
-const IN_PATH: u8 = 1;
-const IN_QUERY: u8 = 2;
-
-/// What `http::Uri` takes, less raw bytes beyond ASCII and `#`.
-static TARGET: [u8; 256] = {
-    let mut table = [0; 256];
+/// What may stand in a URI, less `#`: [`respelled`] has encoded the rest.
+static TARGET: [bool; 256] = {
+    let mut table = [false; 256];
     let mut byte = 0x21;
     while byte < 0x7f {
-        table[byte] = match byte as u8 {
-            b'#' | b'<' | b'>' => 0,
-            b'"' => IN_PATH,
-            b'`' => IN_QUERY,
-            _ => IN_PATH | IN_QUERY,
-        };
+        table[byte] = !matches!(
+            byte as u8,
+            b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+        );
         byte += 1;
     }
     table

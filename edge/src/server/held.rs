@@ -72,6 +72,14 @@ impl HeldInput {
         self.clear_all();
     }
 
+    /// Others take the place of `count` waiting bytes, `at` bytes after the first; all that wait are
+    /// to be judged again.
+    pub(super) fn replace(&mut self, at: usize, count: usize, others: &[u8]) {
+        let from = self.cleared + at;
+        self.bytes.splice(from..from + count, others.iter().copied());
+        self.fresh = true;
+    }
+
     /// The next bytes to give, at most `room`; none of them comes again.
     pub(super) fn take(&mut self, room: usize) -> TakenBytes<'_> {
         let from = self.given;

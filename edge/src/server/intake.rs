@@ -6,7 +6,8 @@ use super::connection::Connection;
 use crate::error::ClientError;
 use crate::host::Authority;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, MAX_FORWARDS};
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use std::borrow::Cow;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -125,6 +126,19 @@ pub(crate) fn intake<'a, B>(
         ));
     }
     Ok(intake)
+}
+
+/// Spells the target as keys and origins get it. The guard did this for HTTP/1.
+pub(crate) fn spell_target<B>(request: &mut Request<B>) {
+    if request.version() < Version::HTTP_2 {
+        return;
+    }
+    let target = request.uri().path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+    let Some(spelled) = weir_rules::target::spelled(target.as_bytes()) else { return };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    // What is percent-encoded is valid.
+    parts.path_and_query = PathAndQuery::try_from(spelled).ok();
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
 fn check_method(method: &Method) -> Result<(), ClientError> {

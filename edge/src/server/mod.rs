@@ -30,7 +30,7 @@ mod worker;
 mod tests;
 
 pub(crate) use connection::{Connection, Protocol};
-pub(crate) use intake::{Arrival, Intake, intake};
+pub(crate) use intake::{Arrival, Intake, intake, spell_target};
 pub(crate) use upload::Upload;
 
 use arc_swap::ArcSwap;

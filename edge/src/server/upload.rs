@@ -17,6 +17,13 @@ pub(crate) struct Upload {
     body: Incoming,
     connection: Rc<Connection>,
     left: u64,
+    /// HTTP/2 only: bytes that Content-Length announces beside those that came.
+    owed: Option<u64>,
+    /// The frame with the last of them, until the end of the stream is here: a request is complete
+    /// upstream as soon as its last byte is.
+    last: Option<Frame<Bytes>>,
+    /// Trailers that came after it.
+    trailers: Option<Frame<Bytes>>,
     /// HTTP/2 only: the sweeper sees connections, not single streams that stall.
     stall: Option<Pin<Box<Sleep>>>,
 }
@@ -24,7 +31,16 @@ pub(crate) struct Upload {
 impl Upload {
     pub(super) fn new(body: Incoming, connection: Rc<Connection>) -> Self {
         let left = connection.worker.limits().body_bytes;
-        Self { body, connection, left, stall: None }
+        let framed_apart = connection.protocol() == Protocol::Http2;
+        let owed = body.size_hint().exact().filter(|_| framed_apart);
+        Self { body, connection, left, owed, last: None, trailers: None, stall: None }
+    }
+
+    /// Whether the frame brings the last byte that was announced, and the stream goes on.
+    fn is_last(&mut self, frame: &Frame<Bytes>) -> bool {
+        let (Some(owed), Some(data)) = (&mut self.owed, frame.data_ref()) else { return false };
+        *owed = owed.saturating_sub(data.len() as u64);
+        *owed == 0 && !self.body.is_end_stream()
     }
 
     fn counted(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientError> {
@@ -73,24 +89,38 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.stall = None;
-                Poll::Ready(Some(this.counted(frame)))
-            }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.broken()))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending if this.stalled(cx) => Poll::Ready(Some(Err(ClientError::closing(
-                StatusCode::REQUEST_TIMEOUT,
-                "client-too-slow",
-                "The request body came too slowly.",
-            )))),
-            Poll::Pending => Poll::Pending,
+        if let Some(trailers) = this.trailers.take() {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
+        loop {
+            return match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.stall = None;
+                    let frame = this.counted(frame)?;
+                    if this.last.is_some() {
+                        this.trailers = Some(frame);
+                        Poll::Ready(this.last.take().map(Ok))
+                    } else if this.is_last(&frame) {
+                        this.last = Some(frame);
+                        continue;
+                    } else {
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.broken()))),
+                Poll::Ready(None) => Poll::Ready(this.last.take().map(Ok)),
+                Poll::Pending if this.stalled(cx) => Poll::Ready(Some(Err(ClientError::closing(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "client-too-slow",
+                    "The request body came too slowly.",
+                )))),
+                Poll::Pending => Poll::Pending,
+            };
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && self.last.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -169,7 +169,8 @@ impl Wire {
         put: impl FnOnce(&[u8]),
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.held.judgeable() && self.intake == Intake::Guarded && !self.guard.held() {
+            // Judged again at once if a request line was respelled.
+            while self.held.judgeable() && self.intake == Intake::Guarded && !self.guard.held() {
                 self.judge_held(now);
             }
             if self.held.ready() > 0 {
@@ -236,6 +237,11 @@ impl Wire {
                 }
             }
             Verdict::Held => {}
+            Verdict::Respelled { at, line, instead } => {
+                self.held.replace(at, line, &instead);
+                // The rest of the head may not be there yet.
+                self.head_since.get_or_insert(now);
+            }
             Verdict::BadHead(error) => self.refuse_head(error),
             Verdict::BadBody(error) => self.break_body(error),
         }

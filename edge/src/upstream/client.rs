@@ -31,11 +31,29 @@ pub(super) type HttpClient = Client<Connector, UpstreamBody>;
 /// not refuse a head that is within the limits, which [`head::check`](super::head) judges exactly.
 const HEAD_ROOM: usize = 16 * 1024;
 
-/// A client; what it opens lives on the runtime of the worker that uses it.
-pub(super) fn client(
+/// The two clients of one worker; what they open lives on its runtime.
+pub(super) struct Clients {
+    /// Keeps connections for later requests.
+    pub(super) keeping: HttpClient,
+    /// Opens a connection for each request.
+    pub(super) opening: HttpClient,
+}
+
+impl Clients {
+    pub(super) fn new(tls: &rustls::ClientConfig, timeouts: &Timeouts, limits: &Limits) -> Self {
+        Self {
+            keeping: client(tls, timeouts, limits, limits.origin_idle_connections),
+            opening: client(tls, timeouts, limits, 0),
+        }
+    }
+}
+
+/// A client that keeps at most so many idle connections to each member.
+fn client(
     tls: &rustls::ClientConfig,
     timeouts: &Timeouts,
     limits: &Limits,
+    idle: usize,
 ) -> HttpClient {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
@@ -51,7 +69,7 @@ pub(super) fn client(
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
         .pool_idle_timeout(limits.origin_idle)
-        .pool_max_idle_per_host(limits.origin_idle_connections)
+        .pool_max_idle_per_host(idle)
         .http1_max_buf_size(limits.origin_header_bytes + HEAD_ROOM)
         .http1_max_headers(limits.origin_header_fields)
         // RFC 9112 §5.1: a proxy removes the space before the colon of a response's header.
@@ -106,33 +124,13 @@ pub(super) fn mark_kept(answer: &Extensions) {
     }
 }
 
-/// Whether a connection that had brought answers before was closed in place of another: an idle
-/// connection may be closed at any time (RFC 9112 §9.3.1), also while a request is on its way.
-pub(super) fn closed_while_kept(error: &Error) -> bool {
+/// Whether the connection on which a request failed had brought answers before.
+pub(super) fn was_kept(error: &Error) -> bool {
     let mut extensions = Extensions::new();
     if let Some(connection) = error.connect_info() {
         connection.get_extras(&mut extensions);
     }
-    let kept = extensions.get().is_some_and(|Kept(kept)| kept.load(Ordering::Relaxed));
-    kept && is_closed(error)
-}
-
-/// Whether the connection ended before an answer, in whatever way.
-fn is_closed(error: &Error) -> bool {
-    let mut layer = std::error::Error::source(error);
-    while let Some(error) = layer {
-        if let Some(error) = error.downcast_ref::<hyper::Error>()
-            && error.is_incomplete_message()
-        {
-            return true;
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-            return matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe);
-        }
-        layer = error.source();
-    }
-    false
+    extensions.get().is_some_and(|Kept(kept)| kept.load(Ordering::Relaxed))
 }
 
 /// Travels with each answer, and with each error, of a connection.

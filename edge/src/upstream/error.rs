@@ -23,8 +23,22 @@ pub(super) fn exchange_error(error: &(dyn Error + 'static)) -> UpstreamError {
     }
     match find::<hyper::Error>(error) {
         Some(error) if error.is_parse_too_large() => UpstreamError::HeadTooLarge,
+        _ if is_closed(error) => UpstreamError::Reset(innermost(error)),
         _ => UpstreamError::BadHead(innermost(error)),
     }
+}
+
+/// Whether the connection or the stream ended, in whatever way, before the head of the answer was
+/// complete.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ended = |error: &std::io::Error| {
+        matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
+    };
+    let stream = find::<h2::Error>(error);
+    find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message)
+        || find::<std::io::Error>(error).is_some_and(ended)
+        || stream.is_some_and(|stream| stream.is_remote() || stream.get_io().is_some_and(ended))
 }
 
 /// Whether the member said that it did not process the request: it refused the stream, or the stream

@@ -5,7 +5,7 @@
 use super::body::UpstreamBody;
 use super::error;
 use super::member::Address;
-use super::{Answer, Failed, Reached};
+use super::{Answer, Connection, Failed, Reached};
 use crate::error::UpstreamError;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version, header};
@@ -70,6 +70,7 @@ struct Endpoint {
 #[derive(Clone)]
 struct SharedConnection {
     sender: http2::SendRequest<UpstreamBody>,
+    opened: Instant,
     streams: Arc<AtomicUsize>,
     /// It has brought an answer.
     kept: Arc<AtomicBool>,
@@ -125,12 +126,16 @@ impl Link {
     /// Sends a request and waits for the head of its answer. If a connection ends before it took the
     /// request, or the member says that it did not process the request, it is sent again, whatever
     /// its method (RFC 9113 §8.7), as far as its body can be repeated.
-    pub(super) async fn send(&self, request: Request<UpstreamBody>) -> Answer {
+    pub(super) async fn send(
+        &self,
+        request: Request<UpstreamBody>,
+        connection: Connection,
+    ) -> Answer {
         let (head, body) = request.into_parts();
         let mut body = Some(body);
         let mut tries = TRIES;
         loop {
-            let (mut shared, stream) = self.connection().await?;
+            let (mut shared, stream) = self.connection(connection).await?;
             // The body is replaced below before the next try.
             let sent = body.take().unwrap_or_default();
             let spare = sent.clone();
@@ -176,15 +181,15 @@ impl Link {
     }
 
     /// A connection with room for a stream.
-    async fn connection(&self) -> Result<(SharedConnection, Stream), Failed> {
-        if let Some(open) = self.open() {
+    async fn connection(&self, which: Connection) -> Result<(SharedConnection, Stream), Failed> {
+        if let Some(open) = self.open(which) {
             return Ok(open);
         }
         // The turn is waited for apart: in a crowd each connection takes its time, and a member
         // that opens one after the other in time has failed nobody.
         let since = Instant::now();
         let _turn = self.opening.acquire().await;
-        if let Some(open) = self.open() {
+        if let Some(open) = self.open(which) {
             return Ok(open);
         }
         // What was tried in vain meanwhile is not tried again by each in turn.
@@ -216,10 +221,14 @@ impl Link {
     }
 
     /// The first open connection with room. Those after it are let go once nobody uses them.
-    fn open(&self) -> Option<(SharedConnection, Stream)> {
+    fn open(&self, which: Connection) -> Option<(SharedConnection, Stream)> {
         let mut connections = self.lock();
         connections.retain(SharedConnection::is_open);
-        let at = connections.iter().position(|shared| shared.streams() < STREAMS)?;
+        let fits = |shared: &SharedConnection| match which {
+            Connection::Any => true,
+            Connection::OpenedAfter(moment) => shared.opened > moment,
+        };
+        let at = connections.iter().position(|one| fits(one) && one.streams() < STREAMS)?;
         let found = (connections[at].clone(), connections[at].begin());
         let mut index = 0;
         connections.retain(|shared| {
@@ -267,7 +276,9 @@ fn failed(shared: &SharedConnection, error: &hyper::Error) -> Failed {
     let unprocessed = error::is_unprocessed(error);
     match error::exchange_error(error) {
         error if unprocessed => Failed::unprocessed(error),
-        error if shared.kept.load(Ordering::Relaxed) && shared.sender.is_closed() => {
+        error @ UpstreamError::Reset(_)
+            if shared.kept.load(Ordering::Relaxed) && shared.sender.is_closed() =>
+        {
             Failed::closing(error)
         }
         error => Failed::sent(error),
@@ -326,6 +337,7 @@ where
     });
     Ok(SharedConnection {
         sender,
+        opened: Instant::now(),
         streams: Arc::default(),
         kept: Arc::default(),
         leaving: Arc::default(),

@@ -4,6 +4,7 @@
 use super::balance::{Share, digest};
 use super::health::{Attempt, Change, Health, Verdict};
 use crate::error::UpstreamError;
+use crate::source::Source;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -114,6 +115,11 @@ impl Member {
         Ok(Self { index, address, host, name, standing, ejection, places })
     }
 
+    /// Whether it sent an answer.
+    pub(crate) fn is(&self, source: Option<&Source>) -> bool {
+        source.is_some_and(|source| source.member == self.name)
+    }
+
     /// What a balance knows of it.
     pub(super) fn share(&self) -> Share {
         Share { name: digest(self.name.as_bytes()), weight: self.address.weight }
@@ -182,7 +188,8 @@ impl Member {
             UpstreamError::Connect(_)
             | UpstreamError::ConnectTimeout
             | UpstreamError::FirstByteTimeout
-            | UpstreamError::BadHead(_) => Verdict::Bad,
+            | UpstreamError::BadHead(_)
+            | UpstreamError::Reset(_) => Verdict::Bad,
         };
         self.note(attempt, verdict);
     }

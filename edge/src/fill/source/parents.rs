@@ -135,7 +135,7 @@ fn answer(answer: SourceAnswer) -> SourceReply {
 }
 
 /// The request with the fields that only nodes send each other.
-fn with_claim(
+pub(crate) fn with_claim(
     ask: &Ask,
     claim: &Claim,
     key: Option<&str>,
