@@ -14,6 +14,7 @@ mod balance;
 mod body;
 mod budget;
 mod client;
+mod dialer;
 mod error;
 mod fetched;
 mod head;
@@ -41,6 +42,7 @@ use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
 use client::{Clients, mark_kept, was_kept};
+use dialer::Dialer;
 use fetched::AnsweredBy;
 use head::HeadLimits;
 use health::Attempt;
@@ -139,9 +141,10 @@ impl Upstream {
             None => Arc::new(Budget::new(&settings.retries, std::time::Instant::now())),
         };
         let h2 = Link::tls(settings.tls.clone());
+        let dialer = Dialer::new(settings.timeouts.connect);
         let links = |member: &Arc<Member>| {
             let wanted = metrics.iter().filter(|_| member.address.protocol == Protocol::H2);
-            wanted.map(|_| Link::new(&member.address, &h2, &settings.timeouts, limits)).collect()
+            wanted.map(|_| Link::new(&member.address, &h2, &dialer, limits)).collect()
         };
         let links = pool.members().iter().map(links).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -153,10 +156,7 @@ impl Upstream {
                 .clone()
                 .map(|probe| Probing::new(probe, &settings.tls))
                 .transpose()?,
-            clients: metrics
-                .iter()
-                .map(|_| Clients::new(&settings.tls, &settings.timeouts, limits))
-                .collect(),
+            clients: metrics.iter().map(|_| Clients::new(&settings.tls, &dialer, limits)).collect(),
             head_limits: HeadLimits::of(limits),
             metrics: metrics.to_vec(),
             trouble: Trouble::new(&settings.name),

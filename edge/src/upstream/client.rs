@@ -2,10 +2,11 @@
 //! have brought an answer before.
 
 use super::body::UpstreamBody;
+use super::dialer::Dialer;
 use http::{Extensions, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
@@ -19,10 +20,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tower::Service;
-use weir_config::{Limits, Timeouts};
+use weir_config::Limits;
 
 /// The HTTP/1.1 client of one worker.
 pub(super) type HttpClient = Client<Connector, UpstreamBody>;
@@ -40,31 +40,21 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(tls: &rustls::ClientConfig, timeouts: &Timeouts, limits: &Limits) -> Self {
+    pub(super) fn new(tls: &rustls::ClientConfig, dialer: &Dialer, limits: &Limits) -> Self {
         Self {
-            keeping: client(tls, timeouts, limits, limits.origin_idle_connections),
-            opening: client(tls, timeouts, limits, 0),
+            keeping: client(tls, dialer, limits, limits.origin_idle_connections),
+            opening: client(tls, dialer, limits, 0),
         }
     }
 }
 
 /// A client that keeps at most so many idle connections to each member.
-fn client(
-    tls: &rustls::ClientConfig,
-    timeouts: &Timeouts,
-    limits: &Limits,
-    idle: usize,
-) -> HttpClient {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(timeouts.connect));
-    http.set_keepalive(Some(Duration::from_secs(60)));
+fn client(tls: &rustls::ClientConfig, dialer: &Dialer, limits: &Limits, idle: usize) -> HttpClient {
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls.clone())
         .https_or_http()
         .enable_http1()
-        .wrap_connector(http);
+        .wrap_connector(dialer.clone());
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
@@ -139,7 +129,7 @@ struct Kept(Arc<AtomicBool>);
 
 /// Opens connections that remember.
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector>);
+pub(super) struct Connector(HttpsConnector<Dialer>);
 
 impl Service<Uri> for Connector {
     type Response = Remembering;

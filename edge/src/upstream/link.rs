@@ -3,6 +3,7 @@
 //! is connected to are two things here, which hyper-util's pooled client would take for one.
 
 use super::body::UpstreamBody;
+use super::dialer::Dialer;
 use super::error;
 use super::member::Address;
 use super::{Answer, Connection, Failed, Reached};
@@ -13,15 +14,15 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use weir_config::{Limits, Timeouts};
+use weir_config::Limits;
 
 /// Requests that share one connection; a further connection takes what comes beyond.
 const STREAMS: usize = 64;
@@ -43,7 +44,6 @@ const PING: Duration = Duration::from_secs(5);
 /// The connections of one worker to one member.
 pub(super) struct Link {
     to: Endpoint,
-    connect: Duration,
     header_bytes: u32,
     connections: Mutex<Vec<SharedConnection>>,
     /// One at a time opens a connection; the others find it.
@@ -64,6 +64,7 @@ struct Endpoint {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    dialer: Dialer,
 }
 
 /// A connection.
@@ -93,7 +94,7 @@ impl Link {
     pub(super) fn new(
         address: &Address,
         tls: &Arc<rustls::ClientConfig>,
-        timeouts: &Timeouts,
+        dialer: &Dialer,
         limits: &Limits,
     ) -> Result<Self, String> {
         let host = address.authority.host().trim_matches(['[', ']']).to_owned();
@@ -108,8 +109,7 @@ impl Link {
             false => None,
         };
         Ok(Self {
-            to: Endpoint { host, port, tls },
-            connect: timeouts.connect,
+            to: Endpoint { host, port, tls, dialer: dialer.clone() },
             header_bytes: header_list_bytes(limits),
             connections: Mutex::default(),
             opening: Semaphore::new(1),
@@ -207,9 +207,10 @@ impl Link {
     /// Opens a connection, and notes when that was in vain.
     async fn connect(&self) -> Result<SharedConnection, UpstreamError> {
         let begun = Instant::now();
-        let error = match timeout(self.connect, self.to.connect(self.header_bytes)).await {
+        let error = match timeout(self.to.dialer.bound(), self.to.connect(self.header_bytes)).await
+        {
             Ok(Ok(shared)) => return Ok(shared),
-            Ok(Err(why)) => UpstreamError::Connect(why),
+            Ok(Err(error)) => error,
             Err(_) => UpstreamError::ConnectTimeout,
         };
         *self.vain() = Some(Vain { begun, error: error.clone() });
@@ -301,17 +302,24 @@ impl SharedConnection {
 }
 
 impl Endpoint {
-    async fn connect(&self, header_bytes: u32) -> Result<SharedConnection, String> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = connecting.await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let Some((tls, name)) = &self.tls else { return shake_hands(stream, header_bytes).await };
-        let connecting = tls.connect(name.clone(), stream);
-        let stream = connecting.await.map_err(|error| error.to_string())?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err("it does not speak HTTP/2 over TLS (ALPN)".into());
-        }
-        shake_hands(stream, header_bytes).await
+    async fn connect(&self, header_bytes: u32) -> Result<SharedConnection, UpstreamError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::TimedOut => UpstreamError::ConnectTimeout,
+            _ => UpstreamError::Connect(error.to_string()),
+        };
+        let stream = self.dialer.dial(&self.host, self.port).await.map_err(failed)?;
+        let shared = match &self.tls {
+            None => shake_hands(stream, header_bytes).await,
+            Some((tls, name)) => {
+                let stream = tls.connect(name.clone(), stream).await.map_err(failed)?;
+                if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                    let why = "it does not speak HTTP/2 over TLS (ALPN)";
+                    return Err(UpstreamError::Connect(why.into()));
+                }
+                shake_hands(stream, header_bytes).await
+            }
+        };
+        shared.map_err(UpstreamError::Connect)
     }
 }
 
