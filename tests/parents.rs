@@ -174,6 +174,14 @@ async fn a_parent_that_hangs_is_found_out_before_any_client_waits_for_it() {
         }
     }
     assert_eq!(origin.fetches("*") as u64, 40 + asked.start, "no probe reaches the origin");
+    let metrics = topology.node("parent-2").json("GET /metrics", "").body;
+    let value = |name: &str| {
+        let of = |line: &str| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<u64>().ok();
+        metrics.lines().filter_map(of).sum::<u64>()
+    };
+    assert!(value("weir_probes_total ") > 0, "{metrics}");
+    let requests = origin.fetches("*") as u64;
+    assert!(value("weir_requests_total{") <= requests, "probes are no requests");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

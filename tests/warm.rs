@@ -68,6 +68,18 @@ async fn every_edge_has_it_before_anybody_asks_and_what_failed_is_told() {
             assert_eq!(line["error"], why);
         }
     }
+    // What warms is no traffic.
+    for node in ["one", "two"] {
+        let stats = || {
+            let stats = topology.call("GET /v1/stats", "").json();
+            let of_node = stats["by_node"].as_array().into_iter().flatten();
+            of_node.filter(|of| of["name"] == node).map(|of| of["warm_ups"].clone()).next()
+        };
+        until("the warm-up is counted", stats, |warm_ups| *warm_ups == Some(json!(4)));
+        let metrics = topology.node(node).json("GET /metrics", "").body;
+        let counted = metrics.lines().filter(|line| line.starts_with("weir_requests_total{"));
+        assert!(counted.into_iter().all(|line| line.ends_with(" 0")), "{metrics}");
+    }
     for node in ["one", "two"] {
         assert!(topology.node(node).get("/a").head.contains("; hit"));
         // The scheme is that of the URL, though the node was asked in the clear.

@@ -8,7 +8,7 @@ mod format;
 mod record;
 mod writer;
 
-pub(crate) use record::{LoggedRequest, RequestHead, RequestRecord};
+pub(crate) use record::{LoggedRequest, RequestHead, RequestRecord, Traffic};
 
 use format::LogFormat;
 use std::io;

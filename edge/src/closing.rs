@@ -1,8 +1,8 @@
 //! The end of a request: counted, logged and exported once, when its last byte has been sent or the
 //! response was cut off.
 
-use crate::access_log::{AccessLog, LoggedRequest, RequestHead, RequestRecord};
-use crate::metrics::{RequestMetrics, WorkerMetrics};
+use crate::access_log::{AccessLog, LoggedRequest, RequestHead, RequestRecord, Traffic};
+use crate::metrics::{Event, RequestMetrics, WorkerMetrics};
 use crate::trace::Trace;
 use std::sync::Arc;
 
@@ -60,8 +60,13 @@ impl Drop for Closing {
     }
 }
 
-/// Counts a finished request.
+/// Counts a finished request. Those that no visitor caused are counted apart.
 pub(crate) fn count(record: &RequestRecord, metrics: &WorkerMetrics) {
+    match record.traffic {
+        Traffic::Visitors => {}
+        Traffic::Probe => return metrics.count(Event::Probe),
+        Traffic::WarmUp => return metrics.count(Event::WarmUp),
+    }
     metrics.record(&RequestMetrics {
         site: record.site,
         outcome: &record.outcome,

@@ -76,6 +76,10 @@ events! {
         "Retries of requests that a member of a pool did not answer.";
     RetryBudgetExhausted: "weir_upstream_retry_budget_exhausted_total",
         "Retries not made because the site's retry budget was exhausted.";
+    Probe: "weir_probes_total",
+        "Probes answered (OPTIONS for the node itself); not among the requests.";
+    WarmUp: "weir_warm_up_requests_total",
+        "Requests of the node to itself to warm its store or a parent's; not among the requests.";
 }
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the

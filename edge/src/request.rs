@@ -23,7 +23,7 @@ mod visit;
 pub(crate) use purge::Purger;
 pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
-use crate::access_log::{AccessLog, RequestRecord};
+use crate::access_log::{AccessLog, RequestRecord, Traffic};
 use crate::body::ResponseBody;
 use crate::closing::Notes;
 use crate::failure::Failure;
@@ -173,6 +173,7 @@ impl Spine {
         let request = &arrived.request;
         let intake = self.intake(&arrived, &live, asker.is_some())?;
         if intake.local.is_some() {
+            record.traffic = Traffic::Probe;
             if asker.is_some() && request.headers().contains_key(weir_rules::tier::INVALIDATE) {
                 invalidate::as_told(self, &live, &intake);
             }
@@ -181,6 +182,9 @@ impl Spine {
         let site = live.sites.of(&intake.host).ok_or(Failure::UnknownHost)?;
         let peer = arrived.connection.peer().ip();
         let sender = Sender::of(&self.state, &live.config, peer, request.headers(), asker);
+        if sender.warms.is_some() {
+            record.traffic = Traffic::WarmUp;
+        }
         let facts = RequestFacts::of(request, &intake, sender.trusted);
         record.site = site.slot;
         record.bytes_in = facts.announced;
@@ -341,7 +345,7 @@ fn forwarding(method: &Method, site: &Site, facts: &RequestFacts, sender: &Sende
     }
     let no_store = facts.honoured(&site.config).is_some_and(|directives| directives.no_store);
     // Only the origin may judge If-Match and If-Unmodified-Since (RFC 9111 §4.3.2).
-    if facts.precondition || sender.parents_only || no_store {
+    if facts.precondition || sender.warms_parents() || no_store {
         return Handling::Request;
     }
     Handling::Undecided

@@ -54,6 +54,10 @@ pub struct Stats {
     pub errors: u64,
     /// Bytes of bodies sent to clients.
     pub bytes: u64,
+    /// Probes answered; not among the requests.
+    pub probes: u64,
+    /// Requests of the node to itself to warm a store; not among the requests.
+    pub warm_ups: u64,
     /// Requests sent to upstreams.
     pub upstream_requests: u64,
     /// Requests that no upstream answered.

@@ -28,6 +28,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     let of_node = json!({
         "state": {"enum": ["connected", "silent", "offline"]}, "listen": text,
         "applied_seq": whole, "lag": whole, "evictions": maybe, "connections": maybe,
+        "probes": maybe, "warm_ups": maybe,
         "uptime_seconds": maybe,
     });
     let why = json!({"reason": text, "sentence": text});

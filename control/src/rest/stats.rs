@@ -119,6 +119,8 @@ fn of_node(node: &NodeView, rates: Option<&Rates>) -> Map<String, Value> {
         ("capacity_bytes", told(|stats| stats.capacity_bytes)),
         ("evictions", told(|stats| stats.evictions)),
         ("connections", told(|stats| stats.connections)),
+        ("probes", told(|stats| stats.probes)),
+        ("warm_ups", told(|stats| stats.warm_ups)),
         ("uptime_seconds", told(|stats| stats.uptime_ms / 1000)),
     ] {
         members.insert(name.to_owned(), value);

@@ -1,7 +1,7 @@
 //! The format of a line. Everything a client sent is escaped: control characters, quotes and
 //! backslashes never reach the log unescaped.
 
-use super::LoggedRequest;
+use super::{LoggedRequest, Traffic};
 use crate::source::Source;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,6 +55,9 @@ fn json(logged: &LoggedRequest, out: &mut Vec<u8>) {
     if let Some(site) = site {
         json_text(out, "site", site.as_bytes());
     }
+    if let Some(traffic) = of_nobody(record.traffic) {
+        json_text(out, "traffic", traffic);
+    }
     let _ = write!(out, ",\"cache\":\"{}\"", outcome.handling.word());
     if let Some(status) = outcome.fwd_status {
         let _ = write!(out, ",\"fwd_status\":{}", status.as_u16());
@@ -83,6 +86,15 @@ fn json(logged: &LoggedRequest, out: &mut Vec<u8>) {
         let _ = write!(out, ",\"trace_id\":\"{trace_id:032x}\",\"span_id\":\"{span_id:016x}\"");
     }
     out.push(b'}');
+}
+
+/// What a request that no visitor caused is.
+fn of_nobody(traffic: Traffic) -> Option<&'static [u8]> {
+    match traffic {
+        Traffic::Visitors => None,
+        Traffic::Probe => Some(b"probe"),
+        Traffic::WarmUp => Some(b"warm-up"),
+    }
 }
 
 /// The upstream that a response is from, and the Cache-Status members of the caches before it.

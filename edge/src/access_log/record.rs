@@ -13,11 +13,25 @@ use std::time::{Duration, Instant, SystemTime};
 use weir_rules::outcome::Outcome;
 use weir_rules::trace_context::TraceContext;
 
+/// Whose a request is. Only what visitors cause counts as traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// A client's, or a node's that asks for its clients.
+    #[default]
+    Visitors,
+    /// OPTIONS that the node answers itself, such as the probe of a node that has it as a parent.
+    Probe,
+    /// The node's own, to warm its store or a parent's.
+    WarmUp,
+}
+
 /// How one request went. Every request has one; none of its fields is copied from the request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestRecord {
     /// When its head arrived.
     pub(crate) begun: Instant,
+    /// Whose it is.
+    pub(crate) traffic: Traffic,
     /// The site that it is for; [`SiteSlot::NONE`] if there is none.
     pub(crate) site: SiteSlot,
     /// Digest of the cache key, if the request got as far as having one.
@@ -43,6 +57,7 @@ impl RequestRecord {
     pub(crate) fn new(begun: Instant) -> Self {
         Self {
             begun,
+            traffic: Traffic::Visitors,
             site: SiteSlot::NONE,
             key_hash: None,
             bytes_in: 0,

@@ -29,6 +29,8 @@ pub(crate) fn counted(workers: &[Arc<WorkerMetrics>]) -> Stats {
         collapsed: event(Event::Collapsed),
         errors,
         bytes,
+        probes: event(Event::Probe),
+        warm_ups: event(Event::WarmUp),
         upstream_requests: event(Event::UpstreamRequest),
         upstream_errors: failed.map(Counter::value).sum(),
         latency: latency.to_vec(),
@@ -77,11 +79,14 @@ mod tests {
                 });
             }
             worker.count(Event::Collapsed);
+            worker.count(Event::Probe);
+            worker.count(Event::WarmUp);
             worker.count(Event::UpstreamRequest);
             worker.upstream_error(&crate::error::UpstreamError::Busy);
         }
         let told = counted(&workers);
         assert_eq!((told.requests, told.hits, told.errors, told.bytes), (8, 4, 2, 80));
+        assert_eq!((told.probes, told.warm_ups), (2, 2));
         assert_eq!((told.collapsed, told.upstream_requests, told.upstream_errors), (2, 2, 2));
         let results: Vec<_> = told.results.iter().map(|(word, count)| (&**word, *count)).collect();
         assert_eq!(results, [("hit", 2), ("hit-stale", 2), ("refused", 2), ("uri-miss", 2)]);

@@ -21,8 +21,8 @@ pub(crate) struct Sender {
     pub(super) trusted: bool,
     /// The node that asks, if it is one.
     pub(super) asker: Option<Asker>,
-    /// Whether only parents may be asked: this node warms them.
-    pub(super) parents_only: bool,
+    /// The tier that the request warms, if it is this node's own.
+    pub(super) warms: Option<Tier>,
     /// Whether it is a node that asks for one client alone, past the rules of static assets.
     pub(super) personal: bool,
 }
@@ -42,7 +42,12 @@ impl Sender {
             || forward::contains(&config.node.trusted_proxies, peer);
         let personal =
             asker.is_some() && headers.get(PERSONAL).is_some_and(|personal| personal == "1");
-        Self { trusted, asker, parents_only: warms == Some(Tier::Parent), personal }
+        Self { trusted, asker, warms, personal }
+    }
+
+    /// Whether only parents may be asked: this node warms them.
+    pub(super) fn warms_parents(&self) -> bool {
+        self.warms == Some(Tier::Parent)
     }
 
     /// Whether it is a node that has this one as its parent.

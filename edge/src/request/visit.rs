@@ -257,7 +257,7 @@ impl Visit {
             begun,
             tags: &[],
             selects: None,
-            parents_only: self.sender.parents_only,
+            parents_only: self.sender.warms_parents(),
             personal: self.sender.personal || self.anonymous.is_some(),
         }
     }
