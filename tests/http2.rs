@@ -254,6 +254,26 @@ async fn via_says_in_which_version_a_message_came() {
 }
 
 #[tokio::test]
+async fn redirects_to_the_origin_lead_to_the_visitors_host() {
+    let origin = Origin::start().await;
+    let edge = edge().origin(&origin).start();
+    let client = connect(&edge).await;
+    for (status, stored) in
+        [(201, false), (301, true), (302, false), (303, false), (307, false), (308, true)]
+    {
+        let target = format!("/{status}");
+        let location = format!("{}/there?a=b#c", origin.url());
+        origin.route(&target, reply("").status(status).header("Location", location).max_age(60));
+        for _ in 0..2 {
+            let answer = send(&client, request("GET", &target, "")).await;
+            assert_eq!(answer.status().as_u16(), status);
+            assert_eq!(answer.headers()["location"], "/there?a=b#c", "{status}");
+        }
+        assert!(!stored || origin.fetches(&target) == 1, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_target_has_one_spelling_in_both_versions() {
     let origin = Origin::start().await;
     origin.default_route(reply("hello").max_age(60));

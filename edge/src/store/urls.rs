@@ -3,7 +3,7 @@
 //! invalidates all of them (RFC 9111 §4.4).
 //!
 //! Bounded by the store: names of keys that are no longer stored are removed when they are as many
-//! as the others.
+//! as the others. Kept in parts, so that a removal holds up few requests, and for a short time.
 
 use super::{Digest, url_name_of};
 use std::collections::HashMap;
@@ -13,14 +13,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A URL, hashed with a secret of the process. Two URLs that share one cost each other hits, no more.
 pub(crate) type UrlHash = u64;
 
-/// Entries that are kept before the first removal of old ones.
-const LEAST: usize = 1024;
+/// Parts, each with a lock of its own.
+const PARTS: usize = 256;
+
+/// Entries that are kept in a part before the first removal of old ones.
+const LEAST: usize = 16;
 
 /// The keys of URLs that do not follow from the URL.
-#[derive(Default)]
 pub(super) struct Urls {
     secret: RandomState,
-    listed: Mutex<Listed>,
+    parts: [Mutex<Listed>; PARTS],
+}
+
+impl Default for Urls {
+    fn default() -> Self {
+        let parts = std::array::from_fn(|_| Mutex::default());
+        Self { secret: RandomState::new(), parts }
+    }
 }
 
 #[derive(Default)]
@@ -49,8 +58,9 @@ impl Urls {
         if is_plain(key, &name) {
             return;
         }
-        let mut listed = self.lock();
-        let keys = listed.keys.entry(self.hash(&name)).or_default();
+        let url = self.hash(&name);
+        let mut listed = self.lock(url);
+        let keys = listed.keys.entry(url).or_default();
         if keys.contains(&digest) {
             return;
         }
@@ -63,11 +73,12 @@ impl Urls {
 
     /// The keys of a URL that do not follow from it. Some may be stored no longer.
     pub(super) fn of(&self, url: UrlHash) -> Vec<Digest> {
-        self.lock().keys.get(&url).cloned().unwrap_or_default()
+        self.lock(url).keys.get(&url).cloned().unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Listed> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, url: UrlHash) -> MutexGuard<'_, Listed> {
+        let part = &self.parts[url as usize % PARTS];
+        part.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +130,8 @@ mod tests {
             let key = format!("http://h/{digest}\nx: y");
             urls.list(digest, key.as_bytes(), |listed| digest - listed < 100);
         }
-        assert!(urls.lock().count <= LEAST);
+        let count: usize = (0..PARTS).map(|part| urls.lock(part as UrlHash).count).sum();
+        assert!(count <= PARTS * LEAST, "{count}");
         assert_eq!(urls.of(urls.hash("h/99950")), [99_950]);
     }
 }
