@@ -2,6 +2,7 @@
 
 mod access_log;
 mod body;
+mod clock;
 mod closing;
 mod collapsing;
 mod decisions;

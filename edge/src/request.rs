@@ -25,6 +25,7 @@ pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
 use crate::access_log::{AccessLog, RequestRecord, Traffic};
 use crate::body::ResponseBody;
+use crate::clock::wall;
 use crate::closing::Notes;
 use crate::failure::Failure;
 use crate::fill::Sources;
@@ -128,7 +129,7 @@ impl Handler for Spine {
             Ok(Disposition::Pass(visit, body)) => {
                 Box::pin(pass::pass(&self, visit, body, &mut record)).await
             }
-            Ok(Disposition::Purge(ask)) => Ok(self.purger.answer(ask, self.state.now()).await),
+            Ok(Disposition::Purge(ask)) => Ok(self.purger.answer(ask, wall()).await),
             Err(failure) => Err(failure),
         };
         let response = answer
@@ -177,7 +178,7 @@ impl Spine {
             if asker.is_some() && request.headers().contains_key(weir_rules::tier::INVALIDATE) {
                 invalidate::as_told(self, &live, &intake);
             }
-            return Ok(Disposition::Answered(options(self.state.now())));
+            return Ok(Disposition::Answered(options(wall())));
         }
         let site = live.sites.of(&intake.host).ok_or(Failure::UnknownHost)?;
         let peer = arrived.connection.peer().ip();
@@ -305,7 +306,7 @@ impl Spine {
         if failure.closes() {
             connection.close_after();
         }
-        let mut response = failure.into_response(self.state.now());
+        let mut response = failure.into_response(wall());
         if of_node && let Ok(word) = HeaderValue::from_str(word) {
             response.headers_mut().insert(weir_rules::tier::FAILURE, word);
         }

@@ -12,8 +12,8 @@ use crate::time::Time;
 /// Copy and small on purpose: a lookup needs nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
-    /// The time at which the response had age 0: response_time minus corrected_initial_age
-    /// (RFC 9111 §4.2.3).
+    /// The time at which the response had age 0: that of its arrival, by the clock that lookups read,
+    /// minus corrected_initial_age (RFC 9111 §4.2.3).
     pub born: Time,
     /// freshness_lifetime (§4.2.1) in seconds, after caps.
     pub lifetime: u32,

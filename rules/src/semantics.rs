@@ -80,7 +80,7 @@ pub(crate) fn review_of(
 
 /// Seconds of freshness that our own decision leaves on arrival.
 fn left(facts: &Facts<'_>, judged: &Judged) -> u32 {
-    match judged.freshness.state(facts.exchange.response_time) {
+    match judged.freshness.state(facts.exchange.received) {
         State::Fresh { left } => left,
         State::Refreshable { .. } | State::Stale { .. } => 0,
     }

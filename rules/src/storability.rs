@@ -73,6 +73,9 @@ pub struct Exchange<'a> {
     pub request_time: Time,
     /// When the response head arrived (response_time).
     pub response_time: Time,
+    /// The same moment by the clock that lookups read: how long a response has been stored is not
+    /// measured by a clock that can be set. Both times above are for dates alone.
+    pub received: Time,
 }
 
 /// The decision.

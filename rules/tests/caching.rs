@@ -111,7 +111,7 @@ proptest! {
             status: StatusCode::from_u16(status).expect("a status"),
             response: &response,
             request_time: Time::from_millis(times.0),
-            response_time: Time::from_millis(times.1),
+            response_time: Time::from_millis(times.1), received: Time::from_millis(times.1),
         };
         match storability(&exchange, &policy) {
             Storability::Skip(reason) => prop_assert!(!reason.sentence().is_empty()),

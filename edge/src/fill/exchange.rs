@@ -20,6 +20,8 @@ pub(super) struct FillExchange {
     pub(super) request_time: Time,
     /// When the head of the answer came.
     pub(super) response_time: Time,
+    /// The same, by the clock that lookups read.
+    pub(super) received: Time,
     /// The upstream that answered; `None` of a store of this node.
     pub(super) source: Option<Arc<Source>>,
     /// The purges that the answer has been judged by.
@@ -51,7 +53,7 @@ impl FillExchange {
         if status.is_server_error()
             && let Some(base) = base
             && (base.freshness.stale_if_error > 0
-                || base.freshness.age(self.response_time) < base.freshness.lifetime)
+                || base.freshness.age(self.received) < base.freshness.lifetime)
         {
             return Err(Reason::Status(status));
         }
@@ -73,6 +75,7 @@ impl FillExchange {
             response: &judged,
             request_time: self.request_time,
             response_time: self.response_time,
+            received: self.received,
         };
         let mut policy = context.site.config.policy.clone();
         if policy.max_ttl > 0 && self.source.as_ref().is_some_and(|source| source.is_parent) {

@@ -6,19 +6,19 @@ use super::head::{CleanHead, clean_head};
 use super::plan::{Plan, whole_prefix};
 use super::source::SourceAnswer;
 use super::withdraw::Withdrawable;
+use crate::clock::wall;
 use crate::collapsing::{Fill, FillHead, Keeping};
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::purge::Stamp;
-use crate::source::SourceBody;
+use crate::source::{Source, SourceBody};
 use crate::store::Stored;
 use http::StatusCode;
 use std::sync::Arc;
 use weir_rules::range;
 use weir_rules::storability::{Reason, Terms};
-use weir_rules::time::Time;
 
 /// A fetch that may be stored.
 pub(crate) struct FillTask {
@@ -39,7 +39,6 @@ impl FillTask {
     /// Runs the fetch to its end. Its readers always learn how it ended.
     pub(crate) async fn run(self) {
         let (context, fill) = (&self.context, &self.fill);
-        let request_time = context.state.now();
         let base = self.base.as_ref().map(|base| (base, context.state.purges.validity(base)));
         let mut plan = Plan::of(&fill.purpose, base);
         let mut answer = context.fetch(&plan, self.stamp.seq(), fill).await;
@@ -50,13 +49,14 @@ impl FillTask {
             answer = context.fetch(&plan, self.stamp.seq(), fill).await;
         }
         match answer {
-            Ok(answer) => self.answered(plan, answer, request_time).await,
+            Ok(answer) => self.answered(plan, answer).await,
             Err(error) => self.failed(error, None),
         }
     }
 
-    async fn answered(self, plan: Plan, answer: SourceAnswer, request_time: Time) {
-        let response_time = self.context.state.now();
+    async fn answered(self, plan: Plan, answer: SourceAnswer) {
+        let (response_time, received) = (wall(), self.context.state.now());
+        let request_time = response_time.minus_millis(Source::delay(answer.source.as_ref()));
         let SourceAnswer { response, body, source, filled_at, stamp, judged, .. } = answer;
         let status = response.status();
         let Some(filled_at) = filled_at else {
@@ -77,8 +77,15 @@ impl FillTask {
         let source = source.map(Arc::new);
         let valid_at = stamp.as_ref().map_or(filled_at, Stamp::seq);
         let stamps = Stamps { filled_at, valid_at };
-        let exchange =
-            FillExchange { plan, request_time, response_time, source, stamps, _held: stamp };
+        let exchange = FillExchange {
+            plan,
+            request_time,
+            response_time,
+            received,
+            source,
+            stamps,
+            _held: stamp,
+        };
         if let (StatusCode::NOT_MODIFIED, Plan::Validate(base)) = (status, &exchange.plan) {
             return self.validated(&Arc::clone(base), &response, &exchange);
         }
@@ -87,7 +94,7 @@ impl FillTask {
         let state = &self.context.state;
         let (cleaned, terms) = match judged {
             Some((terms, tags)) => {
-                let age = terms.freshness.age(response_time);
+                let age = terms.freshness.age(received);
                 (CleanHead::of_stored(parts.headers, tags, age, length), Some(terms))
             }
             None => {

@@ -179,6 +179,7 @@ fn store_half(scene: &Scene, half: usize, begin: &Barrier) {
         plan: Plan::Range(HeaderValue::from_static(range), None),
         request_time: now,
         response_time: now,
+        received: now,
         source: None,
         stamps: Stamps::fetched(task.stamp.seq()),
         _held: None,

@@ -5,13 +5,14 @@ use super::visit::Visit;
 use super::{Spine, head_update, invalidate, post, upgrade};
 use crate::access_log::RequestRecord;
 use crate::body::{PassBody, ResponseBody};
+use crate::clock::wall;
 use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
 use crate::fill::{CleanHead, SourceAnswer, clean_head};
 use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
-use crate::source::SourceBody;
+use crate::source::{Source, SourceBody};
 use crate::tier::NodeFields;
 use crate::upstream::{Ask, ClientBody, InterimSink, UpstreamBody};
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -39,6 +40,7 @@ pub(super) struct Passed {
     pub(super) filled_at: Option<Seq>,
     request_time: Time,
     response_time: Time,
+    received: Time,
 }
 
 impl Passed {
@@ -62,6 +64,7 @@ impl Passed {
             response,
             request_time: self.request_time,
             response_time: self.response_time,
+            received: self.received,
         }
     }
 }
@@ -141,7 +144,6 @@ async fn upload(visit: &Visit, body: Incoming) -> Result<UpstreamBody, UpstreamE
 
 /// Sends a request, and invalidates what its answer does.
 async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Exchanged, Failure> {
-    let request_time = spine.state.now();
     let stamp = spine.state.purges.stamp();
     let answer = fetch(spine, visit, stamp.seq(), body).await;
     let answer = answer.map_err(|error| failed(spine, error))?;
@@ -149,8 +151,9 @@ async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Ex
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Exchanged::Switched(Box::new(answer)));
     }
-    let response_time = spine.state.now();
-    let SourceAnswer { response, body, source, filled_at, stamp: received, .. } = answer;
+    let (response_time, received) = (wall(), spine.state.now());
+    let request_time = response_time.minus_millis(Source::delay(answer.source.as_ref()));
+    let SourceAnswer { response, body, source, filled_at, stamp: judged_to, .. } = answer;
     let (parts, ()) = response.into_parts();
     let (line, length) = ((parts.version, status), body.exact_length());
     let source = source.map(Arc::new);
@@ -158,8 +161,8 @@ async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Ex
     if validation::invalidates(&visit.method, status) {
         invalidate::invalidate(spine, visit, &head).await;
     }
-    let passed = Passed { status, head, filled_at, request_time, response_time };
-    Ok(Exchanged::Answered(Box::new(PassedAnswer { passed, body, stamps: (stamp, received) })))
+    let passed = Passed { status, head, filled_at, request_time, response_time, received };
+    Ok(Exchanged::Answered(Box::new(PassedAnswer { passed, body, stamps: (stamp, judged_to) })))
 }
 
 /// The response to the client.

@@ -6,16 +6,15 @@ use std::time::Duration;
 use weir_config::{Control, OnPartition};
 use weir_rules::time::Time;
 
-/// The clock may be set back by so much, or be read by another thread a little earlier, without
-/// control counting as lost. Set back further, it does until the lease is renewed.
+/// Another thread may read the clock a little earlier than the one that renews, without control counting
+/// as lost.
 const SLACK: u64 = 60_000;
 
 /// So far from any time that a clock shows that no lease reaches there.
 const NEVER: u64 = 1 << 63;
 
 /// As of when the node lacked nothing that control had accepted, and what follows if that is too
-/// long ago. Time as the system's clock has it: unlike others it goes on while a machine is
-/// suspended.
+/// long ago, by the clock that nobody sets and that goes on while a machine is suspended.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Milliseconds, less the slack.

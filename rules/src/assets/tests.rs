@@ -152,6 +152,7 @@ fn terms(path: &str, status: StatusCode, response: &HeaderMap) -> Option<Terms> 
         response,
         request_time: Time::from_secs(800_000_000),
         response_time: Time::from_secs(800_000_000),
+        received: Time::from_secs(800_000_000),
     };
     match storability(&exchange, &SitePolicy::default()) {
         Storability::Store(terms) => Some(terms),

@@ -29,7 +29,7 @@ pub enum Reuse {
 impl Reuse {
     pub(super) fn of(facts: &Facts<'_>, freshness: &Freshness) -> Self {
         let exchange = facts.exchange;
-        match freshness.state(exchange.response_time) {
+        match freshness.state(exchange.received) {
             State::Fresh { .. } => return Self::Fresh,
             State::Refreshable { .. } => return Self::WhileRevalidating,
             State::Stale { .. } => {}

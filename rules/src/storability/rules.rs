@@ -20,7 +20,7 @@ pub(crate) struct Judged {
 impl Judged {
     /// Leaves at most this many seconds of freshness on arrival.
     pub(crate) fn shorten(&mut self, facts: &Facts<'_>, left: u32) {
-        let age = self.freshness.age(facts.exchange.response_time);
+        let age = self.freshness.age(facts.exchange.received);
         self.freshness.lifetime = self.freshness.lifetime.min(age.saturating_add(left));
     }
 
@@ -214,13 +214,13 @@ fn permission(facts: &Facts<'_>, lifetime: &Lifetime) -> Result<(), Reason> {
 
 fn freshness(facts: &Facts<'_>, lifetime: &Lifetime, policy: &SitePolicy) -> Freshness {
     let directives = &facts.governing.directives;
-    let response_time = facts.exchange.response_time;
+    let received = facts.exchange.received;
     let capped = match policy.max_ttl {
         0 => lifetime.seconds,
         bound => lifetime.seconds.min(bound),
     };
     // An age that reaches back before 1970 cannot be told by `born`; the lifetime is cut instead.
-    let told = facts.initial_age.min(response_time.as_millis());
+    let told = facts.initial_age.min(received.as_millis());
     let before_epoch = facts.initial_age.div_ceil(1000) - told.div_ceil(1000);
     // A lifetime of 0 that the response gives itself asks for validation before each use: only a
     // window that it opens itself lets it be sent without, not the site's.
@@ -239,7 +239,7 @@ fn freshness(facts: &Facts<'_>, lifetime: &Lifetime, policy: &SitePolicy) -> Fre
         _ => 0,
     };
     Freshness {
-        born: response_time.minus_millis(facts.initial_age),
+        born: received.minus_millis(facts.initial_age),
         lifetime: capped.saturating_sub(u32::try_from(before_epoch).unwrap_or(u32::MAX)),
         stale_while_revalidate: window(
             directives.stale_while_revalidate,
@@ -265,7 +265,7 @@ fn usefulness(facts: &Facts<'_>, freshness: &Freshness, lifetime: &Lifetime) -> 
     if lifetime.source == LifetimeSource::ValidatorOnly {
         return Err(Reason::NothingToGoBy);
     }
-    match freshness.state(facts.exchange.response_time) {
+    match freshness.state(facts.exchange.received) {
         State::Fresh { .. } | State::Refreshable { .. } | State::Stale { on_error: true, .. } => {
             Ok(())
         }

@@ -133,6 +133,7 @@ fn versioned(request: &[&str], status: u16, response: &[&str]) -> Storability {
         response: &fields(response),
         request_time: NOW,
         response_time: NOW,
+        received: NOW,
     };
     storability(&exchange, &SitePolicy::default())
 }

@@ -26,6 +26,7 @@ fn judged(fetch: u64, request: &[&str], response: &[&str], policy: &SitePolicy) 
         response: &fields(response),
         request_time: NOW.minus_millis(fetch * 1000),
         response_time: NOW,
+        received: NOW,
     };
     storability(&exchange, policy)
 }

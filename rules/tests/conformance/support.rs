@@ -61,6 +61,7 @@ pub(crate) fn decide(
         response: &fields(response),
         request_time: NOW,
         response_time: NOW,
+        received: NOW,
     };
     storability(&exchange, policy)
 }

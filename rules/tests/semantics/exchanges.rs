@@ -33,6 +33,7 @@ impl Case {
             response: &self.response,
             request_time: self.request_time,
             response_time: self.response_time,
+            received: self.response_time,
         }
     }
 }
