@@ -342,3 +342,67 @@ async fn a_body_that_is_longer_than_announced_reaches_no_origin_as_a_whole_reque
         assert_eq!(origin.requests("/form")[0].body, frames.concat().as_bytes());
     }
 }
+
+/// A client that takes so many bytes of each stream and no more.
+async fn stingy(
+    edge: &Edge,
+    window: u32,
+) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<()>) {
+    let stream = TcpStream::connect(edge.node.listen()).await.expect("the node accepts");
+    let mut builder = h2::client::Builder::new();
+    let handshake = builder.initial_window_size(window).handshake(stream);
+    let (client, connection) = handshake.await.expect("HTTP/2");
+    let ended = tokio::spawn(async move { drop(connection.await) });
+    (client.ready().await.expect("a place for a stream"), ended)
+}
+
+/// Asks for a target, and takes nothing of the body.
+async fn ask_and_stall(
+    client: &mut h2::client::SendRequest<Bytes>,
+    target: &str,
+) -> Result<h2::RecvStream, h2::Error> {
+    let request = Request::get(format!("http://{HOST}{target}")).body(()).expect("a request");
+    let (answer, _) = client.send_request(request, true)?;
+    Ok(tokio::time::timeout(PATIENCE, answer).await.expect("in time")?.into_body())
+}
+
+#[tokio::test]
+async fn a_connection_whose_streams_are_all_stalled_is_closed() {
+    let origin = Origin::start().await;
+    origin.route("/large", reply("").body_bytes(1 << 20).max_age(60));
+    let edge = edge().origin(&origin).tables("[limits]\nslow_client = \"200ms\"").start();
+    let (mut client, ended) = stingy(&edge, 10).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(ask_and_stall(&mut client, "/large").await.expect("an answer"));
+    }
+    tokio::time::timeout(PATIENCE, ended).await.expect("closed").expect("no panic");
+}
+
+#[tokio::test]
+async fn a_quiet_stream_is_not_a_stalled_one() {
+    let origin = Origin::start().await;
+    origin.route("/large", reply("").body_bytes(1 << 20).max_age(60));
+    origin.route("/quiet", reply("").trailers(&[]).chunked().held_after(0));
+    let edge = edge().origin(&origin).tables("[limits]\nslow_client = \"200ms\"").start();
+    let (mut client, ended) = stingy(&edge, 10).await;
+    let quiet = ask_and_stall(&mut client, "/quiet").await.expect("an answer");
+    let mut stalled = ask_and_stall(&mut client, "/large").await.expect("an answer");
+    // The stalled stream ends, and the quiet one does not.
+    let cut = async {
+        while let Some(piece) = stalled.data().await {
+            piece?;
+        }
+        Ok::<_, h2::Error>(())
+    };
+    assert!(tokio::time::timeout(PATIENCE, cut).await.expect("in time").is_err());
+    origin.release("/quiet");
+    let mut quiet = quiet;
+    let rest = async {
+        while let Some(piece) = quiet.data().await {
+            piece.expect("no error");
+        }
+    };
+    tokio::time::timeout(PATIENCE, rest).await.expect("in time");
+    assert!(!ended.is_finished(), "the connection goes on");
+}

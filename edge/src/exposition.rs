@@ -31,6 +31,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) connections_taken: u64,
     /// Client connections refused because of `limits.connections`, since the start.
     pub(crate) connections_refused: u64,
+    /// Idle client connections closed to take new ones.
+    pub(crate) connections_closed_idle: u64,
     /// Fills running now.
     pub(crate) fills_running: u64,
     /// Bytes of bodies on their way into the store.
@@ -203,6 +205,10 @@ fn connections(text: &mut Text, gauges: &Gauges<'_>) {
     let help = "Client connections refused because limits.connections was reached.";
     text.metric(name, "counter", help);
     text.sample(name, &[], gauges.connections_refused);
+    let name = "weir_idle_connections_closed_total";
+    let help = "Idle client connections closed at limits.connections to take new ones.";
+    text.metric(name, "counter", help);
+    text.sample(name, &[], gauges.connections_closed_idle);
     let name = "weir_connections_total";
     text.metric(name, "counter", "Accepted client connections, including those that are open.");
     text.sample(name, &[], gauges.connections_taken);

@@ -193,9 +193,14 @@ impl Node {
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {
         let live = self.state.live.load();
-        let (open, taken, refused) = match &*self.server() {
-            Some(server) => (server.connections() as u64, server.taken(), server.refused()),
-            None => (0, 0, 0),
+        let (open, taken, refused, closed_idle) = match &*self.server() {
+            Some(server) => (
+                server.connections() as u64,
+                server.taken(),
+                server.refused(),
+                server.closed_idle(),
+            ),
+            None => (0, 0, 0, 0),
         };
         let gauges = Gauges {
             node: &self.state.name,
@@ -207,6 +212,7 @@ impl Node {
             connections_open: open,
             connections_taken: taken,
             connections_refused: refused,
+            connections_closed_idle: closed_idle,
             store_bytes: self.state.store.bytes(),
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),

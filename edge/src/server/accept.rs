@@ -13,6 +13,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,8 +26,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When the kernel asks a silent peer whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// Refused connections of a worker that are told so at once, and for how long each.
-const FAREWELLS: usize = 64;
+/// Clients above the limit that wait for room at one worker, or are told that there is none, and for how
+/// long they are told.
+const WAITING: usize = 64;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
@@ -89,12 +91,21 @@ fn admit<H: Handler>(
     handler: &Rc<H>,
     secure: bool,
 ) {
-    let Some(permit) = worker.shared.permit(worker.limits().connections) else {
-        if !secure {
-            refuse(socket, worker);
-        }
-        return;
+    let Some(permit) = worker.permit() else {
+        return wait(socket, peer, worker, handler, secure);
     };
+    begin(socket, peer, worker, handler, secure, permit);
+}
+
+/// Begins to serve a connection that was counted in.
+fn begin<H: Handler>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    worker: &Rc<Worker>,
+    handler: &Rc<H>,
+    secure: bool,
+    permit: Permit,
+) {
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
@@ -110,6 +121,33 @@ fn admit<H: Handler>(
             serve(handler, connection, None).await;
         });
     }
+}
+
+/// Has a client above the limit wait for a moment until there is room, and tells it otherwise. A bounded
+/// number of them: the rest are closed at once.
+fn wait<H: Handler>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    worker: &Rc<Worker>,
+    handler: &Rc<H>,
+    secure: bool,
+) {
+    if worker.waiting.get() >= WAITING {
+        worker.shared.refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    worker.waiting.set(worker.waiting.get() + 1);
+    let (worker, handler) = (Rc::clone(worker), Rc::clone(handler));
+    tokio::task::spawn_local(async move {
+        match worker.permit_soon().await {
+            Some(permit) => begin(socket, peer, &worker, &handler, secure, permit),
+            None if secure => {}
+            // Its request may have arrived unread, and closing then would reset the connection before
+            // it has seen the answer, so it is read to its end for a moment.
+            None => drop(tokio::time::timeout(FAREWELL, farewell(socket)).await),
+        }
+        worker.waiting.set(worker.waiting.get() - 1);
+    });
 }
 
 async fn serve_tls<H: Handler>(
@@ -157,21 +195,6 @@ fn connection(
     });
     let wire = Wire::new(transport, guard, worker.now());
     Rc::new(Connection::new(peer, local, secured, wire, worker))
-}
-
-/// Tells a client above the limit, without waiting for it. Its request may have arrived unread,
-/// and closing then would reset the connection before it has seen the answer, so a bounded number
-/// of them are read to their end for a moment.
-fn refuse(socket: TcpStream, worker: &Rc<Worker>) {
-    if worker.farewells.get() >= FAREWELLS {
-        return;
-    }
-    worker.farewells.set(worker.farewells.get() + 1);
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
-        let _ = tokio::time::timeout(FAREWELL, farewell(socket)).await;
-        worker.farewells.set(worker.farewells.get() - 1);
-    });
 }
 
 async fn farewell(mut socket: TcpStream) -> io::Result<()> {

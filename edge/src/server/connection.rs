@@ -216,6 +216,14 @@ impl Connection {
         self.closing.get()
     }
 
+    /// Whether it waits for a request of which no byte is here, and is not about to end.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.get() == 0
+            && self.order.get() == Order::None
+            && !self.upgraded()
+            && self.wire.borrow().head_since().is_none()
+    }
+
     pub(super) fn ordered(&self) -> Order {
         self.order.get()
     }

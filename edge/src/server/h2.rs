@@ -33,17 +33,22 @@ impl Streams {
         stream
     }
 
-    /// Ends the streams that have sent nothing for `bound`; they are reset.
-    pub(super) fn abort_stalled(&self, now: u64, bound: Duration) {
-        for stream in self.streams.borrow().iter() {
+    /// Ends the streams that have sent nothing for `bound`; they are reset. Whether all were ended, of
+    /// one at least.
+    pub(super) fn abort_stalled(&self, now: u64, bound: Duration) -> bool {
+        let streams = self.streams.borrow();
+        let mut all = !streams.is_empty();
+        for stream in streams.iter() {
             let stalled = stream
                 .sending_since
                 .get()
                 .is_some_and(|since| Duration::from_millis(now - since.min(now)) >= bound);
+            all &= stalled;
             if stalled && let Some(task) = &*stream.task.borrow() {
                 task.abort();
             }
         }
+        all
     }
 
     /// Ends all of them.

@@ -45,7 +45,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tls::Secrets;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use weir_config::{Limits, Tls};
 use worker::{ServerState, Worker};
 
@@ -132,6 +132,8 @@ impl Server {
             connections: Arc::default(),
             taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            closed_idle: AtomicU64::new(0),
+            full: Notify::new(),
         });
         let (alive, workers_alive) = mpsc::channel(1);
         let mut server = Self {
@@ -189,6 +191,11 @@ impl Server {
     /// Connections refused because of `limits.connections`, since the start.
     pub(crate) fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Idle connections closed because of `limits.connections`, since the start.
+    pub(crate) fn closed_idle(&self) -> u64 {
+        self.shared.closed_idle.load(Ordering::Relaxed)
     }
 
     /// Takes new limits, within half a second, and reads the certificates again; connections that
@@ -274,6 +281,8 @@ impl Run {
                 tokio::task::spawn_local(tls::reload_from_time_to_time(Arc::clone(&worker.shared)));
             }
             tokio::task::spawn_local(sweeper::sweep(Rc::clone(&worker)));
+            let full = Rc::clone(&worker);
+            tokio::task::spawn_local(async move { full.make_room().await });
             follow(self.phase, &worker, accepting).await;
         });
         // Without waiting for what handlers still run on blocking threads.

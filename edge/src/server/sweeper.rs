@@ -61,8 +61,9 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
             return Some(Order::None);
         }
         drop(wire);
-        connection.streams.abort_stalled(now, limits.slow_client);
-        return None;
+        // A client that takes nothing of anything is not served on.
+        let stalled = connection.streams.abort_stalled(now, limits.slow_client);
+        return stalled.then_some(Order::Abort);
     }
     let idle_since = connection.idle_since.get();
     if let Some(since) = wire.head_since() {

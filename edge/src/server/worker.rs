@@ -7,11 +7,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use weir_config::{Limits, Tls};
 
 /// Bytes of the read buffer that all connections of a worker share; no read takes more.
 const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// At the limit, this part of all connections is closed at once if so many are idle: finding the longest
+/// idle ones looks at all of them.
+const CLOSED_PART: usize = 64;
+
+/// How long a new connection waits at the limit until idle ones of other workers are closed.
+const ROOM_WITHIN: Duration = Duration::from_millis(250);
 
 /// What the workers of a server share.
 pub(super) struct ServerState {
@@ -25,14 +33,17 @@ pub(super) struct ServerState {
     pub(super) taken: AtomicU64,
     /// Connections refused because of `limits.connections`, since the start.
     pub(super) refused: AtomicU64,
+    /// Idle connections closed because of it, since the start.
+    pub(super) closed_idle: AtomicU64,
+    /// Notified by a worker at the limit that has no idle connection: the others may have some.
+    pub(super) full: Notify,
 }
 
 impl ServerState {
     /// Counts a connection in; `None` at the limit.
-    pub(super) fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+    fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
         if self.connections.fetch_add(1, Ordering::Relaxed) >= limit {
             self.connections.fetch_sub(1, Ordering::Relaxed);
-            self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
@@ -58,10 +69,12 @@ pub(super) struct Worker {
     epoch: Instant,
     now: Cell<u64>,
     draining: Cell<bool>,
-    /// Refused connections that are being told so.
-    pub(super) farewells: Cell<usize>,
+    /// Connections that may be taken beyond the limit: as many idle ones are about to close.
+    room: Cell<usize>,
+    /// Clients above the limit that wait for room, or are told that there is none.
+    pub(super) waiting: Cell<usize>,
     connections: RefCell<Slots>,
-    empty: tokio::sync::Notify,
+    empty: Notify,
 }
 
 #[derive(Default)]
@@ -78,9 +91,10 @@ impl Worker {
             epoch: Instant::now(),
             now: Cell::new(0),
             draining: Cell::new(false),
-            farewells: Cell::new(0),
+            room: Cell::new(0),
+            waiting: Cell::new(0),
             connections: RefCell::default(),
-            empty: tokio::sync::Notify::new(),
+            empty: Notify::new(),
             shared,
         }
     }
@@ -104,6 +118,64 @@ impl Worker {
 
     pub(super) fn draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Counts a connection in. At the limit, idle connections of this worker are closed for it, the
+    /// longest idle first; `None` if there are none.
+    pub(super) fn permit(&self) -> Option<Permit> {
+        let limit = self.limits().connections;
+        if let Some(permit) = self.shared.permit(limit) {
+            self.room.set(0);
+            return Some(permit);
+        }
+        if self.room.get() == 0 {
+            self.room.set(self.close_idle((limit / CLOSED_PART).max(1)));
+        }
+        self.room.get().checked_sub(1).and_then(|room| {
+            self.room.set(room);
+            self.shared.permit(usize::MAX)
+        })
+    }
+
+    /// The same, for a moment: the other workers are asked to close idle connections.
+    pub(super) async fn permit_soon(&self) -> Option<Permit> {
+        let until = tokio::time::Instant::now() + ROOM_WITHIN;
+        loop {
+            if let Some(permit) = self.permit() {
+                return Some(permit);
+            }
+            if tokio::time::Instant::now() >= until {
+                self.shared.refused.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            self.shared.full.notify_waiters();
+            tokio::time::sleep(ROOM_WITHIN / 50).await;
+        }
+    }
+
+    /// Closes idle connections when another worker is at the limit and has none.
+    pub(super) async fn make_room(&self) {
+        loop {
+            self.shared.full.notified().await;
+            let limit = self.limits().connections;
+            if self.shared.connections.load(Ordering::Relaxed) >= limit {
+                self.close_idle((limit / CLOSED_PART).max(1));
+            }
+        }
+    }
+
+    /// Closes at most so many idle connections, the longest idle first; how many.
+    fn close_idle(&self, most: usize) -> usize {
+        let connections = self.connections.borrow();
+        let listed = connections.slots.iter().flatten();
+        let mut idle: Vec<&Rc<Connection>> = listed.filter(|one| one.is_idle()).collect();
+        if idle.len() > most {
+            idle.select_nth_unstable_by_key(most, |one| one.idle_since.get());
+            idle.truncate(most);
+        }
+        idle.iter().for_each(|one| one.order(Order::Abort));
+        self.shared.closed_idle.fetch_add(idle.len() as u64, Ordering::Relaxed);
+        idle.len()
     }
 
     /// Lists a connection until the returned value is dropped.

@@ -92,8 +92,12 @@ fn a_client_that_does_not_read_is_cut() {
 #[test]
 fn connections_above_the_limit_are_told_so() {
     let server = start(Limits { connections: 2, ..limits() });
-    let first = server.connect();
-    let _second = server.connect();
+    let [first, _second] = [(); 2].map(|()| {
+        let mut client = server.connect();
+        client.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
+        client
+    });
+    server.until_seen("/held");
     until(|| server.server.connections() == 2);
     let answer = server.exchange("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
     assert!(
@@ -106,6 +110,37 @@ fn connections_above_the_limit_are_told_so() {
     let mut third = server.connect();
     third.send("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
     third.until("site /a");
+}
+
+#[test]
+fn idle_connections_give_way_to_new_clients_and_busy_ones_do_not() {
+    const LIMIT: usize = 8;
+    let server = start(Limits { connections: LIMIT, ..limits() });
+    let mut busy = server.connect();
+    busy.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
+    server.until_seen("/held");
+    let mut idle = Vec::new();
+    for _ in 0..LIMIT - 1 {
+        let mut client = server.connect();
+        client.send("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
+        client.until("site /a");
+        idle.push(client);
+    }
+    // Three times as many as there is room for, one after the other; some of them silent.
+    for n in 0..3 * LIMIT {
+        let mut client = server.connect();
+        if n % 3 > 0 {
+            client.send("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
+            client.until("site /a");
+        }
+        idle.push(client);
+    }
+    until(|| server.server.connections() <= LIMIT);
+    assert_eq!(server.server.refused(), 0);
+    assert!(server.server.closed_idle() >= 2 * LIMIT as u64 - 1, "{}", server.server.closed_idle());
+    assert_eq!(idle.remove(0).rest(), "", "the longest idle is closed");
+    server.release.add_permits(1);
+    assert!(busy.until("released").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
