@@ -1,24 +1,60 @@
-//! The admin listener: bounded connections, heads that must arrive in time, and a graceful end.
+//! The admin listener. A client that is slow, silent or never reads costs a bounded time and a bounded
+//! number of connections, and health checks, metrics and nodes find a connection whatever others do.
 
+mod activity;
+mod connections;
+mod timed;
+
+use crate::errors::ApiError;
 use crate::process::stopped;
+use activity::Activity;
 use axum::Router;
 use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use connections::Connections;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use timed::TimedStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// Connections at once; further ones wait in the system's queue.
-const MOST_CONNECTIONS: usize = 512;
+/// What bounds the listener.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Connections at once. Those of nodes that have joined are not among them.
+    connections: usize,
+    /// Connections beyond them that take [`RESERVED`] calls only.
+    reserved: usize,
+    /// From the connection to the first byte of a request.
+    first_byte: Duration,
+    /// From a request's first byte to the end of its head.
+    head: Duration,
+    /// Without a request.
+    idle: Duration,
+    /// Without progress of an answer that the client does not read.
+    write: Duration,
+    /// From one HTTP/2 ping to the next, and to its answer.
+    ping: Duration,
+}
 
-/// From a request's first byte to the end of its head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds = Bounds {
+    connections: 512,
+    reserved: 64,
+    first_byte: Duration::from_secs(10),
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+    write: Duration::from_secs(30),
+    ping: Duration::from_secs(20),
+};
+
+/// What can be called on the reserved connections.
+const RESERVED: [&str; 4] = ["/healthz", "/readyz", "/metrics", crate::rest::FOLLOW];
 
 /// How long calls under way may take once control stops.
 const LAST_CALLS: Duration = Duration::from_secs(2);
@@ -30,27 +66,31 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// Serves `router` on `listener` until `stopping` turns true; returns once every connection is
 /// closed, so that nothing of the router is still in use.
 pub async fn serve(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
+    serve_within(BOUNDS, listener, router, stopping).await;
+}
+
+async fn serve_within(
+    bounds: Bounds,
+    listener: TcpListener,
+    router: Router,
+    stopping: watch::Receiver<bool>,
+) {
     let mut stop = stopping.clone();
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let open = Arc::new(Connections::new(bounds.connections, bounds.reserved));
     let mut connections = JoinSet::new();
     loop {
-        let accepted = async {
-            // The semaphore is never closed; were it, the connection would go uncounted.
-            let permit = room.clone().acquire_owned().await.ok();
-            (listener.accept().await, permit)
-        };
         tokio::select! {
             () = stopped(&mut stop) => break,
             // Ended ones are collected as they end; the set would otherwise grow.
             Some(_) = connections.join_next() => {}
-            (accepted, permit) = accepted => match accepted {
-                Ok((stream, peer)) => {
-                    let connection = connection(stream, peer, router.clone(), stopping.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
-                }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => match open.admit() {
+                    Some(activity) => {
+                        let served = Served { bounds, peer, activity, router: router.clone() };
+                        connections.spawn(served.serve(stream, stopping.clone()));
+                    }
+                    None => tracing::debug!(%peer, "refused an admin connection: there are too many"),
+                },
                 Err(error) => {
                     // Mostly too many open files: what frees one takes a moment.
                     tracing::warn!(%error, "cannot accept an admin connection");
@@ -66,35 +106,68 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: watch::Recei
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// A connection with what it is served from.
+struct Served {
+    bounds: Bounds,
     peer: SocketAddr,
+    activity: Arc<Activity>,
     router: Router,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().oneshot(request)
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = stopped(&mut stopping) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+}
+
+impl Served {
+    async fn serve(self, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+        let _ = stream.set_nodelay(true);
+        let Self { bounds, peer, activity, router } = self;
+        let stream = TimedStream::new(stream, Arc::clone(&activity), &bounds);
+        let calls = Arc::clone(&activity);
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            answer(router.clone(), peer, Arc::clone(&calls), request)
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.head);
+        let mut http2 = builder.http2();
+        http2.timer(TokioTimer::new()).max_concurrent_streams(64);
+        http2.keep_alive_interval(bounds.ping).keep_alive_timeout(bounds.ping);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = stopped(&mut stopping) => None,
+            () = activity.closed() => return,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, error = %error, "an admin connection ended early");
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, error = %error, "an admin connection ended early");
     }
 }
+
+async fn answer(
+    router: Router,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<Response, std::convert::Infallible> {
+    let call = activity.begin();
+    if activity.is_reserved() && !RESERVED.contains(&request.uri().path()) {
+        let mut response = ApiError::busy().into_response();
+        let close = http::HeaderValue::from_static("close");
+        // HTTP/2 has no such header; its connection is closed when it is idle.
+        if request.version() < http::Version::HTTP_2 {
+            response.headers_mut().insert(http::header::CONNECTION, close);
+        }
+        return Ok(call.follow(response));
+    }
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    router.oneshot(request).await.map(|response| call.follow(response))
+}
+
+#[cfg(test)]
+mod tests;

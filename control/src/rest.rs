@@ -15,6 +15,7 @@ mod traffic;
 mod uncached;
 mod warm;
 
+pub(crate) use follow::FOLLOW;
 pub(crate) use page::router as page;
 
 use crate::call::Call;

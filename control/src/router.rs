@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 use weir_config::nearest::{did_you_mean, nearest};
 
@@ -32,6 +32,9 @@ const MOST_CALLS: usize = 256;
 
 /// Longer than the longest wait for a purge.
 const LONGEST_CALL: Duration = Duration::from_secs(75);
+
+/// From one piece of a call's body to the next.
+const BODY_PIECE: Duration = Duration::from_secs(10);
 
 /// All calls of control.
 fn calls() -> Vec<Call> {
@@ -72,6 +75,7 @@ fn bounded<S: OfProcess>(calls: Vec<Call<S>>, process: Arc<Process>) -> Router<S
 fn framed<S: OfProcess>(router: Router<S>) -> Router<S> {
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST_CALL);
     router
+        .layer(RequestBodyTimeoutLayer::new(BODY_PIECE))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(timeout)
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))

@@ -14,6 +14,9 @@ use hyper_util::rt::TokioIo;
 use weir_config::Scope;
 use weir_protocol::PROTOCOL;
 
+/// The path of the call.
+pub(crate) const FOLLOW: &str = "/v1/follow";
+
 pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("Follow the log (for nodes)")
         .described(
@@ -21,7 +24,7 @@ pub(super) fn calls() -> Vec<Call> {
              with the scope node.",
         )
         .answer_empty("101", "The connection now speaks weir-log/1.");
-    vec![Call::new("get", "/v1/follow", get(follow), operation).of_kind(Kind::Lasting)]
+    vec![Call::new("get", FOLLOW, get(follow), operation).of_kind(Kind::Lasting)]
 }
 
 async fn follow(
