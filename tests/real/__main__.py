@@ -1,0 +1,28 @@
+"""Follows each recipe in docs/recipes with the real software.
+
+python -m real PROGRAM FOLDER [NAME...], from tests/
+"""
+
+import importlib
+import sys
+import time
+
+from .machine import Failed, Machine
+
+RECIPES = ["static_site"]
+
+
+def main(weir, folder, *names):
+    for name in names or RECIPES:
+        begin = time.monotonic()
+        print(name, flush=True)
+        script = importlib.import_module(f".{name}", __package__)
+        try:
+            with Machine(weir, folder, name) as machine:
+                script.follow(machine)
+        except Failed as failure:
+            raise SystemExit(f"failed: {name}: {failure}")
+        print(f"  --  {time.monotonic() - begin:.0f} s", flush=True)
+
+
+main(*sys.argv[1:])
