@@ -16,8 +16,9 @@ unset_all='^(WEIR|DJANGO|WAGTAIL|GUNICORN|WEB_CONCURRENCY|PIP|APT|MW|REGISTRY|GR
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# Daemons that drop their rights read below it.
+# Daemons that drop their rights read below it, and have temporary files.
 chmod 755 "$scratch"
+mkdir -m 1777 "$scratch/tmp"
 python3 -m venv "$scratch/venv"
 "$scratch/venv/bin/pip" install -q --disable-pip-version-check --no-deps -r real/requirements.txt
 for name in $(compgen -e | grep -E "$unset_all" || true); do unset "$name"; done
@@ -28,7 +29,7 @@ if ! "${alone[@]}" ip link set lo up; then
     echo "no network of its own can be made here: in that of the machine"
     alone=(env)
 fi
-PYTHONDONTWRITEBYTECODE=1 TMPDIR="$scratch" PATH="$scratch/venv/bin:$PATH" "${alone[@]}" bash -c '
+PYTHONDONTWRITEBYTECODE=1 TMPDIR="$scratch/tmp" PATH="$scratch/venv/bin:$PATH" "${alone[@]}" bash -c '
     [[ $1 == env ]] || ip link set lo up
     exec "${@:2}"
 ' bash "${alone[0]}" python -m real "$program" "$scratch" "$@"

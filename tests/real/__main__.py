@@ -9,7 +9,7 @@ import time
 
 from .machine import Failed, Machine
 
-RECIPES = ["static_site"]
+RECIPES = ["static_site", "wordpress"]
 
 
 def main(weir, folder, *names):

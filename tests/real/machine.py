@@ -180,8 +180,8 @@ class Machine:
 
         return path, self.process("php-fpm", command, ready)
 
-    def weir_serves(self, config, port, admin):
-        return Weir(self, config, port, admin)
+    def weir_serves(self, config, port, admin, token=""):
+        return Weir(self, config, port, admin, token)
 
     def certificate(self):
         """A certificate for this machine, and its key."""
