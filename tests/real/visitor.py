@@ -25,11 +25,13 @@ class Answer:
 
 
 class Visitor:
-    def __init__(self, port, **cookies):
-        self.port, self.cookies = port, cookies
+    """`via`: headers that a load balancer in front of weir adds."""
+
+    def __init__(self, port, via=(), **cookies):
+        self.port, self.via, self.cookies = port, dict(via), cookies
 
     def request(self, method, path, body=None, headers=()):
-        headers = dict(headers)
+        headers = {**self.via, **dict(headers)}
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
@@ -73,14 +75,14 @@ class Visitor:
 class Readers:
     """Visitors who are not logged in: one without cookies, and one whom analytics follows."""
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, via=()):
+        self.port, self.via = port, via
 
     def anonymous(self):
-        return Visitor(self.port)
+        return Visitor(self.port, self.via)
 
-    def followed(self):
-        return Visitor(self.port, _ga="GA1.1.42", _pk_id="7")
+    def followed(self, by="GA1.1.42"):
+        return Visitor(self.port, self.via, _ga=by, _pk_id="7")
 
     def get(self, path, **headers):
         return self.anonymous().get(path, **headers)
@@ -89,7 +91,7 @@ class Readers:
         """The first request stores the response, and everyone gets it."""
         first = self.followed().get(path)
         expect(f"{path} is stored", first.status == 200 and first.stored, first)
-        for reader in (self.anonymous(), self.followed(), Visitor(self.port, _ga="GA1.1.43")):
+        for reader in (self.anonymous(), self.followed(), self.followed(by="GA1.1.43")):
             again = reader.get(path)
             expect(f"{path} is a hit with {reader.cookies}", again.hit, again)
             expect(f"{path} is the same for all", again.text == first.text, again)
