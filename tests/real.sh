@@ -29,7 +29,8 @@ if ! "${alone[@]}" ip link set lo up; then
     echo "no network of its own can be made here: in that of the machine"
     alone=(env)
 fi
-PYTHONDONTWRITEBYTECODE=1 TMPDIR="$scratch/tmp" PATH="$scratch/venv/bin:$PATH" "${alone[@]}" bash -c '
+PYTHONDONTWRITEBYTECODE=1 HOME="$scratch/tmp" TMPDIR="$scratch/tmp" \
+    PATH="$scratch/venv/bin:$PATH" "${alone[@]}" bash -c '
     [[ $1 == env ]] || ip link set lo up
     exec "${@:2}"
 ' bash "${alone[0]}" python -m real "$program" "$scratch" "$@"

@@ -9,7 +9,7 @@ import time
 
 from .machine import Failed, Machine
 
-RECIPES = ["static_site", "wordpress", "mediawiki"]
+RECIPES = ["static_site", "wordpress", "mediawiki", "django"]
 
 
 def main(weir, folder, *names):
