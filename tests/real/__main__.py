@@ -9,7 +9,7 @@ import time
 
 from .machine import Failed, Machine
 
-RECIPES = ["static_site", "wordpress", "mediawiki", "django"]
+RECIPES = ["static_site", "wordpress", "mediawiki", "django", "package_mirror"]
 
 
 def main(weir, folder, *names):

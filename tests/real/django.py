@@ -203,15 +203,15 @@ def project(machine, recipe, port, admin):
     def add(name, text):
         machine.write(f"{folder}/{name}", text)
 
-    add("mysite/weir.py", recipe.block("# mysite/weir.py"))
-    add("mysite/settings/local.py", adapted(recipe.block("# mysite/settings/local.py"), {
+    add("mysite/weir.py", recipe.block("mysite/weir.py"))
+    add("mysite/settings/local.py", adapted(recipe.block("mysite/settings/local.py"), {
         "www.example.com": HOST, "127.0.0.1:9090": f"{HOST}:{admin}",
     }) + "SECRET_KEY = 'of this test'\nINSTALLED_APPS = ['news', *INSTALLED_APPS]\n")
     for app in ("home", "news"):
         add(f"{app}/apps.py", APP.format(name=app))
-        add(f"{app}/purges.py", recipe.block(f"# {app}/purges.py"))
+        add(f"{app}/purges.py", recipe.block(f"{app}/purges.py"))
     add("news/__init__.py", "")
-    add("news/views.py", recipe.block("# news/views.py"))
+    add("news/views.py", recipe.block("news/views.py"))
     for name, text in NEWS.items():
         add(f"news/{name}", text)
     urls = machine.folder / folder / "mysite/urls.py"

@@ -14,11 +14,17 @@ class Recipe:
         text = (RECIPES / f"{name}.md").read_text()
         self.blocks = re.findall(r"^```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
-    def block(self, title):
-        """The one block whose first line has this title."""
-        found = [block for block in self.blocks if title in block.split("\n", 1)[0]]
-        expect(f"{self.name}.md has one block {title}", len(found) == 1, found)
+    def block(self, name):
+        """The one block that this name, at the end of a path perhaps, stands above as a comment."""
+        found = [block for block in self.blocks if f"/{name_of(block)}".endswith(f"/{name}")]
+        expect(f"{self.name}.md has one block {name}", len(found) == 1, found)
         return found[0]
+
+
+def name_of(block):
+    """From the first line, up to a comma: `# weir.toml, ...`, `<?php // wp-content/weir.php`."""
+    line = block.split("\n", 1)[0]
+    return re.sub(r"^(<\?php )?(#|//) ", "", line).split(",")[0].strip()
 
 
 def adapted(text, changes):

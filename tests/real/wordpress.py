@@ -182,7 +182,7 @@ def installation(machine, database):
     machine.write("wordpress/wp-config.php", adapted(sample, {
         "database_name_here": "wordpress", "username_here": "root", "password_here": "",
         "'localhost'": f"'localhost:{database}'",
-        "/* That's all, stop editing!": Recipe("wordpress").block("// wp-config.php")
+        "/* That's all, stop editing!": Recipe("wordpress").block("wp-config.php")
         + "/* That's all, stop editing!",
     }))
     return root
