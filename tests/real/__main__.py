@@ -9,7 +9,9 @@ import time
 
 from .machine import Failed, Machine
 
-RECIPES = ["static_site", "wordpress", "mediawiki", "django", "package_mirror"]
+RECIPES = [
+    "static_site", "wordpress", "mediawiki", "django", "package_mirror", "docker_registry",
+]
 
 
 def main(weir, folder, *names):
