@@ -11,6 +11,7 @@ from .machine import Failed, Machine
 
 RECIPES = [
     "static_site", "wordpress", "mediawiki", "django", "package_mirror", "docker_registry",
+    "grpc",
 ]
 
 
