@@ -11,8 +11,8 @@ program=$(realpath "$1")
 shift
 cd "$(dirname "$0")"
 
-# Whoever runs this may have software that is configured by variables.
-unset_all='^(WEIR|DJANGO|WAGTAIL|GUNICORN|WEB_CONCURRENCY|PIP|APT|MW|REGISTRY|GRPC|http_proxy|https_proxy)'
+# Whoever runs this may have software that is configured by variables, pip for one until it has installed.
+configured='^(WEIR|DJANGO|WAGTAIL|GUNICORN|WEB_CONCURRENCY|PIP|APT|MW|REGISTRY|GRPC|SSL)|_(proxy|PROXY)$'
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -21,7 +21,7 @@ chmod 755 "$scratch"
 mkdir -m 1777 "$scratch/tmp"
 python3 -m venv "$scratch/venv"
 "$scratch/venv/bin/pip" install -q --disable-pip-version-check --no-deps -r real/requirements.txt
-for name in $(compgen -e | grep -E "$unset_all" || true); do unset "$name"; done
+for name in $(compgen -e | grep -E "$configured" || true); do unset "$name"; done
 
 # In a network of its own, which root can make: all that these programs may reach is each other.
 alone=(unshare --net)

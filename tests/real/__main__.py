@@ -4,6 +4,7 @@ python -m real PROGRAM FOLDER [NAME...], from tests/
 """
 
 import importlib
+import signal
 import sys
 import time
 
@@ -28,4 +29,6 @@ def main(weir, folder, *names):
         print(f"  --  {time.monotonic() - begin:.0f} s", flush=True)
 
 
+# Ended from outside, it ends what it started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 main(*sys.argv[1:])

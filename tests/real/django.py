@@ -4,7 +4,7 @@ import os
 import sys
 
 from .forms import fields
-from .machine import HOST, expect, found, listens, ports
+from .machine import HOST, after_revalidation, expect, found, listens, ports
 from .recipe import Recipe, adapted
 from .visitor import Readers, Visitor
 
@@ -134,13 +134,22 @@ def follow(machine):
     readers.share("/child/")
     editor.send(f"/admin/pages/{child}/edit/", "data-edit-form", slug="moved", **publish)
     answer = readers.get("/child/")
-    expect("the old address leads to the new one", answer.headers["location"] == "/moved/", answer)
+    leads = answer.headers["location"] == "/moved/"
+    expect("the old address leads to the new one", leads, answer)
     readers.share("/moved/")
     editor.send(f"/admin/pages/{child}/delete/", "/delete/")
     answer = readers.get("/moved/")
     expect("a deleted page is gone", answer.status == 404, answer)
     print("  ok  edits are shown at once")
 
+    readers.get("/")
+    weir.all_expires()
+    old = readers.followed().get("/")
+    expect("an expired page is sent at once", old.revalidating, old)
+    gunicorn.stop()
+    after_revalidation(manage.cwd / "mysite/weir.py", 60)
+    gunicorn.start()
+    weir.commands(recipe.block("all pages"))
     shown = ["/", "/news/", "/news/1/"]
     for process in (gunicorn, nginx):
         for path in shown:
@@ -149,7 +158,7 @@ def follow(machine):
         process.stop()
         for path in shown:
             answer = readers.followed().get(path)
-            expect(f"{path}, stale", answer.status == 200 and answer.stale, answer)
+            expect(f"{path}, stale", answer.in_place, answer)
         answer = readers.get("/news/2/")
         expect("what is not stored fails", answer.status == 502, answer)
         process.start()

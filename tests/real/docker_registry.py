@@ -58,7 +58,7 @@ def everyone_pulls(registry, recipe):
     for _ in range(2):
         expect("the image is pulled without the registry", registry.pull() == third)
     manifest = readers.get("/v2/app/manifests/latest", Accept=OCI)
-    expect("its manifest is stale", manifest.stale, manifest)
+    expect("its manifest is stale", manifest.in_place, manifest)
     answer = readers.get("/v2/other/manifests/latest", Accept=OCI)
     expect("what is not stored fails", answer.status == 502, answer)
     registry.process.start()

@@ -38,6 +38,7 @@ class Forms(html.parser.HTMLParser):
 def fields(text, form):
     """Those of the form that has this id, this attribute, or an address that ends so."""
     for at, values in Forms(text).found:
-        if at.get("id") == form or form in at or (at.get("action") or "").split("?")[0].endswith(form):
+        action = (at.get("action") or "").split("?")[0]
+        if at.get("id") == form or form in at or action.endswith(form):
             return values
     expect(f"the page has a form {form}", False, [at for at, _ in Forms(text).found])

@@ -223,6 +223,14 @@ class Weir:
         self.commands("weir purge --soft --all")
 
 
+def after_revalidation(path, window):
+    """Ends the seconds during which a stale page is sent without a question to the origin: what is
+    stale after them, a test need not wait for."""
+    text, name = path.read_text(), "stale-while-revalidate"
+    expect(f"{path} names {name}", text.count(f"{name}={window}") == 1, text)
+    path.write_text(text.replace(f"{name}={window}", f"{name}=0"))
+
+
 def found(pattern, text):
     match = re.search(pattern, text)
     expect(f"{pattern} is found", match, text[:2000])

@@ -3,7 +3,9 @@
 import os
 import shutil
 
-from .machine import HOST, WEB_USER, Machine, expect, found, ports, program, until
+from .machine import (
+    HOST, WEB_USER, Machine, after_revalidation, expect, found, ports, program, until,
+)
 from .recipe import Recipe, adapted
 from .visitor import Readers, Visitor
 
@@ -86,6 +88,13 @@ def follow_by(machine, scheme):
     expect("weir tells MediaWiki the reader's address", HOST in history.text, history)
     print("  ok  who edits anonymously has pages of their own")
 
+    weir.all_expires()
+    old = readers.followed().get(PAGE)
+    expect("an expired page is sent at once", old.revalidating, old)
+    fpm.stop()
+    after_revalidation(settings, 60)
+    fpm.start()
+    weir.commands(recipe.block("all pages"))
     for process in (fpm, nginx):
         for path in (PAGE, HISTORY):
             readers.get(path)
@@ -93,11 +102,11 @@ def follow_by(machine, scheme):
         process.stop()
         for path in (PAGE, HISTORY):
             answer = readers.followed().get(path)
-            expect(f"{path}, stale", answer.status == 200 and answer.stale, answer)
+            expect(f"{path}, stale", answer.in_place, answer)
         answer = readers.get("/wiki/Elsewhere")
         expect("what is not stored fails", answer.status == 502, answer)
         process.start()
-        until(f"{process.name} answers again", lambda: not readers.get(PAGE).stale)
+        until(f"{process.name} answers again", lambda: not readers.get(PAGE).in_place)
     weir.commands(recipe.block("all pages"))
     readers.share(PAGE)
     print("  ok  PHP and nginx may be down")

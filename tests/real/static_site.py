@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from .machine import HOST, expect, found, ports, program
+from .machine import HOST, after_revalidation, expect, found, ports, program
 from .recipe import Recipe, adapted
 from .visitor import Readers
 
@@ -85,10 +85,20 @@ def follow(machine):
     print("  ok  a deploy and its purge")
 
     weir.all_expires()
+    old = readers.followed().get("/")
+    expect("an expired page is sent at once", old.revalidating, old)
     nginx.stop()
-    for path in ("/", "/about/", "/style.css"):
+    after_revalidation(machine.folder / "nginx/site", 60)
+    nginx.start()
+    weir.commands(recipe.block("deploy"))
+    stored = ("/", "/about/", "/style.css")
+    for path in stored:
+        readers.share(path)
+    weir.all_expires()
+    nginx.stop()
+    for path in stored:
         answer = readers.followed().get(path)
-        expect(f"{path} without nginx", answer.status == 200 and answer.stale, answer)
+        expect(f"{path} without nginx", answer.in_place, answer)
     answer = readers.get("/not-stored")
     expect("what is not stored fails", answer.status == 502, answer)
     nginx.start()

@@ -14,7 +14,9 @@ class Answer:
         self.text = response.read().decode(errors="replace")
         self.cache = " ".join(response.headers.get_all("cache-status", ["none"]))
         self.hit = "; hit" in self.cache
-        self.stale = "fwd=stale" in self.cache or "; hit; ttl=-" in self.cache
+        # Sent at once while it is fetched again, or in place of an answer that the origin owes.
+        self.revalidating = self.status == 200 and "; hit; ttl=-" in self.cache
+        self.in_place = self.status == 200 and "fwd=stale" in self.cache
         self.stored = self.cache.endswith("; stored")
 
     def json(self):

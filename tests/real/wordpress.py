@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 
-from .machine import HOST, expect, found, ports, program, until
+from .machine import HOST, after_revalidation, expect, found, ports, program, until
 from .recipe import Recipe, adapted
 from .visitor import Readers, Visitor
 
@@ -50,6 +50,10 @@ def follow(machine):
     for redirect in ("/wp-admin", path.rstrip("/"), "/wp-admin/"):
         answer = readers.get(redirect)
         expect(f"{redirect} redirects", answer.status in (301, 302), answer)
+    for scheme in ("http", "https"):
+        page = Visitor(origin, {"X-Forwarded-Proto": scheme}).get("/wp-login.php")
+        styles = found(r"(https?)://[^/]+/wp-admin/css/", page.text)
+        expect("WordPress reads how its visitor is connected", styles == scheme, page)
     print("  ok  pages and files are stored for all")
 
     for _ in range(2):
@@ -98,6 +102,13 @@ def follow(machine):
     changed(readers, [path], "Well said", False)
     print("  ok  comments are public when they are approved")
 
+    weir.all_expires()
+    old = readers.followed().get(path)
+    expect("an expired page is sent at once", old.revalidating, old)
+    fpm.stop()
+    after_revalidation(root / "wp-content/mu-plugins/weir.php", 30)
+    fpm.start()
+    weir.commands(recipe.block("all pages"))
     down(readers, weir, fpm, shown)
     print("  ok  PHP may be down")
     down(readers, weir, nginx, shown)
@@ -130,10 +141,10 @@ def down(readers, weir, process, paths):
     for path in paths:
         for _ in range(2):
             answer = readers.followed().get(path)
-            expect(f"{path}, stale", answer.status == 200 and answer.stale, answer)
+            expect(f"{path}, stale", answer.in_place, answer)
     if process.name == "php-fpm":
         process.start()
-        until("PHP answers again", lambda: not readers.get("/").stale)
+        until("PHP answers again", lambda: not readers.get("/").in_place)
 
 
 class Editor(Visitor):
