@@ -196,8 +196,9 @@ fn shop() -> Weir {
 /// The README, then the guides and what stands beside the README, each with its path.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guides = std::fs::read_dir(root.join("docs")).expect("docs/ is there");
-    let guides = guides.map(|entry| entry.expect("an entry").path());
+    let folders = [root.join("docs"), root.join("docs/recipes")];
+    let folders = folders.map(|folder| std::fs::read_dir(folder).expect("a folder with guides"));
+    let guides = folders.into_iter().flatten().map(|entry| entry.expect("an entry").path());
     let mut guides: Vec<_> =
         guides.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
     guides.sort();

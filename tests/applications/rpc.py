@@ -35,10 +35,18 @@ def chat(requests, context):
         yield b"re: " + request
 
 
+def whoami(_, context):
+    told = dict(context.invocation_metadata())
+    bearer, cookie = told.get("authorization", ""), told.get("cookie", "")
+    names = {bearer.removeprefix("Bearer "), cookie.removeprefix("session=")}
+    return " and ".join(sorted(names)).encode()
+
+
 def serve():
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=OPTIONS)
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
+        "Whoami": grpc.unary_unary_rpc_method_handler(whoami),
         "Stream": grpc.unary_stream_rpc_method_handler(stream),
         "Chat": grpc.stream_stream_rpc_method_handler(chat),
     }
