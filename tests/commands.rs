@@ -171,6 +171,20 @@ fn purge_tells_what_came_of_it() {
     assert!(ran.err.contains("400: site: \"nowhere\" is not accepted"), "{}", ran.err);
 }
 
+#[test]
+fn purges_lists_the_ids_that_show_one() {
+    let weir = Weir::in_front_of(NOBODY);
+    let answer = weir.run(&["purge", "/a", "--json"]);
+    let purge: Value = serde_json::from_str(&answer.out).expect("JSON");
+    let listed = weir.run(&["purges"]);
+    let line = listed.out.lines().nth(1).expect("a purge");
+    let id = line.split_whitespace().nth(1).expect("an id");
+    assert_eq!(Some(id), purge["id"].as_str(), "{}", listed.out);
+    let one = weir.run(&["purges", id]);
+    assert_eq!(one.status, Some(0), "{}", one.err);
+    assert!(one.out.contains("what  /a\n"), "{}", one.out);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_follows_a_url_from_miss_to_hit_to_purge() {
     let origin = Origin::start().await;
