@@ -16,8 +16,38 @@ fn check_says_ok_and_what_would_be_served() {
     let ran = run(&["check", config.path()], &[]);
     assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
     assert!(ran.out.contains(": ok\n"), "{}", ran.out);
-    assert!(ran.out.contains("site    http://10.0.0.5:3000 (default, every host)"), "{}", ran.out);
+    assert!(ran.out.contains("site     http://10.0.0.5:3000 (default, every host)"), "{}", ran.out);
     assert!(ran.out.contains("\nwarning: site \"default\": hosts = [\"*\"]"), "{}", ran.out);
+}
+
+#[test]
+fn check_shows_what_the_command_that_the_file_is_for_would_open() {
+    let site = "[[site]]\nid = \"shop\"\norigins = [\"http://10.0.0.5:3000\"]\n";
+    let data = "[control]\ndata = \"/var/lib/weir\"\n";
+    let listen = "listen = \"127.0.0.1:9191\"\n";
+    let control = "command  weir control\ncontrol  http://127.0.0.1:9090\n\
+                   data     /var/lib/weir\ntokens   0\n";
+    for (text, expected) in [
+        (data.to_owned(), control.to_owned()),
+        (format!("[node]\nlisten = \"0.0.0.0:8080\"\n{data}"), control.to_owned()),
+        (
+            format!("{data}{listen}{site}"),
+            control.replace(":9090", ":9191").replace("tokens", "site     shop\ntokens"),
+        ),
+        (
+            format!("{site}{data}"),
+            "command  weir serve\nlisten   http://0.0.0.0:8080\n\
+             admin    http://127.0.0.1:9090\nsite     http://10.0.0.5:3000 (shop, every host)\n"
+                .to_owned(),
+        ),
+    ] {
+        let config = TextFile::new("part.toml", &text);
+        let ran = run(&["check", config.path()], &[]);
+        assert_eq!(ran.status, Some(0), "{text}: {}", ran.err);
+        let shown = ran.out.split_once(": ok\n").map(|(_, shown)| shown).expect("ok");
+        assert!(shown.starts_with(&expected), "{text}: {shown}");
+        assert_eq!(shown.contains("warning"), shown.contains("weir serve"), "{shown}");
+    }
 }
 
 #[test]
