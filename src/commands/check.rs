@@ -1,6 +1,6 @@
 //! `weir check FILE`: every mistake of a configuration, before it is used.
 
-use super::{Exit, print};
+use super::{Exit, print, tell};
 use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
@@ -36,7 +36,7 @@ impl Check {
             }
             Err(mistakes) => {
                 for mistake in &mistakes.0 {
-                    eprintln!("{}: {mistake}", self.file.display());
+                    tell(&format!("{}: {mistake}\n", self.file.display()));
                 }
                 Exit::Failed
             }
