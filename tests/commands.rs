@@ -90,9 +90,34 @@ fn wrong_usage_exits_with_2() {
 fn what_control_finds_wrong_is_a_usage_error() {
     let weir = Weir::in_front_of(NOBODY);
     let control = format!("http://{}", weir.admin);
-    for arguments in [&["purge", "--host", "a b"][..], &["purge", "--prefix", "no-slash"]] {
+    let many: Vec<_> = (0..3001).map(|n| format!("/{n}")).collect();
+    let many: Vec<_> = ["purge"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    let long = "t".repeat(2000);
+    for (arguments, status) in [
+        (&["purge", "--host", "a b"][..], 2),
+        (&["purge", "--prefix", "no-slash"], 2),
+        (&["purge", "/a#b"], 2),
+        (&["purge", "http://"], 2),
+        (&["purge", "--tag", ""], 2),
+        (&["purge", "--tag", &long], 2),
+        (&["purge", "/a", "--site", "nowhere"], 2),
+        (&["purge", "/a", "--site", "nowhere", "--json"], 2),
+        (&many, 2),
+        (&["warm", "ftp://example.com/"], 2),
+        (&["warm", "/a"], 2),
+        (&["release", "nowhere"], 2),
+        (&["release", "nowhere", "blue"], 2),
+        (&["release", "default", "blue"], 2),
+        (&["release", "default", "a b"], 2),
+        (&["explain", "ftp://example.com/"], 2),
+        (&["explain", "/a", "-H", "no colon"], 2),
+        // What control does not have is no mistake of the command line.
+        (&["explain", "/a", "--node", "nobody"], 1),
+        (&["nodes", "--forget", "nobody"], 1),
+        (&["purges", "no-such-purge"], 1),
+    ] {
         let ran = run(&[arguments, &["--control", &control]].concat(), &[]);
-        assert_eq!(ran.status, Some(2), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.status, Some(status), "{arguments:?}: {}", ran.err);
     }
 }
 
