@@ -9,6 +9,7 @@ use program::{Answer, Control, TextFile, Weir};
 use serde_json::{Value, json};
 use sign::Signer;
 use std::time::Duration;
+use weir_origin_sim::{Origin, reply};
 
 const INVALIDATIONS: &str = "/2020-05-31/distribution/shop/invalidation";
 
@@ -423,6 +424,31 @@ fn cloudfronts_refusals_have_its_form_and_append_nothing() {
         assert!(element(&answer, "Message").is_some_and(|message| !message.is_empty()));
     }
     assert_eq!(head(&weir), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_are_taken_in_any_case_by_the_apis_that_have_it_so() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(600).header("Cache-Tag", "News, other"));
+    let weir = Weir::in_front_of(&origin.url());
+    let cloudflare = "POST /client/v4/zones/any/purge_cache";
+    let invalidations = "POST /2020-05-31/distribution/any/invalidation";
+    for (line, body, purged) in [
+        (invalidations, batch("1", &["#nEWS"]), true),
+        (invalidations, batch("2", &["#New"]), false),
+        (cloudflare, r#"{"tags": ["NEWS"]}"#.to_owned(), true),
+        ("POST /service/any/purge/news", String::new(), false),
+        ("POST /service/any/purge/News", String::new(), true),
+        ("POST /v1/purges", r#"{"tags": ["news"]}"#.to_owned(), false),
+        ("POST /v1/purges", r#"{"tags": ["News"]}"#.to_owned(), true),
+    ] {
+        assert_eq!(weir.get("/a").body, "hello");
+        let fetches = origin.fetches("/a");
+        let answer = weir.json(line, &body);
+        assert!((200..300).contains(&answer.status), "{line}: {}", answer.body);
+        assert_eq!(weir.get("/a").body, "hello");
+        assert_eq!(origin.fetches("/a") - fetches, usize::from(purged), "{line} {body}");
+    }
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn messages(purged: &Purged) -> Value {
     }
 }
 
-/// What a body names. Prefixes begin with a host, as theirs do.
+/// What a body names. Prefixes begin with a host, and tags are taken in any case, as theirs are.
 fn targets(body: &[u8], site: &str, config: &Config) -> Result<Vec<Target>, ApiError> {
     let mut fields = Fields::parse(body)?;
     let mut targets = Vec::new();
@@ -128,7 +128,7 @@ fn targets(body: &[u8], site: &str, config: &Config) -> Result<Vec<Target>, ApiE
     }
     type Parse = fn(&str) -> Result<Target, String>;
     let kinds: [(&'static str, Parse); 3] =
-        [("prefixes", prefix), ("tags", Target::parse_tag), ("hosts", Target::parse_host)];
+        [("prefixes", prefix), ("tags", Target::parse_any_case_tag), ("hosts", Target::parse_host)];
     for (name, parse) in kinds {
         for (n, text) in fields.texts(name)?.iter().enumerate() {
             add(format!("{name}[{n}]"), parse(text))?;
@@ -223,7 +223,7 @@ mod tests {
             Target::Url(own("https://shop.example/a?b=1")),
             Target::Url(own("http://www.shop.example/c")),
             Target::Prefix(own("shop.example/img")),
-            Target::Tag(own("a tag")),
+            Target::AnyCaseTag(own("a tag")),
             Target::Host(own("www.shop.example")),
             Target::All,
         ];
