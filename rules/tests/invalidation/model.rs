@@ -161,7 +161,7 @@ pub(crate) fn takes(purge: &Purge, target: &Target, response: &Response) -> bool
             let url = spelled(url).replace(":443/", "/");
             let url = url.split("://").nth(1).expect("a URL has a scheme").to_lowercase();
             let url = if url.contains('/') { url } else { format!("{url}/") };
-            // Every path of these lists is in lower case once it is spelled, but for escapes.
+            // Every path of these lists is in lower case once it is spelled, except for escapes.
             url == format!("{}{full}", response.host).to_lowercase()
         }
         Target::Prefix(prefix) => {
