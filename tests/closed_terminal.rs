@@ -63,12 +63,11 @@ impl Running {
     /// The same without such a session, if the words do not make one.
     fn in_a_session(words: &[&str]) -> Self {
         let (child, window) = start(words);
-        Self::announced(child, window)
+        Self::announced(child, BufReader::new(window))
     }
 
     /// Waits until it says where it listens.
-    fn announced(child: Child, log: File) -> Self {
-        let mut log = BufReader::new(log);
+    fn announced(child: Child, mut log: BufReader<File>) -> Self {
         let (log, listen, admin) = within_patience(move || {
             let listen = address(&mut log, "listen");
             let admin = address(&mut log, "admin");
@@ -212,14 +211,43 @@ fn under_nohup_a_node_outlives_its_terminal_and_still_reloads() {
         .spawn();
     let mut child = child.expect("it starts");
     let log = OwnedFd::from(child.stderr.take().expect("a pipe"));
-    let node = Running::announced(child, File::from(log));
+    let node = Running::announced(child, BufReader::new(File::from(log)));
     drop(window);
-    let node = node.until_line("the terminal is gone; SIGHUP was ignored at the start");
+    let node = node.until_line("the terminal is gone; continuing without");
     assert_eq!(get(node.listen, "/").status, 502);
     kill_process(Pid::from_child(&node.child), Signal::HUP).expect("it is there");
     let mut node = node.until_line("configuration reloaded").close();
     node.signal(Signal::TERM);
     assert_eq!(node.exit_status(), Some(0));
+}
+
+#[test]
+fn a_node_in_the_background_outlives_a_shell_that_does_not_tell_it() {
+    // With jobs, as an interactive shell has them; it says which process it started.
+    let script = "set -m; \"$@\" & echo \"process $!\" >&2; read line";
+    let (window, line) = terminal();
+    let shell = unconfigured(Command::new("setsid"))
+        .args(["--ctty", "sh", "-c", script, "sh"])
+        .args(serve(NOBODY))
+        .stdin(Stdio::from(line))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut shell = shell.expect("it starts");
+    let log = OwnedFd::from(shell.stderr.take().expect("a pipe"));
+    let mut log = BufReader::new(File::from(log));
+    let process = line_with(&mut log, "process ");
+    let process = process.trim().rsplit(' ').next().and_then(|id| id.parse().ok());
+    let process = process.and_then(Pid::from_raw).expect("the id of a process");
+    let node = Running::announced(shell, log);
+    drop(window);
+    let node = node.until_line("the terminal is gone; continuing without");
+    kill_process(process, Signal::HUP).expect("it is there");
+    let node = node.until_line("configuration reloaded");
+    assert_eq!(get(node.listen, "/").status, 502);
+    kill_process(process, Signal::TERM).expect("it is there");
+    let node = node.close();
+    until("its port is free", || node.is_gone(), |gone| *gone);
 }
 
 #[test]
@@ -230,7 +258,7 @@ fn a_node_serves_on_when_nobody_reads_its_log_any_more() {
     piped.args(&serve(NOBODY)[1..]).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("it starts");
     let log = OwnedFd::from(child.stderr.take().expect("a pipe"));
-    let piped = Running::announced(child, File::from(log)).close();
+    let piped = Running::announced(child, BufReader::new(File::from(log))).close();
     for mut node in [elsewhere, piped] {
         node.serves();
         node.signal(Signal::TERM);

@@ -171,15 +171,13 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Demand::Stop,
                 _ = self.interrupt.recv() => return Demand::Stop,
-                _ = self.hang_up.recv() => match self.terminal.hung_up().await {
+                told = self.terminal.hung_up(&mut self.hang_up) => match told {
                     HangUp::Sent => return Demand::Reload,
                     HangUp::Lost => {
                         tracing::info!("the terminal is gone");
                         return Demand::Stop;
                     }
-                    HangUp::Outlived => tracing::info!(
-                        "the terminal is gone; SIGHUP was ignored at the start, so this continues"
-                    ),
+                    HangUp::Outlived => tracing::info!("the terminal is gone; continuing without"),
                 },
             }
         }

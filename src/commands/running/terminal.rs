@@ -4,18 +4,24 @@
 use std::fs::File;
 use std::io::IsTerminal;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
+use tokio::time::{sleep, timeout};
 
-/// How long after a SIGHUP its terminal may still be there: a shell that exits tells its jobs first.
+/// How far a SIGHUP may be from the end of the terminal that it is about: a shell that exits tells its
+/// jobs first.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
-/// Between two looks.
+/// Between two looks at a terminal that may be about to go.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two looks at a terminal that nothing was heard of.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// The controlling terminal of the process.
 pub(super) struct Terminal {
     /// Whether there was one when it was last looked for.
     is_there: bool,
-    /// Whether the process was to outlive it, as `nohup` has it.
+    /// Whether the process is to outlive it, as `nohup` has it.
     is_outlived: bool,
 }
 
@@ -26,7 +32,7 @@ pub(super) enum HangUp {
     Sent,
     /// The terminal is gone, and the process ends with it.
     Lost,
-    /// The terminal is gone, and the process was to outlive it.
+    /// The terminal is gone, and the process is to outlive it.
     Outlived,
 }
 
@@ -37,21 +43,32 @@ impl Terminal {
         Self { is_there: is_there(), is_outlived: ignores_hang_ups() }
     }
 
-    /// Judges a SIGHUP that has just come.
-    pub(super) async fn hung_up(&mut self) -> HangUp {
+    /// Until the next SIGHUP, or until the terminal has gone without one: a shell that exits tells
+    /// no job in the background, and later signals are not about the terminal.
+    pub(super) async fn hung_up(&mut self, signal: &mut Signal) -> HangUp {
         if !self.is_there {
+            signal.recv().await;
             return HangUp::Sent;
         }
-        let gone = async {
-            while is_there() {
-                tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            _ = signal.recv() => {
+                if timeout(LAST_MOMENTS, gone(PAUSE)).await.is_err() {
+                    return HangUp::Sent;
+                }
             }
-        };
-        if tokio::time::timeout(LAST_MOMENTS, gone).await.is_err() {
-            return HangUp::Sent;
+            () = gone(WATCH) => {
+                self.is_outlived |= timeout(LAST_MOMENTS, signal.recv()).await.is_err();
+            }
         }
         self.is_there = false;
         if self.is_outlived { HangUp::Outlived } else { HangUp::Lost }
+    }
+}
+
+/// Until there is no terminal.
+async fn gone(pause: Duration) {
+    while is_there() {
+        sleep(pause).await;
     }
 }
 
