@@ -26,5 +26,9 @@ struct Weir {
 }
 
 fn main() -> ExitCode {
-    Weir::parse().command.run().into()
+    match Weir::try_parse() {
+        Ok(weir) => weir.command.run(),
+        Err(instead) => commands::printed_instead(&instead),
+    }
+    .into()
 }

@@ -46,8 +46,28 @@ impl Settings {
     /// # Errors
     /// All mistakes at once.
     pub(crate) fn load(&self) -> Result<Config, Mistakes> {
+        self.load_with_part().map(|(config, _)| config)
+    }
+
+    /// The same, with the part that the configuration is for.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub(crate) fn load_with_part(&self) -> Result<(Config, Part), Mistakes> {
+        let file = self.written()?;
+        let config = check(&file)?;
+        let part = match self.part {
+            Part::Any => Part::of(&file, &config),
+            part => part,
+        };
+        let missing = self.part.misses(&config);
+        if missing.0.is_empty() { Ok((config, part)) } else { Err(missing) }
+    }
+
+    /// The file, with the environment and the flags over it.
+    fn written(&self) -> Result<FileConfig, Mistakes> {
         if let Some(text) = &self.text {
-            return check(&FileConfig::parse(text)?);
+            return FileConfig::parse(text);
         }
         let mut file = match &self.file {
             Some(path) => FileConfig::parse(&read(path)?)?,
@@ -67,13 +87,21 @@ impl Settings {
         if let Some(origin) = &self.origin {
             file.front("--origin", origin)?;
         }
-        let config = check(&file)?;
-        let missing = self.part.misses(&config);
-        if missing.0.is_empty() { Ok(config) } else { Err(missing) }
+        Ok(file)
     }
 }
 
 impl Part {
+    /// The part that a configuration is for. Without a site it can only be that of control alone,
+    /// and with `control.url` only that of a node. Any other suits both; only control alone listens
+    /// at `control.listen`.
+    fn of(file: &FileConfig, config: &Config) -> Self {
+        let control = &config.control;
+        let alone =
+            config.sites.is_empty() || (control.data.is_some() && file.sets("control", "listen"));
+        if control.url.is_none() && alone { Self::Control } else { Self::Node }
+    }
+
     /// What this part needs beyond what every configuration must have, and what it cannot have.
     fn misses(self, config: &Config) -> Mistakes {
         let mistake = |path: &str, message: &str| Mistake {

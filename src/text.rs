@@ -39,7 +39,7 @@ impl Paint {
         self.with("31", text)
     }
 
-    /// What can be overread.
+    /// What matters least.
     pub(crate) fn faint(self, text: &str) -> String {
         self.with("2", text)
     }

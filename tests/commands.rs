@@ -16,8 +16,38 @@ fn check_says_ok_and_what_would_be_served() {
     let ran = run(&["check", config.path()], &[]);
     assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
     assert!(ran.out.contains(": ok\n"), "{}", ran.out);
-    assert!(ran.out.contains("site    http://10.0.0.5:3000 (default, every host)"), "{}", ran.out);
+    assert!(ran.out.contains("site     http://10.0.0.5:3000 (default, every host)"), "{}", ran.out);
     assert!(ran.out.contains("\nwarning: site \"default\": hosts = [\"*\"]"), "{}", ran.out);
+}
+
+#[test]
+fn check_shows_what_the_command_that_the_file_is_for_would_open() {
+    let site = "[[site]]\nid = \"shop\"\norigins = [\"http://10.0.0.5:3000\"]\n";
+    let data = "[control]\ndata = \"/var/lib/weir\"\n";
+    let listen = "listen = \"127.0.0.1:9191\"\n";
+    let control = "command  weir control\ncontrol  http://127.0.0.1:9090\n\
+                   data     /var/lib/weir\ntokens   0\n";
+    for (text, expected) in [
+        (data.to_owned(), control.to_owned()),
+        (format!("[node]\nlisten = \"0.0.0.0:8080\"\n{data}"), control.to_owned()),
+        (
+            format!("{data}{listen}{site}"),
+            control.replace(":9090", ":9191").replace("tokens", "site     shop\ntokens"),
+        ),
+        (
+            format!("{site}{data}"),
+            "command  weir serve\nlisten   http://0.0.0.0:8080\n\
+             admin    http://127.0.0.1:9090\nsite     http://10.0.0.5:3000 (shop, every host)\n"
+                .to_owned(),
+        ),
+    ] {
+        let config = TextFile::new("part.toml", &text);
+        let ran = run(&["check", config.path()], &[]);
+        assert_eq!(ran.status, Some(0), "{text}: {}", ran.err);
+        let shown = ran.out.split_once(": ok\n").map(|(_, shown)| shown).expect("ok");
+        assert!(shown.starts_with(&expected), "{text}: {shown}");
+        assert_eq!(shown.contains("warning"), shown.contains("weir serve"), "{shown}");
+    }
 }
 
 #[test]
@@ -60,26 +90,71 @@ fn wrong_usage_exits_with_2() {
 fn what_control_finds_wrong_is_a_usage_error() {
     let weir = Weir::in_front_of(NOBODY);
     let control = format!("http://{}", weir.admin);
-    for arguments in [&["purge", "--host", "a b"][..], &["purge", "--prefix", "no-slash"]] {
+    let many: Vec<_> = (0..3001).map(|n| format!("/{n}")).collect();
+    let many: Vec<_> = ["purge"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    let long = "t".repeat(2000);
+    for (arguments, status) in [
+        (&["purge", "--host", "a b"][..], 2),
+        (&["purge", "--prefix", "no-slash"], 2),
+        (&["purge", "/a#b"], 2),
+        (&["purge", "http://"], 2),
+        (&["purge", "--tag", ""], 2),
+        (&["purge", "--tag", &long], 2),
+        (&["purge", "/a", "--site", "nowhere"], 2),
+        (&["purge", "/a", "--site", "nowhere", "--json"], 2),
+        (&many, 2),
+        (&["warm", "ftp://example.com/"], 2),
+        (&["warm", "/a"], 2),
+        (&["release", "nowhere"], 2),
+        (&["release", "nowhere", "blue"], 2),
+        (&["release", "default", "blue"], 2),
+        (&["release", "default", "a b"], 2),
+        (&["explain", "ftp://example.com/"], 2),
+        (&["explain", "/a", "-H", "no colon"], 2),
+        // What control does not have is no mistake of the command line.
+        (&["explain", "/a", "--node", "nobody"], 1),
+        (&["nodes", "--forget", "nobody"], 1),
+        (&["purges", "no-such-purge"], 1),
+    ] {
         let ran = run(&[arguments, &["--control", &control]].concat(), &[]);
-        assert_eq!(ran.status, Some(2), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.status, Some(status), "{arguments:?}: {}", ran.err);
     }
-    let unknown = run(&["purges", "no-such-purge", "--control", &control], &[]);
-    assert_eq!(unknown.status, Some(1), "{}", unknown.err);
 }
 
 #[test]
 fn what_cannot_be_printed_is_a_failure() {
     let weir = Weir::in_front_of(NOBODY);
     let control = format!("http://{}", weir.admin);
-    for command in ["purges", "nodes"] {
+    let config =
+        TextFile::new("unprinted.toml", "[[site]]\norigins = [\"http://10.0.0.5:3000\"]\n");
+    for command in [
+        &["purges"][..],
+        &["nodes"],
+        &["nodes", "--json"],
+        &["explain", "http://example.com/"],
+        &["top"],
+        &["top", "--json"],
+        &["purge", "/a"],
+        &["purge", "/a", "--json"],
+        &["warm", "http://example.com/"],
+        &["release", "default", "--json"],
+        &["reload"],
+        &["healthcheck", "--json"],
+        &["token"],
+        &["check", config.path()],
+        &["--version"],
+        &["--help"],
+        &["purges", "--help"],
+    ] {
         let full =
             std::fs::File::options().write(true).open("/dev/full").expect("it can be opened");
-        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
-        let ran = program.args([command, "--control", &control]).stdout(full).output();
-        let ran = ran.expect("it runs");
-        assert_eq!(ran.status.code(), Some(1), "{command}");
+        let mut program =
+            program::unconfigured(std::process::Command::new(env!("CARGO_BIN_EXE_weir")));
+        program.args(command).stdout(full);
+        program.env("WEIR_CONTROL", &control).env("WEIR_TOKEN", "0123456789abcdef");
+        let ran = program.output().expect("it runs");
         let error = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{command:?}: {error}");
         assert!(error.contains("cannot write to standard output"), "{error}");
     }
 }
@@ -169,6 +244,20 @@ fn purge_tells_what_came_of_it() {
     let ran = weir.run(&["purge", "/a", "--site", "nowhere"]);
     assert_eq!(ran.status, Some(2));
     assert!(ran.err.contains("400: site: \"nowhere\" is not accepted"), "{}", ran.err);
+}
+
+#[test]
+fn purges_lists_the_ids_that_show_one() {
+    let weir = Weir::in_front_of(NOBODY);
+    let answer = weir.run(&["purge", "/a", "--json"]);
+    let purge: Value = serde_json::from_str(&answer.out).expect("JSON");
+    let listed = weir.run(&["purges"]);
+    let line = listed.out.lines().nth(1).expect("a purge");
+    let id = line.split_whitespace().nth(1).expect("an id");
+    assert_eq!(Some(id), purge["id"].as_str(), "{}", listed.out);
+    let one = weir.run(&["purges", id]);
+    assert_eq!(one.status, Some(0), "{}", one.err);
+    assert!(one.out.contains("what  /a\n"), "{}", one.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -219,7 +219,7 @@ async fn nothing_stored_before_control_was_restored_from_a_backup_is_trusted() {
             ask_both(&topology);
             origin.fetches("/a")
         };
-        until("both fetched anew", fetches, |fetches| *fetches == 6);
+        until("both fetched again", fetches, |fetches| *fetches == 6);
     }
 }
 

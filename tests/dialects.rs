@@ -5,10 +5,11 @@ mod program;
 #[path = "dialects/sign.rs"]
 mod sign;
 
-use program::{Answer, TextFile, Weir};
+use program::{Answer, Control, TextFile, Weir};
 use serde_json::{Value, json};
 use sign::Signer;
 use std::time::Duration;
+use weir_origin_sim::{Origin, reply};
 
 const INVALIDATIONS: &str = "/2020-05-31/distribution/shop/invalidation";
 
@@ -111,6 +112,115 @@ fn cloudflares_purges_are_confined_to_the_zone() {
         let expected_answer = json!({"success": true, "errors": [], "messages": [],
             "result": {"id": purge["id"]}});
         assert_eq!((answer.json(), named(&purge)), (expected_answer, expected), "{body}");
+    }
+}
+
+#[test]
+fn cloudflares_older_clients_purge_with_delete() {
+    let weir = without_tokens("cloudflare-delete.toml");
+    let call = "DELETE /client/v4/zones/shop/purge_cache";
+    let answer = weir.json(call, r#"{"files": ["https://shop.example/a"]}"#);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let expected = json!({"urls": ["https://shop.example/a"], "site": "shop"});
+    assert_eq!(named(&latest(&weir)), expected);
+}
+
+#[test]
+fn cloudflares_zones_are_the_sites_that_the_token_may_purge() {
+    let weir = with_tokens("zones.toml");
+    let get = |target: &str, secret: &str| {
+        let fields = [
+            ("Host", "control.example"),
+            ("X-Auth-Key", secret),
+            ("X-Auth-Email", "a@shop.example"),
+        ];
+        weir.call(&format!("GET /client/v4/{target}"), &fields, "")
+    };
+    for (query, secret, expected) in [
+        ("zones", ALL, &[("shop", "shop.example"), ("blog", "blog.example")][..]),
+        ("zones/", ALL, &[("shop", "shop.example"), ("blog", "blog.example")]),
+        ("zones", OF_BLOG, &[("blog", "blog.example")]),
+        ("zones?name=shop.example", ALL, &[("shop", "shop.example")]),
+        ("zones/?name=WWW.shop.example&status=active", ALL, &[("shop", "www.shop.example")]),
+        ("zones?name=shop.example&status=pending", ALL, &[]),
+        ("zones?name=shop.example", OF_BLOG, &[]),
+        ("zones?name=other.example", ALL, &[]),
+        ("zones?per_page=1&page=2&account.id=a&order=name", ALL, &[("blog", "blog.example")]),
+        ("zones?per_page=1&page=3", ALL, &[]),
+    ] {
+        let answer = get(query, secret);
+        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+        let told = answer.json();
+        let zones = told["result"].as_array().expect("a list");
+        let text = |zone: &Value, name: &str| zone[name].as_str().expect("a text").to_owned();
+        let seen: Vec<_> =
+            zones.iter().map(|zone| (text(zone, "id"), text(zone, "name"))).collect();
+        let own = |(id, name): &(&str, &str)| ((*id).to_owned(), (*name).to_owned());
+        assert_eq!(seen, expected.iter().map(own).collect::<Vec<_>>(), "{query}");
+        assert!(zones.iter().all(|zone| zone["status"] == "active"), "{query}");
+        assert_eq!(told["success"], true);
+        assert_eq!(told["result_info"]["count"], expected.len(), "{query}: {told}");
+    }
+    let info = get("zones?per_page=1", ALL).json()["result_info"].clone();
+    let expected =
+        json!({"page": 1, "per_page": 1, "count": 1, "total_count": 2, "total_pages": 2});
+    assert_eq!(info, expected);
+    let nobody = get("zones?name=other.example", ALL).json();
+    let message = nobody["messages"][0]["message"].as_str().expect("a message");
+    assert!(message.contains("has the host \"other.example\""), "{message}");
+
+    assert_eq!(get("zones/shop", ALL).json()["result"]["name"], "shop.example");
+    assert_eq!(get("user/tokens/verify", OF_BLOG).json()["result"]["status"], "active");
+    for (query, secret, status, code) in [
+        ("zones", "dddddddddddddddd", 401, 10_000),
+        ("zones", READER, 403, 9109),
+        ("zones/shop", OF_BLOG, 403, 9109),
+        ("zones/none", ALL, 404, 7003),
+        ("zones?name=contains:shop", ALL, 400, 1012),
+        ("zones?per_page=0", ALL, 400, 1012),
+        ("zones?nmae=shop.example", ALL, 400, 1012),
+        ("user/tokens/verify", "dddddddddddddddd", 401, 10_000),
+        // Of what does not purge there is nothing.
+        ("zones/shop/settings", ALL, 404, 7003),
+        ("zones/shop/dns_records", ALL, 404, 7003),
+        ("accounts", ALL, 404, 7003),
+        ("user", ALL, 404, 7003),
+    ] {
+        let answer = get(query, secret);
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+        let told = answer.json();
+        assert_eq!((&told["success"], &told["errors"][0]["code"]), (&json!(false), &json!(code)));
+    }
+}
+
+#[test]
+fn control_without_sites_says_why_it_lists_no_zone() {
+    let control = Control::with("zones-of-none", "");
+    let answer = control.call("GET /client/v4/zones?name=shop.example", "");
+    let told = answer.json();
+    assert_eq!((answer.status, &told["result"]), (200, &json!([])), "{told}");
+    let message = told["messages"][0]["message"].as_str().expect("a message");
+    assert!(message.contains("control knows no sites"), "{message}");
+    let zone = control.call("GET /client/v4/zones/shop", "").json();
+    assert_eq!((&zone["result"]["id"], &zone["success"]), (&json!("shop"), &json!(true)));
+}
+
+#[test]
+fn a_key_with_an_address_purges_as_a_token_does() {
+    let weir = with_tokens("account-keys.toml");
+    let email = ("X-Auth-Email", "a@shop.example");
+    for (fields, status) in [
+        (&[("X-Auth-Key", ALL), email][..], 200),
+        (&[("X-Auth-Key", OF_BLOG), email], 403),
+        (&[("X-Auth-Key", "dddddddddddddddd"), email], 401),
+        (&[("X-Auth-Key", ALL)], 401),
+        (&[("X-Auth-Key", ALL), ("X-Auth-Email", "")], 401),
+    ] {
+        let host = [("Host", "control.example"), ("Content-Type", "application/json")];
+        let fields = [&host, fields].concat();
+        let body = r#"{"purge_everything": true}"#;
+        let answer = weir.call("POST /client/v4/zones/shop/purge_cache", &fields, body);
+        assert_eq!(answer.status, status, "{fields:?}: {}", answer.body);
     }
 }
 
@@ -314,6 +424,31 @@ fn cloudfronts_refusals_have_its_form_and_append_nothing() {
         assert!(element(&answer, "Message").is_some_and(|message| !message.is_empty()));
     }
     assert_eq!(head(&weir), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_are_taken_in_any_case_by_the_apis_that_have_it_so() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(600).header("Cache-Tag", "News, other"));
+    let weir = Weir::in_front_of(&origin.url());
+    let cloudflare = "POST /client/v4/zones/any/purge_cache";
+    let invalidations = "POST /2020-05-31/distribution/any/invalidation";
+    for (line, body, purged) in [
+        (invalidations, batch("1", &["#nEWS"]), true),
+        (invalidations, batch("2", &["#New"]), false),
+        (cloudflare, r#"{"tags": ["NEWS"]}"#.to_owned(), true),
+        ("POST /service/any/purge/news", String::new(), false),
+        ("POST /service/any/purge/News", String::new(), true),
+        ("POST /v1/purges", r#"{"tags": ["news"]}"#.to_owned(), false),
+        ("POST /v1/purges", r#"{"tags": ["News"]}"#.to_owned(), true),
+    ] {
+        assert_eq!(weir.get("/a").body, "hello");
+        let fetches = origin.fetches("/a");
+        let answer = weir.json(line, &body);
+        assert!((200..300).contains(&answer.status), "{line}: {}", answer.body);
+        assert_eq!(weir.get("/a").body, "hello");
+        assert_eq!(origin.fetches("/a") - fetches, usize::from(purged), "{line} {body}");
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn playlist(lines: impl Iterator<Item = String>) -> String {
     format!("#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:6\n{}\n", lines.join("\n"))
 }
 
-/// The film, slow enough that players meet amid its segments.
+/// The film, slow enough that players meet within its segments.
 async fn screening() -> Origin {
     let origin = Origin::start().await;
     let list = |text: String, age| {
@@ -88,7 +88,7 @@ impl Player {
         assert_eq!(pattern::first_difference(seed, from, &answer.body), None, "{target}");
     }
 
-    /// Watches from a place of its own, seeks, changes renditions, and goes back amid segments.
+    /// Watches from a place of its own, seeks, changes renditions, and goes back within segments.
     async fn watch(mut self, player: u64) {
         self.list("/film/master.m3u8").await;
         let mut at = player * 5 % SEGMENTS;

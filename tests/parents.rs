@@ -206,6 +206,11 @@ async fn with_all_parents_killed_the_origin_is_asked_where_that_is_allowed_and_e
     }
     load.more(100).await;
     load.end().await;
+    for parent in PARENTS {
+        let lines = topology.node("open").lines_until("parent ejected: its requests failed");
+        let lines = lines.join("\n");
+        assert!(!lines.contains("origin"), "{parent}: {lines}");
+    }
     let answer = get(&topology, "open", "/new").await;
     assert_eq!((answer.line().as_str(), by(&answer).0.as_str()), (HELLO, "open"));
     let fetched = origin.fetches("*");

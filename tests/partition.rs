@@ -74,7 +74,7 @@ async fn control_is_lost_until_it_is_heard_and_when_it_is_heard_no_more() {
     );
 }
 
-/// What is stored is answered with as `lost` says, but for the time in which control is heard.
+/// What is stored is answered with as `lost` says, except for the time in which control is heard.
 async fn heard_and_lost(on_partition: &str, lost: &str) {
     let origin = Origin::start().await;
     origin.route("/a", reply("a").etag("\"v1\"").conditional(true).max_age(60));

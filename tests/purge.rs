@@ -122,10 +122,10 @@ async fn a_fill_that_began_before_a_purge_is_for_nobody_after_it() {
     for (what, early, purge) in [
         ("before the head, by path", held("old"), path("/a")),
         ("before the head, by all", held("old"), Target::All),
-        ("amid the body", reply("old").held_after(1), path("/a")),
+        ("during the body", reply("old").held_after(1), path("/a")),
         ("before the head, by tag", held("old"), Target::parse_tag("page").expect("a tag")),
         (
-            "amid the body, by tag",
+            "during the body, by tag",
             reply("old").held_after(1),
             Target::parse_tag("page").expect("a tag"),
         ),
@@ -139,7 +139,7 @@ async fn a_fill_that_began_before_a_purge_is_for_nobody_after_it() {
         origin.until_requests("/a", 1).await;
         edge.purge(purge);
         // A request after the purge neither waits for that fetch nor gets what it brings. A tag is
-        // known only with the head, so there it may wait, and is asked for anew.
+        // known only with the head, so there it may wait, and is fetched again.
         let after = edge.get_many("/a", 1);
         if !what.contains("by tag") {
             after.all("200 new").await;

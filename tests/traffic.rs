@@ -101,7 +101,7 @@ async fn a_node_that_is_away_has_no_rates_and_one_that_is_back_counts_anew() {
     assert_eq!((&away["tiers"][0]["nodes"], &away["tiers"][0]["stored"]), (&json!(1), &json!(0)));
     topology.start_node("one");
     assert_eq!(topology.node("one").get("/a").status, 200);
-    let back = until("it tells anew", || stats(&topology), |stats| stats["requests"] == 1);
+    let back = until("it reports again", || stats(&topology), |stats| stats["requests"] == 1);
     let (node, rate) = (&back["by_node"][0], "requests_per_second");
     assert!(node[rate].as_f64().is_some_and(|rate| rate > 0.0), "{node}");
     assert!(node["uptime_seconds"].as_u64().is_some_and(|uptime| uptime < 60), "{node}");
@@ -158,7 +158,7 @@ async fn popular_is_what_all_edges_answered_most() {
     assert!((1..=600).contains(&ttl) && first["variants"] == 1, "{first}");
     assert_eq!(shown(&popular(&topology, "?limit=1")), [(a.clone(), 4)]);
     assert_eq!(shown(&popular(&topology, "?node=one")), [(a, 3)]);
-    // What is purged is not told any more, once nodes look anew; a node that is gone is named.
+    // What is purged is not told any more, once nodes look again; a node that is gone is named.
     topology.purge(&json!({"paths": ["/a"], "wait_ms": 10_000}));
     let left = [(b.clone(), 2)];
     until("the purged is gone", || shown(&popular(&topology, "")), |shown| *shown == left);

@@ -65,6 +65,12 @@ impl FileConfig {
         Err(mistakes)
     }
 
+    /// Whether the file, the environment or a flag sets this key.
+    pub fn sets(&self, table: &str, key: &str) -> bool {
+        let table = self.root.get(table).map(|value| &value.kind);
+        matches!(table, Some(Kind::Table(table)) if table.contains_key(key))
+    }
+
     /// Lays variables named `WEIR_TABLE__KEY` over the file; other names are left alone. What
     /// they name is judged like the file's keys, so an unknown one is a mistake.
     pub fn override_with(&mut self, variables: impl IntoIterator<Item = (String, String)>) {

@@ -38,7 +38,7 @@ pub struct Config {
     pub memory: Memory,
     /// `[parents]`
     pub parents: Parents,
-    /// `[[site]]`; at least one, but for control alone.
+    /// `[[site]]`; at least one, except for control alone.
     pub sites: Vec<Site>,
     /// `[limits]`
     pub limits: Limits,
@@ -357,7 +357,7 @@ pub struct Ejection {
     pub requests: u32,
     /// The time that the share is taken over.
     pub window: Duration,
-    /// How long the first ejection lasts; each that follows on its heels twice as long.
+    /// How long the first ejection lasts; each that follows soon after it twice as long.
     pub eject: Duration,
     /// The longest that one lasts.
     pub eject_max: Duration,

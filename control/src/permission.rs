@@ -28,6 +28,7 @@ pub(crate) fn may_purge(
             | Target::Pattern(_)
             | Target::Prefix(_)
             | Target::Tag(_)
+            | Target::AnyCaseTag(_)
             | Target::All => {
                 caller.needs_site(site, site.unwrap_or("all sites (name one in site)"))?;
             }

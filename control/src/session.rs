@@ -125,8 +125,8 @@ where
     let (session, outgoing) = Session::new(&control, caller, (&name, hello.tier), joined);
     let over = session.run(lines, writing, outgoing).await;
     match over {
-        Over::Left | Over::Stopping => tracing::info!(node = name, "node parted: {over}"),
-        _ => tracing::warn!(node = name, "node parted: {over}"),
+        Over::Left | Over::Stopping => tracing::info!(node = name, "node disconnected: {over}"),
+        _ => tracing::warn!(node = name, "node disconnected: {over}"),
     }
     control.events.parted(&name, &over.to_string());
 }

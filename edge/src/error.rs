@@ -135,36 +135,48 @@ impl UpstreamError {
     }
 }
 
-impl std::fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl UpstreamError {
+    /// The error in words, as one of this upstream: `origin` or `parent`.
+    pub(crate) fn of(&self, upstream: &'static str) -> impl std::fmt::Display {
+        std::fmt::from_fn(move |f| self.write(upstream, f))
+    }
+
+    fn write(&self, upstream: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Connect(why) => write!(f, "no connection to the origin: {why}"),
+            Self::Connect(why) => write!(f, "no connection to the {upstream}: {why}"),
             Self::ConnectTimeout => {
-                f.write_str("no connection to the origin within timeouts.connect")
+                write!(f, "no connection to the {upstream} within timeouts.connect")
             }
             Self::FirstByteTimeout => {
-                f.write_str("no answer from the origin within timeouts.first_byte")
+                write!(f, "no answer from the {upstream} within timeouts.first_byte")
             }
-            Self::IdleTimeout => f.write_str("the origin's body stalled for timeouts.idle"),
+            Self::IdleTimeout => write!(f, "the {upstream}'s body stalled for timeouts.idle"),
             Self::TotalTimeout => {
-                f.write_str("the exchange with the origin took longer than timeouts.total")
+                write!(f, "the exchange with the {upstream} took longer than timeouts.total")
             }
-            Self::BadHead(why) => write!(f, "the origin's answer cannot be understood: {why}"),
+            Self::BadHead(why) => write!(f, "the {upstream}'s answer cannot be understood: {why}"),
             Self::Reset(why) => {
-                write!(f, "the origin closed the connection before it answered: {why}")
+                write!(f, "the {upstream} closed the connection before it answered: {why}")
             }
-            Self::HeadTooLarge => f.write_str(
-                "the origin's response has larger headers than limits.origin_header_bytes, or more \
-                 than limits.origin_header_fields",
+            Self::HeadTooLarge => write!(
+                f,
+                "the {upstream}'s response has larger headers than limits.origin_header_bytes, or \
+                 more than limits.origin_header_fields"
             ),
-            Self::BadBody(why) => write!(f, "the origin's body ended early: {why}"),
-            Self::Busy => f.write_str("too many requests wait for this origin"),
+            Self::BadBody(why) => write!(f, "the {upstream}'s body ended early: {why}"),
+            Self::Busy => write!(f, "too many requests wait for this {upstream}"),
             Self::NoParent => {
                 f.write_str("no parent answers, and parents.origin_fallback is false")
             }
             Self::Loop => f.write_str("a parent has handled the request before"),
-            Self::Client(error) => error.fmt(f),
+            Self::Client(error) => write!(f, "{error}"),
         }
+    }
+}
+
+impl std::fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.write("origin", f)
     }
 }
 

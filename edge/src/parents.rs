@@ -1,7 +1,7 @@
 //! A node's parents: a pool in which each key has its own, near ones before those farther off.
 
 use crate::metrics::WorkerMetrics;
-use crate::upstream::{Address, Choosing, Settings, Upstream, tls_with};
+use crate::upstream::{Address, Choosing, Role, Settings, Upstream, tls_with};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_config::{Balance, Config, ParentScope, Retries};
@@ -35,7 +35,12 @@ impl Parents {
             let near = parents.scope == ParentScope::Global || parent.region == node.region;
             let address = Address::of(&parent.url)?;
             // The parent's key is to be the edge's.
-            Ok(Address { distance: u8::from(!near), visitors_host: true, ..address })
+            Ok(Address {
+                role: Role::Parent,
+                distance: u8::from(!near),
+                visitors_host: true,
+                ..address
+            })
         });
         let settings = Settings {
             name: Arc::from("parents"),

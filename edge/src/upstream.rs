@@ -31,7 +31,7 @@ pub(crate) use body::{ClientBody, UpstreamBody};
 pub(crate) use client::{tls, tls_with};
 pub(crate) use error::innermost;
 pub(crate) use fetched::{Fetched, FetchedBody};
-pub(crate) use member::{Address, Counts, Member, MemberCounts};
+pub(crate) use member::{Address, Counts, Member, MemberCounts, Role};
 pub(crate) use pool::{Candidate, Choosing, Pool};
 pub(crate) use probe::{Prober, Probing, Target};
 
@@ -266,7 +266,7 @@ impl Upstream {
     }
 
     fn told(&self, this: &Candidate<'_>, ask: &Ask, error: UpstreamError) -> UpstreamError {
-        self.trouble.tell(&this.member.address.authority, &ask.target, &error);
+        self.trouble.tell(&this.member.address, &ask.target, &error);
         error
     }
 

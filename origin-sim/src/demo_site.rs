@@ -1,4 +1,4 @@
-//! A small website for when there is none at hand: a page with its assets, articles, images, and
+//! A small website for when there is none: a page with its assets, articles, images, and
 //! some of what caches must leave alone, each cacheable in its own way.
 
 use crate::{Builder, Recorded, Reply, answer_with, reply};

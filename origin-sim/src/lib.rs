@@ -154,7 +154,7 @@ impl Origin {
     }
 
     /// Lets go everything that waits at `name`, and what will come to wait there until the route
-    /// is set anew.
+    /// is set again.
     ///
     /// # Panics
     /// When no route takes `name`: the test would wait for nothing.

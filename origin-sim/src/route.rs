@@ -31,7 +31,7 @@ struct Step {
     times: u64,
 }
 
-/// What one request gets: a reply known beforehand, or one made of the request.
+/// What one request gets: a reply known in advance, or one made of the request.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Reply(Arc<Reply>),

@@ -47,6 +47,8 @@ pub enum Target {
     Url(String),
     /// A cache tag.
     Tag(String),
+    /// A cache tag, whatever the case of its ASCII letters, there and in responses.
+    AnyCaseTag(String),
     /// A whole host; without a port, on every port.
     Host(String),
     /// Everything (of the site, where one is named).

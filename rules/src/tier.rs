@@ -53,7 +53,7 @@ pub const KEY: &str = "weir-tier-key";
 pub const PAST: &str = "weir-past";
 /// The field in which a parent sends its [`Provenance`].
 pub const FILLED_AT: &str = "weir-filled-at";
-/// The field in which a parent says by a word that an answer is its own, for want of one from
+/// The field in which a parent says by a word that an answer is its own, because it has none from
 /// further on.
 pub const FAILURE: &str = "weir-failure";
 /// The field, valued `too-many`, of a response with more cache tags than a node keeps, so that the

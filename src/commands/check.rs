@@ -1,6 +1,6 @@
 //! `weir check FILE`: every mistake of a configuration, before it is used.
 
-use super::{Exit, print};
+use super::{Exit, print, tell};
 use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
@@ -21,17 +21,22 @@ impl Check {
     pub(super) fn run(self) -> Exit {
         let settings =
             Settings { part: Part::Any, file: Some(self.file.clone()), ..Settings::default() };
-        match settings.load() {
-            Ok(config) => {
-                print(&format!("{}: ok\n{}", self.file.display(), columns(&would_serve(&config))));
-                for warning in weir_config::warnings(&config) {
+        match settings.load_with_part() {
+            Ok((config, part)) => {
+                let (rows, warnings) = match part {
+                    // What a node sends to origins is no business of control.
+                    Part::Control => (control(&config), vec![]),
+                    Part::Node | Part::Any => (node(&config), weir_config::warnings(&config)),
+                };
+                print(&format!("{}: ok\n{}", self.file.display(), columns(&rows)));
+                for warning in warnings {
                     print(&format!("warning: {warning}\n"));
                 }
                 Exit::Done
             }
             Err(mistakes) => {
                 for mistake in &mistakes.0 {
-                    eprintln!("{}: {mistake}", self.file.display());
+                    tell(&format!("{}: {mistake}\n", self.file.display()));
                 }
                 Exit::Failed
             }
@@ -39,9 +44,24 @@ impl Check {
     }
 }
 
-/// What a node with this configuration serves.
-fn would_serve(config: &Config) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("listen", format!("http://{}", config.node.listen))];
+/// What `weir control` opens with this configuration.
+fn control(config: &Config) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("command", "weir control".to_owned()),
+        ("control", format!("http://{}", config.control.listen)),
+    ];
+    rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));
+    rows.extend(config.sites.iter().map(|site| ("site", site.id.clone())));
+    rows.push(("tokens", config.tokens.len().to_string()));
+    rows
+}
+
+/// What `weir serve` opens with this configuration.
+fn node(config: &Config) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("command", "weir serve".to_owned()),
+        ("listen", format!("http://{}", config.node.listen)),
+    ];
     if let Some(tls) = &config.tls {
         let count = tls.certificates.len();
         rows.push(("listen", format!("https://{} ({count} certificates)", tls.listen)));

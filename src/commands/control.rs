@@ -1,7 +1,7 @@
 //! `weir control`: the invalidation service alone, which nodes elsewhere follow.
 
 use super::running::{self, Refused, Signals, bind, tokenless};
-use super::{Exit, complain};
+use super::{Exit, complain, tell};
 use crate::program::Program;
 use crate::settings::{Part, Settings};
 use crate::text::columns;
@@ -15,7 +15,8 @@ use weir_control::Process;
 /// Run control alone: the invalidation log that nodes follow, and its API
 ///
 /// The configuration must set control.data. Control also reads [[token]] and [log], and [[site]] if
-/// it is to check the site ids in calls. SIGHUP reloads the configuration.
+/// it is to check the site ids in calls. SIGHUP reloads the configuration. If its terminal is closed,
+/// control stops, unless it runs under nohup.
 #[derive(Debug, Args)]
 pub(crate) struct Control {
     /// The configuration file (TOML); flags override it
@@ -48,7 +49,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let mut rows = vec![("control", format!("http://{listen}"))];
     rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));
     rows.extend(tokenless(&config));
-    eprint!("{}", columns(&rows));
+    tell(&columns(&rows));
     let end = async {
         // Fails only if no receiver is left, which is the goal.
         let _ = stop.send(true);

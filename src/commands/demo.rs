@@ -19,7 +19,7 @@ const MOST_RATE: u32 = 1000;
 /// Run a demo in one process: an origin, control, two parents and three edges
 ///
 /// Everything runs on this machine, with some traffic, and with the log of purges in memory. Prints
-/// the addresses and five things to try. SIGTERM or SIGINT stops it.
+/// the addresses and five things to try. SIGTERM or SIGINT stops it, and so does closing its terminal.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Requests per second, or "off"

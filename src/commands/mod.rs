@@ -73,6 +73,19 @@ impl Command {
     }
 }
 
+/// Prints what the arguments ask for in place of a command: help, the version, or what is wrong with
+/// them.
+pub(crate) fn printed_instead(instead: &clap::Error) -> Exit {
+    let printed = instead.print().and_then(|()| std::io::stdout().flush());
+    match instead.use_stderr() {
+        true => Exit::Usage,
+        false => {
+            unless_printed(printed);
+            if UNPRINTED.load(Ordering::Relaxed) { Exit::Failed } else { Exit::Done }
+        }
+    }
+}
+
 /// How a command ended: its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -161,8 +174,14 @@ fn refused(answer: &Answer) -> Exit {
 
 /// Prints an error to standard error.
 fn complain(reason: &str, exit: Exit) -> Exit {
-    eprintln!("weir: {reason}");
+    tell(&format!("weir: {reason}\n"));
     exit
+}
+
+/// Prints to standard error. Its terminal or its reader may be gone; that ends nothing, and there is
+/// nobody to tell.
+fn tell(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Whether something could not be printed: the command has then failed, whatever it did.
@@ -171,8 +190,12 @@ static UNPRINTED: AtomicBool = AtomicBool::new(false);
 /// Prints to standard output; a reader that went away is no failure of ours.
 fn print(text: &str) {
     let mut output = std::io::stdout().lock();
-    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    if let Err(error) = written
+    unless_printed(output.write_all(text.as_bytes()).and_then(|()| output.flush()));
+}
+
+/// Notes that something could not be printed, and says so once.
+fn unless_printed(printed: std::io::Result<()>) {
+    if let Err(error) = printed
         && error.kind() != ErrorKind::BrokenPipe
         && !UNPRINTED.swap(true, Ordering::Relaxed)
     {

@@ -68,10 +68,10 @@ fn told(body: &Value, paint: Paint) -> String {
     if purges.is_empty() {
         return "there are no purges\n".to_owned();
     }
-    let head = ["SEQ", "AT", "STATUS", "NODES", "MATCHED", "WHAT"];
+    let head = ["SEQ", "ID", "AT", "STATUS", "NODES", "MATCHED", "WHAT"];
     let rows: Vec<_> = purges.iter().map(|purge| row(purge, paint)).collect();
     table(&head, &rows, |column| match column {
-        0 | 3 | 4 => Align::Right,
+        0 | 4 | 5 => Align::Right,
         _ => Align::Left,
     })
 }
@@ -88,6 +88,7 @@ fn row(purge: &Value, paint: Paint) -> Vec<(String, Option<String>)> {
     let known: Option<u64> = nodes.iter().map(|node| node["matched"].as_u64()).sum();
     vec![
         (purge["seq"].to_string(), None),
+        (text(&purge["id"]), None),
         (text(&purge["created_at"]), None),
         (status, Some(coloured)),
         (format!("{applied}/{}", nodes.len()), None),
@@ -166,16 +167,16 @@ mod tests {
     #[test]
     fn purges_are_told_in_a_table() {
         let body = json!({"head": 8, "purges": [
-            {"seq": 7, "created_at": "2026-01-02T03:04:05Z", "status": "completed",
+            {"seq": 7, "id": "6b8d-7", "created_at": "2026-01-02T03:04:05Z", "status": "completed",
              "paths": ["/a", "/b"], "tags": ["t", "u"], "soft": true, "site": "shop",
              "nodes": [{"state": "applied", "matched": 2}, {"state": "applied", "matched": 1}]},
-            {"seq": 8, "created_at": "2026-01-02T03:04:06Z", "status": "in_progress", "all": true,
+            {"seq": 8, "id": "6b8d-8", "created_at": "2026-01-02T03:04:06Z", "status": "in_progress", "all": true,
              "nodes": [{"state": "applied", "matched": 2}, {"state": "offline", "matched": null}]},
         ]});
         let expected = [
-            "SEQ  AT                    STATUS       NODES  MATCHED  WHAT",
-            "  7  2026-01-02T03:04:05Z  completed      2/2        3  /a, /b, tag t and 1 more (soft) of shop",
-            "  8  2026-01-02T03:04:06Z  in_progress    1/2        -  everything",
+            "SEQ  ID      AT                    STATUS       NODES  MATCHED  WHAT",
+            "  7  6b8d-7  2026-01-02T03:04:05Z  completed      2/2        3  /a, /b, tag t and 1 more (soft) of shop",
+            "  8  6b8d-8  2026-01-02T03:04:06Z  in_progress    1/2        -  everything",
         ];
         assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
         assert_eq!(told(&json!({"purges": []}), Paint::plain()), "there are no purges\n");

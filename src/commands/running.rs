@@ -1,5 +1,7 @@
 //! What the commands that go on running have in common: start, signals, end.
 
+mod terminal;
+
 use super::{Exit, complain};
 use crate::settings::Settings;
 use crate::tokens;
@@ -8,6 +10,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use terminal::{HangUp, Terminal};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_config::Config;
@@ -117,6 +120,7 @@ fn raise_file_limit(config: &Config) {
 
 /// The signals that the process handles.
 pub(super) struct Signals {
+    terminal: Terminal,
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -134,14 +138,15 @@ impl Signals {
             complain(&format!("cannot listen for signals: {error}"), Exit::Failed)
         };
         Ok(Self {
+            terminal: Terminal::at_start(),
             terminate: signal(SignalKind::terminate()).map_err(listened)?,
             interrupt: signal(SignalKind::interrupt()).map_err(listened)?,
             hang_up: signal(SignalKind::hangup()).map_err(listened)?,
         })
     }
 
-    /// Reloads at each hang-up, until a signal to stop; then waits for `end`, unless a second
-    /// signal to stop comes.
+    /// Reloads at each SIGHUP that was sent, until a signal to stop or the loss of the terminal; then
+    /// waits for `end`, unless a further signal to stop comes.
     pub(super) async fn serve(
         mut self,
         reload: Arc<dyn Fn() + Send + Sync>,
@@ -157,20 +162,37 @@ impl Signals {
         );
         tokio::select! {
             () = end => Exit::Done,
-            () = self.stop() => complain("stopped immediately", Exit::Failed),
+            () = self.told_to_stop() => complain("stopped immediately", Exit::Failed),
         }
     }
 
     async fn next(&mut self) -> Demand {
-        tokio::select! {
-            _ = self.terminate.recv() => Demand::Stop,
-            _ = self.interrupt.recv() => Demand::Stop,
-            _ = self.hang_up.recv() => Demand::Reload,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Demand::Stop,
+                _ = self.interrupt.recv() => return Demand::Stop,
+                told = self.terminal.hung_up(&mut self.hang_up) => match told {
+                    HangUp::Sent => return Demand::Reload,
+                    HangUp::Lost => {
+                        tracing::info!("the terminal is gone");
+                        return Demand::Stop;
+                    }
+                    HangUp::Outlived => tracing::info!("the terminal is gone; continuing without"),
+                },
+            }
         }
     }
 
-    /// Until the next signal to stop.
+    /// Until the process is to stop.
     async fn stop(&mut self) {
         while let Demand::Reload = self.next().await {}
+    }
+
+    /// Until the next signal to stop. One terminal that is gone may be told of several times.
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

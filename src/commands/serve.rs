@@ -2,7 +2,7 @@
 
 use super::check::fronted;
 use super::running::{self, Refused, Signals, bind, tokenless, until_joined};
-use super::{Exit, complain};
+use super::{Exit, complain, tell};
 use crate::program::{Program, in_process};
 use crate::settings::{Part, Settings};
 use crate::text::columns;
@@ -20,8 +20,9 @@ use weir_edge::node::Node;
 
 /// Run a node, with control built in unless the configuration sets control.url
 ///
-/// On SIGTERM or SIGINT, requests in progress may finish (node.drain); a second signal stops the node
-/// immediately. SIGHUP reloads the configuration.
+/// On SIGTERM or SIGINT, or if its terminal is closed, requests in progress may finish (node.drain); a
+/// second signal stops the node immediately. SIGHUP reloads the configuration. Under nohup, the node
+/// continues without its terminal.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// URL of the origin; with --config, replaces the origins of the only site
@@ -77,7 +78,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let admin = tokio::spawn(weir_control::serve(admin, router, stopping));
     // Only now: whoever reads it may call immediately. A control elsewhere may be down; the node then
     // waits for it.
-    eprint!("{announcement}");
+    tell(&announcement);
     if let Some(dial) = dial {
         node.follow(dial, &here).map_err(|error| failed(error.0))?;
     }

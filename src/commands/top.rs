@@ -104,7 +104,7 @@ fn printed(mut state: State, snapshot: Map<String, Value>, paint: Paint) -> Stri
     for pane in Pane::ALL {
         let Some(listing) = state.listing(pane) else { continue };
         printed.push_str(&format!("\n{}: {}\n", pane.name(), listing.title));
-        printed.extend(listing.summary.iter().map(|summary| format!("{summary}\n")));
+        printed.extend(listing.summary.iter().map(|summary| format!("{}\n", summary.full())));
         printed.push_str(&listing.printed(paint));
     }
     printed

@@ -4,7 +4,7 @@ mod list;
 mod sitemap;
 mod summary;
 
-use super::{ControlArgs, Exit, complain, print, print_json};
+use super::{ControlArgs, Exit, complain, print, print_json, refused};
 use crate::client::Client;
 use crate::text::Paint;
 use clap::Args;
@@ -99,7 +99,7 @@ impl Warm {
         match outcome {
             Ok(()) if summary.is_good() => Exit::Done,
             Ok(()) => Exit::Failed,
-            Err(reason) => complain(&reason, Exit::Failed),
+            Err((reason, exit)) => complain(&reason, exit),
         }
     }
 
@@ -126,7 +126,7 @@ impl Warm {
         urls: &[String],
         summary: &mut Summary,
         bar: &ProgressBar,
-    ) -> Result<(), String> {
+    ) -> Result<(), (String, Exit)> {
         for urls in urls.chunks(MOST_WARM_URLS) {
             let body = json!({"urls": urls, "rate": self.rate.0, "tier": self.tier});
             summary.begin();
@@ -135,14 +135,13 @@ impl Warm {
                 bar.set_length(summary.expected());
                 bar.set_position(summary.come());
             };
-            let answer = client.post_lines("/v1/warm", &body, read).await?;
-            if let Some(refused) = answer {
-                return Err(refused.refusal());
+            let answer = client.post_lines("/v1/warm", &body, read).await;
+            if let Some(answer) = answer.map_err(|reason| (reason, Exit::Failed))? {
+                return Err((answer.refusal(), refused(&answer)));
             }
             if !summary.is_whole() {
-                return Err(
-                    "control closed the connection before it reported all results".to_owned()
-                );
+                let reason = "control closed the connection before it reported all results";
+                return Err((reason.to_owned(), Exit::Failed));
             }
         }
         Ok(())

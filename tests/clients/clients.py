@@ -198,6 +198,12 @@ def cloudflare_sdk(weir, secret):
         other,
         soft=True,
     )
+    found = [(zone.id, zone.name, zone.status) for zone in client.zones.list(name=www)]
+    expect("cloudflare: a zone by name", found == [("shop", www, "active")], found)
+    print("  ok  cloudflare: a zone by name")
+    every = {zone.id for zone in client.zones.list(per_page=1)}
+    expect("cloudflare: all zones, page by page", {"shop", "blog"} <= every, every)
+    print("  ok  cloudflare: all zones, page by page")
     refused(
         "cloudflare: no such zone",
         lambda: client.cache.purge(zone_id="none", purge_everything=True),
@@ -221,11 +227,11 @@ def cloudflare_sdk(weir, secret):
         account = cloudflare.Cloudflare(
             api_email="a@shop.example", api_key=SECRET, base_url=f"{weir.control}/client/v4"
         )
-        refused(
-            "cloudflare: the key of an account",
-            lambda: account.cache.purge(zone_id="shop", purge_everything=True),
-            cloudflare.AuthenticationError,
-            lambda error: "api_token" in error.errors[0].message,
+        do.takes(
+            "cloudflare: an API key with an address",
+            lambda: account.cache.purge(zone_id="shop", hosts=[www]),
+            [(www, "/a")],
+            [(shop, "/a"), ("blog.example", "/a")],
         )
 
 

@@ -1,4 +1,4 @@
-# Tokens that are given: files of a directory, or a variable. Control of a second project suffices.
+# Tokens that are given: files of a directory, or a variable. Control of a second project is enough.
 
 given=$scratch/tokens
 mkdir "$given"

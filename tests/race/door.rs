@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
-/// A node's door on loopback, which moves when the node is started anew.
+/// A node's door on loopback, which moves when the node is restarted.
 #[derive(Debug)]
 pub(crate) struct Door {
     /// The node's number among those that are asked.
@@ -17,7 +17,7 @@ pub(crate) struct Door {
     /// is taken only from those that its request came by.
     pub(crate) has_parents: bool,
     port: AtomicU16,
-    /// How often the node was ended or started anew: odd from shortly before its end on.
+    /// How often the node was ended or restarted: odd from shortly before its end on.
     turns: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ impl Door {
         self.turns.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The node was started anew and listens there.
+    /// The node was restarted and listens there.
     pub(crate) fn open(&self, at: SocketAddr) {
         self.port.store(at.port(), Ordering::SeqCst);
         self.turns.fetch_add(1, Ordering::SeqCst);

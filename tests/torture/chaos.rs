@@ -190,7 +190,7 @@ impl Chaos {
         self.doors.iter().filter(|door| door.name == name).for_each(|door| door.close());
     }
 
-    /// A node that was started anew listens elsewhere.
+    /// A node that was restarted listens elsewhere.
     fn has_moved(&self, name: &str) {
         let at = self.topology.node(name).listen;
         self.doors.iter().filter(|door| door.name == name).for_each(|door| door.open(at));

@@ -149,7 +149,7 @@ fn body(change: &Change, reference: &str, wait: u64) -> Value {
         Target::Path(path) | Target::Pattern(path) => ("paths", json!([path])),
         Target::Prefix(prefix) => ("prefixes", json!([prefix])),
         Target::Url(url) => ("urls", json!([url])),
-        Target::Tag(tag) => ("tags", json!([tag])),
+        Target::Tag(tag) | Target::AnyCaseTag(tag) => ("tags", json!([tag])),
         Target::Host(host) => ("hosts", json!([host])),
         Target::All => ("all", json!(true)),
     };

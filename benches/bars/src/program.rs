@@ -68,7 +68,7 @@ pub(crate) struct Weir {
 }
 
 impl Weir {
-    /// A node with the defaults that users get, but for `memory.size`, in front of `origin`.
+    /// A node with the defaults that users get, except `memory.size`, in front of `origin`.
     pub(crate) fn start(
         programs: &Programs,
         origin: SocketAddr,
@@ -79,7 +79,7 @@ impl Weir {
         Self::launch(command.env("WEIR_MEMORY__SIZE", memory))
     }
 
-    /// A node as a configuration file has it, but for its addresses.
+    /// A node as a configuration file has it, except its addresses.
     pub(crate) fn configured(programs: &Programs, config: &Path) -> Result<Self, Error> {
         Self::launch(programs.weir().args(["serve", "--config"]).arg(config))
     }
@@ -137,7 +137,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Control as a configuration file has it, but for its address.
+    /// Control as a configuration file has it, except its address.
     pub(crate) fn configured(programs: &Programs, config: &Path) -> Result<Self, Error> {
         let mut command = programs.weir();
         command.args(["control", "--listen", "127.0.0.1:0", "--config"]).arg(config);

@@ -27,7 +27,7 @@ const OF_CLIENTS: [HeaderName; 3] = [
     HeaderName::from_static("surrogate-key"),
 ];
 
-/// Schemes of Authorization that a browser uses for no page of its own accord.
+/// Schemes of Authorization that a browser uses for no page unasked.
 const CLIENT_SCHEMES: [&str; 2] = ["bearer", "aws4-hmac-sha256"];
 
 /// Bodies that a page can send to any origin, unasked (the Fetch standard's safelist).

@@ -98,6 +98,7 @@ mod tests {
         let bearer = ("authorization", bearer.as_str());
         let (fastly, cloudflare) = (&fastly::DIALECT, &cloudflare::DIALECT);
         let key = ("fastly-key", SECRET);
+        let email = ("x-auth-email", "a@b.example");
         for (dialect, fields, expected) in [
             (fastly, &[key][..], "ok"),
             (fastly, &[bearer], "ok"),
@@ -105,9 +106,18 @@ mod tests {
             (fastly, &[key, key], "Fastly-Key: SECRET"),
             (fastly, &[], "Fastly-Key: SECRET"),
             (cloudflare, &[bearer], "ok"),
-            (cloudflare, &[bearer, ("x-auth-email", "a@b.example")], "ok"),
+            (cloudflare, &[bearer, email], "ok"),
             (cloudflare, &[key], "Bearer SECRET"),
-            (cloudflare, &[("x-auth-key", SECRET)], "account keys (x-auth-key)"),
+            (cloudflare, &[("x-auth-key", SECRET), email], "ok"),
+            (cloudflare, &[("x-auth-key", "fedcba9876543211"), email], "not known"),
+            (cloudflare, &[("x-auth-key", SECRET)], "without X-Auth-Email"),
+            (cloudflare, &[("x-auth-key", SECRET), ("x-auth-email", "")], "without X-Auth-Email"),
+            (cloudflare, &[("x-auth-key", SECRET), email, email], "without X-Auth-Email"),
+            (cloudflare, &[("x-auth-key", SECRET), ("x-auth-key", SECRET), email], "X-Auth-Key: S"),
+            (cloudflare, &[email], "X-Auth-Key: SECRET"),
+            // Who shows two is judged by the bearer.
+            (cloudflare, &[bearer, ("x-auth-key", "fedcba9876543211"), email], "ok"),
+            (cloudflare, &[("x-auth-user-service-key", SECRET)], "keys of services"),
             (cloudflare, &[], "Bearer SECRET"),
         ] {
             match of(dialect, &request(fields), [192, 0, 2, 1].into()) {

@@ -1,10 +1,13 @@
-//! Cloudflare's `POST /client/v4/zones/{zone}/purge_cache`, and `invalidate_cache`, which is soft.
+//! Cloudflare's `POST /client/v4/zones/{zone}/purge_cache`, and `invalidate_cache`, which is soft; and
+//! the calls by which its clients find a zone.
+
+mod credentials;
+mod zones;
 
 use super::Dialect;
-use super::admit::{Shown, admit};
+use super::admit::admit;
 use super::operation::operation;
 use super::order::{Purged, confined, purge, site};
-use crate::auth::{Caller, bearer};
 use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, refusal as not_accepted};
@@ -12,12 +15,9 @@ use crate::ledger::Order;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use http::HeaderName;
-use http::header::AUTHORIZATION;
-use http::request::Parts;
+use axum::routing::{get, post};
+use credentials::shown;
 use serde_json::{Value, json};
-use std::net::IpAddr;
 use weir_config::{Config, Scope};
 use weir_rules::invalidation::Target;
 
@@ -25,23 +25,29 @@ use weir_rules::invalidation::Target;
 const IN_PROGRESS: u16 = 1;
 const UNHEARD: u16 = 2;
 
-/// Where clients show the key of an account, which is no token.
-const ACCOUNT_KEYS: [HeaderName; 3] = [
-    HeaderName::from_static("x-auth-key"),
-    HeaderName::from_static("x-auth-email"),
-    HeaderName::from_static("x-auth-user-service-key"),
-];
-
 pub(super) const DIALECT: Dialect = Dialect { prefixes: &["/client/v4/"], calls, shown, refusal };
+
+/// Where zones are listed.
+const ZONES: &str = "/client/v4/zones";
+const LIST: &str = "The sites that the token may purge, by name";
 
 fn calls() -> Vec<Call> {
     let act = |path, handler, summary| {
         Call::new("post", path, handler, operation("Cloudflare", "200", path, summary))
     };
+    let look = |path, handler, summary| {
+        Call::new("get", path, handler, operation("Cloudflare", "200", path, summary))
+    };
     vec![
+        look(ZONES, get(zones::list), LIST),
+        // As some clients write it.
+        look("/client/v4/zones/", get(zones::list), LIST),
+        look("/client/v4/zones/{zone}", get(zones::details), "One zone"),
+        look("/client/v4/user/tokens/verify", get(zones::verify), "Whether the token is known"),
         act(
             "/client/v4/zones/{zone}/purge_cache",
-            post(purge_cache),
+            // Older clients say DELETE.
+            post(purge_cache).delete(purge_cache),
             "Purge files, prefixes, tags, hosts or everything of a zone",
         ),
         act(
@@ -50,23 +56,6 @@ fn calls() -> Vec<Call> {
             "Soft purge: the responses are stale from now on",
         ),
     ]
-}
-
-/// A token, as a bearer.
-fn shown(request: &Parts, peer: IpAddr, config: &Config) -> Result<Shown, ApiError> {
-    let caller = Caller::by_secret(request, peer, config, |request| {
-        let mut account_keys = ACCOUNT_KEYS.into_iter();
-        let account_key = account_keys.find(|name| request.headers.contains_key(name));
-        match account_key {
-            Some(name) if !request.headers.contains_key(AUTHORIZATION) => {
-                let accepted = "send a token (api_token): Authorization: Bearer SECRET";
-                let message = format!("account keys ({name}) are not accepted; {accepted}");
-                Err(ApiError::unauthenticated(message))
-            }
-            _ => bearer(request),
-        }
-    })?;
-    Ok(Shown::Caller(caller))
 }
 
 async fn purge_cache(
@@ -103,9 +92,12 @@ async fn run(
         reference: None,
     };
     let purged = purge(control, &call, order).await?;
-    let (id, messages) = (&purged.id, messages(&purged));
-    let body = json!({"success": true, "errors": [], "messages": messages, "result": {"id": id}});
-    Ok(Json(body).into_response())
+    Ok(Json(done(messages(&purged), json!({"id": purged.id}))).into_response())
+}
+
+/// Their envelope around what was asked for.
+fn done(messages: Value, result: Value) -> Value {
+    json!({"success": true, "errors": [], "messages": messages, "result": result})
 }
 
 /// What their clients might not expect: their API says nothing of nodes.
@@ -121,7 +113,7 @@ fn messages(purged: &Purged) -> Value {
     }
 }
 
-/// What a body names. Prefixes begin with a host, as theirs do.
+/// What a body names. Prefixes begin with a host, and tags are taken in any case, as theirs are.
 fn targets(body: &[u8], site: &str, config: &Config) -> Result<Vec<Target>, ApiError> {
     let mut fields = Fields::parse(body)?;
     let mut targets = Vec::new();
@@ -136,7 +128,7 @@ fn targets(body: &[u8], site: &str, config: &Config) -> Result<Vec<Target>, ApiE
     }
     type Parse = fn(&str) -> Result<Target, String>;
     let kinds: [(&'static str, Parse); 3] =
-        [("prefixes", prefix), ("tags", Target::parse_tag), ("hosts", Target::parse_host)];
+        [("prefixes", prefix), ("tags", Target::parse_any_case_tag), ("hosts", Target::parse_host)];
     for (name, parse) in kinds {
         for (n, text) in fields.texts(name)?.iter().enumerate() {
             add(format!("{name}[{n}]"), parse(text))?;
@@ -231,7 +223,7 @@ mod tests {
             Target::Url(own("https://shop.example/a?b=1")),
             Target::Url(own("http://www.shop.example/c")),
             Target::Prefix(own("shop.example/img")),
-            Target::Tag(own("a tag")),
+            Target::AnyCaseTag(own("a tag")),
             Target::Host(own("www.shop.example")),
             Target::All,
         ];

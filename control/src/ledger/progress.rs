@@ -6,7 +6,7 @@ use weir_rules::tier::Tier;
 /// How far an entry has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The nodes that were expected when it was appended, but for those that were forgotten before
+    /// The nodes that were expected when it was appended, except those that were forgotten before
     /// they applied it; by name.
     pub(crate) nodes: Vec<NodeProgress>,
     /// From acceptance until all of them had applied it; `None` until they have. After a restart

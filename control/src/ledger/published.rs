@@ -201,7 +201,7 @@ impl PublishedLog {
         records.map(|record| (record.name.clone(), record)).collect()
     }
 
-    /// What is counted, but for what the writer counts.
+    /// What is counted, except what the writer counts.
     pub(super) fn counts(&self) -> Counts {
         Counts {
             listed: self.entries.len(),

@@ -18,7 +18,7 @@ use weir_protocol::question::{Question, StoredUrl};
 /// A stored URL on all nodes that were asked.
 #[derive(Debug, PartialEq, Serialize)]
 struct Object {
-    /// Of the node with most hits, but for hits.
+    /// Of the node with most hits, except the hits.
     #[serde(flatten)]
     stored: StoredUrl,
     nodes: Vec<String>,

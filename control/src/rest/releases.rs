@@ -89,7 +89,7 @@ async fn switch(
 
 fn known(site: &str, config: &Config) -> Result<(), ApiError> {
     known_site(site, config)
-        .map_err(|accepted| ApiError::not_found(format!("no such site; {accepted}")))
+        .map_err(|accepted| ApiError::no_such_site(format!("no such site; accepted: {accepted}")))
 }
 
 /// Control alone may not have been told of the site; its nodes are.

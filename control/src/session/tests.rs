@@ -71,7 +71,7 @@ impl ScriptedNode {
         self.writing.write_all(&out).await.unwrap();
     }
 
-    /// What control says next but for heartbeats; `None` once it closed.
+    /// What control says next except heartbeats; `None` once it closed.
     async fn hear(&mut self) -> Option<FromControl> {
         loop {
             match timeout(PATIENCE, self.lines.next()).await.expect("control says something") {

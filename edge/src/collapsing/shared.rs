@@ -409,7 +409,7 @@ impl Fill {
         state.wake_readers();
     }
 
-    /// Ends the fill badly, before or amid the body.
+    /// Ends the fill badly, before or during the body.
     pub(crate) fn fail(&self, error: UpstreamError) {
         let mut state = self.lock();
         if state.finished.is_some() {
@@ -422,7 +422,7 @@ impl Fill {
         state.wake_readers();
     }
 
-    /// Ends the fill badly, amid the body.
+    /// Ends the fill badly, during the body.
     pub(crate) fn cut(&self, abort: Abort) {
         let mut state = self.lock();
         state.finished.get_or_insert(Err(abort));

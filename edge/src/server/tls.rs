@@ -64,7 +64,7 @@ pub(super) async fn reload_from_time_to_time(shared: Arc<ServerState>) {
         tokio::time::sleep(tls.reload).await;
         match tokio::task::spawn_blocking(move || Secrets::load(&tls)).await {
             Ok(Ok(read)) => secrets.store(Arc::new(read)),
-            Ok(Err(error)) => tracing::error!(%error, "tls: keeping the certificates in force"),
+            Ok(Err(error)) => tracing::error!(%error, "tls: keeping the current certificates"),
             Err(_) => {}
         }
     }

@@ -12,7 +12,7 @@ use weir_rules::range::Span;
 use weir_rules::storability::LifetimeSource;
 use weir_rules::vary;
 
-/// A stored response. Immutable but for its counters.
+/// A stored response. Immutable except for its counters.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// The cache key it is stored under, and its fields as they are sent, less Age and this node's

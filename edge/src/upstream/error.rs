@@ -55,7 +55,7 @@ pub(super) fn is_going_away(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_remote())
 }
 
-/// What went wrong amid the body.
+/// What went wrong during the body.
 pub(super) fn body_error(error: &hyper::Error) -> UpstreamError {
     UpstreamError::BadBody(innermost(error))
 }

@@ -82,7 +82,7 @@ impl SourceBody for FetchedBody {
     fn reject(&self, error: &UpstreamError) {
         let AnsweredBy { trouble, member, attempt, target } = &self.answered_by;
         member.failed(*attempt, error);
-        trouble.tell(&member.address.authority, target, error);
+        trouble.tell(&member.address, target, error);
     }
 }
 

@@ -76,7 +76,7 @@ struct FailureRecord {
     /// Failures without a success between them.
     in_a_row: u32,
     shares: Shares,
-    /// Ejections on each other's heels.
+    /// Ejections in close succession.
     heels: u32,
     /// When it last came back, in milliseconds.
     back: u64,
@@ -158,7 +158,7 @@ impl Health {
         };
         match (self.until.load(Ordering::Relaxed), attempt, verdict) {
             (HEALTHY, _, Verdict::Bad | Verdict::BrokeOff) => {
-                // On the heels of the last: it came back no longer ago than failures are remembered.
+                // Soon after the last: it came back no longer ago than failures are remembered.
                 let row = by.failures > 0 && record.in_a_row >= by.failures;
                 let on_heels = now.saturating_sub(record.back) <= millis(by.window);
                 (row || record.shares.exceed(by))

@@ -14,9 +14,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use weir_config::{Ejection, Origin, Probe, Protocol};
 
+/// What the members of a pool are to the node. Names them in the node's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// An origin of a site.
+    Origin,
+    /// A parent of this node.
+    Parent,
+}
+
+impl Role {
+    /// `origin` or `parent`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Parent => "parent",
+        }
+    }
+}
+
 /// How a member is reached, and how it stands to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
+    /// What it is to the node.
+    pub(crate) role: Role,
     /// `http` or `https`.
     pub(crate) scheme: Scheme,
     /// Host and port.
@@ -36,6 +57,7 @@ impl Address {
     pub(crate) fn of(origin: &Origin) -> Result<Self, String> {
         let authority = origin.authority.parse::<Authority>();
         Ok(Self {
+            role: Role::Origin,
             scheme: if origin.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority
                 .map_err(|error| format!("origin {}: {error}", origin.authority))?,
@@ -216,12 +238,12 @@ impl Member {
     }
 
     fn tell(&self, change: Option<Change>, why: &str) {
-        let member = &self.name;
+        let (member, role) = (&self.name, self.address.role.word());
         match change {
-            Some(Change::Out) => tracing::warn!(%member, "out: its probes failed: {why}"),
-            Some(Change::Back) => tracing::info!(%member, "back"),
+            Some(Change::Out) => tracing::warn!(%member, "{role} out: its probes failed: {why}"),
+            Some(Change::Back) => tracing::info!(%member, "{role} back"),
             Some(Change::Ejected(length)) => {
-                tracing::warn!(%member, ?length, "ejected: its requests failed");
+                tracing::warn!(%member, ?length, "{role} ejected: its requests failed");
             }
             None => {}
         }

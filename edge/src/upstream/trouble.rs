@@ -1,16 +1,19 @@
-//! What the node's own log says of an origin in trouble: a line a second at most for each site,
-//! with the number of failures that it stands for, so that a failing origin does not fill a disk.
+//! What the node's own log says of an origin or a parent in trouble: a line a second at most for
+//! each pool, with the number of failures that it stands for, so that a failing upstream does not
+//! fill a disk.
 
+use super::member::{Address, Role};
 use crate::error::UpstreamError;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A site's failures, as far as they are to be told.
+/// A pool's failures, as far as they are to be told.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    site: String,
+    /// The site's id, or `parents`.
+    pool: String,
     began: Instant,
     /// The second after `began` in which a line was last written, from 1; 0 for never.
     told: AtomicU64,
@@ -19,23 +22,30 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// None yet.
-    pub(super) fn new(site: &str) -> Arc<Self> {
+    pub(super) fn new(pool: &str) -> Arc<Self> {
         Arc::new(Self {
-            site: site.to_owned(),
+            pool: pool.to_owned(),
             began: Instant::now(),
             told: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
         })
     }
 
-    /// A request to an origin failed. What the client itself broke off is no trouble of it.
-    pub(super) fn tell(&self, origin: &Authority, target: &PathAndQuery, error: &UpstreamError) {
+    /// A request to a member failed. What the client itself broke off is no trouble of it.
+    pub(super) fn tell(&self, member: &Address, target: &PathAndQuery, error: &UpstreamError) {
         if !error.is_disconnect() {
             return;
         }
         if let Some(others) = self.others(self.began.elapsed().as_secs() + 1) {
-            let (site, path) = (&self.site, target.path());
-            tracing::warn!(%site, %origin, path, others, "{error}");
+            let (at, path, error) =
+                (&member.authority, target.path(), error.of(member.role.word()));
+            match member.role {
+                Role::Origin => {
+                    let site = &self.pool;
+                    tracing::warn!(%site, origin = %at, path, others, "{error}");
+                }
+                Role::Parent => tracing::warn!(parent = %at, path, others, "{error}"),
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Scope<V> {
     /// By the name without version, with the query where one was given.
     versions: ByText<V>,
     tags: ByText<V>,
+    /// By the tag in lower case.
+    any_case_tags: ByText<V>,
     prefixes: Trie<V>,
     /// In the order of their last seqs.
     patterns: Vec<(Pattern, V)>,
@@ -31,6 +33,7 @@ impl<V: Kept> Default for Scope<V> {
             queries: ByText::new(),
             versions: ByText::new(),
             tags: ByText::new(),
+            any_case_tags: ByText::new(),
             prefixes: Trie::default(),
             patterns: Vec::new(),
         }
@@ -61,6 +64,9 @@ impl<V: Kept> Scope<V> {
             }
             Target::Prefix(prefix) => self.prefixes.change(&normalised(prefix), changed),
             Target::Tag(tag) => change(&mut self.tags, tag, changed),
+            Target::AnyCaseTag(tag) => {
+                change(&mut self.any_case_tags, &tag.to_ascii_lowercase(), changed)
+            }
             Target::Pattern(pattern) => self.change_pattern(&normalised(pattern), changed),
             // Not narrowed by a site: kept beside the scopes.
             Target::Url(_) | Target::Host(_) => 0,
@@ -99,6 +105,11 @@ impl<V: Kept> Scope<V> {
         }
         if !self.tags.is_empty() {
             subject.tags.iter().for_each(|tag| find(&self.tags, tag, found));
+        }
+        if !self.any_case_tags.is_empty() {
+            for tag in subject.tags {
+                find(&self.any_case_tags, &tag.to_ascii_lowercase(), found);
+            }
         }
         if self.prefixes.len() > 0 {
             for host in host_names(subject.host).chain([""]) {
@@ -152,7 +163,13 @@ impl<V: Kept> Scope<V> {
     /// Forgets what is not to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&V) -> bool + Copy) {
         self.all = self.all.take().filter(keep);
-        for map in [&mut self.paths, &mut self.queries, &mut self.versions, &mut self.tags] {
+        for map in [
+            &mut self.paths,
+            &mut self.queries,
+            &mut self.versions,
+            &mut self.tags,
+            &mut self.any_case_tags,
+        ] {
             map.retain(|_, kept| keep(kept));
         }
         self.prefixes.retain(keep);
@@ -163,7 +180,7 @@ impl<V: Kept> Scope<V> {
         self.patterns.retain(|(_, kept)| keep(kept));
     }
 
-    fn maps(&self) -> [&ByText<V>; 4] {
-        [&self.paths, &self.queries, &self.versions, &self.tags]
+    fn maps(&self) -> [&ByText<V>; 5] {
+        [&self.paths, &self.queries, &self.versions, &self.tags, &self.any_case_tags]
     }
 }

@@ -33,6 +33,7 @@ enum Kind {
     Query,
     Url,
     Tag,
+    AnyCaseTag,
     Host,
     /// On every host.
     Prefix,
@@ -44,7 +45,7 @@ enum Kind {
     HostBeneath,
 }
 
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 
 /// What of a stored response the sieve needs.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,7 @@ impl Sieve {
                     (Kind::Url, both(of_text(host), of_path(path).1))
                 }
                 Target::Tag(tag) => (Kind::Tag, of_text(tag)),
+                Target::AnyCaseTag(tag) => (Kind::AnyCaseTag, of_text(&tag.to_ascii_lowercase())),
                 Target::Host(host) => (Kind::Host, of_text(&host.to_ascii_lowercase())),
                 Target::Prefix(prefix) => {
                     let anywhere = prefix.split('/').next() == Some("");
@@ -120,7 +122,13 @@ impl Sieve {
         }
         let newer = |kind: Kind| self.last[kind as usize].load(Ordering::Acquire) > since;
         let taken = |kind: Kind, hash: u64| self.slot(kind, hash).load(Ordering::Acquire) > since;
-        if newer(Kind::Tag) && tags.into_iter().any(|tag| taken(Kind::Tag, of_text(tag))) {
+        let (exact, any_case) = (newer(Kind::Tag), newer(Kind::AnyCaseTag));
+        if (exact || any_case)
+            && tags.into_iter().any(|tag| {
+                exact && taken(Kind::Tag, of_text(tag))
+                    || any_case && taken(Kind::AnyCaseTag, of_text(&tag.to_ascii_lowercase()))
+            })
+        {
             return false;
         }
         if newer(Kind::Host)

@@ -151,6 +151,9 @@ impl Tally {
             self.purges[place as usize].count += 1;
             within.end = place;
         }
+        // Two tags of the response may be one in any case.
+        runs.sort_unstable();
+        runs.dedup();
         runs.into_iter().for_each(|run| self.runs[run as usize].count(&within));
         // Made of sorted pieces, which a stable sort merges.
         soft.sort();

@@ -82,7 +82,7 @@ impl Target {
             Self::Path(_) | Self::Pattern(_) => Some(TargetKind::Path),
             Self::Url(_) => Some(TargetKind::Url),
             Self::Prefix(_) => Some(TargetKind::Prefix),
-            Self::Tag(_) => Some(TargetKind::Tag),
+            Self::Tag(_) | Self::AnyCaseTag(_) => Some(TargetKind::Tag),
             Self::Host(_) => Some(TargetKind::Host),
             Self::All => None,
         }
@@ -96,7 +96,9 @@ impl Target {
             Self::Prefix(prefix) if prefix.starts_with('/') => None,
             Self::Prefix(prefix) => Some(authority(prefix)),
             Self::Host(host) => Some(host),
-            Self::Path(_) | Self::Pattern(_) | Self::Tag(_) | Self::All => None,
+            Self::Path(_) | Self::Pattern(_) | Self::Tag(_) | Self::AnyCaseTag(_) | Self::All => {
+                None
+            }
         }
     }
 
@@ -106,7 +108,12 @@ impl Target {
         match self {
             Self::Path(_) => Some(Self::Path(text)),
             Self::Url(_) => Some(Self::Url(text)),
-            Self::Pattern(_) | Self::Prefix(_) | Self::Tag(_) | Self::Host(_) | Self::All => None,
+            Self::Pattern(_)
+            | Self::Prefix(_)
+            | Self::Tag(_)
+            | Self::AnyCaseTag(_)
+            | Self::Host(_)
+            | Self::All => None,
         }
     }
 
@@ -118,6 +125,7 @@ impl Target {
             | Self::Prefix(text)
             | Self::Url(text)
             | Self::Tag(text)
+            | Self::AnyCaseTag(text)
             | Self::Host(text) => text,
             Self::All => "",
         }
@@ -181,6 +189,11 @@ impl Target {
             return Err(wrong("tag", text, "has white space around it", TAG));
         }
         Ok(Self::Tag(text.to_owned()))
+    }
+
+    /// A cache tag, whatever the case of its ASCII letters.
+    pub fn parse_any_case_tag(text: &str) -> Result<Self, String> {
+        Self::parse_tag(text).map(|_| Self::AnyCaseTag(text.to_owned()))
     }
 
     /// A host name or address; without a port it takes every port.

@@ -76,6 +76,7 @@ fn target() -> impl Strategy<Value = Target> {
         2 => pick(PREFIXES).prop_map(|text| Target::Prefix(text.into())),
         1 => pick(URLS).prop_map(|text| Target::Url(text.into())),
         2 => pick(TAGS).prop_map(|text| Target::Tag(text.into())),
+        2 => pick(TAGS).prop_map(|text| Target::AnyCaseTag(text.into())),
         1 => pick(HOSTS).prop_map(|text| Target::Host(text.into())),
         1 => Just(Target::All),
     ]
@@ -149,6 +150,9 @@ pub(crate) fn takes(purge: &Purge, target: &Target, response: &Response) -> bool
     match target {
         Target::All => in_site,
         Target::Tag(tag) => in_site && response.tags.contains(&tag.as_str()),
+        Target::AnyCaseTag(tag) => {
+            in_site && response.tags.iter().any(|own| own.eq_ignore_ascii_case(tag))
+        }
         Target::Host(host) => {
             let host = host.to_lowercase();
             host == response.host || host == bare
@@ -157,7 +161,7 @@ pub(crate) fn takes(purge: &Purge, target: &Target, response: &Response) -> bool
             let url = spelled(url).replace(":443/", "/");
             let url = url.split("://").nth(1).expect("a URL has a scheme").to_lowercase();
             let url = if url.contains('/') { url } else { format!("{url}/") };
-            // Every path of these lists is in lower case once it is spelled, but for escapes.
+            // Every path of these lists is in lower case once it is spelled, except for escapes.
             url == format!("{}{full}", response.host).to_lowercase()
         }
         Target::Prefix(prefix) => {

@@ -11,7 +11,7 @@ use weir_rules::log::{LogId, Mark, Reach, Resume, Standing, Welcome, resume};
 pub(crate) struct Control {
     /// Orders that wait to be appended.
     pub(crate) waiting: Orders,
-    /// Durable, but for what a fault takes away.
+    /// Durable, except for what a fault takes away.
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) backup: Option<Arc<Ledger>>,
     /// Entries up to here are durable.

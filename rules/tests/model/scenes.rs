@@ -142,7 +142,7 @@ pub(crate) const TWINS: Scene = Scene {
     ..ALONE
 };
 
-/// Indexes that forget what was checked, or for want of room.
+/// Indexes that forget what was checked, or for lack of room.
 pub(crate) const FORGETTING: Scene = Scene {
     name: "forgetting indexes",
     orders: &[Hard, Other],

@@ -258,7 +258,7 @@ impl World {
         }
     }
 
-    /// The same of what a node sends of its own accord, while it has a lease.
+    /// The same of what a node sends unasked, while it has a lease.
     pub(crate) fn hit(&mut self, scene: &Scene, body: Body) {
         if scene.lease && misses(scene, self.answered_before, body, true) {
             self.breaks(Broken::PastLease);

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     releases: BTreeMap<String, Option<String>>,
     pub(crate) store: BTreeMap<Key, Stored>,
     pub(crate) fills: BTreeMap<u64, Fill>,
+    /// What fetches past the store began with, which run too.
+    pub(crate) passes: Vec<Seq>,
     session: Option<u64>,
     /// Not reached by control, nor reaching it, until then.
     cut_until: u64,
@@ -97,6 +99,7 @@ impl Node {
             releases: BTreeMap::new(),
             store: BTreeMap::new(),
             fills: BTreeMap::new(),
+            passes: Vec::new(),
             session: None,
             cut_until: 0,
             disk: persistent.then(Disk::default),
@@ -308,7 +311,7 @@ impl World {
     /// A walk over the store begins.
     pub(crate) fn walk(&mut self, node: usize) {
         let here = &self.nodes[node];
-        let begun = here.fills.values().map(|fill| fill.begun);
+        let begun = here.fills.values().map(|fill| fill.begun).chain(here.passes.iter().copied());
         let mark = match self.faults.walk_ignores_fills {
             true => here.applied,
             false => begun.fold(here.applied, Seq::min),

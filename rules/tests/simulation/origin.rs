@@ -92,6 +92,7 @@ impl Key {
         match target {
             Target::All => true,
             Target::Tag(tag) => tags_of(tags).any(|own| own == tag),
+            Target::AnyCaseTag(tag) => tags_of(tags).any(|own| own.eq_ignore_ascii_case(tag)),
             Target::Path(wanted) if versions => {
                 path == wanted || path.starts_with("/app") && wanted == "/app.js"
             }
@@ -124,7 +125,8 @@ fn tags_of(tags: u8) -> impl Iterator<Item = &'static str> {
 /// A target of any kind.
 fn any_target(random: &mut Random) -> Target {
     let key = Key::any(random);
-    match random.below(10) {
+    match random.below(11) {
+        10 => Target::AnyCaseTag(random.of(&TAGS).to_ascii_uppercase()),
         0 | 1 => Target::Path(key.path().to_owned()),
         2 => Target::Path(key.full()),
         3 => Target::Pattern(random.of(&["/img/*", "/*.jpg", "/app*", "/d*a"]).to_owned()),

@@ -170,8 +170,9 @@ impl World {
     /// Fetches for this request alone.
     fn pass(&mut self, parent: usize, ask: Ask) {
         let body = self.origin.fetch(ask.key, self.step, &mut self.random);
-        let here = &self.nodes[parent];
+        let here = &mut self.nodes[parent];
         let (process, own) = (here.process, here.applied);
+        here.passes.push(own);
         self.after(15, Event::Passed { parent, process, ask, body, own });
     }
 
@@ -179,6 +180,9 @@ impl World {
         let here = &mut self.nodes[parent];
         if here.process != process {
             return;
+        }
+        if let Some(at) = here.passes.iter().position(|begun| *begun == own) {
+            here.passes.swap_remove(at);
         }
         if ask.base.is_none() {
             let expires = self.now + self.random.delay(150);

@@ -162,7 +162,8 @@ fn draw_pane(state: &State, pane: Pane, area: Rect, page: &mut Page<'_>) {
     };
     let mut at = 1;
     if let Some(summary) = &listing.summary {
-        page.put(row(area, at), summary, page.style(Tone::Plain));
+        let summary = summary.fitted(usize::from(area.width));
+        page.put(row(area, at), &summary, page.style(Tone::Plain));
         at += 1;
     }
     if listing.rows.is_empty() {

@@ -9,12 +9,76 @@ pub(super) struct Listing {
     /// In a few words.
     pub(super) title: String,
     /// A line of its own above the table.
-    pub(super) summary: Option<String>,
+    pub(super) summary: Option<Summary>,
     pub(super) columns: Vec<Column>,
     /// A cell for each column.
     pub(super) rows: Vec<Vec<Cell>>,
     /// What stands there when there is no row.
     pub(super) empty: &'static str,
+}
+
+/// Groups of entries in one line, the most important of each first.
+#[derive(Debug)]
+pub(super) struct Summary(Vec<Group>);
+
+#[derive(Debug)]
+struct Group {
+    name: &'static str,
+    entries: Vec<String>,
+}
+
+impl Summary {
+    /// The groups with their names. Control characters of entries are replaced.
+    pub(super) fn new(groups: impl IntoIterator<Item = (&'static str, Vec<String>)>) -> Self {
+        let group = |(name, entries): (_, Vec<String>)| Group {
+            name,
+            entries: entries.iter().map(|entry| harmless(entry)).collect(),
+        };
+        Self(groups.into_iter().map(group).collect())
+    }
+
+    /// All entries.
+    pub(super) fn full(&self) -> String {
+        let shown: Vec<_> = self.0.iter().map(|group| group.entries.len()).collect();
+        self.showing(&shown)
+    }
+
+    /// The entries that fit into `width`, each as a whole, and how many there are more.
+    pub(super) fn fitted(&self, width: usize) -> String {
+        let mut shown: Vec<_> = self.0.iter().map(|group| group.entries.len()).collect();
+        loop {
+            let line = self.showing(&shown);
+            if line.chars().count() <= width {
+                return line;
+            }
+            // The longest group gives way; of two, the later.
+            match shown.iter_mut().max() {
+                Some(most) if *most > 0 => *most -= 1,
+                _ => break,
+            }
+        }
+        // Not even the counts of all groups fit: that of the last, or nothing.
+        let least = self.0.last().map(|group| group.showing(0)).unwrap_or_default();
+        if least.chars().count() <= width { least } else { String::new() }
+    }
+
+    fn showing(&self, shown: &[usize]) -> String {
+        let groups = self.0.iter().zip(shown).map(|(group, shown)| group.showing(*shown));
+        groups.collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Group {
+    fn showing(&self, shown: usize) -> String {
+        let Self { name, entries } = self;
+        let mut words = entries[..shown].to_vec();
+        match entries.len() - shown {
+            0 if entries.is_empty() => words.push("none".to_owned()),
+            0 => {}
+            more => words.push(format!("+{more} more")),
+        }
+        format!("{name}: {}", words.join(", "))
+    }
 }
 
 /// A column of it.
@@ -232,6 +296,40 @@ mod tests {
                 assert!(line.chars().count() <= width.max(6), "{width}: {line:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_summary_shows_whole_entries_and_counts_the_others() {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let summary = Summary::new([
+            ("now", own(&["uri-miss 7.9/s", "stale 0.5/s"])),
+            ("not stored", own(&["no-store 1234", "set-cookie 45", "private 3"])),
+        ]);
+        let full = "now: uri-miss 7.9/s, stale 0.5/s; not stored: no-store 1234, set-cookie 45, \
+                    private 3";
+        for (width, expected) in [
+            (200, full),
+            (full.len(), full),
+            (
+                full.len() - 1,
+                "now: uri-miss 7.9/s, stale 0.5/s; not stored: no-store 1234, set-cookie 45, +1 more",
+            ),
+            (74, "now: uri-miss 7.9/s, stale 0.5/s; not stored: no-store 1234, +2 more"),
+            (64, "now: uri-miss 7.9/s, +1 more; not stored: no-store 1234, +2 more"),
+            (63, "now: uri-miss 7.9/s, +1 more; not stored: +3 more"),
+            (33, "now: +2 more; not stored: +3 more"),
+            (32, "not stored: +3 more"),
+            (18, ""),
+        ] {
+            let shown = summary.fitted(width);
+            assert!(shown.len() <= width, "{width}: {shown}");
+            assert_eq!(shown, expected, "{width}");
+        }
+        assert_eq!(summary.full(), full);
+        let none = Summary::new([("now", vec![])]);
+        assert_eq!((none.full().as_str(), none.fitted(5).as_str()), ("now: none", ""));
+        let harmful = Summary::new([("now", own(&["\u{1b}[2J"]))]);
+        assert!(!harmful.full().chars().any(char::is_control));
     }
 
     #[test]

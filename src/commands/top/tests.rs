@@ -188,6 +188,8 @@ fn at_80x24_nodes_and_one_more_pane_are_read_in_full() {
     ] {
         assert!(below.contains(part), "{part}\n{below}");
     }
+    let narrow = screen(&state, now, (60, 24)).join("\n");
+    assert!(narrow.contains("\nnow: uri-miss 7.9/s, +1 more; not stored: +2 more"), "{narrow}");
     press(&mut state, &[KeyCode::Char('4')], (80, 24));
     let below = screen(&state, now, (80, 24))[13..].join("\n");
     for part in [

@@ -1,5 +1,5 @@
 //! Between an InvalidationBatch and an order: paths, of which the last character may be `*`, and
-//! tags, which begin with `#`.
+//! tags, which begin with `#`, in any case.
 
 use super::xml::Batch;
 use crate::errors::ApiError;
@@ -17,7 +17,7 @@ pub(super) fn order(batch: &Batch, site: &str) -> Result<Order, ApiError> {
     let target = |(n, item): (usize, &String)| {
         let parsed = match item.strip_prefix('#') {
             _ if item == ALL => Ok(Target::All),
-            Some(tag) => Target::parse_tag(tag),
+            Some(tag) => Target::parse_any_case_tag(tag),
             None => Target::parse_path(item),
         };
         parsed.map_err(|reason| ApiError::invalid(format!("Items[{n}]"), reason))
@@ -43,7 +43,7 @@ pub(super) fn batch(order: &Order) -> Option<Batch> {
     }
     let item = |target: &Target| match target {
         Target::Path(path) | Target::Pattern(path) => Some(path.clone()),
-        Target::Tag(tag) => Some(format!("#{tag}")),
+        Target::AnyCaseTag(tag) => Some(format!("#{tag}")),
         Target::All => Some(ALL.to_owned()),
         _ => None,
     };
@@ -63,13 +63,13 @@ mod tests {
 
     #[test]
     fn a_batch_becomes_an_order_and_is_told_as_it_was_sent() {
-        let sent = of(&["/a%20b?c=d", "/img/*", "/*", "#post-1"]);
+        let sent = of(&["/a%20b?c=d", "/img/*", "/*", "#Post-1"]);
         let order = order(&sent, "shop").unwrap();
         let expected = [
             Target::Path("/a%20b?c=d".into()),
             Target::Pattern("/img/*".into()),
             Target::All,
-            Target::Tag("post-1".into()),
+            Target::AnyCaseTag("Post-1".into()),
         ];
         assert_eq!(order.targets, expected);
         assert_eq!((order.site.as_deref(), order.reference.as_deref()), (Some("shop"), Some("r")));
@@ -99,6 +99,8 @@ mod tests {
             Order { warm: true, ..plain.clone() },
             Order { reference: None, ..plain.clone() },
             Order { targets: vec![Target::Host("a".into())], ..plain.clone() },
+            // A batch takes it in any case.
+            Order { targets: vec![Target::Tag("a".into())], ..plain.clone() },
         ] {
             assert_eq!(batch(&other), None);
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::UpstreamError;
+use crate::upstream::Role;
 use http::StatusCode;
 use http::uri::Scheme;
 use std::net::Ipv4Addr;
@@ -21,6 +22,7 @@ const REQUEST: For = For { hash: 1, client: std::net::IpAddr::V4(Ipv4Addr::LOCAL
 
 fn address(authority: &str, distance: u8) -> Address {
     Address {
+        role: Role::Origin,
         scheme: Scheme::HTTP,
         authority: authority.parse().unwrap(),
         weight: 1,

@@ -2,9 +2,8 @@
 
 use super::{names, without};
 use crate::commands::top::figures::{Missed, Uncached};
-use crate::commands::top::listing::{Cell, Column, Listing, Tone};
+use crate::commands::top::listing::{Cell, Column, Listing, Summary, Tone};
 use crate::commands::top::words::{UNKNOWN, count, rate, seconds};
-use crate::text::harmless;
 use std::collections::BTreeMap;
 
 pub(super) const ORDERS: [&str; 3] = ["latest", "reason", "URL"];
@@ -51,16 +50,12 @@ fn row(missed: &Missed) -> Vec<Cell> {
 }
 
 /// Recent misses by cache result, and the reasons for not storing since the nodes started.
-fn summary(uncached: &Uncached, results: Option<&BTreeMap<String, f64>>) -> String {
+fn summary(uncached: &Uncached, results: Option<&BTreeMap<String, f64>>) -> Summary {
     let missed = results.into_iter().flatten().filter(|(result, _)| *result != "hit");
     let mut missed: Vec<_> = missed.collect();
     missed.sort_by(|a, b| b.1.total_cmp(a.1));
     let missed = missed.into_iter().map(|(result, often)| format!("{result} {}/s", rate(*often)));
     let reasons = uncached.reasons.iter().filter(|reason| reason.count > 0);
     let reasons = reasons.map(|reason| format!("{} {}", reason.reason, count(reason.count)));
-    let joined = |words: Vec<String>| match words.as_slice() {
-        [] => "none".to_owned(),
-        words => harmless(&words.join(", ")),
-    };
-    format!("now: {}; not stored: {}", joined(missed.collect()), joined(reasons.collect()))
+    Summary::new([("now", missed.collect()), ("not stored", reasons.collect())])
 }

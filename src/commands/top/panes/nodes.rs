@@ -59,7 +59,7 @@ pub(super) fn listing(stats: &Stats, order: &str) -> Listing {
     }
 }
 
-/// Most first, but for names and hits; who has no figure is last.
+/// Most first, except for names and hits; who has no figure is last.
 fn compared(a: &NodeFigures, b: &NodeFigures, order: &str) -> Ordering {
     let most = |of: fn(&Rates) -> Option<f64>| {
         let known = |node: &NodeFigures| of(&node.rates).unwrap_or(-1.0);
