@@ -10,16 +10,18 @@ mod progress;
 mod published;
 mod queue;
 mod random;
+mod sites;
 mod staging;
 mod writer;
 
 pub(crate) use counts::{Bounds, Counts, Propagation};
 pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
-pub(crate) use listed::{Listed, Order, Warmed};
+pub(crate) use listed::{Listed, Order, Referrer, Warmed};
 pub(crate) use nodes::{Joined, NodeState, NodeView, SessionId};
 pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
 use crate::journal::{Batch, Journal, JournalError};
+use crate::sites::ReportedSites;
 use listed::Accepted;
 use published::PublishedLog;
 use queue::{Appended, Departing, Job, Queue, Reply};
@@ -116,13 +118,17 @@ impl Ledger {
         self.shared.heads.subscribe()
     }
 
-    /// Appends a purge; when this returns, it is durable. An order whose reference is listed
-    /// returns the first purge when the two are equal.
+    /// Appends a purge; when this returns, it is durable. An order whose reference is listed as the
+    /// same referrer's returns the first purge when the two are equal.
     ///
     /// # Errors
     /// The reference is another purge's, too many wait, or the journal fails: nothing was appended.
-    pub(crate) async fn purge(&self, order: Order) -> Result<Arc<Listed>, Refusal> {
-        self.append(Appended::Purge(order, Accepted::now())).await
+    pub(crate) async fn purge(
+        &self,
+        order: Order,
+        referrer: Referrer,
+    ) -> Result<Arc<Listed>, Refusal> {
+        self.append(Appended::Purge(order, referrer, Accepted::now())).await
     }
 
     /// Appends a release; when this returns, it is durable.
@@ -131,6 +137,11 @@ impl Ledger {
     /// Too many wait, or the journal fails: nothing was appended.
     pub(crate) async fn release(&self, release: Release) -> Result<Arc<Listed>, Refusal> {
         self.append(Appended::Release(release, Accepted::now())).await
+    }
+
+    /// What the expected nodes reported of their sites.
+    pub(crate) fn reported_sites(&self) -> Arc<ReportedSites> {
+        self.shared.state().reported.clone()
     }
 
     /// The releases in force.
@@ -166,6 +177,18 @@ impl Ledger {
         let state = self.shared.state();
         let purges = state.listed_after(after).filter(|listed| listed.purge().is_some());
         purges.filter(|listed| wanted(listed)).take(limit).cloned().collect()
+    }
+
+    /// The seq of the last listed entry after `after`, up to `until`, that `wanted` lets through.
+    pub(crate) fn last_within(
+        &self,
+        after: Seq,
+        until: Seq,
+        wanted: impl Fn(&Listed) -> bool,
+    ) -> Option<Seq> {
+        let state = self.shared.state();
+        let entries = state.listed_after(after).take_while(|listed| listed.seq() <= until);
+        entries.filter(|listed| wanted(listed)).last().map(|listed| listed.seq())
     }
 
     /// Takes in a node that connects. When this returns, every purge that is appended from now on

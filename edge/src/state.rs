@@ -21,6 +21,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
+use tokio::sync::watch;
 use weir_config::{Config, Limits, Site as SiteConfig, Tier};
 use weir_rules::invalidation::Bounds;
 use weir_rules::time::Time;
@@ -43,6 +44,8 @@ pub(crate) struct NodeState {
     pub(crate) purges: Purges,
     /// Whether control is lost.
     pub(crate) lease: Lease,
+    /// Told when a reload changed which sites there are, or which hosts they have.
+    pub(crate) moved: watch::Sender<()>,
     /// The releases that sites show.
     pub(crate) releases: Releases,
     /// What purges took.
@@ -161,6 +164,7 @@ impl NodeState {
             inflight: Inflight::new(),
             purges: Purges::new(bounds),
             lease: Lease::new(&config.control),
+            moved: watch::Sender::new(()),
             releases: Releases::default(),
             popular: Popular::default(),
             own: Own::new()?,
@@ -181,7 +185,11 @@ impl NodeState {
     /// that is gone, loses what it has stored, and a host that moved to another site what is stored for it:
     /// the same bytes of a key may name another resource now.
     pub(crate) fn replace(&self, live: Live) {
+        // Between purges: each is whole under one configuration, which says whose hosts it names. What
+        // is fetched under the new one is stamped after those that the old one had.
+        let position = self.purges.position();
         let old = self.live.swap(Arc::new(live));
+        drop(position);
         let live = self.live.load();
         let changed = |site: &Site| {
             let new = live.sites.all().iter().find(|new| new.id == site.id);
@@ -190,6 +198,9 @@ impl NodeState {
         let moved = !old.sites.hosts().eq(live.sites.hosts());
         let dropped: Vec<&Arc<Site>> =
             old.sites.all().iter().filter(|site| changed(site)).collect();
+        if moved {
+            self.moved.send_replace(());
+        }
         if dropped.is_empty() && !moved {
             return;
         }

@@ -7,12 +7,12 @@ use crate::call::SharedControl;
 use crate::errors::ApiError;
 use crate::extract::read;
 use crate::listener::Peer;
+use crate::sites::KnownSites;
 use axum::body::Bytes;
 use axum::extract::Request;
 use http::Method;
 use http::request::Parts;
-use std::sync::Arc;
-use weir_config::Config;
+use std::time::Instant;
 
 /// What the head of a request shows of its caller.
 pub(super) enum Shown {
@@ -25,7 +25,7 @@ pub(super) enum Shown {
 /// A request whose caller was let in.
 pub(super) struct Admitted {
     pub(super) caller: Caller,
-    pub(super) config: Arc<Config>,
+    pub(super) sites: KnownSites,
     pub(super) request: Parts,
     pub(super) body: Bytes,
 }
@@ -44,7 +44,13 @@ pub(super) async fn admit(
     let config = control.config();
     // Set by the listener for every request.
     let Peer(peer) = *request.extensions.get::<Peer>().ok_or_else(ApiError::internal)?;
-    let shown = (dialect.shown)(&request, peer.ip(), &config)?;
+    let attempts = &control.process.attempts;
+    let judge = |judged| attempts.judge(peer.ip(), &request, judged, Instant::now());
+    let shown = match (dialect.shown)(&request, peer.ip(), &config) {
+        Ok(Shown::Caller(caller)) => Shown::Caller(judge(Ok(caller))?),
+        Ok(claim) => claim,
+        Err(error) => return Err(judge(Err(error)).err().unwrap_or_else(ApiError::internal)),
+    };
     if let Shown::Caller(caller) = &shown
         && request.method != Method::GET
     {
@@ -53,9 +59,10 @@ pub(super) async fn admit(
     let body = read(body).await?;
     let caller = match shown {
         Shown::Caller(caller) => caller,
-        Shown::Claim(claim) => claim.proven(&request, &body, &config)?,
+        Shown::Claim(claim) => judge(claim.proven(&request, &body, &config))?,
     };
-    Ok(Admitted { caller, config, request, body })
+    let sites = control.sites();
+    Ok(Admitted { caller, sites, request, body })
 }
 
 #[cfg(test)]
@@ -64,6 +71,7 @@ mod tests {
     use super::*;
     use crate::dialects::{cloudflare, fastly};
     use std::net::IpAddr;
+    use weir_config::Config;
 
     const SECRET: &str = "0123456789abcdef";
 

@@ -6,9 +6,11 @@
 use super::arrivals::Arrivals;
 use super::counts::{Bounds, Counts, Propagation};
 use super::errors::Forgotten;
-use super::listed::{Accepted, Listed};
+use super::listed::{Accepted, Listed, Reference};
 use super::nodes::{ExpectedNode, SessionId, is_expected_at};
-use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord};
+use super::sites::SiteList;
+use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord, SitesRecord};
+use crate::sites::ReportedSites;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,8 +31,10 @@ pub(super) struct PublishedLog {
     /// Those of them that some node has yet to apply.
     pub(super) incomplete: BTreeMap<Seq, Arc<Listed>>,
     /// Of listed entries only, so bounded with them.
-    references: HashMap<String, Arc<Listed>>,
+    references: HashMap<Reference, Arc<Listed>>,
     pub(super) nodes: BTreeMap<Arc<str>, ExpectedNode>,
+    /// What they reported of their sites.
+    pub(super) reported: Arc<ReportedSites>,
     pub(super) sessions: HashMap<SessionId, Arc<str>>,
     pub(super) last_session: u64,
     pub(super) propagation: Propagation,
@@ -60,7 +64,7 @@ impl PublishedLog {
         bounds: Bounds,
     ) -> Result<Self, JournalError> {
         let now = Accepted::now();
-        let Contents { base, entries, arrivals, nodes, .. } = contents;
+        let Contents { base, entries, arrivals, nodes, sites, .. } = contents;
         let mut arrivals: HashMap<Seq, ArrivalsRecord> = arrivals.into_iter().collect();
         let nodes = nodes.into_iter().map(|record| {
             let name: Arc<str> = record.name.as_str().into();
@@ -77,11 +81,21 @@ impl PublishedLog {
             incomplete: BTreeMap::new(),
             references: HashMap::new(),
             nodes: nodes.collect(),
+            reported: Arc::default(),
             sessions: HashMap::new(),
             last_session: 0,
             propagation: Propagation::default(),
             unsaved: Unsaved::default(),
         };
+        for SitesRecord { nodes, sites } in sites {
+            let sites: SiteList = sites.into();
+            for name in nodes {
+                if let Some(node) = state.nodes.get_mut(name.as_str()) {
+                    node.sites = Some(sites.clone());
+                }
+            }
+        }
+        state.gather_sites();
         for record in entries {
             let seq = record.entry.seq;
             if seq != state.head + 1 {
@@ -104,8 +118,8 @@ impl PublishedLog {
     pub(super) fn append(&mut self, listed: Arc<Listed>, now: Instant) {
         self.head = listed.seq();
         self.bytes += listed.bytes();
-        if let Some(reference) = &listed.reference {
-            self.references.insert(reference.clone(), listed.clone());
+        if let Some(reference) = listed.reference() {
+            self.references.insert(reference, listed.clone());
         }
         if listed.release().is_some() {
             self.releases.push_back(listed.clone());
@@ -135,10 +149,10 @@ impl PublishedLog {
                 self.releases.pop_front();
                 put(&mut self.base.releases, release);
             }
-            if let Some(reference) = &oldest.reference
-                && self.references.get(reference).is_some_and(|of| of.seq() == oldest.seq())
+            if let Some(reference) = oldest.reference()
+                && self.references.get(&reference).is_some_and(|of| of.seq() == oldest.seq())
             {
-                self.references.remove(reference);
+                self.references.remove(&reference);
             }
         }
     }
@@ -166,7 +180,7 @@ impl PublishedLog {
         }
     }
 
-    pub(super) fn referenced(&self, reference: &str) -> Option<&Arc<Listed>> {
+    pub(super) fn referenced(&self, reference: &Reference) -> Option<&Arc<Listed>> {
         self.references.get(reference)
     }
 

@@ -2,12 +2,13 @@
 //! is staged before it. Nothing of it is seen, and nobody is answered, until the journal holds it.
 
 use super::errors::{JoinError, Refusal};
-use super::listed::{Accepted, Listed, Order};
+use super::listed::{Accepted, Listed, Order, Reference, Referrer};
 use super::membership::NodeAdmission;
 use super::nodes::{Joined, SessionId};
 use super::published::{PublishedLog, expecting};
 use super::queue::{Appended, Departing, Job, Reply};
 use super::random;
+use super::sites::SiteList;
 use crate::journal::{Batch, JournalError, NodeRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,9 +21,11 @@ use weir_rules::log::{Change, Entry, Resume, resume};
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     entries: Vec<Arc<Listed>>,
-    references: HashMap<String, Arc<Listed>>,
+    references: HashMap<Reference, Arc<Listed>>,
     /// The nodes on record, once this batch changes them.
     records: Option<BTreeMap<String, NodeRecord>>,
+    /// What each node reported of its sites, once this batch changes that.
+    sites: Option<BTreeMap<String, SiteList>>,
     /// The processes that joined in this batch, by their nodes' names.
     instances: HashMap<String, String>,
     steps: Vec<Step>,
@@ -65,9 +68,9 @@ impl Staging {
     /// Judges the next job.
     pub(super) fn take(&mut self, state: &PublishedLog, job: Job) -> Verdict {
         match job {
-            Job::Append(Appended::Purge(order, accepted), reply) => {
+            Job::Append(Appended::Purge(order, referrer, accepted), reply) => {
                 self.orders += 1;
-                self.purge(state, order, accepted, reply)
+                self.purge(state, order, referrer, accepted, reply)
             }
             Job::Append(Appended::Release(release, accepted), reply) => {
                 self.orders += 1;
@@ -84,6 +87,10 @@ impl Staging {
                 for name in &names {
                     records.remove(name);
                 }
+                if self.sites.is_some() || names.iter().any(|name| state.reports_sites(name)) {
+                    let sites = self.sites.get_or_insert_with(|| state.sites_by_node());
+                    sites.retain(|name, _| !names.contains(name));
+                }
                 self.steps.push(Step::Forget(names, now, reply));
                 Verdict::Staged
             }
@@ -94,10 +101,12 @@ impl Staging {
         &mut self,
         state: &PublishedLog,
         order: Order,
+        referrer: Referrer,
         accepted: Accepted,
         reply: Reply<Arc<Listed>, Refusal>,
     ) -> Verdict {
-        if let Some(reference) = &order.reference {
+        let reference = order.reference.clone().map(|name| (referrer, name));
+        if let Some(reference) = &reference {
             if let Some(first) = state.referenced(reference) {
                 let same = first.is_of(&order).then(|| first.clone());
                 let answer = same.ok_or_else(|| Refusal::ReferenceReused(first.id.clone()));
@@ -111,7 +120,7 @@ impl Staging {
                 return Verdict::Staged;
             }
         }
-        let Order { targets, site, soft, versions, warm, reference } = order;
+        let Order { targets, site, soft, versions, warm, reference: _ } = order;
         let change = |seq| Change::Purge(Purge { seq, targets, site, soft, versions });
         let listed = self.list(state, accepted, change).named(reference, warm);
         self.append(listed, reply)
@@ -135,8 +144,8 @@ impl Staging {
 
     fn append(&mut self, listed: Listed, reply: Reply<Arc<Listed>, Refusal>) -> Verdict {
         let listed = Arc::new(listed);
-        if let Some(reference) = &listed.reference {
-            self.references.insert(reference.clone(), listed.clone());
+        if let Some(reference) = listed.reference() {
+            self.references.insert(reference, listed.clone());
         }
         self.entries.push(listed.clone());
         self.steps.push(Step::Append(listed, reply));
@@ -176,9 +185,26 @@ impl Staging {
         if known.as_ref() != Some(&record) {
             self.records_mut(state).insert(record.name.clone(), record.clone());
         }
+        self.report(state, &hello);
         self.instances.insert(hello.name.clone(), hello.instance.clone());
         self.steps.push(Step::Admit(NodeAdmission { hello, record, after, now }, reply));
         Verdict::Staged
+    }
+
+    /// Notes what a node reports, where that is news.
+    fn report(&mut self, state: &PublishedLog, hello: &Hello) {
+        let known = match &self.sites {
+            Some(sites) => sites.get(&hello.name).cloned(),
+            None => state.nodes.get(hello.name.as_str()).and_then(|node| node.sites.clone()),
+        };
+        if known.as_deref() == hello.sites.as_deref() {
+            return;
+        }
+        let sites = self.sites.get_or_insert_with(|| state.sites_by_node());
+        match &hello.sites {
+            Some(reported) => drop(sites.insert(hello.name.clone(), reported.as_slice().into())),
+            None => drop(sites.remove(&hello.name)),
+        }
     }
 
     /// Since when another living process of the same name was heard.
@@ -268,13 +294,14 @@ impl Staging {
 
     /// What the journal is to take; `None` where nothing of it needs to be durable.
     pub(super) fn batch(&self, state: &PublishedLog) -> Option<Batch> {
-        if self.entries.is_empty() && self.records.is_none() {
+        if self.entries.is_empty() && self.records.is_none() && self.sites.is_none() {
             return None;
         }
         Some(Batch {
             follows: state.head,
             entries: self.entries.iter().map(|listed| listed.record()).collect(),
             nodes: self.records.as_ref().map(|records| records.values().cloned().collect()),
+            sites: self.sites.as_ref().map(super::sites::records),
             ..Batch::default()
         })
     }

@@ -292,7 +292,7 @@ fn whatever_is_told_any_size_is_drawn() {
     }
     let failed = Err(nasty);
     state.figures.take(Call::Popular, failed, now);
-    assert!(screen(&state, now, (80, 24))[2].starts_with("figures are 0 s old: \u{fffd}[2J"));
+    assert!(screen(&state, now, (80, 24))[2].starts_with("figures are 0 s old: \\u{1b}[2J"));
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn nothing_of_a_url_reaches_what_is_printed_as_an_escape() {
     let snapshot = Map::from_iter([("popular".to_owned(), escape)]);
     let state = State::new("http://h".into(), Duration::from_secs(2), begin());
     let text = printed(state, snapshot, Paint::plain());
-    assert!(text.contains("http://h/\u{fffd}]0;owned\u{fffd}\n"), "{text}");
+    assert!(text.contains("http://h/\\u{1b}]0;owned\\u{7}\n"), "{text}");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
 }
 
@@ -478,4 +478,27 @@ fn without_colours_there_is_none() {
     };
     assert!(colours(true) > 0);
     assert_eq!(colours(false), 0);
+}
+
+#[test]
+fn a_token_of_some_sites_is_shown_what_it_is_told() {
+    let now = begin();
+    let mut stats = stats();
+    let figures =
+        ["requests_per_second", "stored", "stored_bytes", "capacity_bytes", "connections"];
+    for part in ["tiers", "by_node"] {
+        for of in stats[part].as_array_mut().expect("a list") {
+            figures.iter().for_each(|figure| of[*figure] = Value::Null);
+        }
+    }
+    let answers = [
+        (Call::Stats, stats),
+        (Call::Traffic, json!({"step_seconds": 2, "points": []})),
+        (Call::Popular, popular(5)),
+        (Call::Uncached, uncached()),
+        (Call::Purges, purges()),
+    ];
+    let shown = screen(&told(answers, now), now, (200, 60)).join("\n");
+    assert!(shown.contains("edge-eu-west") && shown.contains("edge \u{d7}4"), "{shown}");
+    assert!(!shown.contains("not an answer"), "{shown}");
 }

@@ -12,7 +12,8 @@ use crate::fields::shorten;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use serde_json::{Value, json};
-use weir_config::{Config, Scope, Site};
+use weir_config::{Scope, host_fit};
+use weir_protocol::frame::SiteHosts;
 use weir_rules::invalidation::Target;
 
 /// The code of the message that no zone was found.
@@ -49,7 +50,7 @@ struct Zone {
 impl Zone {
     /// The zone with its own name: the first host without `*.`, or the site's id if it takes every
     /// host.
-    fn of(site: &Site) -> Self {
+    fn of(site: &SiteHosts) -> Self {
         let hosts = || site.hosts.iter().map(String::as_str).filter(|host| *host != EVERY);
         let name = hosts().find(|host| !host.starts_with("*.")).or_else(|| hosts().next());
         let name = name.unwrap_or(&site.id).trim_start_matches("*.").to_owned();
@@ -69,30 +70,24 @@ impl Zone {
     }
 }
 
-/// The zones of this name, a host in lower case: the site of the host; else the sites with a host
-/// below it, as a zone of Cloudflare has all of a domain; else the site that takes every host.
-fn named(config: &Config, name: &str) -> Vec<Zone> {
-    let has = |site: &Site| {
-        site.hosts.iter().any(|host| match host.strip_prefix('*') {
-            Some(suffix) => {
-                !suffix.is_empty() && name.len() > suffix.len() && name.ends_with(suffix)
-            }
-            None => host == name,
-        })
+/// The zones of this name, a host in lower case: the sites of the host; else the sites with a host
+/// below it, as a zone of Cloudflare has all of a domain; else the sites that take every host.
+fn named(sites: &[SiteHosts], name: &str) -> Vec<Zone> {
+    let below = |host: &str| {
+        let rest = host.trim_start_matches("*.").strip_suffix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    let below = |site: &Site| {
-        site.hosts.iter().any(|host| {
-            let rest = host.trim_start_matches("*.").strip_suffix(name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })
+    let zones = |fits: &dyn Fn(&str) -> bool| -> Vec<Zone> {
+        let fit = sites.iter().filter(|site| site.hosts.iter().any(|host| fits(host)));
+        fit.map(|site| Zone { id: site.id.clone(), name: name.to_owned() }).collect()
     };
-    let zone = |site: &Site| Zone { id: site.id.clone(), name: name.to_owned() };
-    let of_host = config.site_for(name);
-    if let Some(site) = of_host.filter(|site| has(site)) {
-        return vec![zone(site)];
+    let fit = |host: &str| (host != EVERY).then(|| host_fit(host, name)).flatten();
+    let best = sites.iter().flat_map(|site| &site.hosts).filter_map(|host| fit(host)).max();
+    if best.is_some() {
+        return zones(&|host| fit(host) == best);
     }
-    let below: Vec<_> = config.sites.iter().filter(|site| below(site)).map(zone).collect();
-    if below.is_empty() { of_host.map(zone).into_iter().collect() } else { below }
+    let below = zones(&below);
+    if below.is_empty() { zones(&|host| host == EVERY) } else { below }
 }
 
 /// `GET /client/v4/zones`.
@@ -114,16 +109,17 @@ pub(super) async fn list(
     let name = name.transpose()?;
     // Every site is in use.
     let active = one(&parameters, "status")?.is_none_or(|status| status == "active");
+    let sites = call.sites.listed();
     let mut zones = match &name {
         _ if !active => vec![],
-        Some(name) => named(&call.config, name),
-        None => call.config.sites.iter().map(Zone::of).collect(),
+        Some(name) => named(&sites, name),
+        None => sites.iter().map(Zone::of).collect(),
     };
     zones.retain(|zone| call.caller.may_touch(Some(&zone.id)));
     let shown = zones.iter().skip(usize_of((page - 1).saturating_mul(per_page)));
     let shown: Vec<_> = shown.take(usize_of(per_page)).map(Zone::told).collect();
     let total = zones.len() as u64;
-    let mut body = done(messages(&call.config, name.as_deref(), &zones), json!(shown));
+    let mut body = done(messages(&sites, name.as_deref(), &zones), json!(shown));
     body["result_info"] = json!({
         "page": page,
         "per_page": per_page,
@@ -135,10 +131,10 @@ pub(super) async fn list(
 }
 
 /// Why there is none: their clients only say that the zone was not found.
-fn messages(config: &Config, name: Option<&str>, zones: &[Zone]) -> Value {
+fn messages(sites: &[SiteHosts], name: Option<&str>, zones: &[Zone]) -> Value {
     let message = match name {
         _ if !zones.is_empty() => return json!([]),
-        _ if config.sites.is_empty() => {
+        _ if sites.is_empty() => {
             "control knows no sites; use the id of a site as the zone's id, or add [[site]] to the \
              configuration of control"
                 .to_owned()
@@ -159,11 +155,10 @@ pub(super) async fn details(
 ) -> Result<Json<Value>, ApiError> {
     let call = admit(&control, &DIALECT, request).await?;
     call.caller.needs(Scope::Purge)?;
-    let id = site(&call.config, "zone", &zone)?;
-    call.caller.needs_site(Some(&id), &id)?;
-    let zone = match call.config.sites.iter().find(|site| site.id == id) {
+    let id = site(&call, "zone", &zone)?;
+    let zone = match call.sites.listed().iter().find(|site| site.id == id) {
         Some(site) => Zone::of(site),
-        // Control that was told of no sites.
+        // A site of a node that does not report its sites.
         None => Zone { name: id.clone(), id },
     };
     Ok(Json(done(json!([]), zone.told())))
@@ -191,33 +186,37 @@ fn usize_of(number: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn config(more: &str) -> Config {
-        let site = |id: &str, hosts: &str| {
-            format!("[[site]]\nid = {id:?}\n{hosts}origins = [\"http://a\"]\n")
-        };
-        let shop = site("shop", "hosts = [\"*.shop.example\", \"shop.example\"]\n");
-        let blog = site("blog", "hosts = [\"www.blog.example\", \"old.example\"]\n");
-        let docs = site("docs", "hosts = [\"*.docs.example\"]\n");
-        Config::from_toml(&format!("{shop}{blog}{docs}{more}")).unwrap()
+    fn sites(more: &[(&str, &str)]) -> Vec<SiteHosts> {
+        [
+            ("shop", "*.shop.example shop.example"),
+            ("blog", "www.blog.example old.example"),
+            ("docs", "*.docs.example"),
+        ]
+        .iter()
+        .chain(more)
+        .map(|(id, hosts)| SiteHosts {
+            id: (*id).to_owned(),
+            hosts: hosts.split(' ').map(str::to_owned).collect(),
+        })
+        .collect()
     }
 
-    fn ids(config: &Config, name: &str) -> Vec<String> {
-        let zones = named(config, name);
+    fn ids(sites: &[SiteHosts], name: &str) -> Vec<String> {
+        let zones = named(sites, name);
         assert!(zones.iter().all(|zone| zone.name == name), "{zones:?}");
         zones.into_iter().map(|zone| zone.id).collect()
     }
 
     #[test]
     fn a_zone_is_named_by_a_host_of_the_site() {
-        let config = config("[[site]]\nid = \"rest\"\norigins = [\"http://b\"]\n");
-        let names: Vec<_> = config.sites.iter().map(|site| Zone::of(site).name).collect();
+        let sites = sites(&[("rest", "*")]);
+        let names: Vec<_> = sites.iter().map(|site| Zone::of(site).name).collect();
         assert_eq!(names, ["shop.example", "www.blog.example", "docs.example", "rest"]);
     }
 
     #[test]
     fn a_name_finds_the_site_of_the_host_or_those_below_it() {
-        let narrow = config("");
-        let wide = config("[[site]]\nid = \"rest\"\norigins = [\"http://b\"]\n");
+        let (narrow, wide) = (sites(&[]), sites(&[("rest", "*")]));
         for (name, expected, with_every_host) in [
             ("shop.example", &["shop"][..], &["shop"][..]),
             ("www.shop.example", &["shop"], &["shop"]),

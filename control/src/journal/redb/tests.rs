@@ -1,12 +1,16 @@
 //! The file: what it keeps, that it is locked, and which files are refused.
 
 use super::*;
-use crate::journal::{ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord};
+use crate::journal::{
+    ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord, SitesRecord,
+};
+use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
 use redb::{StorageBackend, TableDefinition};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use weir_protocol::frame::SiteHosts;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry, LogId, Release};
 use weir_rules::tier::Tier;
@@ -43,9 +47,18 @@ fn entry(seq: Seq) -> EntryRecord {
         entry: Entry { seq, mark: u64::MAX - seq, change },
         log: LogId("l".into()),
         reference: Some(format!("r{seq}")),
+        referrer: Some(Referrer { token: "ci".into(), site: Some("shop".into()) }),
         created_ms: 5,
         warm: seq == 4,
     }
+}
+
+#[test]
+fn an_entry_of_an_older_version_has_a_reference_of_nobody() {
+    let mut record = serde_json::to_value(entry(2)).unwrap();
+    record.as_object_mut().unwrap().remove("referrer");
+    let record: EntryRecord = serde_json::from_value(record).unwrap();
+    assert_eq!(record, EntryRecord { referrer: None, ..entry(2) });
 }
 
 fn node(name: &str) -> NodeRecord {
@@ -60,6 +73,13 @@ fn node(name: &str) -> NodeRecord {
         joined_ms: 4,
         applied: 5,
         heard_ms: 6,
+    }
+}
+
+fn sites(id: &str, nodes: &[&str]) -> SitesRecord {
+    SitesRecord {
+        nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),
+        sites: vec![SiteHosts { id: id.into(), hosts: vec!["*".into()] }],
     }
 }
 
@@ -79,7 +99,12 @@ fn batches() -> Vec<Batch> {
     vec![
         Batch { life: life("l"), ..Batch::default() },
         Batch { entries: (1..=3).map(entry).collect(), ..Batch::default() },
-        Batch { follows: 3, nodes: Some(vec![node("a"), node("b")]), ..Batch::default() },
+        Batch {
+            follows: 3,
+            nodes: Some(vec![node("a"), node("b")]),
+            sites: Some(vec![sites("shop", &["a", "b"])]),
+            ..Batch::default()
+        },
         Batch { follows: 3, entries: vec![entry(4), entry(5)], ..Batch::default() },
         Batch {
             follows: 3,
@@ -87,7 +112,13 @@ fn batches() -> Vec<Batch> {
             arrivals: vec![(1, arrivals()), (3, arrivals())],
             ..Batch::default()
         },
-        Batch { follows: 4, base: Some(base), nodes: Some(vec![node("b")]), ..Batch::default() },
+        Batch {
+            follows: 4,
+            base: Some(base),
+            nodes: Some(vec![node("b")]),
+            sites: Some(vec![sites("blog", &["b"])]),
+            ..Batch::default()
+        },
         Batch { follows: 4, arrivals: vec![(3, ArrivalsRecord::default())], ..Batch::default() },
     ]
 }

@@ -2,17 +2,18 @@
 
 use super::disk::Fate;
 use super::*;
+use weir_protocol::frame::SiteHosts;
 
 #[tokio::test]
 async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it() {
     let ledger = in_memory(100);
-    let alone = ledger.purge(order("/0", None)).await.unwrap();
+    let alone = ledger.purge(order("/0", None), me()).await.unwrap();
     let progress = ledger.progress(&alone);
     assert!(progress.expects_nobody() && progress.completed.is_some());
 
     let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
     assert_eq!((a.welcomed.place.after, a.welcomed.place.head), (0, 1));
-    let purge = ledger.purge(order("/1", None)).await.unwrap();
+    let purge = ledger.purge(order("/1", None), me()).await.unwrap();
     let late = stranger(&ledger, "c").await;
     assert_eq!(late.welcomed.place.head, 2);
     ledger.applied(a.session, 2, Instant::now());
@@ -43,7 +44,7 @@ async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it(
 async fn whoever_waits_is_told_of_each_change() {
     let ledger = in_memory(100);
     let node = stranger(&ledger, "a").await;
-    let purge = ledger.purge(order("/", None)).await.unwrap();
+    let purge = ledger.purge(order("/", None), me()).await.unwrap();
     let (done, heard) = (ledger.clone(), purge.clone());
     let waiting = tokio::spawn(async move { done.until(&heard, |p| p.completed.is_some()).await });
     let (gone, heard) = (ledger.clone(), purge.clone());
@@ -93,7 +94,7 @@ async fn a_forgotten_node_comes_back_empty_and_is_not_waited_for() {
     let disk = Disk::default();
     let ledger = on(&disk);
     let node = stranger(&ledger, "a").await;
-    let purge = ledger.purge(order("/1", None)).await.unwrap();
+    let purge = ledger.purge(order("/1", None), me()).await.unwrap();
     assert!(!ledger.forget("b").await.unwrap());
     assert!(ledger.forget("a").await.unwrap());
     assert_eq!(*node.ended.borrow(), Some(Ended::Forgotten));
@@ -139,6 +140,70 @@ async fn no_more_nodes_than_allowed() {
     stranger(&ledger, "b").await;
 }
 
+fn sites(id: &str) -> Option<Vec<SiteHosts>> {
+    Some(vec![SiteHosts { id: id.into(), hosts: vec!["*".into()] }])
+}
+
+/// The first sites of each list, and whether a node does not report.
+fn reported(ledger: &Ledger) -> (Vec<String>, bool) {
+    let reported = ledger.reported_sites();
+    (reported.lists.iter().map(|list| list[0].id.clone()).collect(), reported.silent)
+}
+
+#[tokio::test]
+async fn sites_of_expected_nodes_are_known_while_these_are_away_and_after_a_crash() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let of = |name: &str, id: Option<&str>| Hello {
+        sites: id.and_then(sites),
+        ..hello(name, &Standing::default())
+    };
+    let known = |ids: &[&str], silent| (ids.iter().map(|id| (*id).to_owned()).collect(), silent);
+    assert_eq!(reported(&ledger), known(&[], false));
+    for hello in [of("a", Some("shop")), of("b", Some("shop")), of("c", Some("blog"))] {
+        let joined = ledger.join(&hello, Instant::now()).await.unwrap();
+        ledger.parted(joined.session);
+    }
+    assert_eq!(reported(&ledger), known(&["shop", "blog"], false));
+    let old = ledger.join(&of("old", None), Instant::now()).await.unwrap();
+    assert_eq!(reported(&ledger), known(&["shop", "blog"], true));
+    drop(ledger);
+    let disk = disk.rebooted();
+    let ledger = on(&disk);
+    assert_eq!(reported(&ledger), known(&["shop", "blog"], true));
+    // It was upgraded; another one has other sites now, and one is gone.
+    ledger.parted(old.session);
+    ledger.join(&of("old", Some("blog")), Instant::now()).await.unwrap();
+    ledger.join(&of("a", Some("docs")), Instant::now()).await.unwrap();
+    ledger.forget("b").await.unwrap();
+    assert_eq!(reported(&ledger), known(&["docs", "blog"], false));
+    drop(ledger);
+    let disk = disk.rebooted();
+    let ledger = on(&disk);
+    assert_eq!(reported(&ledger), known(&["docs", "blog"], false));
+    // A name that was forgotten brings nothing back.
+    for name in ["a", "c", "old"] {
+        ledger.forget(name).await.unwrap();
+    }
+    ledger.join(&of("a", None), Instant::now()).await.unwrap();
+    assert_eq!(reported(&ledger), known(&[], true));
+    drop(ledger);
+    assert_eq!(reported(&on(&disk.rebooted())), known(&[], true));
+}
+
+#[tokio::test]
+async fn sites_that_the_journal_did_not_take_are_told_again() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let hello = Hello { sites: sites("shop"), ..hello("a", &Standing::default()) };
+    disk.doom(Fate::TakenUnsaid);
+    assert!(ledger.join(&hello, Instant::now()).await.is_err());
+    assert_eq!(reported(&ledger), (vec![], false));
+    ledger.purge(order("/", None), me()).await.unwrap();
+    let contents = disk.contents();
+    assert!(contents.nodes.is_empty() && contents.sites.is_empty(), "{contents:?}");
+}
+
 #[tokio::test]
 async fn who_joined_is_expected_after_a_crash_and_one_whose_record_failed_is_not_let_in() {
     let disk = Disk::default();
@@ -148,7 +213,7 @@ async fn who_joined_is_expected_after_a_crash_and_one_whose_record_failed_is_not
     let failed = ledger.join(&hello("b", &Standing::default()), Instant::now()).await;
     assert!(matches!(failed, Err(JoinError::Journal(_))));
     assert_eq!(ledger.nodes(Instant::now()).len(), 1);
-    let purge = ledger.purge(order("/", None)).await.unwrap();
+    let purge = ledger.purge(order("/", None), me()).await.unwrap();
     // As it is at this moment: the ledger has no chance to save anything more.
     let crashed = disk.rebooted();
     let ledger = on(&crashed);
@@ -178,7 +243,7 @@ async fn a_node_whose_store_outlived_it_goes_on_after_its_checked_mark() {
     let ledger = in_memory(100);
     let node = stranger(&ledger, "a").await;
     for path in ["/1", "/2", "/3"] {
-        ledger.purge(order(path, None)).await.unwrap();
+        ledger.purge(order(path, None), me()).await.unwrap();
     }
     // It had acknowledged 2 while control was away; its store was checked up to 1.
     let standing = Standing { checked: Some(1), ..standing(&ledger, &node, 2) };
@@ -197,7 +262,7 @@ async fn who_may_keep_nothing_gets_a_new_membership() {
     let ledger = in_memory(2);
     let node = stranger(&ledger, "a").await;
     for path in ["/1", "/2", "/3"] {
-        ledger.purge(order(path, None)).await.unwrap();
+        ledger.purge(order(path, None), me()).await.unwrap();
     }
     // What it has yet to apply is forgotten.
     let behind = Standing {
@@ -217,8 +282,8 @@ async fn history_keeps_its_figures_over_a_restart() {
     let disk = Disk::default();
     let ledger = on(&disk);
     let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
-    let done = ledger.purge(order("/1", None)).await.unwrap();
-    let open = ledger.purge(order("/2", None)).await.unwrap();
+    let done = ledger.purge(order("/1", None), me()).await.unwrap();
+    let open = ledger.purge(order("/2", None), me()).await.unwrap();
     ledger.applied(a.session, 2, Instant::now());
     ledger.matched(a.session, &[(1, 5)]);
     ledger.applied(b.session, 1, Instant::now());

@@ -1,0 +1,428 @@
+//! A token confined to one site: what it does costs and tells the other site nothing.
+
+mod program;
+
+use program::{Answer, PATIENCE, Spec, TextFile, Topology, Weir, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use weir_origin_sim::{Origin, reply};
+
+const OF_SHOP: &str = "ssssssssssssssss";
+const OF_BLOG: &str = "bbbbbbbbbbbbbbbb";
+const OF_SITE: &str = "tttttttttttttttt";
+
+/// Nothing listens there.
+const NO_ORIGIN: &str = "http://127.0.0.1:9";
+
+/// A node with control built in, two sites and a token for each.
+struct TwoSites {
+    weir: Weir,
+    _origin: Origin,
+}
+
+impl TwoSites {
+    async fn serve() -> Self {
+        let origin = Origin::start().await;
+        origin.route("/a", reply("hello").max_age(600).header("Surrogate-Key", "news"));
+        let site = |id: &str| {
+            let url = origin.url();
+            format!(
+                "[[site]]\nid = \"{id}\"\nhosts = [\"{id}.example\"]\norigins = [\"{url}\"]\n\
+                 release.field = \"x-release\"\n"
+            )
+        };
+        let token = |name: &str, secret: &str| {
+            format!(
+                "[[token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nsites = [\"{name}\"]\n\
+                 scopes = [\"purge\", \"read\", \"admin\", \"node\"]\n"
+            )
+        };
+        let config =
+            [site("shop"), site("blog"), token("shop", OF_SHOP), token("blog", OF_BLOG)].concat();
+        let config = TextFile::new("confinement.toml", &config);
+        let weir = Weir::serve(&["--config", config.path()]);
+        weir.until_ready();
+        Self { weir, _origin: origin }
+    }
+
+    fn call(&self, secret: &str, line: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {secret}");
+        let json = ("Content-Type", "application/json");
+        self.weir.call(line, &[("Host", "control"), ("Authorization", &bearer), json], body)
+    }
+
+    fn purge(&self, secret: &str, body: &Value) -> Value {
+        let answer = self.call(secret, "POST /v1/purges", &body.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// What the node does with a request for a site's page: `hit`, or why it asks the origin.
+    fn handled(&self, site: &str) -> String {
+        let answer = self.weir.ask("GET /a", &[("Host", &format!("{site}.example"))]);
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let told = answer.head.split("cache-status: ").nth(1).expect("it is signed");
+        let told = told.lines().next().unwrap_or_default().split("; ").nth(1);
+        told.expect("what it did").to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sites_overflow_leaves_the_other_what_it_has_stored() {
+    let sites = TwoSites::serve().await;
+    for site in ["shop", "blog"] {
+        assert_eq!(
+            (sites.handled(site), sites.handled(site)),
+            ("fwd=uri-miss".into(), "hit".into())
+        );
+    }
+    let patterns: Vec<_> = (0..1100).map(|number| format!("/none/{number}/*")).collect();
+    sites.purge(OF_SHOP, &json!({"site": "shop", "paths": patterns}));
+    assert_eq!(sites.handled("blog"), "hit");
+    assert_ne!(sites.handled("shop"), "hit", "its own patterns do not all fit");
+    // As many targets of every other kind as fit for no site.
+    for portion in 0..34 {
+        let urls: Vec<_> = (0..3000)
+            .map(|number| format!("http://shop.example/none/{portion}/{number}"))
+            .collect();
+        sites.purge(OF_SHOP, &json!({"urls": urls}));
+    }
+    assert_eq!(sites.handled("blog"), "hit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_is_that_of_one_token() {
+    let sites = TwoSites::serve().await;
+    let order = |site: &str| json!({"site": site, "paths": ["/a"], "reference": "deploy-1"});
+    let (shop, blog) = (sites.purge(OF_SHOP, &order("shop")), sites.purge(OF_BLOG, &order("blog")));
+    assert_ne!(shop["id"], blog["id"]);
+    assert_eq!(sites.purge(OF_SHOP, &order("shop"))["id"], shop["id"]);
+    let reused = json!({"site": "shop", "tags": ["news"], "reference": "deploy-1"});
+    let refused = sites.call(OF_SHOP, "POST /v1/purges", &reused.to_string());
+    assert_eq!(refused.status, 409);
+    let told = refused.json()["error"]["message"].to_string();
+    assert!(told.contains(shop["id"].as_str().expect("an id")), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_all_sites_needs_a_token_without_sites() {
+    let sites = TwoSites::serve().await;
+    for line in ["DELETE /v1/nodes/weir", "POST /v1/reload", "GET /metrics", "GET /v1/follow"] {
+        let refused = sites.call(OF_SHOP, line, "");
+        assert_eq!(refused.status, 403, "{line}: {}", refused.body);
+        let told = refused.json()["error"]["message"].to_string();
+        assert!(told.contains("which concerns all sites"), "{told}");
+    }
+    let nodes = sites.call(OF_SHOP, "GET /v1/nodes", "").json();
+    assert_eq!(nodes["nodes"][0]["state"], "connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
+    let sites = TwoSites::serve().await;
+    let mut events = Events::of(&sites, OF_SHOP);
+    assert_eq!(sites.handled("blog"), "fwd=uri-miss");
+    sites.purge(OF_BLOG, &json!({"site": "blog", "tags": ["secret-of-blog"]}));
+    let own = sites.purge(OF_SHOP, &json!({"site": "shop", "tags": ["own"]}));
+    let told = events.until("completed");
+    assert!(told.contains("\"own\"") && !told.contains("secret-of-blog"), "{told}");
+    let seqs: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    for data in seqs {
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        assert_eq!(data["seq"], own["seq"], "{told}");
+    }
+    let stats = sites.call(OF_SHOP, "GET /v1/stats", "").json();
+    assert_eq!((&stats["sites"], &stats["site_ids"]), (&json!(1), &json!(["shop"])));
+    for told in [&stats["requests"], &stats["stored"], &stats["log"]["listed"]] {
+        assert_eq!(*told, Value::Null, "{stats}");
+    }
+    for rates in [&stats["traffic"], &stats["tiers"][0], &stats["by_node"][0]] {
+        assert_eq!(rates["requests_per_second"], Value::Null, "{stats}");
+    }
+    assert_eq!(stats["by_node"][0]["stored"], Value::Null);
+    assert_eq!(sites.call(OF_SHOP, "GET /v1/traffic", "").json()["points"], json!([]));
+    let node = sites.call(OF_SHOP, "GET /v1/nodes/weir", "").json();
+    assert_eq!((&node["state"], &node["stats"]), (&json!("connected"), &Value::Null));
+}
+
+/// What a call is tried with: the line, and the body.
+type Attempt = (String, String);
+
+/// The attempts on a site at one operation of the document; `id` is that of a purge of this site.
+/// Those that name nothing of a site come once.
+fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
+    let line = |line: &str| {
+        let line = line.replace("SITE", site).replace("ID", id);
+        vec![(line, String::new())]
+    };
+    let bodies = |line: &str, bodies: &[Value]| -> Vec<Attempt> {
+        let line = line.replace("SITE", site);
+        bodies.iter().map(|body| (line.clone(), body.to_string())).collect()
+    };
+    let host = format!("{site}.example");
+    let url = format!("http://{host}/a");
+    match operation {
+        "POST /v1/purges" => bodies(
+            operation,
+            &[
+                json!({"all": true}),
+                json!({"tags": ["own"]}),
+                json!({"prefixes": [format!("{host}/")]}),
+                json!({"site": site, "all": true}),
+                json!({"site": site, "tags": [format!("tag-of-{site}")],
+                       "reference": format!("reference-of-{site}")}),
+                json!({"site": site, "urls": [url]}),
+                json!({"urls": [url]}),
+                json!({"urls": [url], "site": "shop"}),
+                json!({"hosts": [host]}),
+                json!({"hosts": [host], "site": "shop", "soft": true}),
+            ],
+        ),
+        "GET /v1/purges/{id}" => line("GET /v1/purges/ID"),
+        "POST /v1/warm" => bodies(operation, &[json!({"urls": [url]})]),
+        "GET /v1/nodes/{name}" => line("GET /v1/nodes/weir"),
+        "DELETE /v1/nodes/{name}" => line("DELETE /v1/nodes/weir"),
+        "GET /v1/explain" => [
+            line("GET /v1/explain?url=http://SITE.example/a"),
+            line("GET /v1/explain?url=http://SITE.example/a&node=weir"),
+        ]
+        .concat(),
+        "GET /v1/sites/{id}/release" => line("GET /v1/sites/SITE/release"),
+        "PUT /v1/sites/{id}/release" => {
+            bodies("PUT /v1/sites/SITE/release", &[json!({"name": "stolen"}), json!({})])
+        }
+        "POST /client/v4/zones/{zone}/purge_cache"
+        | "POST /client/v4/zones/{zone}/invalidate_cache" => bodies(
+            &operation.replace("{zone}", "SITE"),
+            &[json!({"purge_everything": true}), json!({"files": [url]}), json!({})],
+        ),
+        "POST /service/{service}/purge" => bodies(
+            "POST /service/SITE/purge",
+            &[json!({"surrogate_keys": [format!("tag-of-{site}")]})],
+        ),
+        "POST /service/{service}/purge/{key}" => line("POST /service/SITE/purge/news"),
+        "POST /service/{service}/purge_all" => line("POST /service/SITE/purge_all"),
+        "POST /purge/{url}" => line("POST /purge/SITE.example/a"),
+        "GET /2020-05-31/distribution/{distribution}/invalidation" => [
+            line("GET /2020-05-31/distribution/SITE/invalidation"),
+            line("GET /2020-05-31/distribution/shop/invalidation?Marker=ID"),
+        ]
+        .concat(),
+        "POST /2020-05-31/distribution/{distribution}/invalidation" => vec![(
+            format!("POST /2020-05-31/distribution/{site}/invalidation"),
+            "<InvalidationBatch><Paths><Quantity>1</Quantity><Items><Path>/*</Path></Items></Paths>\
+             <CallerReference>r</CallerReference></InvalidationBatch>"
+                .to_owned(),
+        )],
+        "GET /2020-05-31/distribution/{distribution}/invalidation/{id}" => [
+            line("GET /2020-05-31/distribution/SITE/invalidation/ID"),
+            line("GET /2020-05-31/distribution/shop/invalidation/ID"),
+        ]
+        .concat(),
+        "POST /v1/reload" | "GET /metrics" | "GET /v1/follow" | "GET /v1/purges"
+        | "GET /v1/nodes" | "GET /v1/stats" | "GET /v1/traffic" | "GET /v1/popular"
+        | "GET /v1/uncached" | "GET /healthz" | "GET /readyz" | "GET /openapi.json" => {
+            line(operation)
+        }
+        // A stream, read beside the walk.
+        "GET /v1/events" => Vec::new(),
+        _ => panic!("{operation} is not tried; name here what a call could do to another site"),
+    }
+}
+
+/// Walks over every operation with the token of the shop, which tries what it can on the blog.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_operation_costs_or_tells_the_other_site_anything() {
+    let sites = TwoSites::serve().await;
+    for site in ["shop", "blog"] {
+        assert_eq!(
+            (sites.handled(site), sites.handled(site)),
+            ("fwd=uri-miss".into(), "hit".into())
+        );
+    }
+    // Of the blog there is something to see everywhere.
+    let node = sites.weir.ask("GET /secret-of-blog", &[("Host", "blog.example")]);
+    assert_eq!(node.status, 404, "{}", node.head);
+    let mut events = Events::of(&sites, OF_SHOP);
+    let order = json!({"site": "blog", "tags": ["tag-of-blog"], "reference": "reference-of-blog"});
+    let of_blog = sites.purge(OF_BLOG, &order);
+    let id = of_blog["id"].as_str().expect("an id");
+    let release = r#"{"name": null}"#;
+    assert_eq!(sites.call(OF_BLOG, "PUT /v1/sites/blog/release", release).status, 200);
+    let (log, _) = id.rsplit_once('-').expect("the log and a number");
+    let never = format!("{log}-7");
+
+    let document = sites.call(OF_SHOP, "GET /openapi.json", "").json();
+    let paths = document["paths"].as_object().expect("paths");
+    let mut tried = 0;
+    for (path, methods) in paths {
+        for method in methods.as_object().expect("methods").keys() {
+            let operation = format!("{} {path}", method.to_uppercase());
+            let on_blog = attempts(&operation, "blog", id);
+            for (attempt, nowhere) in on_blog.into_iter().zip(attempts(&operation, "nope", &never))
+            {
+                let (line, body) = &attempt;
+                let answer = sites.call(OF_SHOP, line, body);
+                tried += 1;
+                // What the call itself said may come back; nothing else.
+                let said = line.contains("blog") || body.contains("blog");
+                let told = if said { answer.body.replace("blog", "nope") } else { answer.body };
+                assert!(!told.contains("blog"), "{line} {body}: {told}");
+                if attempt == nowhere {
+                    continue;
+                }
+                // It is answered as for a site that does not exist.
+                let (line, body) = &nowhere;
+                let nothing = sites.call(OF_SHOP, line, body);
+                let told = told.replace(id, &never);
+                assert_eq!(
+                    (answer.status, &told),
+                    (nothing.status, &nothing.body),
+                    "{line} {body}"
+                );
+                assert!((400..=404).contains(&answer.status), "{line} {body}: {told}");
+            }
+        }
+    }
+    assert!(tried > 40, "{tried}");
+
+    // Its own site is all that it could change, and its own references are free.
+    let own = json!({"site": "shop", "tags": ["own"], "reference": "reference-of-blog"});
+    let own = sites.purge(OF_SHOP, &own);
+    assert_ne!(own["id"], of_blog["id"]);
+    let told = events.until("completed");
+    assert!(told.contains("\"own\"") && !told.contains("tag-of-blog"), "{told}");
+    assert_eq!(sites.handled("blog"), "hit");
+    let release = sites.call(OF_BLOG, "GET /v1/sites/blog/release", "").json();
+    assert_eq!(release["name"], Value::Null);
+    let purges = sites.call(OF_BLOG, "GET /v1/purges", "").json();
+    let purges = purges["purges"].as_array().expect("a list").clone();
+    assert_eq!((purges.len(), &purges[0]["id"]), (1, &of_blog["id"]));
+    let node = sites.call(OF_BLOG, "GET /v1/nodes/weir", "").json();
+    assert_eq!(node["state"], "connected");
+}
+
+/// A topology like the shipped ones: control's configuration names no sites.
+fn alone(name: &str) -> Topology {
+    let token = |name: &str, secret: &str| {
+        format!(
+            "[[token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nsites = [\"{name}\"]\n\
+             scopes = [\"purge\", \"read\"]\n"
+        )
+    };
+    Topology::with(name, &(token("site", OF_SITE) + &token("shop", OF_SHOP)))
+}
+
+/// A call of control with a token of one site.
+fn confined(topology: &Topology, secret: &str, line: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {secret}");
+    let json = ("Content-Type", "application/json");
+    topology.weir().call(line, &[("Host", "control"), ("Authorization", &bearer), json], body)
+}
+
+#[test]
+fn control_alone_knows_the_sites_of_its_nodes_while_these_are_away() {
+    let mut topology = alone("confined-alone");
+    let purge = |topology: &Topology, secret: &str, body: &str| {
+        confined(topology, secret, "POST /v1/purges", body).status
+    };
+    let own = r#"{"urls": ["http://any.example/a"]}"#;
+    let own_site = r#"{"all": true, "site": "site"}"#;
+    assert_eq!(purge(&topology, OF_SITE, own), 403, "no node has that host");
+    assert_eq!(purge(&topology, OF_SITE, own_site), 404);
+    topology.add("one", &Spec::edge(NO_ORIGIN));
+    assert_eq!(purge(&topology, OF_SITE, own), 200);
+    assert_eq!(purge(&topology, OF_SITE, r#"{"hosts": ["any.example"]}"#), 200);
+    assert_eq!(purge(&topology, OF_SITE, own_site), 200);
+    assert_eq!(purge(&topology, OF_SHOP, own), 403);
+    let unknown = topology.call("POST /v1/purges", r#"{"all": true, "site": "nosuchsite"}"#);
+    assert_eq!((unknown.status, &unknown.json()["error"]["field"]), (404, &json!("site")));
+    assert!(unknown.body.contains("known: site"), "{}", unknown.body);
+    assert_eq!(topology.call("PUT /v1/sites/nosuchsite/release", "{}").status, 404);
+    // In a dialect any id means the only site there is.
+    let any = confined(&topology, OF_SITE, "POST /service/any/purge_all", "");
+    assert_eq!(any.status, 200, "{}", any.body);
+    topology.kill_node("one");
+    topology.kill_control();
+    topology.start_control();
+    let away = r#"{"urls": ["http://any.example/a"], "wait_ms": 0}"#;
+    assert_eq!(purge(&topology, OF_SITE, away), 202);
+    let forgotten = topology.call("DELETE /v1/nodes/one", "");
+    assert_eq!(forgotten.status, 200);
+    assert_eq!(purge(&topology, OF_SITE, own), 403);
+}
+
+#[test]
+fn a_host_that_two_sites_claim_is_purged_by_neither_token() {
+    let mut topology = alone("confined-disputed");
+    topology.add("one", &Spec::edge(NO_ORIGIN).site("hosts = [\"both.example\", \"one.example\"]"));
+    let shop =
+        format!("[[site]]\nid = \"shop\"\nhosts = [\"both.example\"]\norigins = [{NO_ORIGIN:?}]");
+    let rest = Spec::edge(NO_ORIGIN).tables(&shop).site("hosts = [\"rest.example\"]");
+    topology.add("two", &rest);
+    let purge = |secret: &str, host: &str| {
+        let body = json!({"hosts": [host]}).to_string();
+        confined(&topology, secret, "POST /v1/purges", &body)
+    };
+    assert_eq!(purge(OF_SITE, "one.example").status, 200);
+    for secret in [OF_SITE, OF_SHOP] {
+        let refused = purge(secret, "both.example");
+        assert_eq!(refused.status, 403);
+        assert!(refused.body.contains("give to different sites"), "{}", refused.body);
+    }
+    assert_eq!(topology.call("POST /v1/purges", r#"{"hosts": ["both.example"]}"#).status, 200);
+}
+
+#[test]
+fn a_reload_of_a_node_tells_control_of_its_new_sites() {
+    let mut topology = alone("confined-reload");
+    topology.add("one", &Spec::edge(NO_ORIGIN));
+    let all = r#"{"all": true, "site": "shop", "wait_ms": 0}"#;
+    assert_eq!(topology.call("POST /v1/purges", all).status, 404);
+    let shop =
+        format!("[[site]]\nid = \"shop\"\nhosts = [\"s.example\"]\norigins = [{NO_ORIGIN:?}]");
+    topology.reconfigure("one", &Spec::edge(NO_ORIGIN).tables(&shop));
+    topology.node("one").signal(Signal::HUP);
+    let purge = || topology.call("POST /v1/purges", all).status;
+    until("control knows the site", purge, |status| *status != 404);
+    topology.until_joined("one");
+}
+
+/// A stream of events.
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    /// As the token with this secret gets them, from now on.
+    fn of(sites: &TwoSites, secret: &str) -> Self {
+        let mut stream = TcpStream::connect(sites.weir.admin).expect("control listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+        let request = format!(
+            "GET /v1/events HTTP/1.1\r\nHost: control\r\nAuthorization: Bearer {secret}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("control reads");
+        let mut events = Self(BufReader::new(stream));
+        // The first piece: from here on nothing is missed.
+        events.read_to(": weir");
+        events
+    }
+
+    /// All that is told, up to and with the first event of this name.
+    fn until(&mut self, name: &str) -> String {
+        let told = self.read_to(&format!("event: {name}"));
+        told + &self.read_to("data: ")
+    }
+
+    fn read_to(&mut self, start: &str) -> String {
+        let mut told = String::new();
+        loop {
+            let before = told.len();
+            let read = self.0.read_line(&mut told).expect("a line in time");
+            assert!(read > 0, "no {start:?}: {told}");
+            if told[before..].starts_with(start) {
+                return told;
+            }
+        }
+    }
+}
