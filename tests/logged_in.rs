@@ -1,27 +1,23 @@
-//! A site whose visitors log in, behind the configuration that docs/your-site.md shows for it.
+//! A site whose visitors log in, behind the cache key of the recipe for WordPress.
 
 mod support;
 use support::*;
 
-const GUIDE: &str = include_str!("../docs/your-site.md");
+const RECIPE: &str = include_str!("../docs/recipes/wordpress.md");
 
-/// What the guide has the site say of pages that are the same for everyone.
+/// What the recipe has the site say of pages that are the same for everyone.
 const SHARED: &str = "max-age=0, s-maxage=300, stale-while-revalidate=30, \
-    stale-if-error=3600, private=\"set-cookie\"";
+    stale-if-error=86400, private=\"set-cookie\"";
 
 /// What WordPress says to whoever is logged in, and of its own pages.
 const OWN: &str = "no-cache, must-revalidate, max-age=0, no-store, private";
 
-/// The site of the guide, less where it lives, which is the test's to say.
+/// The cache key of the recipe.
 fn shown() -> String {
-    let blocks = GUIDE.split("```toml\n").skip(1);
-    let mut sites = blocks.filter(|block| block.contains("wordpress_logged_in_*"));
-    let site = sites.next().and_then(|block| block.split("```").next()).expect("a site");
-    let keys = site.lines().filter(|line| {
-        let given = ["[[site]]", "id =", "origins ="];
-        !given.iter().any(|given| line.starts_with(given))
-    });
-    keys.collect::<Vec<_>>().join("\n")
+    let key = RECIPE.split("[site.key]\n").nth(1).expect("a key");
+    let key = key.split("\n[[token]]").next().expect("its end");
+    assert!(key.contains("wordpress_logged_in_*"), "{key}");
+    format!("[site.key]\n{key}")
 }
 
 /// A page as the site makes it: one for everyone, one's own for who has a cookie that says so.

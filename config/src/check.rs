@@ -14,6 +14,7 @@ mod site;
 mod tls;
 mod token;
 
+use super::Spool;
 use super::file::FileConfig;
 use super::mistakes::{Location, Mistakes};
 use super::network::NETWORK_FORM;
@@ -94,6 +95,7 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     let control = control::control(root.section("control"), &mut absent);
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
+    let spool = spool(root.section("spool"));
     let log = log::log(root.section("log"));
     let tls = tls::tls(root.section("tls"));
     let parents = parents::parents(root.section("parents"), &node);
@@ -103,7 +105,7 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     let tokens = token::tokens(&mut root, &sites, &control, &mut absent);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
     root.finish(&[]);
-    Config { node, control, tokens, memory, parents, sites, limits, log, tls, absent }
+    Config { node, control, tokens, memory, parents, sites, limits, spool, log, tls, absent }
 }
 
 /// The default of a site's `max_ttl`, seconds. What has gone out to many edges is best let go
@@ -153,6 +155,18 @@ fn memory(mut s: Section<'_>) -> Memory {
     }
     s.finish(&[]);
     Memory { size, max_object }
+}
+
+fn spool(mut s: Section<'_>) -> Spool {
+    const GIB: u64 = 1 << 30;
+    let spool = Spool {
+        path: s.text("path", "the path of a folder", file_path),
+        size: s.size("size", 4 * GIB, 1..=1 << 50),
+        max_response: s.size("max_response", GIB, 1..=1 << 50),
+        sensitive: s.boolean("sensitive", false),
+    };
+    s.finish(&[]);
+    spool
 }
 
 /// Two listeners cannot have one address; said here rather than by the system at start.

@@ -44,6 +44,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[spool]`
+    pub spool: Spool,
     /// `[log]`
     pub log: Log,
     /// `[tls]`; `None` serves in the clear only.
@@ -432,6 +434,11 @@ table! {
         /// Bytes of a request body that are kept while it is sent, so that a request which an
         /// upstream did not process can be sent again; 0 keeps none.
         pub retry_body_bytes: usize => Reload,
+        /// Bytes of a response that is not stored which may wait in memory for their client.
+        pub read_ahead: u64 => Reload,
+        /// Bytes a second below which a client may be cut off if others wait for the upstream; 0 is
+        /// never.
+        pub slow_client_rate: u64 => Reload,
         /// Connections to one origin at once.
         pub origin_connections: usize => Reload,
         /// Idle connections kept to one origin, per worker.
@@ -454,6 +461,22 @@ table! {
         pub hit_for_miss: Duration => NodeRestart,
         /// Streams of one HTTP/2 connection.
         pub h2_streams: u32 => Reload,
+    }
+}
+
+table! {
+    "spool":
+    /// Files for responses that are not stored and whose clients are slow.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Spool {
+        /// The folder; `None` is no file.
+        pub path: Option<PathBuf> => NodeRestart,
+        /// Bytes of all files.
+        pub size: u64 => NodeRestart,
+        /// Bytes of one.
+        pub max_response: u64 => NodeRestart,
+        /// Whether responses with `no-store`, and those to requests with Authorization, may be written.
+        pub sensitive: bool => NodeRestart,
     }
 }
 

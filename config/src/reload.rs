@@ -82,6 +82,7 @@ impl Config {
         new.node.keep(&self.node, &needs_restart);
         new.control.keep(&self.control, &needs_restart);
         new.limits.keep(&self.limits, &needs_restart);
+        new.spool.keep(&self.spool, &needs_restart);
         new.log.keep(&self.log, &needs_restart);
         if let (Some(new), Some(old)) = (&mut new.tls, &self.tls) {
             new.keep(old, &needs_restart);
@@ -95,8 +96,19 @@ impl Config {
     /// The keys that differ between two configurations.
     fn differing(&self, new: &Config) -> Vec<Key> {
         // Named one by one, so that no table is left out.
-        let Config { node, control, tokens, memory, parents, sites, limits, log, tls, absent: _ } =
-            new;
+        let Config {
+            node,
+            control,
+            tokens,
+            memory,
+            parents,
+            sites,
+            limits,
+            spool,
+            log,
+            tls,
+            absent: _,
+        } = new;
         let whole = [
             (TOKENS, self.tokens != *tokens),
             (MEMORY, self.memory != *memory),
@@ -107,6 +119,7 @@ impl Config {
         differing.extend(Keys::differing(Some(&self.control), Some(control)));
         differing.extend(whole.into_iter().filter_map(|(key, differs)| differs.then_some(key)));
         differing.extend(Keys::differing(Some(&self.limits), Some(limits)));
+        differing.extend(Keys::differing(Some(&self.spool), Some(spool)));
         differing.extend(Keys::differing(Some(&self.log), Some(log)));
         differing.extend(Keys::differing(self.tls.as_ref(), tls.as_ref()));
         differing
@@ -124,7 +137,7 @@ const SITES: Key = ("site", Effect::Reload);
 mod tests {
     use super::*;
     use crate::check::keys;
-    use crate::{Control, Limits, Log, Node, Tls};
+    use crate::{Control, Limits, Log, Node, Spool, Tls};
 
     /// Keys that have no field of their own, and the key whose field they are part of.
     const PARTS: [(&str, &str); 5] = [
@@ -136,7 +149,7 @@ mod tests {
     ];
 
     fn marked() -> impl Iterator<Item = &'static str> {
-        let tables = [Node::KEYS, Control::KEYS, Limits::KEYS, Log::KEYS, Tls::KEYS];
+        let tables = [Node::KEYS, Control::KEYS, Limits::KEYS, Spool::KEYS, Log::KEYS, Tls::KEYS];
         let whole = [TOKENS, MEMORY, PARENTS, SITES];
         tables.into_iter().flatten().copied().chain(whole).map(|(key, _)| key)
     }

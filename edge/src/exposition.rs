@@ -37,6 +37,10 @@ pub(crate) struct Gauges<'a> {
     pub(crate) fills_running: u64,
     /// Bytes of bodies on their way into the store.
     pub(crate) filling_bytes: u64,
+    /// Bytes in memory that clients have not taken yet, of bodies that are not stored.
+    pub(crate) read_ahead_bytes: u64,
+    /// Such bytes in files.
+    pub(crate) spool_bytes: u64,
     /// Bytes the memory store takes, overhead included.
     pub(crate) store_bytes: u64,
     /// Bytes it may take.
@@ -196,6 +200,12 @@ fn fills(text: &mut Text, gauges: &Gauges<'_>) {
     let help = "Bytes of bodies that are being stored.";
     text.metric("weir_filling_bytes", "gauge", help);
     text.sample("weir_filling_bytes", &[], gauges.filling_bytes);
+    let help = "Bytes in memory that clients have not taken yet, of bodies that are not stored.";
+    text.metric("weir_read_ahead_bytes", "gauge", help);
+    text.sample("weir_read_ahead_bytes", &[], gauges.read_ahead_bytes);
+    let help = "Such bytes in files below spool.path.";
+    text.metric("weir_spool_bytes", "gauge", help);
+    text.sample("weir_spool_bytes", &[], gauges.spool_bytes);
 }
 
 fn connections(text: &mut Text, gauges: &Gauges<'_>) {

@@ -93,6 +93,8 @@ pub(crate) enum Abort {
     /// This client was too slow for a body that is not stored, and no strong validator let it go
     /// on by a request of its own (invariant I7).
     FellBehind,
+    /// This client was slower than `limits.slow_client_rate` while others waited for the upstream.
+    TooSlow,
     /// The upstream went on after the length it had promised, or ended before.
     Length,
 }
@@ -105,6 +107,9 @@ impl std::fmt::Display for Abort {
             Self::FellBehind => f.write_str(
                 "the client was too slow for a body that is not \
                  stored",
+            ),
+            Self::TooSlow => f.write_str(
+                "the client was slower than limits.slow_client_rate while others waited for the upstream",
             ),
             Self::Length => f.write_str("the upstream's body does not have the announced length"),
         }

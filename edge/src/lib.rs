@@ -1,7 +1,9 @@
 //! The weir node: moves bytes between clients, store and origin, and obeys `weir-rules`.
 
 mod access_log;
+mod ahead;
 mod body;
+mod byte_budget;
 mod clock;
 mod closing;
 mod collapsing;
@@ -22,6 +24,7 @@ mod otlp;
 mod own;
 mod parents;
 mod parts;
+mod place;
 mod purge;
 mod ranking;
 mod request;

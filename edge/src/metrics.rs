@@ -76,6 +76,8 @@ events! {
         "Retries of requests that a member of a pool did not answer.";
     RetryBudgetExhausted: "weir_upstream_retry_budget_exhausted_total",
         "Retries not made because the site's retry budget was exhausted.";
+    SlowClientShed: "weir_slow_clients_shed_total",
+        "Responses cut because their client was slow while others waited for the upstream.";
     Probe: "weir_probes_total",
         "Probes answered (OPTIONS for the node itself); not among the requests.";
     WarmUp: "weir_warm_up_requests_total",

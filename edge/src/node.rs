@@ -209,6 +209,8 @@ impl Node {
             uptime: self.state.started.elapsed(),
             fills_running: self.state.inflight.len() as u64,
             filling_bytes: self.state.filling.used(),
+            read_ahead_bytes: self.state.ahead.memory.used(),
+            spool_bytes: self.state.ahead.spool.as_ref().map_or(0, |spool| spool.used()),
             connections_open: open,
             connections_taken: taken,
             connections_refused: refused,

@@ -3,6 +3,7 @@
 
 use crate::error::UpstreamError;
 use crate::failure::Abort;
+use crate::place::PlaceReaders;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use std::future::poll_fn;
@@ -62,6 +63,16 @@ pub(crate) trait SourceBody: Send {
 
     /// The answer is of no use, for this reason.
     fn reject(&self, error: &UpstreamError);
+
+    /// Whether nothing more is to be waited for: all of it is here, or is read whatever its client does.
+    fn is_here(&self) -> bool {
+        false
+    }
+
+    /// The clients for whose sake the places of its member are held, if it holds one.
+    fn place(&self) -> Option<Arc<PlaceReaders>> {
+        None
+    }
 }
 
 impl dyn SourceBody {

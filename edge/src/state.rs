@@ -1,6 +1,8 @@
 //! What all workers of a node share: the store, the running fills, what was purged, and the
 //! configuration in force.
 
+use crate::ahead::{Ahead, Spool};
+use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::collapsing::Inflight;
 use crate::decisions::Decisions;
@@ -19,7 +21,7 @@ use arc_swap::ArcSwap;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 use weir_config::{Config, Limits, Site as SiteConfig, Tier};
@@ -59,7 +61,9 @@ pub(crate) struct NodeState {
     /// Which stored responses were sent most.
     pub(crate) ranking: Ranking,
     /// Bytes of bodies that are being stored.
-    pub(crate) filling: Budget,
+    pub(crate) filling: ByteBudget,
+    /// What bodies that are not stored may take while their clients are slow.
+    pub(crate) ahead: Arc<Ahead>,
     /// Sites and limits in force.
     pub(crate) live: ArcSwap<Live>,
     /// One a worker.
@@ -155,6 +159,8 @@ impl NodeState {
         let workers = config.node.workers.max(1);
         let metrics: Vec<Arc<WorkerMetrics>> = (0..workers).map(|_| Arc::default()).collect();
         let slots = SiteSlots::default();
+        let spool = Spool::open(&config.spool).map_err(StartError)?;
+        let ahead = Arc::new(Ahead { memory: ByteBudget::new(share / 4), spool });
         Ok(Self {
             name: Arc::from(name.as_str()),
             clock: Clock::new(),
@@ -170,7 +176,8 @@ impl NodeState {
             own: Own::new()?,
             matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
-            filling: Budget { used: AtomicU64::new(0), bound: share },
+            filling: ByteBudget::new(share - share / 4),
+            ahead,
             max_object: config.memory.max_object.min(memory.size / 2),
             ranking: Ranking::default(),
             started: Instant::now(),
@@ -341,49 +348,5 @@ impl Sites {
     /// All of them, in the order of the configuration.
     pub(crate) fn all(&self) -> &[Arc<Site>] {
         &self.all
-    }
-}
-
-/// A bounded number of bytes that many may take from.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    used: AtomicU64,
-    bound: u64,
-}
-
-impl Budget {
-    /// Takes `bytes`; `false`, and nothing taken, where that would pass the bound.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= self.bound;
-        if !fits {
-            self.give_back(bytes);
-        }
-        fits
-    }
-
-    /// Gives back what was taken.
-    pub(crate) fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Bytes taken.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_gives_no_more_than_it_has() {
-        let budget = Budget { used: AtomicU64::new(0), bound: 10 };
-        assert!(budget.take(6));
-        assert!(!budget.take(5));
-        assert!(budget.take(4));
-        budget.give_back(10);
-        assert_eq!(budget.used(), 0);
     }
 }

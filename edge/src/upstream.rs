@@ -75,6 +75,7 @@ pub(crate) struct Upstream {
     metrics: Vec<Arc<WorkerMetrics>>,
     trouble: Arc<Trouble>,
     queue: usize,
+    slow_client_rate: u64,
 }
 
 /// How a pool is asked.
@@ -161,6 +162,7 @@ impl Upstream {
             metrics: metrics.to_vec(),
             trouble: Trouble::new(&settings.name),
             queue: limits.origin_queue,
+            slow_client_rate: limits.slow_client_rate,
             settings,
         })
     }
@@ -307,7 +309,9 @@ impl Upstream {
         end: Option<Instant>,
     ) -> Result<Fetched, Failed> {
         let (member, attempt) = (candidate.member, candidate.attempt);
-        let place = member.place(self.queue, self.wait(end)).await.map_err(Failed::unsent)?;
+        let shed = || self.metrics[worker].count(Event::SlowClientShed);
+        let place = member.place(self.queue, self.wait(end), self.slow_client_rate, shed);
+        let place = place.await.map_err(Failed::unsent)?;
         let body_again = body.again().unwrap_or_else(|| body.clone());
         let mut request = request(member, ask, body_again)?;
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).

@@ -25,6 +25,8 @@ pub(super) fn limits(mut s: Section<'_>) -> Limits {
         origin_header_bytes: s.size("origin_header_bytes", 64 * 1024, KIB..=16 * MIB),
         origin_header_fields: s.count("origin_header_fields", 256, 8..=10_000),
         retry_body_bytes: s.size("retry_body_bytes", 64 * 1024, 0..=16 * MIB),
+        read_ahead: s.size("read_ahead", MIB, 0..=1 << 30),
+        slow_client_rate: s.size("slow_client_rate", 8 * KIB, 0..=1 << 30),
         // 0 sets no bound of its own: then the bound on client connections holds here too, so
         // that sockets stay bounded whatever is written.
         origin_connections: match s.count("origin_connections", 256, 0..=1_000_000) {

@@ -2,14 +2,17 @@
 
 use super::plan::Plan;
 use super::source::{FetchContext, SourceAnswer, Sources};
+use crate::ahead::{AheadBody, AheadRules};
 use crate::collapsing::{Fill, Interim};
 use crate::decisions::{About, Decision, Why};
 use crate::error::UpstreamError;
+use crate::source::SourceBody;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Selecting};
 use crate::upstream::{Ask, InterimSink, UpstreamBody};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
+use weir_rules::cache_control::ResponseDirectives;
 use weir_rules::fields;
 use weir_rules::invalidation::Seq;
 use weir_rules::vary::{self, Vary};
@@ -41,7 +44,25 @@ pub(crate) struct FillContext {
     pub(crate) ask: Ask,
 }
 
+/// Whether a response is for one client alone, or must not be stored at all (RFC 9111 §5.2.2.5).
+pub(crate) fn is_sensitive(request: &HeaderMap, response: &HeaderMap) -> bool {
+    request.contains_key(header::AUTHORIZATION)
+        || response.contains_key(header::SET_COOKIE)
+        || ResponseDirectives::from_headers(response).no_store
+}
+
 impl FillContext {
+    /// The body of an answer that is not stored, with these fields: read at its upstream's pace.
+    pub(super) fn ahead(
+        &self,
+        body: Box<dyn SourceBody>,
+        fields: &HeaderMap,
+    ) -> Box<dyn SourceBody> {
+        let memory = self.state.live.load().limits().read_ahead;
+        let sensitive = is_sensitive(&self.client, fields);
+        AheadBody::of(body, &self.state.ahead, AheadRules { memory, sensitive })
+    }
+
     /// Asks the sources in order. `begun` is the seq applied when the fetch began; interim
     /// responses go to the readers of `fill`.
     pub(super) async fn fetch(

@@ -26,6 +26,9 @@ impl FillTask {
             self.context.note(why.clone(), Some(head.status));
         }
         self.fill.begin(Answer::Response(Arc::clone(&head)), prefix, storing);
+        if !storing {
+            body = self.context.ahead(body, &head.fields);
+        }
         let mut at = prefix.last().map_or(head.start, Slice::end);
         let mut trailers = None;
         loop {
@@ -50,6 +53,7 @@ impl FillTask {
                         self.withdraw(&head);
                         self.context.note(why, Some(head.status));
                         self.fill.let_go();
+                        body = self.context.ahead(body, &head.fields);
                     }
                     self.fill.push(data, head.end != Some(at));
                 }

@@ -25,13 +25,13 @@ pub(crate) fn resume(head: &FillHead, context: impl FnOnce() -> FillContext) -> 
             let stamp = context.state.purges.stamp();
             let question = context.fetch_context(stamp.seq());
             let answer = context.sources.fetch(&question, &ask, &UpstreamBody::Empty).await?;
-            let (status, fields) = (answer.response.status(), answer.response.headers());
-            let found = range::content_range(fields);
+            let (status, fields) = (answer.response.status(), answer.response.headers().clone());
+            let found = range::content_range(&fields);
             let fits = status == StatusCode::PARTIAL_CONTENT
-                && strong(fields).as_ref() == Some(&validator)
+                && strong(&fields).as_ref() == Some(&validator)
                 && found.and_then(|found| found.span) == Span::new(at, end);
             match fits {
-                true => Ok(answer.body),
+                true => Ok(context.ahead(answer.body, &fields)),
                 false => Err(UpstreamError::BadHead("the representation has changed".into())),
             }
         })

@@ -4,12 +4,13 @@
 use super::visit::Visit;
 use super::{Spine, head_update, invalidate, post, upgrade};
 use crate::access_log::RequestRecord;
+use crate::ahead::{AheadBody, AheadRules};
 use crate::body::{PassBody, ResponseBody};
 use crate::clock::wall;
 use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::fill::{CleanHead, SourceAnswer, clean_head};
+use crate::fill::{CleanHead, SourceAnswer, clean_head, is_sensitive};
 use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
 use crate::source::{Source, SourceBody};
@@ -205,7 +206,12 @@ fn answered(
     };
     let body = match left {
         Some(0) => ResponseBody::Empty,
-        left => ResponseBody::Pass(Box::new(PassBody::new(body, left))),
+        left => {
+            let sensitive = is_sensitive(&visit.headers, &head.fields);
+            let rules = AheadRules { memory: visit.live.limits().read_ahead, sensitive };
+            let body = AheadBody::of(body, &spine.state.ahead, rules);
+            ResponseBody::Pass(Box::new(PassBody::new(body, left)))
+        }
     };
     let form = match visit.method == Method::HEAD || bodiless(status) {
         true => AnswerForm::HeadOnly(head.announced),

@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::metrics::WorkerMetrics;
+use crate::place::PlaceReaders;
 use crate::source::{Piece, Source, SourceBody};
 use crate::trace::Hop;
 use http::Response;
@@ -76,6 +77,10 @@ impl SourceBody for FetchedBody {
             }
         }
         piece.map_err(Abort::Upstream)
+    }
+
+    fn place(&self) -> Option<Arc<PlaceReaders>> {
+        Some(Arc::clone(&self.answered_by.member.readers))
     }
 
     /// Counts the error against the member and reports it in the node's log.

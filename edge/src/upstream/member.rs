@@ -4,9 +4,11 @@
 use super::balance::{Share, digest};
 use super::health::{Attempt, Change, Health, Verdict};
 use crate::error::UpstreamError;
+use crate::place::PlaceReaders;
 use crate::source::Source;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +34,9 @@ impl Role {
         }
     }
 }
+
+/// How often one that waits for a place looks for a client to shed.
+const SHED_EVERY: Duration = Duration::from_secs(1);
 
 /// How a member is reached, and how it stands to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +87,8 @@ pub(crate) struct Member {
     pub(super) standing: Arc<Standing>,
     ejection: Ejection,
     places: Arc<Semaphore>,
+    /// For whose sake its places are held.
+    pub(super) readers: Arc<PlaceReaders>,
 }
 
 /// What is known of a member, whatever the configuration.
@@ -134,7 +141,7 @@ impl Member {
         let name: Arc<str> = format!("{}://{}", address.scheme, address.authority).into();
         let standing = known.unwrap_or_else(|| Arc::new(Standing::new(&name)));
         let places = Arc::new(Semaphore::new(connections));
-        Ok(Self { index, address, host, name, standing, ejection, places })
+        Ok(Self { index, address, host, name, standing, ejection, places, readers: Arc::default() })
     }
 
     /// Whether it sent an answer.
@@ -170,11 +177,14 @@ impl Member {
         }
     }
 
-    /// Waits for one of its places, in a queue of bounded length.
+    /// Waits for one of its places, in a queue of bounded length. Clients that take less than `floor`
+    /// bytes a second are [shed](PlaceReaders::shed_slowest) for it, each told to `shed`.
     pub(super) async fn place(
         self: &Arc<Self>,
         queue: usize,
         bound: Duration,
+        floor: u64,
+        shed: impl Fn(),
     ) -> Result<Slot, UpstreamError> {
         let counted = RunningCount::begin(self);
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
@@ -182,7 +192,16 @@ impl Member {
         }
         let _waiting = Waiting::enter(&self.standing.waiting, queue).ok_or(UpstreamError::Busy)?;
         let permit = timeout(bound, Arc::clone(&self.places).acquire_owned());
-        let permit = permit.await.map_err(|_| UpstreamError::Busy)?;
+        let mut permit = pin!(permit);
+        let permit = loop {
+            if self.readers.shed_slowest(floor, Instant::now()) {
+                shed();
+            }
+            if let Ok(permit) = timeout(SHED_EVERY, permit.as_mut()).await {
+                break permit;
+            }
+        };
+        let permit = permit.map_err(|_| UpstreamError::Busy)?;
         Ok(Slot { _permit: permit.map_err(|_| UpstreamError::Busy)?, _counted: counted })
     }
 

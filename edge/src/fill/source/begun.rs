@@ -4,8 +4,10 @@
 use super::SourceAnswer;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
+use crate::place::PlaceReaders;
 use crate::source::{Piece, SourceBody};
 use http::StatusCode;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -54,5 +56,17 @@ impl SourceBody for BegunBody {
 
     fn reject(&self, error: &UpstreamError) {
         self.body.reject(error);
+    }
+
+    fn is_here(&self) -> bool {
+        let all = |piece: &Piece| match piece {
+            Piece::Data(data) => self.length == Some(data.len() as u64),
+            Piece::Trailers(_) => false,
+        };
+        self.first.as_ref().is_some_and(|first| first.as_ref().is_none_or(all))
+    }
+
+    fn place(&self) -> Option<Arc<PlaceReaders>> {
+        self.body.place()
     }
 }

@@ -1,0 +1,225 @@
+//! Files for what clients have not taken yet. A file has no name from its creation on, and what is in it
+//! is encrypted with a key that is nowhere but in memory: it ends with the process, and nobody reads it.
+
+use crate::byte_budget::ByteBudget;
+use crate::error::StoreError;
+use bytes::Bytes;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions, remove_file};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes that authentication adds to each chunk.
+const TAG: usize = 16;
+
+/// Where bodies are spooled, and how much.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    path: PathBuf,
+    /// Of all files.
+    bytes: ByteBudget,
+    /// Of one.
+    most: u64,
+    sensitive: bool,
+}
+
+impl Spool {
+    /// The spool of a configuration, once a file can be made there.
+    ///
+    /// # Errors
+    /// Says why none can.
+    pub(crate) fn open(config: &weir_config::Spool) -> Result<Option<Arc<Self>>, String> {
+        let Some(path) = &config.path else { return Ok(None) };
+        let spool = Arc::new(Self {
+            path: path.clone(),
+            bytes: ByteBudget::new(config.size),
+            most: config.max_response,
+            sensitive: config.sensitive,
+        });
+        SpoolFile::create(Arc::clone(&spool)).map_err(|error| format!("spool.path: {error}"))?;
+        Ok(Some(spool))
+    }
+
+    /// Whether responses that are for one client alone, or must not be stored, may be written.
+    pub(crate) fn takes_sensitive(&self) -> bool {
+        self.sensitive
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn used(&self) -> u64 {
+        self.bytes.used()
+    }
+}
+
+/// The file of one body.
+pub(super) struct SpoolFile {
+    spool: Arc<Spool>,
+    file: File,
+    key: LessSafeKey,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    bytes: u64,
+    chunks: u64,
+}
+
+/// A part of a file.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    at: u64,
+    number: u64,
+    bytes: usize,
+}
+
+impl Chunk {
+    /// Bytes of the body.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+}
+
+impl std::fmt::Debug for SpoolFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpoolFile").field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+impl SpoolFile {
+    /// A new file. Blocks.
+    pub(super) fn create(spool: Arc<Spool>) -> Result<Self, StoreError> {
+        let mut random = [0; 48];
+        getrandom::fill(&mut random).map_err(|error| failed(&spool.path, &error))?;
+        let (key, name) = random.split_at(32);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|e| failed(&spool.path, &e))?;
+        let file = unnamed(&spool.path, name).map_err(|error| failed(&spool.path, &error))?;
+        let (key, written) = (LessSafeKey::new(key), Mutex::default());
+        Ok(Self { spool, file, key, written })
+    }
+
+    /// Appends bytes; `None` if the bounds do not allow them. Blocks.
+    pub(super) fn write(&self, data: &[u8]) -> Result<Option<Chunk>, StoreError> {
+        let bytes = (data.len() + TAG) as u64;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.bytes + bytes > self.spool.most || !self.spool.bytes.take(bytes) {
+            return Ok(None);
+        }
+        let chunk = Chunk { at: written.bytes, number: written.chunks, bytes: data.len() };
+        // Counted whether or not the write succeeds: given back with the file.
+        written.bytes += bytes;
+        written.chunks += 1;
+        let mut sealed = data.to_vec();
+        let aad = Aad::empty();
+        let told = |error: &dyn std::fmt::Display| failed(&self.spool.path, error);
+        self.key
+            .seal_in_place_append_tag(nonce(chunk.number), aad, &mut sealed)
+            .map_err(|error| told(&error))?;
+        self.file.write_all_at(&sealed, chunk.at).map_err(|error| told(&error))?;
+        Ok(Some(chunk))
+    }
+
+    /// Reads a part back, and checks that it is what was written. Blocks.
+    pub(super) fn read(&self, chunk: &Chunk) -> Result<Bytes, StoreError> {
+        let told = |error: &dyn std::fmt::Display| failed(&self.spool.path, error);
+        let mut sealed = vec![0; chunk.bytes + TAG];
+        self.file.read_exact_at(&mut sealed, chunk.at).map_err(|error| told(&error))?;
+        let opened = self.key.open_in_place(nonce(chunk.number), Aad::empty(), &mut sealed);
+        opened.map_err(|_| told(&"what was read is not what was written"))?;
+        sealed.truncate(chunk.bytes);
+        Ok(sealed.into())
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        let written = self.written.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.spool.bytes.give_back(written.bytes);
+    }
+}
+
+/// A key is used for one file, and each number once.
+fn nonce(number: u64) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&number.to_be_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}
+
+fn failed(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
+    StoreError::new(format!("{}: {why}", path.display()))
+}
+
+/// A file without a name.
+fn unnamed(folder: &Path, name: &[u8]) -> std::io::Result<File> {
+    let mut path = String::from("weir-spool-");
+    for byte in name {
+        // Writing to a String does not fail.
+        let _ = write!(path, "{byte:02x}");
+    }
+    let path = folder.join(path);
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    remove_file(&path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn spool(folder: &Path, size: u64, max_response: u64) -> Arc<Spool> {
+        let path = Some(folder.to_owned());
+        let config = weir_config::Spool { path, size, max_response, sensitive: false };
+        Spool::open(&config).unwrap().unwrap()
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("weir-spool-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_leaves_no_name_and_no_plain_byte() {
+        let folder = folder("unit");
+        let spool = spool(&folder, 1 << 20, 1 << 20);
+        let file = SpoolFile::create(Arc::clone(&spool)).unwrap();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        let chunks = [&b"hello"[..], b"", b"hello"].map(|data| file.write(data).unwrap().unwrap());
+        let read: Vec<_> = chunks.iter().map(|chunk| file.read(chunk).unwrap()).collect();
+        assert_eq!(read, [&b"hello"[..], b"", b"hello"]);
+        let mut raw = vec![0; 5];
+        file.file.read_exact_at(&mut raw, 0).unwrap();
+        assert_ne!(raw, b"hello");
+        // A byte that changed on the disk is found.
+        file.file.write_all_at(&[raw[0] ^ 1], 0).unwrap();
+        assert!(file.read(&chunks[0]).is_err());
+        assert!(file.read(&chunks[2]).is_ok());
+        drop(file);
+        assert_eq!(spool.used(), 0);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_and_all_together_are_bounded() {
+        let folder = folder("bounds");
+        let spool = spool(&folder, 100, 60);
+        let [one, two] = [(); 2].map(|()| SpoolFile::create(Arc::clone(&spool)).unwrap());
+        assert!(one.write(&[0; 40]).unwrap().is_some());
+        assert!(one.write(&[0; 10]).unwrap().is_none(), "the file's bound");
+        assert!(two.write(&[0; 40]).unwrap().is_none(), "the bound of all");
+        assert!(two.write(&[0; 20]).unwrap().is_some());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_told() {
+        let path = Some(PathBuf::from("/does/not/exist"));
+        let config = weir_config::Spool { path, size: 1, max_response: 1, sensitive: false };
+        let error = Spool::open(&config).unwrap_err();
+        assert!(error.starts_with("spool.path: ") && error.contains("/does/not/exist"), "{error}");
+    }
+}

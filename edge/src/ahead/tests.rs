@@ -1,0 +1,194 @@
+//! A body and its client, each at its own pace.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::failure::Abort;
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const PIECE: usize = 1000;
+
+/// A body whose pieces a test sends.
+struct Sent(mpsc::Receiver<Result<Piece, Abort>>, Option<Arc<PlaceReaders>>);
+
+impl SourceBody for Sent {
+    fn exact_length(&self) -> Option<u64> {
+        None
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, Abort>>> {
+        self.0.poll_recv(context)
+    }
+
+    fn reject(&self, _: &UpstreamError) {}
+
+    fn place(&self) -> Option<Arc<PlaceReaders>> {
+        self.1.clone()
+    }
+}
+
+fn ahead(memory: u64, spool: Option<Arc<Spool>>) -> Arc<Ahead> {
+    Arc::new(Ahead { memory: ByteBudget::new(memory), spool })
+}
+
+fn spool(name: &str, sensitive: bool) -> (PathBuf, Option<Arc<Spool>>) {
+    let folder = std::env::temp_dir().join(format!("weir-ahead-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = Some(folder.clone());
+    let (size, max_response) = (1 << 20, 1 << 20);
+    let config = weir_config::Spool { path, size, max_response, sensitive };
+    (folder, Spool::open(&config).unwrap())
+}
+
+fn rules(pieces: usize) -> AheadRules {
+    AheadRules { memory: (pieces * PIECE) as u64, sensitive: false }
+}
+
+/// The pieces that were sent before the upstream had to wait.
+async fn sent_until_full(sender: &mpsc::Sender<Result<Piece, Abort>>, most: usize) -> usize {
+    for n in 0..most {
+        let piece = Ok(Piece::Data(vec![n as u8; PIECE].into()));
+        // One more waits in the channel, and one in the hands of the reading task.
+        if timeout(Duration::from_millis(200), sender.send(piece)).await.is_err() {
+            return n.saturating_sub(2);
+        }
+    }
+    most
+}
+
+/// All that the client gets.
+async fn rest(mut body: Box<dyn SourceBody>) -> (Vec<u8>, Result<(), Abort>) {
+    let mut bytes = Vec::new();
+    loop {
+        match timeout(PATIENCE, poll_fn(|context| body.poll_next(context))).await.unwrap() {
+            Some(Ok(Piece::Data(data))) => bytes.extend_from_slice(&data),
+            Some(Ok(Piece::Trailers(_))) => {}
+            Some(Err(abort)) => return (bytes, Err(abort)),
+            None => return (bytes, Ok(())),
+        }
+    }
+}
+
+fn numbered(pieces: usize) -> Vec<u8> {
+    (0..pieces).flat_map(|n| vec![n as u8; PIECE]).collect()
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_its_bound_whatever_its_client_does() {
+    let ahead = ahead(1 << 20, None);
+    let (sender, pieces) = mpsc::channel(1);
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(5));
+    // The first is the one that the client waits for.
+    assert_eq!(sent_until_full(&sender, 100).await, 6);
+    drop(sender);
+    let (bytes, end) = rest(body).await;
+    assert_eq!((bytes.len(), end), (8 * PIECE, Ok(())));
+    assert_eq!(bytes, numbered(8));
+    assert_eq!(ahead.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn all_bodies_together_are_bounded_and_each_goes_on() {
+    let ahead = ahead(3 * PIECE as u64, None);
+    let mut all = Vec::new();
+    for expected in [4, 1, 1] {
+        let (sender, pieces) = mpsc::channel(1);
+        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(50));
+        assert_eq!(sent_until_full(&sender, 100).await, expected);
+        all.push((sender, body));
+    }
+    for (sender, body) in all {
+        drop(sender);
+        assert!(rest(body).await.1.is_ok());
+    }
+    assert_eq!(ahead.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_goes_to_a_file_and_comes_back_in_order() {
+    let (folder, spool) = spool("file", false);
+    let ahead = ahead(1 << 20, spool);
+    let (sender, pieces) = mpsc::channel(1);
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(2));
+    assert_eq!(sent_until_full(&sender, 100).await, 100);
+    sender.send(Ok(Piece::Trailers(HeaderMap::new()))).await.unwrap();
+    drop(sender);
+    assert!(ahead.spool.as_ref().unwrap().used() > 90 * PIECE as u64);
+    assert_eq!(rest(body).await, (numbered(100), Ok(())));
+    assert_eq!(ahead.spool.as_ref().unwrap().used(), 0);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_sensitive_stays_in_memory_unless_that_is_allowed() {
+    for (allowed, expected) in [(false, 3), (true, 100)] {
+        let (folder, spool) = spool(&format!("sensitive-{allowed}"), allowed);
+        let ahead = ahead(1 << 20, spool);
+        let (sender, pieces) = mpsc::channel(1);
+        let rules = AheadRules { sensitive: true, ..rules(2) };
+        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules);
+        assert_eq!(sent_until_full(&sender, 100).await, expected);
+        drop(body);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_costs_nothing_but_the_files() {
+    let (folder, spool) = spool("gone", false);
+    std::fs::remove_dir_all(folder).unwrap();
+    let ahead = ahead(1 << 20, spool);
+    let (sender, pieces) = mpsc::channel(1);
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(2));
+    assert_eq!(sent_until_full(&sender, 100).await, 3);
+    drop(sender);
+    assert_eq!(rest(body).await, (numbered(5), Ok(())));
+}
+
+#[tokio::test]
+async fn a_failure_comes_after_what_came_before_it() {
+    let ahead = ahead(1 << 20, None);
+    let (sender, pieces) = mpsc::channel(1);
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(5));
+    sender.send(Ok(Piece::Data(numbered(1).into()))).await.unwrap();
+    sender.send(Err(Abort::Length)).await.unwrap();
+    assert_eq!(rest(body).await, (numbered(1), Err(Abort::Length)));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_reading() {
+    let ahead = ahead(1 << 20, None);
+    let (sender, pieces) = mpsc::channel(1);
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(5));
+    sent_until_full(&sender, 100).await;
+    drop(body);
+    timeout(PATIENCE, sender.closed()).await.unwrap();
+    assert_eq!(ahead.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_client_is_shed_and_told_so_and_one_that_is_up_to_date_is_not() {
+    let ahead = ahead(1 << 20, None);
+    let readers = Arc::new(PlaceReaders::default());
+    let start = || {
+        let (sender, pieces) = mpsc::channel(1);
+        let body = Sent(pieces, Some(Arc::clone(&readers)));
+        (sender, AheadBody::of(Box::new(body), &ahead, rules(5)))
+    };
+    let (slow, body) = start();
+    let (_waits, mut other) = start();
+    sent_until_full(&slow, 100).await;
+    // The other client waits for its upstream.
+    assert!(timeout(Duration::from_millis(50), other.next()).await.is_err());
+    assert!(!readers.shed_slowest(8192, Instant::now()), "too early");
+    let later = Instant::now() + Duration::from_secs(31);
+    assert!(readers.shed_slowest(8192, later));
+    // Its upstream is free whether or not the client ever reads.
+    timeout(PATIENCE, slow.closed()).await.unwrap();
+    assert_eq!(rest(body).await, (vec![], Err(Abort::TooSlow)));
+    assert!(!readers.shed_slowest(8192, later));
+}
