@@ -397,6 +397,11 @@ impl Upstream {
         connection: Connection,
     ) -> Answer {
         let clients = &self.clients[worker];
+        if !request.method().is_safe() {
+            // It cannot be sent again if it meets a closed connection: what the system knows of
+            // closed ones is looked at first.
+            tokio::task::yield_now().await;
+        }
         let response = match connection {
             Connection::Any => clients.keeping.request(request).await,
             Connection::OpenedAfter(_) => clients.opening.request(request).await,

@@ -32,9 +32,7 @@ impl Ask {
     /// nothing (RFC 9110 §9.2.1). PUT and DELETE are idempotent too (§9.2.2), but what stands
     /// between two of them is not weir's to know.
     pub(super) fn is_repeatable(&self) -> bool {
-        let safe =
-            matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-        safe && self.upgrade.is_none()
+        self.method.is_safe() && self.upgrade.is_none()
     }
 }
 
