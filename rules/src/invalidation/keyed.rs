@@ -152,8 +152,9 @@ mod tests {
         // The last one is the first URL, as the site writes it.
         let (shop, nobody) = (some("shop"), some(NOBODY));
         let urls = [shop.clone(), nobody.clone(), shop.clone()];
-        let whole =
-            |first: &Option<String>, rest: &[Option<String>]| [&[first.clone()], rest].concat();
+        let whole = |first: &Option<String>, rest: &[Option<String>]| {
+            [std::slice::from_ref(first), rest].concat()
+        };
         assert_eq!(of(None), (whole(&None, &urls), vec![None, None, None]));
         assert_eq!(of(Some("shop")), (whole(&shop, &urls), vec![shop.clone(), None, None]));
         let gone = of(Some("gone"));
