@@ -442,7 +442,7 @@ table! {
         pub variants: usize => NodeRestart,
         /// Cache tags of one response; one with more is not stored.
         pub tags: usize => Reload,
-        /// Purge patterns kept (those with a `*` inside).
+        /// Purge patterns kept of each site (those with a `*` inside).
         pub patterns: usize => NodeRestart,
         /// Time of a processor, a second, that looking for what was purged may take in the long run.
         pub sweep: Duration => Reload,

@@ -306,7 +306,8 @@ fn purged(text: &mut Text, purged: &Purged) {
         (
             "weir_purge_floor_seq",
             "gauge",
-            "Responses fetched before the node applied this number are invalid; 0 for none.",
+            "Responses of at least one site fetched before the node applied this number are invalid; 0 \
+             for none.",
             purged.floor,
         ),
     ]);

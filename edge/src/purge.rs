@@ -203,9 +203,9 @@ impl Purges {
         admit(&position, self.applied(), claim)
     }
 
-    /// The own number below which the index cannot judge.
-    pub(crate) fn reach(&self) -> Seq {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).reach()
+    /// The own number below which the index cannot judge responses of a site.
+    pub(crate) fn reach(&self, site: &str) -> Seq {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).reach(site)
     }
 
     /// The highest seq applied.
@@ -274,16 +274,17 @@ impl Purges {
         self.stamped(stamps, seq)
     }
 
-    /// The stamp of what a parent sent in answer to what was asked while a stamp no later than
-    /// [`Asking::begun`] was held. `None` where nobody can say what it is worth.
+    /// The stamp of what a parent sent of a site in answer to what was asked while a stamp no later
+    /// than [`Asking::begun`] was held. `None` where nobody can say what it is worth.
     pub(crate) fn receive(
         &self,
+        site: &str,
         asking: &Asking,
         provenance: Option<&Provenance>,
     ) -> Option<Stamp> {
         let stamps = self.stamps.lock();
         // What a walk that still runs may forget at its end cannot be judged after it.
-        let reach = self.reach().max(self.marked.load(Ordering::Relaxed));
+        let reach = self.reach(site).max(self.marked.load(Ordering::Relaxed));
         let seq = tier::received(asking, reach, provenance)?;
         Some(self.stamped(stamps, seq))
     }
@@ -306,15 +307,15 @@ impl Purges {
 
     /// Everything stored was judged against the purges up to `walked`, and everything that is
     /// being fetched began after those below `mark`: a crowded index forgets. Where long fetches
-    /// keep it crowded, it raises its floor over what they began under; what is stored has been
-    /// judged since, and stays.
+    /// keep a site's part of it crowded, it raises that floor over what they began under; what is
+    /// stored has been judged since, and stays.
     pub(crate) fn checked(&self, mark: Seq, walked: Seq) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         if index.len() > self.crowded {
             index.forget_below(mark);
         }
         if index.len() > self.crowded && walked > mark {
-            index.raise_floor(walked);
+            index.raise_floor_where(self.crowded, walked);
         }
     }
 
@@ -323,15 +324,15 @@ impl Purges {
         self.index.read().unwrap_or_else(PoisonError::into_inner).len() > self.crowded
     }
 
-    /// How many targets the index holds, and its floor.
+    /// How many targets the index holds, and the highest floor of a site.
     pub(crate) fn held(&self) -> (u64, Seq) {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        (index.len() as u64, index.floor())
+        (index.len() as u64, index.highest_floor())
     }
 
-    /// Own number below which everything fetched is invalid, unless it was judged since.
+    /// Own number below which anything fetched is invalid, unless it was judged since.
     pub(crate) fn floor(&self) -> Seq {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).floor()
+        self.index.read().unwrap_or_else(PoisonError::into_inner).highest_floor()
     }
 
     /// Judges anything that can be described.

@@ -177,7 +177,11 @@ impl NodeState {
     /// that is gone, loses what it has stored, and a host that moved to another site what is stored for it:
     /// the same bytes of a key may name another resource now.
     pub(crate) fn replace(&self, live: Live) {
+        // Between purges: each is whole under one configuration, which says whose hosts it names. What
+        // is fetched under the new one is stamped after those that the old one had.
+        let position = self.purges.position();
         let old = self.live.swap(Arc::new(live));
+        drop(position);
         let live = self.live.load();
         let changed = |site: &Site| {
             let new = live.sites.all().iter().find(|new| new.id == site.id);

@@ -278,7 +278,7 @@ async fn under_another_log_nothing_from_before_is_trusted_though_its_seqs_are_lo
     assert!(!scene.is_hard("other", stamp) && !scene.is_hard("x", stamp));
     assert_eq!(purges.asking(), None, "what was completed without the node is still missing");
     let followed = purges.standing();
-    assert_eq!((followed.floor, followed.own(1), purges.reach()), (stamp, stamp, stamp));
+    assert_eq!((followed.floor, followed.own(1), purges.reach("")), (stamp, stamp, stamp));
     assert_eq!(followed.of_log(stored_before), None);
     assert_eq!(followed.tier_key.as_deref(), Some("key"));
 

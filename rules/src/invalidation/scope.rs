@@ -5,7 +5,7 @@ use super::pattern::Pattern;
 use super::percent::normalised;
 use super::spelled::{Spelled, host_names, unversioned_text, with_query};
 use super::trie::Trie;
-use super::{Purge, Seq, Subject, Target};
+use super::{Seq, Subject, Target};
 use crate::versions::unversioned;
 
 /// What is kept for the targets that a site narrows.
@@ -21,6 +21,8 @@ pub(super) struct Scope<V> {
     prefixes: Trie<V>,
     /// In the order of their last seqs.
     patterns: Vec<(Pattern, V)>,
+    /// How many targets that name a host are of this site; they are kept beside the scopes.
+    pub(super) hosted: usize,
 }
 
 impl<V: Kept> Default for Scope<V> {
@@ -33,16 +35,18 @@ impl<V: Kept> Default for Scope<V> {
             tags: ByText::new(),
             prefixes: Trie::default(),
             patterns: Vec::new(),
+            hosted: 0,
         }
     }
 }
 
 impl<V: Kept> Scope<V> {
-    /// Changes what is kept for one target of `purge`; returns how many entries that added.
+    /// Changes what is kept for one target; returns how many entries that added. With `versions`, a
+    /// path takes all its versions.
     pub(super) fn change(
         &mut self,
         target: &Target,
-        purge: &Purge,
+        versions: bool,
         changed: impl FnOnce(&mut V),
     ) -> usize {
         match target {
@@ -51,7 +55,7 @@ impl<V: Kept> Scope<V> {
                 changed(self.all.get_or_insert_default());
                 usize::from(new)
             }
-            Target::Path(path) if purge.versions => {
+            Target::Path(path) if versions => {
                 change(&mut self.versions, &unversioned_text(path), changed)
             }
             Target::Path(path) => {
@@ -123,7 +127,7 @@ impl<V: Kept> Scope<V> {
         }
     }
 
-    /// Number of entries, patterns among them.
+    /// Number of entries in it, patterns among them.
     pub(super) fn len(&self) -> usize {
         usize::from(self.all.is_some())
             + self.maps().iter().map(|map| map.len()).sum::<usize>()

@@ -91,8 +91,8 @@ impl Tally {
     pub fn add(&mut self, purge: &KeyedPurge) {
         let Ok(place) = u32::try_from(self.purges.len()) else { return };
         self.purges.push(Counted { seq: purge.seq, count: 0 });
-        for target in &purge.targets {
-            self.targets.change(target, purge, |takers| {
+        for (target, site) in purge.owned() {
+            self.targets.change(target, site, purge.versions, |takers| {
                 takers.add(place, purge, &mut self.runs);
             });
         }

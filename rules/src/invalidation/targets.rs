@@ -4,16 +4,37 @@ use super::kept::{ByText, Kept, change, find};
 use super::scope::Scope;
 use super::spelled::{Spelled, host_names};
 use super::target::url_as_compared;
-use super::{Purge, Seq, Subject, Target};
+use super::{Seq, Subject, Target};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What is kept for targets of all kinds and sites.
 #[derive(Debug)]
 pub(super) struct Targets<V> {
     everywhere: Scope<V>,
-    sites: HashMap<Box<str>, Scope<V>>,
-    hosts: ByText<V>,
-    urls: ByText<V>,
+    sites: HashMap<Arc<str>, Scope<V>>,
+    hosts: ByText<Hosted<V>>,
+    urls: ByText<Hosted<V>>,
+}
+
+/// What is kept for a target that names a host. It is found by its text alone; its site only counts
+/// it.
+#[derive(Debug)]
+struct Hosted<V> {
+    site: Option<Arc<str>>,
+    kept: V,
+}
+
+impl<V: Kept> Default for Hosted<V> {
+    fn default() -> Self {
+        Self { site: None, kept: V::default() }
+    }
+}
+
+impl<V: Kept> Kept for Hosted<V> {
+    fn last(&self) -> Seq {
+        self.kept.last()
+    }
 }
 
 impl<V: Kept> Default for Targets<V> {
@@ -28,25 +49,33 @@ impl<V: Kept> Default for Targets<V> {
 }
 
 impl<V: Kept> Targets<V> {
-    /// Changes what is kept for one target of `purge`; returns how many entries that added.
+    /// Changes what is kept for one target of a site, or of all (`None`); returns how many entries
+    /// that added. With `versions`, a path takes all its versions.
     pub(super) fn change(
         &mut self,
         target: &Target,
-        purge: &Purge,
+        site: Option<&Arc<str>>,
+        versions: bool,
         changed: impl FnOnce(&mut V),
     ) -> usize {
-        match (target, &purge.site) {
-            (Target::Host(host), _) => change(&mut self.hosts, &host.to_ascii_lowercase(), changed),
-            (Target::Url(url), _) => change(&mut self.urls, &url_as_compared(url), changed),
-            (_, None) => self.everywhere.change(target, purge, changed),
-            (_, Some(site)) => match self.sites.get_mut(&**site) {
-                Some(scope) => scope.change(target, purge, changed),
-                None => {
-                    let scope = self.sites.entry(site.as_str().into()).or_default();
-                    scope.change(target, purge, changed)
-                }
-            },
+        let (hosted, text) = match target {
+            Target::Host(host) => (&mut self.hosts, host.to_ascii_lowercase()),
+            Target::Url(url) => (&mut self.urls, url_as_compared(url)),
+            _ => return self.scope_mut(site).change(target, versions, changed),
+        };
+        let mut before = None;
+        let added = change(hosted, &text, |hosted: &mut Hosted<V>| {
+            before = std::mem::replace(&mut hosted.site, site.cloned());
+            changed(&mut hosted.kept);
+        });
+        let moved = added == 0 && before.as_ref() != site;
+        if moved {
+            self.scope_mut(before.as_ref()).hosted -= 1;
         }
+        if moved || added > 0 {
+            self.scope_mut(site).hosted += 1;
+        }
+        added
     }
 
     /// Tells `found` of everything that matches; what has no seq above `since` may be left out.
@@ -58,11 +87,13 @@ impl<V: Kept> Targets<V> {
         {
             scope.find(subject, &spelled, since, found);
         }
+        let mut hosted = |hosted: &Hosted<V>| found(&hosted.kept);
         if !self.hosts.is_empty() {
-            host_names(subject.host).for_each(|host| find(&self.hosts, host, found));
+            host_names(subject.host).for_each(|host| find(&self.hosts, host, &mut hosted));
         }
         if !self.urls.is_empty() {
-            find(&self.urls, &format!("{}{}", subject.host, spelled.full()), found);
+            let url = format!("{}{}", subject.host, spelled.full());
+            find(&self.urls, &url, &mut hosted);
         }
     }
 
@@ -71,40 +102,107 @@ impl<V: Kept> Targets<V> {
         self.scopes().map(Scope::len).sum::<usize>() + self.hosts.len() + self.urls.len()
     }
 
-    pub(super) fn patterns_len(&self) -> usize {
-        self.scopes().map(Scope::patterns_len).sum()
+    /// Number of entries of a site, or of all, patterns among them.
+    pub(super) fn len_of(&self, site: Option<&str>) -> usize {
+        self.scope(site).map_or(0, |scope| scope.len() + scope.hosted)
     }
 
-    /// The last seq of every target.
-    pub(super) fn last_seqs(&self) -> Vec<Seq> {
-        let mut seqs = Vec::with_capacity(self.len());
-        self.scopes().for_each(|scope| scope.last_seqs(&mut seqs));
-        seqs.extend(self.hosts.values().chain(self.urls.values()).map(Kept::last));
+    /// Number of patterns of a site, or of all.
+    pub(super) fn patterns_of(&self, site: Option<&str>) -> usize {
+        self.scope(site).map_or(0, Scope::patterns_len)
+    }
+
+    /// Who has more than `most` entries; `None` stands for all sites.
+    pub(super) fn larger_than(&self, most: usize) -> Vec<Option<Arc<str>>> {
+        let sites = self.sites.keys().cloned().map(Some);
+        sites.chain([None]).filter(|site| self.len_of(site.as_deref()) > most).collect()
+    }
+
+    /// The last seq of every target of a site, or of all.
+    pub(super) fn last_seqs_of(&self, site: Option<&str>) -> Vec<Seq> {
+        let mut seqs = Vec::with_capacity(self.len_of(site));
+        if let Some(scope) = self.scope(site) {
+            scope.last_seqs(&mut seqs);
+            if scope.hosted > 0 {
+                let hosted = self.hosts.values().chain(self.urls.values());
+                let own = hosted.filter(|hosted| hosted.site.as_deref() == site);
+                seqs.extend(own.map(Kept::last));
+            }
+        }
         seqs
     }
 
-    /// The last seq of every pattern.
-    pub(super) fn pattern_seqs(&self) -> Vec<Seq> {
-        let mut seqs = Vec::with_capacity(self.patterns_len());
-        self.scopes().for_each(|scope| scope.pattern_seqs(&mut seqs));
+    /// The last seq of every pattern of a site, or of all.
+    pub(super) fn pattern_seqs_of(&self, site: Option<&str>) -> Vec<Seq> {
+        let mut seqs = Vec::with_capacity(self.patterns_of(site));
+        if let Some(scope) = self.scope(site) {
+            scope.pattern_seqs(&mut seqs);
+        }
         seqs
     }
 
     /// Forgets what is not to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&V) -> bool + Copy) {
         self.everywhere.retain(keep);
-        self.sites.retain(|_, scope| {
-            scope.retain(keep);
-            scope.len() > 0
-        });
-        self.hosts.retain(|_, kept| keep(kept));
-        self.urls.retain(|_, kept| keep(kept));
+        self.sites.values_mut().for_each(|scope| scope.retain(keep));
+        self.retain_hosted(|hosted| keep(&hosted.kept));
     }
 
-    /// Forgets the patterns that are not to be kept.
-    pub(super) fn retain_patterns(&mut self, keep: impl Fn(&V) -> bool + Copy) {
-        for scope in std::iter::once(&mut self.everywhere).chain(self.sites.values_mut()) {
+    /// Forgets of what is a site's own, or that of all, what is not to be kept.
+    pub(super) fn retain_of(&mut self, site: Option<&str>, keep: impl Fn(&V) -> bool + Copy) {
+        let Some(scope) = self.known_scope_mut(site) else { return };
+        scope.retain(keep);
+        match scope.hosted {
+            0 => self.tidy(),
+            _ => self.retain_hosted(|hosted| hosted.site.as_deref() != site || keep(&hosted.kept)),
+        }
+    }
+
+    /// Forgets of these patterns those that are not to be kept.
+    pub(super) fn retain_patterns_of(&mut self, site: Option<&str>, keep: impl Fn(&V) -> bool) {
+        if let Some(scope) = self.known_scope_mut(site) {
             scope.retain_patterns(keep);
+        }
+        self.tidy();
+    }
+
+    fn retain_hosted(&mut self, keep: impl Fn(&Hosted<V>) -> bool) {
+        self.hosts.retain(|_, hosted| keep(hosted));
+        self.urls.retain(|_, hosted| keep(hosted));
+        self.everywhere.hosted = 0;
+        self.sites.values_mut().for_each(|scope| scope.hosted = 0);
+        for Hosted { site, .. } in self.hosts.values().chain(self.urls.values()) {
+            let scope = match site {
+                None => Some(&mut self.everywhere),
+                Some(site) => self.sites.get_mut(&**site),
+            };
+            scope.into_iter().for_each(|scope| scope.hosted += 1);
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        self.sites.retain(|_, scope| scope.len() + scope.hosted > 0);
+    }
+
+    fn scope(&self, site: Option<&str>) -> Option<&Scope<V>> {
+        match site {
+            None => Some(&self.everywhere),
+            Some(site) => self.sites.get(site),
+        }
+    }
+
+    fn known_scope_mut(&mut self, site: Option<&str>) -> Option<&mut Scope<V>> {
+        match site {
+            None => Some(&mut self.everywhere),
+            Some(site) => self.sites.get_mut(site),
+        }
+    }
+
+    fn scope_mut(&mut self, site: Option<&Arc<str>>) -> &mut Scope<V> {
+        match site {
+            None => &mut self.everywhere,
+            Some(site) => self.sites.entry(Arc::clone(site)).or_default(),
         }
     }
 

@@ -4,9 +4,9 @@ mod model;
 mod sieve;
 mod tally;
 
-use model::{Response, log, model, responses, takes};
+use model::{Response, keyed, log, model, responses, takes};
 use proptest::prelude::*;
-use weir_rules::invalidation::{Bounds, Index, Purge, Seq, Subject, Target, Validity};
+use weir_rules::invalidation::{Bounds, Index, KeyedPurge, Purge, Seq, Subject, Target, Validity};
 
 fn severity(validity: Validity) -> u8 {
     match validity {
@@ -27,8 +27,8 @@ proptest! {
     ) {
         let mut index = Index::default();
         for purge in &log {
-            index.apply(purge);
-            index.apply(purge);
+            index.apply(&keyed(purge));
+            index.apply(&keyed(purge));
         }
         for response in &responses {
             prop_assert_eq!(index.validity(&response.subject()), model(&log, response), "{:?}", response);
@@ -53,9 +53,12 @@ proptest! {
         patterns in 0..4_usize,
     ) {
         let mut index = Index::new(Bounds { targets, patterns });
+        let responses: Vec<_> = responses.into_iter().map(Response::of_its_host).collect();
         for (applied, purge) in (1..).zip(&log) {
-            index.apply(purge);
-            prop_assert!(index.len() <= targets && index.patterns_len() <= patterns);
+            index.apply(&keyed(purge));
+            for site in [None, Some("s1"), Some("s2")] {
+                prop_assert!(index.len_of(site) <= targets && index.patterns_of(site) <= patterns);
+            }
             for response in &responses {
                 let says = index.validity(&response.subject());
                 let model = model(&log[..applied], response);
@@ -63,6 +66,35 @@ proptest! {
                 if response.filled_at >= purge.seq {
                     prop_assert_eq!(says, Validity::Valid, "nothing is later than its fill");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_site_names_forgets_nothing_of_another(
+        log in log(60),
+        responses in responses(),
+        patterns in 0..4_usize,
+        walked in 0..70_u64,
+    ) {
+        let mut index = Index::new(Bounds { targets: 3, patterns });
+        // Whatever is not the first site's own is left out.
+        let own: Vec<_> = log.into_iter().map(|purge| {
+            let of_host = |target: &Target| !matches!(target, Target::Url(_) | Target::Host(_))
+                || target.host().is_some_and(|host| host.to_lowercase().starts_with("h1"));
+            let targets = purge.targets.iter().filter(|target| of_host(target)).cloned().collect();
+            Purge { site: Some("s1".into()), targets, ..purge }
+        }).collect();
+        own.iter().for_each(|purge| index.apply(&keyed(purge)));
+        index.raise_floor_where(2, walked);
+        prop_assert_eq!((index.len_of(None), index.len_of(Some("s2"))), (0, 0));
+        prop_assert_eq!((index.floor(), index.reach("s2")), (0, 0));
+        for response in responses.into_iter().map(Response::of_its_host) {
+            let says = index.validity(&response.subject());
+            if response.site == "s2" {
+                prop_assert_eq!(says, Validity::Valid, "{:?}", response);
+            } else {
+                prop_assert!(severity(says) >= severity(model(&own, &response)), "{:?}", response);
             }
         }
     }
@@ -76,17 +108,20 @@ proptest! {
     ) {
         let mut index = Index::new(Bounds { targets, patterns: 3 });
         let (before, after) = log.split_at(log.len() / 2);
-        before.iter().for_each(|purge| index.apply(purge));
+        before.iter().for_each(|purge| index.apply(&keyed(purge)));
         index.forget_below(mark);
-        let floor_when_told = index.floor();
-        after.iter().for_each(|purge| index.apply(purge));
+        let told = ["s1", "s2"].map(|site| index.floor_of(site));
+        after.iter().for_each(|purge| index.apply(&keyed(purge)));
         let unchecked: Vec<_> = log.iter().filter(|purge| purge.seq >= mark).cloned().collect();
-        for response in &responses {
+        for response in responses.into_iter().map(Response::of_its_host) {
+            let response = &response;
+            let floor = index.floor_of(response.site);
+            let floor_when_told = told[usize::from(response.site == "s2")];
             let says = index.validity(&response.subject());
             // What is older has been checked: only later purges can take it.
             let least = model(&unchecked, response);
             prop_assert!(severity(says) >= severity(least), "{:?} {:?} {:?}", says, least, response);
-            if index.floor() == floor_when_told && response.filled_at >= index.floor() && response.filled_at + 1 >= mark {
+            if floor == floor_when_told && response.filled_at >= floor && response.filled_at + 1 >= mark {
                 prop_assert_eq!(says, model(&log, response));
             }
         }
@@ -97,7 +132,8 @@ proptest! {
         let mut index = Index::default();
         for target in [Target::Path(text.clone()), Target::Pattern(text.clone()), Target::Prefix(text.clone()),
             Target::Url(text.clone()), Target::Tag(text.clone()), Target::Host(text.clone())] {
-            index.apply(&Purge { seq: 1, targets: vec![target], site: None, soft: false, versions });
+            let purge = Purge { seq: 1, targets: vec![target], site: None, soft: false, versions };
+            index.apply(&KeyedPurge::as_sent(purge));
         }
         let (path, query) = path.split_once('?').map_or((&*path, None), |(p, q)| (p, Some(q)));
         let subject = Subject { site: "", host: &text, path, query, tags: &[&text], filled_at: 0 };
@@ -110,8 +146,8 @@ proptest! {
     }
 }
 
-fn one(seq: Seq, target: Target, soft: bool) -> Purge {
-    Purge { seq, targets: vec![target], site: None, soft, versions: false }
+fn one(seq: Seq, target: Target, soft: bool) -> KeyedPurge {
+    keyed(&Purge { seq, targets: vec![target], site: None, soft, versions: false })
 }
 
 const PAGE: Subject<'static> =
@@ -151,6 +187,40 @@ fn a_full_index_raises_its_floor_only_over_what_was_not_checked() {
 }
 
 #[test]
+fn a_site_that_names_too_much_loses_what_it_has_stored_and_no_other_does() {
+    let mut index = Index::new(Bounds { targets: 9, patterns: 4 });
+    let of = |site: &str, seq, target| {
+        keyed(&Purge {
+            seq,
+            targets: vec![target],
+            site: Some(site.into()),
+            soft: false,
+            versions: false,
+        })
+    };
+    index.apply(&of("s2", 1, Target::Pattern("/else/*".into())));
+    (6..20).for_each(|seq| index.apply(&of("s1", seq, Target::Pattern(format!("/{seq}*")))));
+    let other = Subject { site: "s2", host: "h2", ..PAGE };
+    assert!(index.patterns_of(Some("s1")) <= 4 && index.floor_of("s1") > 5);
+    assert_eq!(index.validity(&PAGE), Validity::Hard(index.floor_of("s1")));
+    assert_eq!((index.validity(&other), index.floor_of("s2")), (Validity::Valid, 0));
+    // What is forgotten where everything was checked leaves no floor.
+    index.forget_below(20);
+    assert_eq!((index.floor_of("s1"), index.highest_floor(), index.len()), (0, 0, 0));
+    // URLs and hosts count for the site of their host, which may change.
+    let url = |seq: Seq| Target::Url(format!("http://h1/{seq}"));
+    (20..25).for_each(|seq| index.apply(&of("s2", seq, url(seq))));
+    assert_eq!((index.len_of(Some("s1")), index.len_of(Some("s2"))), (5, 0));
+    (25..40).for_each(|seq| index.apply(&one(seq, url(seq), false)));
+    assert!(index.len_of(Some("s1")) <= 9 && index.floor_of("s1") > 20);
+    assert_eq!((index.validity(&other), index.floor()), (Validity::Valid, 0));
+    let moved = KeyedPurge::as_sent(Purge { seq: 40, ..(*one(40, url(39), false)).clone() });
+    let before = index.len_of(Some("s1"));
+    index.apply(&moved);
+    assert_eq!((index.len_of(Some("s1")), index.len_of(None)), (before - 1, 1));
+}
+
+#[test]
 fn a_raised_floor_takes_everything_older() {
     let mut index = Index::default();
     index.apply(&one(3, Target::Tag("x".into()), false));
@@ -166,9 +236,9 @@ fn what_was_judged_since_a_floor_is_not_below_it() {
     index.raise_floor(6);
     assert_eq!(index.validity_since(&PAGE, 6), Validity::Valid);
     assert_eq!(index.validity_since(&PAGE, 5), Validity::Hard(6));
-    assert_eq!(index.reach(), 6);
+    assert_eq!(index.reach("s1"), 6);
     index.forget_below(8);
-    assert_eq!(index.reach(), 8);
+    assert_eq!(index.reach("s1"), 8);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Purges and responses of a few hosts, paths and tags, and what a list of all purges says.
 
 use proptest::prelude::*;
-use weir_rules::invalidation::{Purge, Seq, Subject, Target, Validity};
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteQueries, Subject, Target, Validity};
+use weir_rules::key::QueryRules;
 
 /// Paths in several spellings; `spelled` knows them all.
 const PATHS: &[&str] = &[
@@ -62,6 +63,26 @@ impl Response {
             filled_at: self.filled_at,
         }
     }
+}
+
+/// The site that has a host.
+fn site_of(host: &str) -> &'static str {
+    if host.to_lowercase().starts_with("h1") { "s1" } else { "s2" }
+}
+
+impl Response {
+    /// The same of the site that has its host, as on any node.
+    pub(crate) fn of_its_host(self) -> Self {
+        Self { site: site_of(self.host), ..self }
+    }
+}
+
+/// A purge as a node with these sites has it.
+pub(crate) fn keyed(purge: &Purge) -> KeyedPurge {
+    let rules = QueryRules { sort: false, ..QueryRules::default() };
+    let queries = |site| SiteQueries { site, rules: &rules };
+    let sites = SITES.iter().map(|site| queries(*site));
+    KeyedPurge::new(purge.clone(), sites, |host| Some(queries(site_of(host))))
 }
 
 fn pick(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {

@@ -117,7 +117,9 @@ impl Node {
     pub(crate) fn validity(&self, key: Key, tags: u8, stamp: Seq, faults: &Faults) -> Validity {
         let validity = key.judged(tags, stamp, |subject| self.index.validity(subject));
         match validity {
-            Validity::Hard(seq) if faults.floor_ignored && seq == self.index.floor() => {
+            Validity::Hard(seq)
+                if faults.floor_ignored && seq == self.index.floor_of(key.site()) =>
+            {
                 Validity::Valid
             }
             validity => validity,
@@ -255,7 +257,7 @@ impl World {
                     Change::Purge(purge) => {
                         let mut purge = purge.clone();
                         purge.seq = entering.own;
-                        here.index.apply(&purge);
+                        here.index.apply(&Key::keyed(&purge));
                     }
                     Change::Release(release) => {
                         here.releases.insert(release.site.clone(), release.name.clone());

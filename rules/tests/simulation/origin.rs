@@ -2,7 +2,8 @@
 
 use crate::random::Random;
 use std::collections::BTreeMap;
-use weir_rules::invalidation::{Purge, Seq, Subject, Target};
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteQueries, Subject, Target};
+use weir_rules::key::QueryRules;
 
 /// Sites, and the hosts of each.
 pub(crate) const SITES: [&str; 2] = ["one", "two"];
@@ -74,6 +75,16 @@ impl Key {
             query: QUERIES[self.query],
             tags: &tags,
             filled_at,
+        })
+    }
+
+    /// A purge as every node has it.
+    pub(crate) fn keyed(purge: &Purge) -> KeyedPurge {
+        let rules = QueryRules { sort: false, ..QueryRules::default() };
+        let queries = |site| SiteQueries { site, rules: &rules };
+        KeyedPurge::new(purge.clone(), SITES.map(queries).into_iter(), |host| {
+            let found = HOSTS.iter().find(|(known, _)| *known == host);
+            found.map(|(_, site)| queries(SITES[*site]))
         })
     }
 

@@ -263,7 +263,7 @@ impl World {
         let Some(asking) = &fill.asking else { return };
         let own = match self.faults.stamp_uncut {
             true => Some(edge.position.base() + provenance.filled_at),
-            false => received(asking, edge.index.reach(), Some(&provenance)),
+            false => received(asking, edge.index.reach(fill.key.site()), Some(&provenance)),
         };
         let body = match fill.base.clone() {
             Some(base) => base.validated(body),

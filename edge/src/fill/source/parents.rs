@@ -106,7 +106,7 @@ async fn ask_parent(
         for name in tier::FIELDS.into_iter().filter(|name| *name != tier::TAGS) {
             headers.remove(name);
         }
-        let Some(stamp) = purges.receive(&asking, provenance.as_ref()) else {
+        let Some(stamp) = purges.receive(&context.site.id, &asking, provenance.as_ref()) else {
             // The client must learn the outcome of a method that changes something, from any node.
             let done = !is_safe(&ask.method) || status == StatusCode::SWITCHING_PROTOCOLS;
             return match done {

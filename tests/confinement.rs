@@ -1,0 +1,82 @@
+//! A token confined to one site: what it does costs and tells the other site nothing.
+
+mod program;
+
+use program::{Answer, TextFile, Weir};
+use serde_json::{Value, json};
+use weir_origin_sim::{Origin, reply};
+
+const OF_SHOP: &str = "ssssssssssssssss";
+
+/// A node with control built in, two sites and a token for each.
+struct TwoSites {
+    weir: Weir,
+    _origin: Origin,
+}
+
+impl TwoSites {
+    async fn serve() -> Self {
+        let origin = Origin::start().await;
+        origin.route("/a", reply("hello").max_age(600).header("Surrogate-Key", "news"));
+        let site = |id: &str| {
+            let url = origin.url();
+            format!("[[site]]\nid = \"{id}\"\nhosts = [\"{id}.example\"]\norigins = [\"{url}\"]\n")
+        };
+        let token = |name: &str, secret: &str| {
+            format!(
+                "[[token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nsites = [\"{name}\"]\n\
+                 scopes = [\"purge\", \"read\", \"admin\"]\n"
+            )
+        };
+        let config =
+            [site("shop"), site("blog"), token("shop", OF_SHOP)].concat();
+        let config = TextFile::new("confinement.toml", &config);
+        let weir = Weir::serve(&["--config", config.path()]);
+        weir.until_ready();
+        Self { weir, _origin: origin }
+    }
+
+    fn call(&self, secret: &str, line: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {secret}");
+        let json = ("Content-Type", "application/json");
+        self.weir.call(line, &[("Host", "control"), ("Authorization", &bearer), json], body)
+    }
+
+    fn purge(&self, secret: &str, body: &Value) -> Value {
+        let answer = self.call(secret, "POST /v1/purges", &body.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// What the node does with a request for a site's page: `hit`, or why it asks the origin.
+    fn handled(&self, site: &str) -> String {
+        let answer = self.weir.ask("GET /a", &[("Host", &format!("{site}.example"))]);
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let told = answer.head.split("cache-status: ").nth(1).expect("it is signed");
+        let told = told.lines().next().unwrap_or_default().split("; ").nth(1);
+        told.expect("what it did").to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sites_overflow_leaves_the_other_what_it_has_stored() {
+    let sites = TwoSites::serve().await;
+    for site in ["shop", "blog"] {
+        assert_eq!(
+            (sites.handled(site), sites.handled(site)),
+            ("fwd=uri-miss".into(), "hit".into())
+        );
+    }
+    let patterns: Vec<_> = (0..1100).map(|number| format!("/none/{number}/*")).collect();
+    sites.purge(OF_SHOP, &json!({"site": "shop", "paths": patterns}));
+    assert_eq!(sites.handled("blog"), "hit");
+    assert_ne!(sites.handled("shop"), "hit", "its own patterns do not all fit");
+    // As many targets of every other kind as fit for no site.
+    for portion in 0..34 {
+        let urls: Vec<_> = (0..3000)
+            .map(|number| format!("http://shop.example/none/{portion}/{number}"))
+            .collect();
+        sites.purge(OF_SHOP, &json!({"urls": urls}));
+    }
+    assert_eq!(sites.handled("blog"), "hit");
+}
