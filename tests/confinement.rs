@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use weir_origin_sim::{Origin, reply};
 
 const OF_SHOP: &str = "ssssssssssssssss";
+const OF_BLOG: &str = "bbbbbbbbbbbbbbbb";
 
 /// A node with control built in, two sites and a token for each.
 struct TwoSites {
@@ -29,7 +30,7 @@ impl TwoSites {
             )
         };
         let config =
-            [site("shop"), site("blog"), token("shop", OF_SHOP)].concat();
+            [site("shop"), site("blog"), token("shop", OF_SHOP), token("blog", OF_BLOG)].concat();
         let config = TextFile::new("confinement.toml", &config);
         let weir = Weir::serve(&["--config", config.path()]);
         weir.until_ready();
@@ -79,4 +80,18 @@ async fn one_sites_overflow_leaves_the_other_what_it_has_stored() {
         sites.purge(OF_SHOP, &json!({"urls": urls}));
     }
     assert_eq!(sites.handled("blog"), "hit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_is_that_of_one_token() {
+    let sites = TwoSites::serve().await;
+    let order = |site: &str| json!({"site": site, "paths": ["/a"], "reference": "deploy-1"});
+    let (shop, blog) = (sites.purge(OF_SHOP, &order("shop")), sites.purge(OF_BLOG, &order("blog")));
+    assert_ne!(shop["id"], blog["id"]);
+    assert_eq!(sites.purge(OF_SHOP, &order("shop"))["id"], shop["id"]);
+    let reused = json!({"site": "shop", "tags": ["news"], "reference": "deploy-1"});
+    let refused = sites.call(OF_SHOP, "POST /v1/purges", &reused.to_string());
+    assert_eq!(refused.status, 409);
+    let told = refused.json()["error"]["message"].to_string();
+    assert!(told.contains(shop["id"].as_str().expect("an id")), "{told}");
 }

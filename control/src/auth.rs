@@ -6,6 +6,7 @@ mod local;
 pub(crate) use local::host;
 
 use crate::errors::ApiError;
+use crate::ledger::Referrer;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use std::net::IpAddr;
@@ -112,6 +113,12 @@ impl Caller {
         let sites = token.sites.join(", ");
         let name = &token.name;
         Err(ApiError::forbidden(format!("the token {name:?} is for the sites {sites}, not {what}")))
+    }
+
+    /// Whose its references are: its own and, where a call names a site beside its body, its own
+    /// there.
+    pub(crate) fn referrer(&self, site: Option<&str>) -> Referrer {
+        Referrer { token: self.name().to_owned(), site: site.map(str::to_owned) }
     }
 
     /// How the log names it.

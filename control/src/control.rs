@@ -2,7 +2,7 @@
 
 use crate::errors::ApiError;
 use crate::events::Events;
-use crate::ledger::{Bounds, Ledger, Listed, Order, Refusal};
+use crate::ledger::{Bounds, Ledger, Listed, Order, Referrer, Refusal};
 use crate::process::Process;
 use crate::rate::Rates;
 use crate::report::EntryReport;
@@ -53,12 +53,16 @@ impl Control {
     }
 
     /// Appends a purge; when this returns, it is durable and on its way to every node. One whose
-    /// reference is listed returns the first purge when the two are equal.
+    /// reference is listed as the same referrer's returns the first purge when the two are equal.
     ///
     /// # Errors
     /// 409: its reference names another purge. 429: too many wait. 503: the journal fails.
-    pub(crate) async fn purge(&self, order: Order) -> Result<Arc<Listed>, ApiError> {
-        self.ledger.purge(order).await.map_err(refused)
+    pub(crate) async fn purge(
+        &self,
+        order: Order,
+        referrer: Referrer,
+    ) -> Result<Arc<Listed>, ApiError> {
+        self.ledger.purge(order, referrer).await.map_err(refused)
     }
 
     /// Appends a release, likewise.

@@ -8,6 +8,7 @@
 pub(crate) mod memory;
 pub(crate) mod redb;
 
+use crate::ledger::Referrer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use weir_rules::invalidation::Seq;
@@ -94,6 +95,9 @@ pub(crate) struct EntryRecord {
     pub(crate) log: LogId,
     /// The caller's name for it.
     pub(crate) reference: Option<String>,
+    /// Whose name that is; unknown of entries that an older version wrote.
+    #[serde(default)]
+    pub(crate) referrer: Option<Referrer>,
     /// By the wall clock, milliseconds since 1970.
     pub(crate) created_ms: u64,
     /// What it takes is to be fetched again.

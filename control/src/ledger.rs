@@ -15,7 +15,7 @@ mod writer;
 
 pub(crate) use counts::{Bounds, Counts, Propagation};
 pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
-pub(crate) use listed::{Listed, Order, Warmed};
+pub(crate) use listed::{Listed, Order, Referrer, Warmed};
 pub(crate) use nodes::{Joined, NodeState, NodeView, SessionId};
 pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
@@ -116,13 +116,17 @@ impl Ledger {
         self.shared.heads.subscribe()
     }
 
-    /// Appends a purge; when this returns, it is durable. An order whose reference is listed
-    /// returns the first purge when the two are equal.
+    /// Appends a purge; when this returns, it is durable. An order whose reference is listed as the
+    /// same referrer's returns the first purge when the two are equal.
     ///
     /// # Errors
     /// The reference is another purge's, too many wait, or the journal fails: nothing was appended.
-    pub(crate) async fn purge(&self, order: Order) -> Result<Arc<Listed>, Refusal> {
-        self.append(Appended::Purge(order, Accepted::now())).await
+    pub(crate) async fn purge(
+        &self,
+        order: Order,
+        referrer: Referrer,
+    ) -> Result<Arc<Listed>, Refusal> {
+        self.append(Appended::Purge(order, referrer, Accepted::now())).await
     }
 
     /// Appends a release; when this returns, it is durable.

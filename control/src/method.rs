@@ -51,7 +51,7 @@ async fn purged(
         reference: None,
     };
     control.rates.take(caller.name())?;
-    let listed = control.purge(order).await?;
+    let listed = control.purge(order, caller.referrer(None)).await?;
     tracing::info!(id = listed.id, "purge by method");
     control.until_done(&listed, DEFAULT_WAIT).await;
     let told = control.report(&listed);

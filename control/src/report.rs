@@ -161,6 +161,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::auth::Caller;
     use crate::journal::memory::Memory;
     use crate::ledger::{Bounds, Ledger, Order};
     use serde_json::{Value, json};
@@ -187,7 +188,7 @@ mod tests {
             warm: false,
             reference: Some("r".into()),
         };
-        ledger.purge(order).await.unwrap()
+        ledger.purge(order, Caller::Local.referrer(None)).await.unwrap()
     }
 
     fn node(name: &str, state: Arrival, matched: Option<u64>) -> NodeProgress {

@@ -104,7 +104,8 @@ pub(super) async fn purge(
     }
     may_purge(caller, &order.targets, order.site.as_deref(), config)?;
     control.rates.take(caller.name())?;
-    let listed = control.purge(order).await?;
+    let referrer = caller.referrer(order.site.as_deref());
+    let listed = control.purge(order, referrer).await?;
     tracing::info!(id = listed.id, caller = caller.name(), "purge");
     control.until_done(&listed, DEFAULT_WAIT).await;
     Purged::of(control, &listed).ok_or_else(ApiError::internal)

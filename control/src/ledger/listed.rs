@@ -2,7 +2,7 @@
 
 use super::arrivals::Arrivals;
 use crate::journal::{ArrivalsRecord, EntryRecord};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,6 +27,18 @@ pub(crate) struct Order {
     /// The caller's name for it: the same order under the same name is one purge.
     pub(crate) reference: Option<String>,
 }
+
+/// Whose a reference is: two callers may give one name to different purges.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Referrer {
+    /// The name of the caller's token.
+    pub(crate) token: String,
+    /// The site that the call names beside its body; `None` in weir's own API.
+    pub(crate) site: Option<String>,
+}
+
+/// What a purge is found by when it is asked for again.
+pub(super) type Reference = (Referrer, String);
 
 /// When an order was accepted, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +87,8 @@ pub(crate) struct Listed {
     pub(crate) entry: Entry,
     /// The caller's name for it.
     pub(crate) reference: Option<String>,
+    /// Whose name that is; `None` without one, and where an older version did not note it.
+    referrer: Option<Referrer>,
     /// When it was accepted, by the wall clock.
     pub(crate) created_at: SystemTime,
     /// What it takes is to be fetched again.
@@ -97,6 +111,7 @@ impl Listed {
             id: format!("{log}-{}", entry.seq),
             entry,
             reference: None,
+            referrer: None,
             created_at: accepted.wall,
             warm: false,
             warmed: Mutex::default(),
@@ -110,8 +125,14 @@ impl Listed {
     }
 
     /// With what control alone knows of it.
-    pub(super) fn named(self, reference: Option<String>, warm: bool) -> Self {
-        Self { reference, warm, ..self }
+    pub(super) fn named(self, reference: Option<Reference>, warm: bool) -> Self {
+        let (referrer, reference) = reference.unzip();
+        Self { reference, referrer, warm, ..self }
+    }
+
+    /// What it is found by when it is asked for again.
+    pub(super) fn reference(&self) -> Option<Reference> {
+        self.referrer.clone().zip(self.reference.clone())
     }
 
     /// As the journal has it.
@@ -120,6 +141,7 @@ impl Listed {
         let accepted = Accepted { at: now.at, wall: created_at };
         Self {
             reference: record.reference,
+            referrer: record.referrer,
             warm: record.warm,
             age: now.wall.duration_since(created_at).unwrap_or_default(),
             ..Self::new(record.entry, record.log, accepted, arrivals)
@@ -192,7 +214,11 @@ impl Listed {
             }
         };
         // The reference is the key of an index, too.
-        let reference = self.reference.as_ref().map_or(0, |name| 2 * name.len());
+        let referrer = self.referrer.as_ref().map_or(0, |referrer| {
+            referrer.token.len() + referrer.site.as_ref().map_or(0, String::len)
+        });
+        let name = self.reference.as_ref().map_or(0, String::len);
+        let reference = 2 * (name + referrer);
         let names = self.id.len() + self.log.0.len() + reference;
         size_of::<Self>() + change + names + self.arrivals().bytes()
     }
@@ -203,6 +229,7 @@ impl Listed {
             entry: self.entry.clone(),
             log: self.log.clone(),
             reference: self.reference.clone(),
+            referrer: self.referrer.clone(),
             created_ms: super::millis(self.created_at),
             warm: self.warm,
         }

@@ -6,7 +6,7 @@
 use super::arrivals::Arrivals;
 use super::counts::{Bounds, Counts, Propagation};
 use super::errors::Forgotten;
-use super::listed::{Accepted, Listed};
+use super::listed::{Accepted, Listed, Reference};
 use super::nodes::{ExpectedNode, SessionId, is_expected_at};
 use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -29,7 +29,7 @@ pub(super) struct PublishedLog {
     /// Those of them that some node has yet to apply.
     pub(super) incomplete: BTreeMap<Seq, Arc<Listed>>,
     /// Of listed entries only, so bounded with them.
-    references: HashMap<String, Arc<Listed>>,
+    references: HashMap<Reference, Arc<Listed>>,
     pub(super) nodes: BTreeMap<Arc<str>, ExpectedNode>,
     pub(super) sessions: HashMap<SessionId, Arc<str>>,
     pub(super) last_session: u64,
@@ -104,8 +104,8 @@ impl PublishedLog {
     pub(super) fn append(&mut self, listed: Arc<Listed>, now: Instant) {
         self.head = listed.seq();
         self.bytes += listed.bytes();
-        if let Some(reference) = &listed.reference {
-            self.references.insert(reference.clone(), listed.clone());
+        if let Some(reference) = listed.reference() {
+            self.references.insert(reference, listed.clone());
         }
         if listed.release().is_some() {
             self.releases.push_back(listed.clone());
@@ -135,10 +135,10 @@ impl PublishedLog {
                 self.releases.pop_front();
                 put(&mut self.base.releases, release);
             }
-            if let Some(reference) = &oldest.reference
-                && self.references.get(reference).is_some_and(|of| of.seq() == oldest.seq())
+            if let Some(reference) = oldest.reference()
+                && self.references.get(&reference).is_some_and(|of| of.seq() == oldest.seq())
             {
-                self.references.remove(reference);
+                self.references.remove(&reference);
             }
         }
     }
@@ -166,7 +166,7 @@ impl PublishedLog {
         }
     }
 
-    pub(super) fn referenced(&self, reference: &str) -> Option<&Arc<Listed>> {
+    pub(super) fn referenced(&self, reference: &Reference) -> Option<&Arc<Listed>> {
         self.references.get(reference)
     }
 

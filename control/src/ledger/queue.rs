@@ -1,7 +1,7 @@
 //! What waits for the writer.
 
 use super::errors::{JoinError, Refusal};
-use super::listed::{Accepted, Listed, Order};
+use super::listed::{Accepted, Listed, Order, Referrer};
 use super::nodes::{Joined, SessionId};
 use crate::journal::JournalError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 /// What is to be appended.
 #[derive(Debug)]
 pub(super) enum Appended {
-    Purge(Order, Accepted),
+    Purge(Order, Referrer, Accepted),
     Release(Release, Accepted),
 }
 

@@ -2,7 +2,7 @@
 //! is staged before it. Nothing of it is seen, and nobody is answered, until the journal holds it.
 
 use super::errors::{JoinError, Refusal};
-use super::listed::{Accepted, Listed, Order};
+use super::listed::{Accepted, Listed, Order, Reference, Referrer};
 use super::membership::NodeAdmission;
 use super::nodes::{Joined, SessionId};
 use super::published::{PublishedLog, expecting};
@@ -20,7 +20,7 @@ use weir_rules::log::{Change, Entry, Resume, resume};
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     entries: Vec<Arc<Listed>>,
-    references: HashMap<String, Arc<Listed>>,
+    references: HashMap<Reference, Arc<Listed>>,
     /// The nodes on record, once this batch changes them.
     records: Option<BTreeMap<String, NodeRecord>>,
     /// The processes that joined in this batch, by their nodes' names.
@@ -65,9 +65,9 @@ impl Staging {
     /// Judges the next job.
     pub(super) fn take(&mut self, state: &PublishedLog, job: Job) -> Verdict {
         match job {
-            Job::Append(Appended::Purge(order, accepted), reply) => {
+            Job::Append(Appended::Purge(order, referrer, accepted), reply) => {
                 self.orders += 1;
-                self.purge(state, order, accepted, reply)
+                self.purge(state, order, referrer, accepted, reply)
             }
             Job::Append(Appended::Release(release, accepted), reply) => {
                 self.orders += 1;
@@ -94,10 +94,12 @@ impl Staging {
         &mut self,
         state: &PublishedLog,
         order: Order,
+        referrer: Referrer,
         accepted: Accepted,
         reply: Reply<Arc<Listed>, Refusal>,
     ) -> Verdict {
-        if let Some(reference) = &order.reference {
+        let reference = order.reference.clone().map(|name| (referrer, name));
+        if let Some(reference) = &reference {
             if let Some(first) = state.referenced(reference) {
                 let same = first.is_of(&order).then(|| first.clone());
                 let answer = same.ok_or_else(|| Refusal::ReferenceReused(first.id.clone()));
@@ -111,7 +113,7 @@ impl Staging {
                 return Verdict::Staged;
             }
         }
-        let Order { targets, site, soft, versions, warm, reference } = order;
+        let Order { targets, site, soft, versions, warm, reference: _ } = order;
         let change = |seq| Change::Purge(Purge { seq, targets, site, soft, versions });
         let listed = self.list(state, accepted, change).named(reference, warm);
         self.append(listed, reply)
@@ -135,8 +137,8 @@ impl Staging {
 
     fn append(&mut self, listed: Listed, reply: Reply<Arc<Listed>, Refusal>) -> Verdict {
         let listed = Arc::new(listed);
-        if let Some(reference) = &listed.reference {
-            self.references.insert(reference.clone(), listed.clone());
+        if let Some(reference) = listed.reference() {
+            self.references.insert(reference, listed.clone());
         }
         self.entries.push(listed.clone());
         self.steps.push(Step::Append(listed, reply));

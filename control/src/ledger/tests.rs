@@ -47,6 +47,10 @@ fn order(path: &str, reference: Option<&str>) -> Order {
     }
 }
 
+fn me() -> Referrer {
+    Referrer { token: "me".into(), site: None }
+}
+
 fn hello(name: &str, standing: &Standing) -> Hello {
     Hello {
         name: name.into(),

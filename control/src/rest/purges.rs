@@ -55,7 +55,7 @@ async fn purge(
     may_purge(&caller, &order.targets, order.site.as_deref(), &config)?;
     control.rates.take(caller.name())?;
     let to_warm = order.warm.then(|| control.warming.purge()).transpose()?;
-    let listed = control.purge(order).await?;
+    let listed = control.purge(order, caller.referrer(None)).await?;
     if let Some(room) = to_warm {
         control.warm_after(listed.clone(), room);
     }

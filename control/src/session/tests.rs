@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::Process;
+use crate::auth::Caller;
 use crate::ledger::Order;
 use crate::process::Alone;
 use serde_json::Value;
@@ -55,7 +56,7 @@ impl World {
             warm: false,
             reference: None,
         };
-        self.control.purge(order).await.unwrap().seq()
+        self.control.purge(order, Caller::Local.referrer(None)).await.unwrap().seq()
     }
 
     fn states(&self) -> Vec<(String, &'static str)> {

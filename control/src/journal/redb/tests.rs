@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::journal::{ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord};
+use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
 use redb::{StorageBackend, TableDefinition};
 use std::io;
@@ -43,9 +44,18 @@ fn entry(seq: Seq) -> EntryRecord {
         entry: Entry { seq, mark: u64::MAX - seq, change },
         log: LogId("l".into()),
         reference: Some(format!("r{seq}")),
+        referrer: Some(Referrer { token: "ci".into(), site: Some("shop".into()) }),
         created_ms: 5,
         warm: seq == 4,
     }
+}
+
+#[test]
+fn an_entry_of_an_older_version_has_a_reference_of_nobody() {
+    let mut record = serde_json::to_value(entry(2)).unwrap();
+    record.as_object_mut().unwrap().remove("referrer");
+    let record: EntryRecord = serde_json::from_value(record).unwrap();
+    assert_eq!(record, EntryRecord { referrer: None, ..entry(2) });
 }
 
 fn node(name: &str) -> NodeRecord {

@@ -9,7 +9,9 @@ async fn seqs_start_at_one_without_gaps_and_ids_name_them() {
     let mut heads = ledger.heads();
     let orders = (0..50).map(|n| {
         let ledger = ledger.clone();
-        tokio::spawn(async move { ledger.purge(order(&format!("/{n}"), None)).await.unwrap() })
+        tokio::spawn(
+            async move { ledger.purge(order(&format!("/{n}"), None), me()).await.unwrap() },
+        )
     });
     let mut seqs = Vec::new();
     for order in orders.collect::<Vec<_>>() {
@@ -31,8 +33,8 @@ async fn the_same_reference_is_one_purge_or_a_refusal() {
     let disk = Disk::default();
     let ledger = on(&disk);
     let (first, again) = tokio::join!(
-        ledger.purge(order("/a", Some("deploy"))),
-        ledger.purge(order("/a", Some("deploy")))
+        ledger.purge(order("/a", Some("deploy")), me()),
+        ledger.purge(order("/a", Some("deploy")), me())
     );
     let first = first.unwrap();
     assert_eq!((first.seq(), again.unwrap().seq(), ledger.head()), (1, 1, 1));
@@ -42,12 +44,26 @@ async fn the_same_reference_is_one_purge_or_a_refusal() {
         Order { soft: true, ..order("/a", Some("deploy")) },
         Order { warm: true, ..order("/a", Some("deploy")) },
     ] {
-        assert_eq!(ledger.purge(other).await.unwrap_err(), reused);
+        assert_eq!(ledger.purge(other, me()).await.unwrap_err(), reused);
     }
     drop(ledger);
     let ledger = on(&disk.rebooted());
-    assert_eq!(ledger.purge(order("/a", Some("deploy"))).await.unwrap().id, first.id);
-    assert_eq!(ledger.purge(order("/b", Some("deploy"))).await.unwrap_err(), reused);
+    assert_eq!(ledger.purge(order("/a", Some("deploy")), me()).await.unwrap().id, first.id);
+    assert_eq!(ledger.purge(order("/b", Some("deploy")), me()).await.unwrap_err(), reused);
+    // Other tokens, and the same token in a call for a site, have references of their own.
+    let referrer = |token: &str, site: Option<&str>| Referrer {
+        token: token.into(),
+        site: site.map(str::to_owned),
+    };
+    let mut seqs = Vec::new();
+    for referrer in [referrer("other", None), referrer("me", Some("a")), referrer("me", Some("b"))]
+    {
+        let listed = ledger.purge(order("/b", Some("deploy")), referrer.clone()).await.unwrap();
+        let again = ledger.purge(order("/b", Some("deploy")), referrer).await.unwrap();
+        assert_eq!(listed.id, again.id);
+        seqs.push(listed.seq());
+    }
+    assert_eq!(seqs, [2, 3, 4]);
 }
 
 #[tokio::test]
@@ -56,7 +72,7 @@ async fn retention_bounds_entries_and_references_and_keeps_releases() {
     let ledger = Ledger::open(Box::new(disk.clone()), bounds(2)).unwrap();
     let release = |site: &str, name: &str| Release { site: site.into(), name: Some(name.into()) };
     ledger.release(release("shop", "1")).await.unwrap();
-    let first = ledger.purge(order("/a", Some("r"))).await.unwrap();
+    let first = ledger.purge(order("/a", Some("r")), me()).await.unwrap();
     ledger.release(release("blog", "x")).await.unwrap();
     ledger.release(release("shop", "2")).await.unwrap();
     assert!(ledger.find(&first.id).is_none());
@@ -65,7 +81,7 @@ async fn retention_bounds_entries_and_references_and_keeps_releases() {
     assert_eq!(ledger.shared.state().releases_at(3), [release("shop", "1"), release("blog", "x")]);
     assert_eq!(ledger.releases(), [release("shop", "2"), release("blog", "x")]);
     // Forgotten with its entry: the reference is free again.
-    assert_eq!(ledger.purge(order("/z", Some("r"))).await.unwrap().seq(), 5);
+    assert_eq!(ledger.purge(order("/z", Some("r")), me()).await.unwrap().seq(), 5);
     ledger.reconfigure(bounds(1));
     assert_eq!((ledger.counts().listed, ledger.counts().forgotten), (1, 4));
     drop(ledger);
@@ -80,7 +96,7 @@ async fn large_orders_are_forgotten_early() {
     let ledger = Ledger::open(Box::new(Memory), Bounds { bytes: 1 << 20, ..bounds(1000) }).unwrap();
     let large = "/".repeat(300_000);
     for _ in 0..8 {
-        ledger.purge(order(&large, None)).await.unwrap();
+        ledger.purge(order(&large, None), me()).await.unwrap();
     }
     assert_eq!(ledger.counts().listed, 3);
     assert!(ledger.counts().bytes <= 1 << 20);
@@ -91,7 +107,7 @@ async fn purges_are_found_by_id_and_listed_after_a_seq() {
     let ledger = in_memory(3);
     let mut ids = Vec::new();
     for n in 0..5 {
-        ids.push(ledger.purge(order(&format!("/{n}"), None)).await.unwrap().id.clone());
+        ids.push(ledger.purge(order(&format!("/{n}"), None), me()).await.unwrap().id.clone());
     }
     let release = ledger.release(Release { site: "shop".into(), name: None }).await.unwrap();
     assert_eq!(ledger.find(&ids[4]).unwrap().seq(), 5);
@@ -113,13 +129,13 @@ async fn an_order_whose_commit_fails_leaves_nothing_and_later_ones_work() {
     for fate in [Fate::Refused, Fate::TakenUnsaid] {
         let disk = Disk::default();
         let ledger = on(&disk);
-        ledger.purge(order("/a", None)).await.unwrap();
+        ledger.purge(order("/a", None), me()).await.unwrap();
         disk.doom(fate);
-        let refusal = ledger.purge(order("/b", Some("r"))).await.unwrap_err();
+        let refusal = ledger.purge(order("/b", Some("r")), me()).await.unwrap_err();
         assert_eq!(refusal, Refusal::Journal(JournalError::new(format!("{fate:?}"))));
         assert_eq!((ledger.head(), ledger.counts().failures), (1, 1));
         // Neither does its reference hold, nor its seq.
-        let next = ledger.purge(order("/c", Some("r"))).await.unwrap();
+        let next = ledger.purge(order("/c", Some("r")), me()).await.unwrap();
         assert_eq!(next.seq(), 2);
         drop(ledger);
         let ledger = on(&disk.rebooted());
@@ -134,7 +150,7 @@ async fn orders_beyond_the_bound_are_refused_at_once() {
     // Nothing is taken while the state is locked.
     let state = ledger.shared.state();
     let (reply, _answer) = oneshot::channel();
-    let job = || Appended::Purge(order("/", None), Accepted::now());
+    let job = || Appended::Purge(order("/", None), me(), Accepted::now());
     ledger.shared.queue.order(Job::Append(job(), reply), 2).unwrap();
     let (reply, _answer) = oneshot::channel();
     ledger.shared.queue.order(Job::Append(job(), reply), 2).unwrap();
@@ -147,7 +163,7 @@ async fn orders_beyond_the_bound_are_refused_at_once() {
     while ledger.counts().waiting > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(ledger.purge(order("/", None)).await.unwrap().seq(), 3);
+    assert_eq!(ledger.purge(order("/", None), me()).await.unwrap().seq(), 3);
 }
 
 #[tokio::test]
@@ -157,7 +173,7 @@ async fn whatever_waits_when_the_ledger_ends_is_answered() {
     let orders: Vec<_> = (0..20)
         .map(|n| {
             let (reply, answer) = oneshot::channel();
-            let what = Appended::Purge(order(&format!("/{n}"), None), Accepted::now());
+            let what = Appended::Purge(order(&format!("/{n}"), None), me(), Accepted::now());
             ledger.shared.queue.order(Job::Append(what, reply), 100).unwrap();
             answer
         })

@@ -206,7 +206,7 @@ impl World {
             let ledger = self.ledger.clone();
             let answer = {
                 let order = order.clone();
-                async move { ledger.purge(order).await }
+                async move { ledger.purge(order, me()).await }
             };
             (order, tokio::spawn(answer))
         });
@@ -251,7 +251,7 @@ impl World {
         let order = order("/amid", None);
         let (joined, purged) = tokio::join!(ledger.join(&hello, Instant::now()), async {
             match amid {
-                true => Some(ledger.purge(order.clone()).await),
+                true => Some(ledger.purge(order.clone(), me()).await),
                 false => None,
             }
         });

@@ -6,13 +6,13 @@ use super::*;
 #[tokio::test]
 async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it() {
     let ledger = in_memory(100);
-    let alone = ledger.purge(order("/0", None)).await.unwrap();
+    let alone = ledger.purge(order("/0", None), me()).await.unwrap();
     let progress = ledger.progress(&alone);
     assert!(progress.expects_nobody() && progress.completed.is_some());
 
     let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
     assert_eq!((a.welcomed.place.after, a.welcomed.place.head), (0, 1));
-    let purge = ledger.purge(order("/1", None)).await.unwrap();
+    let purge = ledger.purge(order("/1", None), me()).await.unwrap();
     let late = stranger(&ledger, "c").await;
     assert_eq!(late.welcomed.place.head, 2);
     ledger.applied(a.session, 2, Instant::now());
@@ -43,7 +43,7 @@ async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it(
 async fn whoever_waits_is_told_of_each_change() {
     let ledger = in_memory(100);
     let node = stranger(&ledger, "a").await;
-    let purge = ledger.purge(order("/", None)).await.unwrap();
+    let purge = ledger.purge(order("/", None), me()).await.unwrap();
     let (done, heard) = (ledger.clone(), purge.clone());
     let waiting = tokio::spawn(async move { done.until(&heard, |p| p.completed.is_some()).await });
     let (gone, heard) = (ledger.clone(), purge.clone());
@@ -93,7 +93,7 @@ async fn a_forgotten_node_comes_back_empty_and_is_not_waited_for() {
     let disk = Disk::default();
     let ledger = on(&disk);
     let node = stranger(&ledger, "a").await;
-    let purge = ledger.purge(order("/1", None)).await.unwrap();
+    let purge = ledger.purge(order("/1", None), me()).await.unwrap();
     assert!(!ledger.forget("b").await.unwrap());
     assert!(ledger.forget("a").await.unwrap());
     assert_eq!(*node.ended.borrow(), Some(Ended::Forgotten));
@@ -148,7 +148,7 @@ async fn who_joined_is_expected_after_a_crash_and_one_whose_record_failed_is_not
     let failed = ledger.join(&hello("b", &Standing::default()), Instant::now()).await;
     assert!(matches!(failed, Err(JoinError::Journal(_))));
     assert_eq!(ledger.nodes(Instant::now()).len(), 1);
-    let purge = ledger.purge(order("/", None)).await.unwrap();
+    let purge = ledger.purge(order("/", None), me()).await.unwrap();
     // As it is at this moment: the ledger has no chance to save anything more.
     let crashed = disk.rebooted();
     let ledger = on(&crashed);
@@ -178,7 +178,7 @@ async fn a_node_whose_store_outlived_it_goes_on_after_its_checked_mark() {
     let ledger = in_memory(100);
     let node = stranger(&ledger, "a").await;
     for path in ["/1", "/2", "/3"] {
-        ledger.purge(order(path, None)).await.unwrap();
+        ledger.purge(order(path, None), me()).await.unwrap();
     }
     // It had acknowledged 2 while control was away; its store was checked up to 1.
     let standing = Standing { checked: Some(1), ..standing(&ledger, &node, 2) };
@@ -197,7 +197,7 @@ async fn who_may_keep_nothing_gets_a_new_membership() {
     let ledger = in_memory(2);
     let node = stranger(&ledger, "a").await;
     for path in ["/1", "/2", "/3"] {
-        ledger.purge(order(path, None)).await.unwrap();
+        ledger.purge(order(path, None), me()).await.unwrap();
     }
     // What it has yet to apply is forgotten.
     let behind = Standing {
@@ -217,8 +217,8 @@ async fn history_keeps_its_figures_over_a_restart() {
     let disk = Disk::default();
     let ledger = on(&disk);
     let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
-    let done = ledger.purge(order("/1", None)).await.unwrap();
-    let open = ledger.purge(order("/2", None)).await.unwrap();
+    let done = ledger.purge(order("/1", None), me()).await.unwrap();
+    let open = ledger.purge(order("/2", None), me()).await.unwrap();
     ledger.applied(a.session, 2, Instant::now());
     ledger.matched(a.session, &[(1, 5)]);
     ledger.applied(b.session, 1, Instant::now());

@@ -16,7 +16,7 @@ async fn durable_purges_a_second() {
             let ledger = ledger.clone();
             tokio::spawn(async move {
                 for n in 0..EACH {
-                    ledger.purge(order(&format!("/{caller}/{n}"), None)).await.unwrap();
+                    ledger.purge(order(&format!("/{caller}/{n}"), None), me()).await.unwrap();
                 }
             })
         })

@@ -9,11 +9,11 @@ async fn backed_up() -> (Contents, Standing, Arc<Listed>) {
     let ledger = on(&disk);
     let node = stranger(&ledger, "a").await;
     for path in ["/1", "/2"] {
-        ledger.purge(order(path, None)).await.unwrap();
+        ledger.purge(order(path, None), me()).await.unwrap();
     }
     let backup = disk.contents();
     for path in ["/3", "/4"] {
-        ledger.purge(order(path, None)).await.unwrap();
+        ledger.purge(order(path, None), me()).await.unwrap();
     }
     let old = ledger.after(0, 1).unwrap()[0].clone();
     (backup, standing(&ledger, &node, 4), old)
@@ -30,7 +30,7 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
         let before = (ledger.id(), key(&ledger));
         let other = stranger(&ledger, "b").await;
         for n in 0..appended {
-            ledger.purge(order(&format!("/new/{n}"), None)).await.unwrap();
+            ledger.purge(order(&format!("/new/{n}"), None), me()).await.unwrap();
         }
         let hello = hello("a", &standing);
         let error = ledger.join(&hello, Instant::now()).await.unwrap_err();
@@ -41,7 +41,7 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
         assert_eq!((welcome.keep, welcome.after, welcome.head), (false, 0, 2 + appended));
         // What was answered before the backup keeps its id; what is new has one of the new life.
         assert_eq!(ledger.find(&old.id).unwrap().entry, old.entry);
-        let next = ledger.purge(order("/next", None)).await.unwrap();
+        let next = ledger.purge(order("/next", None), me()).await.unwrap();
         assert_eq!(next.id, format!("{}-{}", ledger.id(), 3 + appended));
         let new_life = ledger.id();
         drop(ledger);
