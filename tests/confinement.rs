@@ -26,7 +26,7 @@ impl TwoSites {
         let token = |name: &str, secret: &str| {
             format!(
                 "[[token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nsites = [\"{name}\"]\n\
-                 scopes = [\"purge\", \"read\", \"admin\"]\n"
+                 scopes = [\"purge\", \"read\", \"admin\", \"node\"]\n"
             )
         };
         let config =
@@ -94,4 +94,17 @@ async fn a_reference_is_that_of_one_token() {
     assert_eq!(refused.status, 409);
     let told = refused.json()["error"]["message"].to_string();
     assert!(told.contains(shop["id"].as_str().expect("an id")), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_all_sites_needs_a_token_without_sites() {
+    let sites = TwoSites::serve().await;
+    for line in ["DELETE /v1/nodes/weir", "POST /v1/reload", "GET /metrics", "GET /v1/follow"] {
+        let refused = sites.call(OF_SHOP, line, "");
+        assert_eq!(refused.status, 403, "{line}: {}", refused.body);
+        let told = refused.json()["error"]["message"].to_string();
+        assert!(told.contains("which concerns all sites"), "{told}");
+    }
+    let nodes = sites.call(OF_SHOP, "GET /v1/nodes", "").json();
+    assert_eq!(nodes["nodes"][0]["state"], "connected");
 }

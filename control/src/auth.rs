@@ -115,6 +115,14 @@ impl Caller {
         Err(ApiError::forbidden(format!("the token {name:?} is for the sites {sites}, not {what}")))
     }
 
+    /// Whether it may act on all sites; so must who does what concerns all of them.
+    ///
+    /// # Errors
+    /// 403 that says what that is.
+    pub(crate) fn needs_all_sites(&self, what: &str) -> Result<(), ApiError> {
+        self.needs_site(None, &format!("{what}, which concerns all sites"))
+    }
+
     /// Whose its references are: its own and, where a call names a site beside its body, its own
     /// there.
     pub(crate) fn referrer(&self, site: Option<&str>) -> Referrer {
@@ -265,6 +273,10 @@ mod tests {
         assert!(caller.may_touch(Some("shop")));
         assert!(!caller.may_touch(Some("blog")) && !caller.may_touch(None));
         assert!(caller.needs_site(None, "all sites").is_err());
+        let refused = caller.needs_all_sites("a reload").unwrap_err();
+        let told = "the token \"ci\" is for the sites shop, not a reload, which concerns all sites";
+        assert_eq!(refused, ApiError::forbidden(told));
+        assert!(Caller::Local.needs_all_sites("a reload").is_ok());
         assert!(Caller::Local.may_touch(None) && Caller::Local.needs(Scope::Admin).is_ok());
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("Follow the log (for nodes)")
         .described(
             "Upgrades the connection to weir-log/1, the protocol of weir's nodes. Needs a token \
-             with the scope node.",
+             with the scope node and without sites.",
         )
         .answer_empty("101", "The connection now speaks weir-log/1.");
     vec![Call::new("get", "/v1/follow", get(follow), operation).of_kind(Kind::Lasting)]
@@ -30,6 +30,7 @@ async fn follow(
     mut request: Request,
 ) -> Result<Response, ApiError> {
     caller.needs(Scope::Node)?;
+    caller.needs_all_sites("the log")?;
     let headers = request.headers();
     if !has(headers, &CONNECTION, "upgrade") || !has(headers, &UPGRADE, PROTOCOL) {
         return Err(ApiError::upgrade_required());

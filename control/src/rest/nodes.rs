@@ -21,7 +21,8 @@ pub(super) fn calls() -> Vec<Call> {
         .answer_as("404", "No such node is expected.", "Error");
     let no_more = Operation::new("Remove a node")
         .described(
-            "Purges no longer wait for it. If it reconnects, it discards what it has stored.",
+            "Purges no longer wait for it. If it reconnects, it discards what it has stored. \
+             Needs a token without sites.",
         )
         .path("name", "The node's name.")
         .answer("200", "It is no longer expected.")
@@ -61,6 +62,7 @@ async fn forget(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Admin)?;
+    caller.needs_all_sites("the removal of a node")?;
     let forgotten = control.ledger.forget(&name).await;
     if !forgotten.map_err(|error| ApiError::journal(error.to_string()))? {
         return Err(no_such_node());

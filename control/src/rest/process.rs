@@ -29,9 +29,11 @@ pub(super) fn calls_of_node() -> Vec<Call<Arc<Process>>> {
 /// The calls that every process has.
 fn own_calls<S: OfProcess>(reload: MethodRouter<S>, metrics: MethodRouter<S>) -> Vec<Call<S>> {
     let reloads = Operation::new("Reload the configuration, all or nothing")
+        .described("Needs a token without sites.")
         .answer("200", "The keys that take effect only after a restart.");
     let text = json!({"type": "string"});
     let counts = Operation::new("Metrics")
+        .described("Needs a token without sites.")
         .answer_in("200", "Prometheus text.", "text/plain", text)
         .without_refusal();
     let lives = Operation::new("Liveness").answer("200", "It does.");
@@ -48,7 +50,7 @@ async fn metrics(
     State(control): State<SharedControl>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    caller.needs(Scope::Read)?;
+    may_scrape(&caller)?;
     let mut text = control.process.program().metrics();
     text.push_str(&control_metrics::exposition(&control));
     Ok(exposition(text))
@@ -58,8 +60,14 @@ async fn node_metrics(
     State(process): State<Arc<Process>>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    caller.needs(Scope::Read)?;
+    may_scrape(&caller)?;
     Ok(exposition(process.program().metrics()))
+}
+
+/// Metrics name every site.
+fn may_scrape(caller: &Caller) -> Result<(), ApiError> {
+    caller.needs(Scope::Read)?;
+    caller.needs_all_sites("the metrics")
 }
 
 fn exposition(text: String) -> Response {
@@ -89,6 +97,7 @@ async fn reloaded(
     reload: impl FnOnce() -> Result<Vec<&'static str>, String> + Send + 'static,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Admin)?;
+    caller.needs_all_sites("a reload")?;
     if !body.is_empty() {
         Fields::parse(body)?.finish()?;
     }
