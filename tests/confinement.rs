@@ -2,8 +2,10 @@
 
 mod program;
 
-use program::{Answer, TextFile, Weir};
+use program::{Answer, PATIENCE, TextFile, Weir};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use weir_origin_sim::{Origin, reply};
 
 const OF_SHOP: &str = "ssssssssssssssss";
@@ -107,4 +109,69 @@ async fn what_concerns_all_sites_needs_a_token_without_sites() {
     }
     let nodes = sites.call(OF_SHOP, "GET /v1/nodes", "").json();
     assert_eq!(nodes["nodes"][0]["state"], "connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
+    let sites = TwoSites::serve().await;
+    let mut events = Events::of(&sites, OF_SHOP);
+    assert_eq!(sites.handled("blog"), "fwd=uri-miss");
+    sites.purge(OF_BLOG, &json!({"site": "blog", "tags": ["secret-of-blog"]}));
+    let own = sites.purge(OF_SHOP, &json!({"site": "shop", "tags": ["own"]}));
+    let told = events.until("completed");
+    assert!(told.contains("\"own\"") && !told.contains("secret-of-blog"), "{told}");
+    let seqs: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    for data in seqs {
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        assert_eq!(data["seq"], own["seq"], "{told}");
+    }
+    let stats = sites.call(OF_SHOP, "GET /v1/stats", "").json();
+    assert_eq!((&stats["sites"], &stats["site_ids"]), (&json!(1), &json!(["shop"])));
+    for told in [&stats["requests"], &stats["stored"], &stats["log"]["listed"]] {
+        assert_eq!(*told, Value::Null, "{stats}");
+    }
+    for rates in [&stats["traffic"], &stats["tiers"][0], &stats["by_node"][0]] {
+        assert_eq!(rates["requests_per_second"], Value::Null, "{stats}");
+    }
+    assert_eq!(stats["by_node"][0]["stored"], Value::Null);
+    assert_eq!(sites.call(OF_SHOP, "GET /v1/traffic", "").json()["points"], json!([]));
+    let node = sites.call(OF_SHOP, "GET /v1/nodes/weir", "").json();
+    assert_eq!((&node["state"], &node["stats"]), (&json!("connected"), &Value::Null));
+}
+
+/// A stream of events.
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    /// As the token with this secret gets them, from now on.
+    fn of(sites: &TwoSites, secret: &str) -> Self {
+        let mut stream = TcpStream::connect(sites.weir.admin).expect("control listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+        let request = format!(
+            "GET /v1/events HTTP/1.1\r\nHost: control\r\nAuthorization: Bearer {secret}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("control reads");
+        let mut events = Self(BufReader::new(stream));
+        // The first piece: from here on nothing is missed.
+        events.read_to(": weir");
+        events
+    }
+
+    /// All that is told, up to and with the first event of this name.
+    fn until(&mut self, name: &str) -> String {
+        let told = self.read_to(&format!("event: {name}"));
+        told + &self.read_to("data: ")
+    }
+
+    fn read_to(&mut self, start: &str) -> String {
+        let mut told = String::new();
+        loop {
+            let before = told.len();
+            let read = self.0.read_line(&mut told).expect("a line in time");
+            assert!(read > 0, "no {start:?}: {told}");
+            if told[before..].starts_with(start) {
+                return told;
+            }
+        }
+    }
 }

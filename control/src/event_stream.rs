@@ -11,6 +11,7 @@ use crate::report::{NamedTargets, millis};
 use crate::timestamp::rfc3339;
 use axum::body::{Body, Bytes};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
@@ -81,19 +82,36 @@ impl Control {
     pub(crate) fn listen(self: &Arc<Self>, caller: Caller) -> Option<Body> {
         let (events, room) = self.events.listen()?;
         let (pieces, body) = mpsc::channel(PIECES);
-        tokio::spawn(pass_on(self.clone(), caller, events, pieces, room));
+        let applied = Applied { from: self.ledger.head(), by_node: HashMap::new() };
+        let listener = Listener { control: self.clone(), caller, applied };
+        tokio::spawn(pass_on(listener, events, pieces, room));
         Some(Body::new(Pieces(body)))
     }
 }
 
-/// Passes events on to one listener, until it or control goes.
-async fn pass_on(
+/// Who listens, and what it was told of nodes.
+struct Listener {
     control: Arc<Control>,
     caller: Caller,
+    applied: Applied,
+}
+
+/// What a listener that is confined to some sites was told each node has applied. Bounded by the
+/// nodes that were ever expected while it listens.
+struct Applied {
+    /// The log's head when it began to listen.
+    from: Seq,
+    by_node: HashMap<Arc<str>, Seq>,
+}
+
+/// Passes events on to one listener, until it or control goes.
+async fn pass_on(
+    mut listener: Listener,
     mut events: broadcast::Receiver<Event>,
     pieces: mpsc::Sender<Bytes>,
     _room: OwnedSemaphorePermit,
 ) {
+    let control = listener.control.clone();
     let mut piece = Some(": weir\n\n".to_owned());
     loop {
         if let Some(piece) = piece.take() {
@@ -104,8 +122,10 @@ async fn pass_on(
         }
         piece = tokio::select! {
             event = tokio::time::timeout(QUIET, events.recv()) => match event {
-                Ok(Ok(event)) => told(&control, &caller, &event),
+                Ok(Ok(event)) => listener.told(&event),
                 Ok(Err(broadcast::error::RecvError::Lagged(missed))) => {
+                    // How much happened concerns all sites.
+                    let missed = listener.caller.may_touch(None).then_some(missed);
                     Some(piece_of("missed", &json!({"events": missed})))
                 }
                 Ok(Err(broadcast::error::RecvError::Closed)) => return,
@@ -117,20 +137,42 @@ async fn pass_on(
     }
 }
 
-/// An event in the form of the stream; `None` where the caller may not see it.
-fn told(control: &Control, caller: &Caller, event: &Event) -> Option<String> {
-    match event {
-        Event::Node(name, value) => Some(piece_of(name, value)),
-        Event::Accepted(listed) => {
-            let what =
-                may_see(caller, &listed.entry.change, &control.config()).then(|| entry(listed))?;
-            Some(piece_of(kind(listed), &what))
+impl Listener {
+    /// An event in the form of the stream; `None` where the caller may not see it.
+    fn told(&mut self, event: &Event) -> Option<String> {
+        match event {
+            Event::Node(name, value) => Some(piece_of(name, value)),
+            Event::Applied(node, seq) => {
+                let seq = self.applied(node, *seq)?;
+                Some(piece_of("applied", &json!({"node": &**node, "seq": seq})))
+            }
+            Event::Accepted(listed) => {
+                let what = self.may_see(listed).then(|| entry(listed))?;
+                Some(piece_of(kind(listed), &what))
+            }
+            Event::Completed(listed, time) => {
+                self.may_see(listed).then_some(())?;
+                let elapsed = millis(*time);
+                let what = json!({"id": listed.id, "seq": listed.seq(), "elapsed_ms": elapsed});
+                Some(piece_of("completed", &what))
+            }
         }
-        Event::Completed(listed, time) => {
-            may_see(caller, &listed.entry.change, &control.config()).then_some(())?;
-            let what = json!({"id": listed.id, "seq": listed.seq(), "elapsed_ms": millis(*time)});
-            Some(piece_of("completed", &what))
+    }
+
+    /// Up to which of the entries that the caller may see a node has applied everything; `None`
+    /// where that is nothing new.
+    fn applied(&mut self, node: &Arc<str>, seq: Seq) -> Option<Seq> {
+        if self.caller.may_touch(None) {
+            return Some(seq);
         }
+        let before = self.applied.by_node.get(node).copied().unwrap_or(self.applied.from);
+        let seen = self.control.ledger.last_within(before, seq, |listed| self.may_see(listed));
+        self.applied.by_node.insert(node.clone(), seq.max(before));
+        seen
+    }
+
+    fn may_see(&self, listed: &Listed) -> bool {
+        may_see(&self.caller, &listed.entry.change, &self.control.config())
     }
 }
 

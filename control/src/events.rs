@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Accepted(Arc<Listed>),
     /// Every node that was expected to has applied it.
     Completed(Arc<Listed>, Duration),
+    /// A node applied everything up to a seq.
+    Applied(Arc<str>, Seq),
     /// About a node: the event's name, and what it says.
     Node(&'static str, Arc<Value>),
 }
@@ -70,7 +72,10 @@ impl Events {
 
     /// A node applied everything up to `seq`.
     pub(crate) fn applied(&self, node: &str, seq: Seq) {
-        self.node("applied", || json!({"node": node, "seq": seq}));
+        self.progressed.notify_one();
+        if self.listeners.receiver_count() > 0 {
+            self.tell(Event::Applied(node.into(), seq));
+        }
     }
 
     fn node(&self, name: &'static str, say: impl FnOnce() -> Value) {

@@ -172,6 +172,18 @@ impl Ledger {
         purges.filter(|listed| wanted(listed)).take(limit).cloned().collect()
     }
 
+    /// The seq of the last listed entry after `after`, up to `until`, that `wanted` lets through.
+    pub(crate) fn last_within(
+        &self,
+        after: Seq,
+        until: Seq,
+        wanted: impl Fn(&Listed) -> bool,
+    ) -> Option<Seq> {
+        let state = self.shared.state();
+        let entries = state.listed_after(after).take_while(|listed| listed.seq() <= until);
+        entries.filter(|listed| wanted(listed)).last().map(|listed| listed.seq())
+    }
+
     /// Takes in a node that connects. When this returns, every purge that is appended from now on
     /// expects it, durably.
     ///

@@ -39,8 +39,8 @@ pub(super) fn schemas() -> Map<String, Value> {
             "version": text, "uptime_seconds": whole,
             "sites": whole, "site_ids": list(text.clone()),
             "log": {"type": "object"}, "nodes": {"type": "object"},
-            "applied_seq": maybe, "requests": whole, "hits": whole,
-            "stored": whole, "stored_bytes": whole, "calls_shed": whole,
+            "applied_seq": maybe, "requests": maybe, "hits": maybe,
+            "stored": maybe, "stored_bytes": maybe, "calls_shed": maybe,
             "window_seconds": whole,
             "traffic": reference("Rates"),
             "tiers": list(object(all(&[

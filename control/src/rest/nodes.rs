@@ -14,7 +14,9 @@ use std::time::Instant;
 use weir_config::Scope;
 
 pub(super) fn calls() -> Vec<Call> {
-    let expected = Operation::new("The expected nodes").answer_as("200", "By name.", "Nodes");
+    let expected = Operation::new("The expected nodes")
+        .described("stats, which count every site, are null for a token that is limited to some.")
+        .answer_as("200", "By name.", "Nodes");
     let node = Operation::new("One expected node")
         .path("name", "The node's name.")
         .answer_as("200", "The current state.", "Node")
@@ -41,7 +43,8 @@ async fn all(
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
     let head = control.ledger.head();
-    let nodes: Vec<_> = control.ledger.nodes(Instant::now()).iter().map(told).collect();
+    let nodes = control.ledger.nodes(Instant::now());
+    let nodes: Vec<_> = nodes.iter().map(|node| told(node, &caller)).collect();
     Ok(Json(json!({"head": head, "nodes": nodes})))
 }
 
@@ -53,7 +56,7 @@ async fn one(
     caller.needs(Scope::Read)?;
     let nodes = control.ledger.nodes(Instant::now());
     let node = nodes.iter().find(|node| node.name == name).ok_or_else(no_such_node)?;
-    Ok(Json(told(node)))
+    Ok(Json(told(node, &caller)))
 }
 
 async fn forget(
@@ -76,7 +79,9 @@ pub(super) fn no_such_node() -> ApiError {
     ApiError::not_found("no such node is expected; GET /v1/nodes lists the expected nodes")
 }
 
-fn told(node: &NodeView) -> Value {
+fn told(node: &NodeView, caller: &Caller) -> Value {
+    // They count all sites together.
+    let stats = node.stats.as_ref().filter(|_| caller.may_touch(None));
     json!({
         "name": node.name,
         "tier": node.tier,
@@ -89,7 +94,7 @@ fn told(node: &NodeView) -> Value {
         "heard_at": rfc3339(node.heard),
         "since": rfc3339(node.since),
         // What it told of itself last; nothing before its first heartbeat.
-        "stats": node.stats.as_ref().map(|stats| json!({
+        "stats": stats.map(|stats| json!({
             "requests": stats.requests,
             "hits": stats.hits,
             "stored": stats.stored,

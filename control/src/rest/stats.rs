@@ -20,7 +20,8 @@ pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("Figures of control and its nodes")
         .described(
             "Rates are averages over at most the last window_seconds; they are null for a node \
-             that is not connected. traffic is the client traffic of all edges.",
+             that is not connected. traffic is the client traffic of all edges. For a token that \
+             is limited to some sites, all figures that count every site are null.",
         )
         .answer_as("200", "The current state.", "Stats");
     vec![Call::new("get", "/v1/stats", get(stats), operation)]
@@ -34,25 +35,31 @@ async fn stats(
     let config = control.config();
     let sites = config.sites.iter().map(|site| site.id.as_str());
     let sites: Vec<_> = sites.filter(|site| caller.may_touch(Some(site))).collect();
+    // Nodes count all sites together.
+    let all = caller.may_touch(None);
     let counts = control.ledger.counts();
     let nodes = control.ledger.nodes(Instant::now());
     let in_state = |state| nodes.iter().filter(|node| node.state == state).count();
-    let told = || nodes.iter().filter_map(|node| node.stats.as_ref());
-    let rated: Vec<_> = nodes.iter().map(|node| (node, rates(&control, node))).collect();
-    let tiers = [Tier::Edge, Tier::Parent].into_iter().filter_map(|tier| of_tier(tier, &rated));
+    let told = |read: fn(&Stats) -> u64| {
+        all.then(|| sum(nodes.iter().filter_map(|node| node.stats.as_ref()), read))
+    };
+    let rated: Vec<_> =
+        nodes.iter().map(|node| (node, rates(&control, node).filter(|_| all))).collect();
+    let tiers =
+        [Tier::Edge, Tier::Parent].into_iter().filter_map(|tier| of_tier(tier, &rated, all));
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": control.process.uptime().as_secs(),
-        "sites": config.sites.len(),
+        "sites": sites.len(),
         "site_ids": sites,
         "log": {
             "id": control.ledger.id(),
             "head": control.ledger.head(),
-            "listed": counts.listed,
-            "bytes": counts.bytes,
-            "forgotten": counts.forgotten,
-            "commits": counts.commits,
-            "failures": counts.failures,
+            "listed": all.then_some(counts.listed),
+            "bytes": all.then_some(counts.bytes),
+            "forgotten": all.then_some(counts.forgotten),
+            "commits": all.then_some(counts.commits),
+            "failures": all.then_some(counts.failures),
         },
         "nodes": {
             "expected": nodes.len(),
@@ -62,15 +69,15 @@ async fn stats(
         },
         // What every expected node has applied.
         "applied_seq": nodes.iter().map(|node| node.applied).min(),
-        "requests": sum(told(), |stats| stats.requests),
-        "hits": sum(told(), |stats| stats.hits),
-        "stored": sum(told(), |stats| stats.stored),
-        "stored_bytes": sum(told(), |stats| stats.stored_bytes),
-        "calls_shed": control.process.shed(),
+        "requests": told(|stats| stats.requests),
+        "hits": told(|stats| stats.hits),
+        "stored": told(|stats| stats.stored),
+        "stored_bytes": told(|stats| stats.stored_bytes),
+        "calls_shed": all.then(|| control.process.shed()),
         "window_seconds": WINDOW.as_secs(),
-        "traffic": Rates::members(Some(&together(Tier::Edge, &rated))),
+        "traffic": Rates::members(all.then(|| together(Tier::Edge, &rated)).as_ref()),
         "tiers": tiers.collect::<Vec<_>>(),
-        "by_node": rated.iter().map(|(node, rates)| of_node(node, rates.as_ref())).collect::<Vec<_>>(),
+        "by_node": rated.iter().map(|(node, rates)| of_node(node, rates.as_ref(), all)).collect::<Vec<_>>(),
     })))
 }
 
@@ -84,28 +91,28 @@ fn together(tier: Tier, nodes: &[(&NodeView, Option<Rates>)]) -> Rates {
     of_tier.filter_map(|(_, rates)| rates.as_ref()).sum()
 }
 
-fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)]) -> Option<Value> {
+fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)], all: bool) -> Option<Value> {
     let of_tier = || nodes.iter().map(|(node, _)| node).filter(|node| node.tier == tier);
     let connected = of_tier().filter(|node| node.state == NodeState::Connected);
     let told: Vec<_> = connected.filter_map(|node| node.stats.as_ref()).collect();
-    let told = || told.iter().copied();
-    let mut members = Rates::members(Some(&together(tier, nodes)));
+    let told = |read: fn(&Stats) -> u64| json!(all.then(|| sum(told.iter().copied(), read)));
+    let mut members = Rates::members(all.then(|| together(tier, nodes)).as_ref());
     for (name, value) in [
         ("tier", json!(tier)),
         ("nodes", json!(of_tier().count())),
-        ("stored", json!(sum(told(), |stats| stats.stored))),
-        ("stored_bytes", json!(sum(told(), |stats| stats.stored_bytes))),
-        ("capacity_bytes", json!(sum(told(), |stats| stats.capacity_bytes))),
+        ("stored", told(|stats| stats.stored)),
+        ("stored_bytes", told(|stats| stats.stored_bytes)),
+        ("capacity_bytes", told(|stats| stats.capacity_bytes)),
     ] {
         members.insert(name.to_owned(), value);
     }
     (of_tier().count() > 0).then_some(Value::Object(members))
 }
 
-fn of_node(node: &NodeView, rates: Option<&Rates>) -> Map<String, Value> {
+fn of_node(node: &NodeView, rates: Option<&Rates>, all: bool) -> Map<String, Value> {
     let mut members = Rates::members(rates);
     // What it told last; nothing before its first heartbeat.
-    let told = |read: fn(&Stats) -> u64| json!(node.stats.as_ref().map(read));
+    let told = |read: fn(&Stats) -> u64| json!(node.stats.as_ref().filter(|_| all).map(read));
     for (name, value) in [
         ("name", json!(node.name)),
         ("tier", json!(node.tier)),

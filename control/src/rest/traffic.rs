@@ -18,6 +18,9 @@ use weir_rules::tier::Tier;
 
 pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("Traffic of the last ten minutes")
+        .described(
+            "A token that is limited to some sites gets no points: nodes count all sites together.",
+        )
         .query("node", "Of this node.")
         .query("tier", "Only this tier, edge or parent; default: edge.")
         .answer_as("200", "Oldest first. Steps without a report are left out.", "Traffic")
@@ -50,5 +53,6 @@ async fn traffic(
         (None, None) => control.traffic.points(Tier::Edge),
         (None, Some(tier)) => control.traffic.points(word("tier", tier)?),
     };
+    let points = if caller.may_touch(None) { points } else { Vec::new() };
     Ok(Json(json!({"step_seconds": STEP.as_secs(), "points": points})))
 }

@@ -41,9 +41,9 @@ pub(super) struct Rates {
 #[serde(default)]
 pub(super) struct TierFigures {
     pub(super) tier: String,
-    pub(super) stored: u64,
-    pub(super) stored_bytes: u64,
-    pub(super) capacity_bytes: u64,
+    pub(super) stored: Option<u64>,
+    pub(super) stored_bytes: Option<u64>,
+    pub(super) capacity_bytes: Option<u64>,
     #[serde(flatten)]
     pub(super) rates: Rates,
 }

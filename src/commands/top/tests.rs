@@ -477,3 +477,26 @@ fn without_colours_there_is_none() {
     assert!(colours(true) > 0);
     assert_eq!(colours(false), 0);
 }
+
+#[test]
+fn a_token_of_some_sites_is_shown_what_it_is_told() {
+    let now = begin();
+    let mut stats = stats();
+    let figures =
+        ["requests_per_second", "stored", "stored_bytes", "capacity_bytes", "connections"];
+    for part in ["tiers", "by_node"] {
+        for of in stats[part].as_array_mut().expect("a list") {
+            figures.iter().for_each(|figure| of[*figure] = Value::Null);
+        }
+    }
+    let answers = [
+        (Call::Stats, stats),
+        (Call::Traffic, json!({"step_seconds": 2, "points": []})),
+        (Call::Popular, popular(5)),
+        (Call::Uncached, uncached()),
+        (Call::Purges, purges()),
+    ];
+    let shown = screen(&told(answers, now), now, (200, 60)).join("\n");
+    assert!(shown.contains("edge-eu-west") && shown.contains("edge \u{d7}4"), "{shown}");
+    assert!(!shown.contains("not an answer"), "{shown}");
+}

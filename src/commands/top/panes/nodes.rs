@@ -24,7 +24,7 @@ pub(super) fn listing(stats: &Stats, order: &str) -> Listing {
                 false => Cell::new(format!("{connected} of {}", nodes.len()), Tone::Bad),
             },
             rates: &tier.rates,
-            stored: Some((tier.stored, tier.stored_bytes, tier.capacity_bytes)),
+            stored: in_store(tier.stored, tier.stored_bytes, tier.capacity_bytes),
             lag: nodes.iter().filter_map(|node| node.lag).max(),
             connections: present().map(|node| node.connections).sum(),
             uptime: None,
@@ -74,6 +74,15 @@ fn compared(a: &NodeFigures, b: &NodeFigures, order: &str) -> Ordering {
     }
 }
 
+/// Responses, their bytes, and how many bytes there may be, if all of that is told.
+fn in_store(
+    stored: Option<u64>,
+    bytes: Option<u64>,
+    capacity: Option<u64>,
+) -> Option<(u64, u64, u64)> {
+    Some((stored?, bytes?, capacity?))
+}
+
 /// A row before it is in words.
 struct Row<'a> {
     name: Cell,
@@ -94,13 +103,12 @@ impl<'a> Row<'a> {
             "offline" => Tone::Bad,
             _ => Tone::Warn,
         };
-        let stored = node.stored.zip(node.stored_bytes).zip(node.capacity_bytes);
         Self {
             name: Cell::plain(format!("  {}", node.name)),
             region: &node.region,
             state: Cell::new(&node.state, tone),
             rates: &node.rates,
-            stored: stored.map(|((stored, bytes), capacity)| (stored, bytes, capacity)),
+            stored: in_store(node.stored, node.stored_bytes, node.capacity_bytes),
             lag: node.lag,
             connections: node.connections,
             uptime: node.uptime_seconds,
