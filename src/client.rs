@@ -226,7 +226,10 @@ impl Answer {
     /// Whether control refused what it was asked for as wrong in itself.
     pub(crate) fn is_usage_error(&self) -> bool {
         let code = self.body["error"]["code"].as_str();
-        self.status == 400 && matches!(code, Some("invalid" | "malformed"))
+        matches!(
+            (self.status, code),
+            (400, Some("invalid" | "malformed")) | (404, Some("no_such_site"))
+        )
     }
 
     /// The refusal in one line, with the field it is about.

@@ -2,7 +2,8 @@
 
 mod program;
 
-use program::{Answer, PATIENCE, TextFile, Weir};
+use program::{Answer, PATIENCE, Spec, TextFile, Topology, Weir, until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -10,6 +11,10 @@ use weir_origin_sim::{Origin, reply};
 
 const OF_SHOP: &str = "ssssssssssssssss";
 const OF_BLOG: &str = "bbbbbbbbbbbbbbbb";
+const OF_SITE: &str = "tttttttttttttttt";
+
+/// Nothing listens there.
+const NO_ORIGIN: &str = "http://127.0.0.1:9";
 
 /// A node with control built in, two sites and a token for each.
 struct TwoSites {
@@ -137,6 +142,92 @@ async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
     assert_eq!(sites.call(OF_SHOP, "GET /v1/traffic", "").json()["points"], json!([]));
     let node = sites.call(OF_SHOP, "GET /v1/nodes/weir", "").json();
     assert_eq!((&node["state"], &node["stats"]), (&json!("connected"), &Value::Null));
+}
+
+/// A topology like the shipped ones: control's configuration names no sites.
+fn alone(name: &str) -> Topology {
+    let token = |name: &str, secret: &str| {
+        format!(
+            "[[token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nsites = [\"{name}\"]\n\
+             scopes = [\"purge\", \"read\"]\n"
+        )
+    };
+    Topology::with(name, &(token("site", OF_SITE) + &token("shop", OF_SHOP)))
+}
+
+/// A call of control with a token of one site.
+fn confined(topology: &Topology, secret: &str, line: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {secret}");
+    let json = ("Content-Type", "application/json");
+    topology.weir().call(line, &[("Host", "control"), ("Authorization", &bearer), json], body)
+}
+
+#[test]
+fn control_alone_knows_the_sites_of_its_nodes_while_these_are_away() {
+    let mut topology = alone("confined-alone");
+    let purge = |topology: &Topology, secret: &str, body: &str| {
+        confined(topology, secret, "POST /v1/purges", body).status
+    };
+    let own = r#"{"urls": ["http://any.example/a"]}"#;
+    let own_site = r#"{"all": true, "site": "site"}"#;
+    assert_eq!(purge(&topology, OF_SITE, own), 403, "no node has that host");
+    assert_eq!(purge(&topology, OF_SITE, own_site), 404);
+    topology.add("one", &Spec::edge(NO_ORIGIN));
+    assert_eq!(purge(&topology, OF_SITE, own), 200);
+    assert_eq!(purge(&topology, OF_SITE, r#"{"hosts": ["any.example"]}"#), 200);
+    assert_eq!(purge(&topology, OF_SITE, own_site), 200);
+    assert_eq!(purge(&topology, OF_SHOP, own), 403);
+    let unknown = topology.call("POST /v1/purges", r#"{"all": true, "site": "nosuchsite"}"#);
+    assert_eq!((unknown.status, &unknown.json()["error"]["field"]), (404, &json!("site")));
+    assert!(unknown.body.contains("known: site"), "{}", unknown.body);
+    assert_eq!(topology.call("PUT /v1/sites/nosuchsite/release", "{}").status, 404);
+    // In a dialect any id means the only site there is.
+    let any = confined(&topology, OF_SITE, "POST /service/any/purge_all", "");
+    assert_eq!(any.status, 200, "{}", any.body);
+    topology.kill_node("one");
+    topology.kill_control();
+    topology.start_control();
+    let away = r#"{"urls": ["http://any.example/a"], "wait_ms": 0}"#;
+    assert_eq!(purge(&topology, OF_SITE, away), 202);
+    let forgotten = topology.call("DELETE /v1/nodes/one", "");
+    assert_eq!(forgotten.status, 200);
+    assert_eq!(purge(&topology, OF_SITE, own), 403);
+}
+
+#[test]
+fn a_host_that_two_sites_claim_is_purged_by_neither_token() {
+    let mut topology = alone("confined-disputed");
+    topology.add("one", &Spec::edge(NO_ORIGIN).site("hosts = [\"both.example\", \"one.example\"]"));
+    let shop =
+        format!("[[site]]\nid = \"shop\"\nhosts = [\"both.example\"]\norigins = [{NO_ORIGIN:?}]");
+    let rest = Spec::edge(NO_ORIGIN).tables(&shop).site("hosts = [\"rest.example\"]");
+    topology.add("two", &rest);
+    let purge = |secret: &str, host: &str| {
+        let body = json!({"hosts": [host]}).to_string();
+        confined(&topology, secret, "POST /v1/purges", &body)
+    };
+    assert_eq!(purge(OF_SITE, "one.example").status, 200);
+    for secret in [OF_SITE, OF_SHOP] {
+        let refused = purge(secret, "both.example");
+        assert_eq!(refused.status, 403);
+        assert!(refused.body.contains("give to different sites"), "{}", refused.body);
+    }
+    assert_eq!(topology.call("POST /v1/purges", r#"{"hosts": ["both.example"]}"#).status, 200);
+}
+
+#[test]
+fn a_reload_of_a_node_tells_control_of_its_new_sites() {
+    let mut topology = alone("confined-reload");
+    topology.add("one", &Spec::edge(NO_ORIGIN));
+    let all = r#"{"all": true, "site": "shop", "wait_ms": 0}"#;
+    assert_eq!(topology.call("POST /v1/purges", all).status, 404);
+    let shop =
+        format!("[[site]]\nid = \"shop\"\nhosts = [\"s.example\"]\norigins = [{NO_ORIGIN:?}]");
+    topology.reconfigure("one", &Spec::edge(NO_ORIGIN).tables(&shop));
+    topology.node("one").signal(Signal::HUP);
+    let purge = || topology.call("POST /v1/purges", all).status;
+    until("control knows the site", purge, |status| *status != 404);
+    topology.until_joined("one");
 }
 
 /// A stream of events.

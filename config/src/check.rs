@@ -53,20 +53,25 @@ impl Config {
     /// The site that takes a host (lower case, no port): the one that names it, else the one with
     /// the longest `*.` suffix of it, else the one for `*`.
     pub fn site_for(&self, host: &str) -> Option<&Site> {
-        let fit = |named: &String| match named.strip_prefix('*') {
-            None if named == host => Some(usize::MAX),
-            // `.example.com`: a proper subdomain only.
-            Some(suffix) if !suffix.is_empty() => {
-                (host.len() > suffix.len() && host.ends_with(suffix)).then_some(suffix.len())
-            }
-            Some(_) => Some(0),
-            None => None,
-        };
+        let fit = |named: &String| host_fit(named, host);
         let fits = self
             .sites
             .iter()
             .filter_map(|site| site.hosts.iter().filter_map(fit).max().map(|fit| (fit, site)));
         fits.max_by_key(|(fit, _)| *fit).map(|(_, site)| site)
+    }
+}
+
+/// How closely one of a site's hosts, which may begin with `*`, fits a host (lower case, no port):
+/// the site with the highest number takes it. `None` where it does not fit.
+pub fn host_fit(named: &str, host: &str) -> Option<usize> {
+    match named.strip_prefix('*') {
+        None => (named == host).then_some(usize::MAX),
+        Some("") => Some(0),
+        // `.example.com`: a proper subdomain only.
+        Some(suffix) => {
+            (host.len() > suffix.len() && host.ends_with(suffix)).then_some(suffix.len())
+        }
     }
 }
 

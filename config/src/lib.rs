@@ -2,6 +2,8 @@
 //! turns one into the other and reports every mistake at once, each with its key.
 
 pub mod check;
+#[doc(inline)]
+pub use check::host_fit;
 pub mod file;
 pub mod mistakes;
 pub mod nearest;

@@ -7,6 +7,7 @@ use crate::process::Process;
 use crate::rate::Rates;
 use crate::report::EntryReport;
 use crate::sessions::Sessions;
+use crate::sites::KnownSites;
 use crate::traffic::Traffic;
 use crate::warming::Warming;
 use std::sync::Arc;
@@ -92,6 +93,11 @@ impl Control {
     /// How far `listed` has come.
     pub(crate) fn report(&self, listed: &Listed) -> EntryReport {
         EntryReport::of(listed, &self.ledger.progress(listed), Instant::now())
+    }
+
+    /// The sites that are known now.
+    pub(crate) fn sites(&self) -> KnownSites {
+        KnownSites::new(self.config(), self.ledger.reported_sites())
     }
 
     /// The configuration in use.

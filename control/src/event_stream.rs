@@ -166,13 +166,16 @@ impl Listener {
             return Some(seq);
         }
         let before = self.applied.by_node.get(node).copied().unwrap_or(self.applied.from);
-        let seen = self.control.ledger.last_within(before, seq, |listed| self.may_see(listed));
+        let sites = self.control.sites();
+        let seen = |listed: &Listed| may_see(&self.caller, &listed.entry.change, &sites);
+        let seen = self.control.ledger.last_within(before, seq, seen);
         self.applied.by_node.insert(node.clone(), seq.max(before));
         seen
     }
 
     fn may_see(&self, listed: &Listed) -> bool {
-        may_see(&self.caller, &listed.entry.change, &self.control.config())
+        self.caller.may_touch(None)
+            || may_see(&self.caller, &listed.entry.change, &self.control.sites())
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod redb;
 use crate::ledger::Referrer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use weir_protocol::frame::SiteHosts;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, LogId, Mark, Release};
 use weir_rules::tier::Tier;
@@ -47,6 +48,8 @@ pub(crate) struct Contents {
     pub(crate) arrivals: Vec<(Seq, ArrivalsRecord)>,
     /// The expected nodes.
     pub(crate) nodes: Vec<NodeRecord>,
+    /// What they reported of their sites.
+    pub(crate) sites: Vec<SitesRecord>,
 }
 
 /// What is to be taken at once.
@@ -64,6 +67,8 @@ pub(crate) struct Batch {
     pub(crate) arrivals: Vec<(Seq, ArrivalsRecord)>,
     /// All expected nodes, where they changed.
     pub(crate) nodes: Option<Vec<NodeRecord>>,
+    /// All that expected nodes reported of their sites, where that changed.
+    pub(crate) sites: Option<Vec<SitesRecord>>,
 }
 
 /// A life of the log.
@@ -149,6 +154,15 @@ pub(crate) struct NodeRecord {
     pub(crate) applied: Seq,
     /// When it was last heard, milliseconds since 1970.
     pub(crate) heard_ms: u64,
+}
+
+/// Sites, and the nodes that reported them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SitesRecord {
+    /// The nodes' names.
+    pub(crate) nodes: Vec<String>,
+    /// Their sites.
+    pub(crate) sites: Vec<SiteHosts>,
 }
 
 /// Why a journal does not do what it should; says where it is and what is wrong.

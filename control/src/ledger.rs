@@ -10,6 +10,7 @@ mod progress;
 mod published;
 mod queue;
 mod random;
+mod sites;
 mod staging;
 mod writer;
 
@@ -20,6 +21,7 @@ pub(crate) use nodes::{Joined, NodeState, NodeView, SessionId};
 pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
 use crate::journal::{Batch, Journal, JournalError};
+use crate::sites::ReportedSites;
 use listed::Accepted;
 use published::PublishedLog;
 use queue::{Appended, Departing, Job, Queue, Reply};
@@ -135,6 +137,11 @@ impl Ledger {
     /// Too many wait, or the journal fails: nothing was appended.
     pub(crate) async fn release(&self, release: Release) -> Result<Arc<Listed>, Refusal> {
         self.append(Appended::Release(release, Accepted::now())).await
+    }
+
+    /// What the expected nodes reported of their sites.
+    pub(crate) fn reported_sites(&self) -> Arc<ReportedSites> {
+        self.shared.state().reported.clone()
     }
 
     /// The releases in force.

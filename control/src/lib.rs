@@ -32,6 +32,7 @@ mod rest;
 mod router;
 mod session;
 mod sessions;
+mod sites;
 pub mod timestamp;
 mod traffic;
 mod warm;

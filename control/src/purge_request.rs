@@ -5,7 +5,6 @@ use crate::fields::{Fields, refusal};
 use crate::ledger::Order;
 use serde_json::Value;
 use std::time::Duration;
-use weir_config::Config;
 use weir_rules::invalidation::{Target, TargetKind};
 
 /// Most targets of one purge.
@@ -36,11 +35,11 @@ impl PurgeRequest {
     ///
     /// # Errors
     /// 400 that names the first wrong field, its value and what is accepted.
-    pub(crate) fn parse(body: &[u8], config: &Config) -> Result<Self, ApiError> {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::parse(body)?;
         let order = Order {
             targets: targets(&mut fields)?,
-            site: site(&mut fields, config)?,
+            site: fields.text("site")?,
             soft: fields.boolean("soft")?,
             versions: fields.boolean("versions")?,
             warm: fields.boolean("warm")?,
@@ -87,33 +86,6 @@ pub(crate) fn wait(fields: &mut Fields) -> Result<Duration, ApiError> {
     Ok(Duration::from_millis(wait))
 }
 
-fn site(fields: &mut Fields, config: &Config) -> Result<Option<String>, ApiError> {
-    let Some(id) = fields.text("site")? else { return Ok(None) };
-    match known_site(&id, config) {
-        Ok(()) => Ok(Some(id)),
-        Err(accepted) => Err(refusal("site", &Value::String(id), &accepted)),
-    }
-}
-
-/// Whether there is such a site. Control alone may have been told of none: then it takes any id
-/// that a site can have.
-///
-/// # Errors
-/// What is accepted.
-pub(crate) fn known_site(id: &str, config: &Config) -> Result<(), String> {
-    if config.sites.iter().any(|site| site.id == id) {
-        return Ok(());
-    }
-    if config.sites.is_empty() {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        let valid = (1..=64).contains(&id.len()) && id.bytes().all(allowed);
-        let accepted = "a site's id: letters, digits, '-', '_' and '.', at most 64";
-        return if valid { Ok(()) } else { Err(accepted.to_owned()) };
-    }
-    let known: Vec<_> = config.sites.iter().take(20).map(|site| site.id.as_str()).collect();
-    Err(format!("a site's id ({})", known.join(", ")))
-}
-
 fn reference(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let Some(name) = fields.text("reference")? else { return Ok(None) };
     check_reference("reference", &name)?;
@@ -135,16 +107,8 @@ pub(crate) fn check_reference(field: &'static str, name: &str) -> Result<(), Api
 mod tests {
     use super::*;
 
-    fn config() -> Config {
-        Config::from_toml(
-            "[[site]]\nid = \"shop\"\nhosts = [\"shop.example\"]\norigins = [\"http://a\"]\n\
-             [[site]]\nid = \"blog\"\norigins = [\"http://b\"]\n",
-        )
-        .unwrap()
-    }
-
     fn parse(body: &str) -> Result<PurgeRequest, ApiError> {
-        PurgeRequest::parse(body.as_bytes(), &config())
+        PurgeRequest::parse(body.as_bytes())
     }
 
     #[test]
@@ -171,7 +135,7 @@ mod tests {
         for (body, field, part) in [
             (r#"{"paths": ["/a", "b"]}"#, "paths[1]", "\\\"b\\\""),
             (r#"{"paths": "/a"}"#, "paths", "a list of strings"),
-            (r#"{"paths": ["/a"], "site": "shpo"}"#, "site", "shop, blog"),
+            (r#"{"paths": ["/a"], "site": 7}"#, "site", "7"),
             (r#"{"paths": ["/a"], "wait_ms": 60001}"#, "wait_ms", "0 to 60000"),
             (r#"{"paths": ["/a"], "wait_ms": -1}"#, "wait_ms", "-1"),
             (r#"{"paths": ["/a"], "warm": 1}"#, "warm", "true or false"),
@@ -188,14 +152,5 @@ mod tests {
         }
         let many = vec!["\"/a\""; MOST_TARGETS + 1].join(",");
         assert!(parse(&format!("{{\"paths\": [{many}]}}")).is_err());
-    }
-
-    #[test]
-    fn control_alone_that_knows_no_site_takes_any_id() {
-        let alone = Config::from_toml("[control]\ndata = \"/var/lib/weir\"\n").unwrap();
-        assert_eq!(known_site("shop", &alone), Ok(()));
-        let error = known_site("shop/a", &alone).unwrap_err();
-        assert!(error.contains("at most 64"), "{error}");
-        assert_eq!(known_site("shpo", &config()), Err("a site's id (shop, blog)".into()));
     }
 }

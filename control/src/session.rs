@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
-use weir_protocol::frame::{FromControl, FromNode, Hello};
+use weir_protocol::frame::{FromControl, FromNode, Hello, SiteHosts};
 use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::Tier;
@@ -151,6 +151,13 @@ fn acceptable(hello: &Hello) -> Result<(), String> {
             return Err(format!("{field} {:?}; {accepted}", crate::fields::shorten(text)));
         }
     }
+    for SiteHosts { id, hosts } in hello.sites.iter().flatten() {
+        let texts = [id].into_iter().chain(hosts);
+        if let Some(text) = texts.into_iter().find(|text| !is_site_text(text)) {
+            let accepted = "accepted: ids and hosts of sites";
+            return Err(format!("sites {:?}; {accepted}", crate::fields::shorten(text)));
+        }
+    }
     let words =
         [("listen", &hello.listen), ("instance", &hello.instance), ("version", &hello.version)];
     for (field, text) in words {
@@ -160,6 +167,12 @@ fn acceptable(hello: &Hello) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether it can be a site's id, or one of its hosts.
+fn is_site_text(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:[]*".contains(&b);
+    (1..=LONGEST_WORD).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// Tells a node why it is not let in, if it takes it.

@@ -20,6 +20,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
 use weir_config::{Config, Limits, Site as SiteConfig, Tier};
 use weir_rules::invalidation::Bounds;
 use weir_rules::time::Time;
@@ -40,6 +41,8 @@ pub(crate) struct NodeState {
     pub(crate) purges: Purges,
     /// Whether control is lost.
     pub(crate) lease: Lease,
+    /// Told when a reload changed which sites there are, or which hosts they have.
+    pub(crate) moved: watch::Sender<()>,
     /// The releases that sites show.
     pub(crate) releases: Releases,
     /// What purges took.
@@ -157,6 +160,7 @@ impl NodeState {
             inflight: Inflight::new(),
             purges: Purges::new(bounds),
             lease: Lease::new(&config.control),
+            moved: watch::Sender::new(()),
             releases: Releases::default(),
             popular: Popular::default(),
             own: Own::new()?,
@@ -190,6 +194,9 @@ impl NodeState {
         let moved = !old.sites.hosts().eq(live.sites.hosts());
         let dropped: Vec<&Arc<Site>> =
             old.sites.all().iter().filter(|site| changed(site)).collect();
+        if moved {
+            self.moved.send_replace(());
+        }
         if dropped.is_empty() && !moved {
             return;
         }

@@ -71,7 +71,23 @@ pub struct Hello {
     pub version: String,
     /// Where it stands in the log.
     pub standing: Standing,
+    /// Its sites; `None` of an older node, and of one that has too many to tell
+    /// ([`LONGEST_SITES`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<SiteHosts>>,
 }
+
+/// A site of a node, and the hosts that it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteHosts {
+    /// Its id.
+    pub id: String,
+    /// Its hosts, in lower case; one may begin with `*`.
+    pub hosts: Vec<String>,
+}
+
+/// Bytes that the ids and hosts of [`Hello::sites`] may have together.
+pub const LONGEST_SITES: usize = 2 << 20;
 
 /// A line of control.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

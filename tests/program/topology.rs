@@ -124,6 +124,12 @@ impl Topology {
         self.start_node(name);
     }
 
+    /// Writes a node's configuration anew; it takes it with a reload or when it starts.
+    pub(crate) fn reconfigure(&self, name: &str, spec: &Spec) {
+        let member = &self.nodes[name];
+        member.config.write(&spec.config(name, member.line.at()));
+    }
+
     /// Starts a node that was killed; returns when control sees it and it is ready.
     pub(crate) fn start_node(&mut self, name: &str) {
         self.run_node(name);

@@ -7,12 +7,11 @@ use crate::call::SharedControl;
 use crate::errors::ApiError;
 use crate::extract::read;
 use crate::listener::Peer;
+use crate::sites::KnownSites;
 use axum::body::Bytes;
 use axum::extract::Request;
 use http::Method;
 use http::request::Parts;
-use std::sync::Arc;
-use weir_config::Config;
 
 /// What the head of a request shows of its caller.
 pub(super) enum Shown {
@@ -25,7 +24,7 @@ pub(super) enum Shown {
 /// A request whose caller was let in.
 pub(super) struct Admitted {
     pub(super) caller: Caller,
-    pub(super) config: Arc<Config>,
+    pub(super) sites: KnownSites,
     pub(super) request: Parts,
     pub(super) body: Bytes,
 }
@@ -55,7 +54,8 @@ pub(super) async fn admit(
         Shown::Caller(caller) => caller,
         Shown::Claim(claim) => claim.proven(&request, &body, &config)?,
     };
-    Ok(Admitted { caller, config, request, body })
+    let sites = control.sites();
+    Ok(Admitted { caller, sites, request, body })
 }
 
 #[cfg(test)]
@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use crate::dialects::{cloudflare, fastly};
     use std::net::IpAddr;
+    use weir_config::Config;
 
     const SECRET: &str = "0123456789abcdef";
 

@@ -9,6 +9,7 @@ use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, refusal as not_accepted};
 use crate::ledger::Order;
+use crate::sites::KnownSites;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -93,9 +94,9 @@ async fn run(
 ) -> Result<Response, ApiError> {
     let call = admit(control, &DIALECT, request).await?;
     call.caller.needs(Scope::Purge)?;
-    let site = site(&call.config, "zone", zone)?;
+    let site = site(&call, "zone", zone)?;
     let order = Order {
-        targets: targets(&call.body, &site, &call.config)?,
+        targets: targets(&call.body, &site, &call.sites)?,
         site: Some(site),
         soft,
         versions: false,
@@ -122,12 +123,12 @@ fn messages(purged: &Purged) -> Value {
 }
 
 /// What a body names. Prefixes begin with a host, as theirs do.
-fn targets(body: &[u8], site: &str, config: &Config) -> Result<Vec<Target>, ApiError> {
+fn targets(body: &[u8], site: &str, sites: &KnownSites) -> Result<Vec<Target>, ApiError> {
     let mut fields = Fields::parse(body)?;
     let mut targets = Vec::new();
     let mut add = |field: String, parsed: Result<Target, String>| {
         let target = parsed.map_err(|reason| ApiError::invalid(field.clone(), reason))?;
-        targets.push(confined(target, &field, site, config)?);
+        targets.push(confined(target, &field, site, sites)?);
         Ok::<_, ApiError>(())
     };
     for (n, file) in fields.values("files")?.into_iter().enumerate() {
@@ -205,19 +206,20 @@ fn refusal(error: &ApiError) -> Response {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sites::tests::known;
 
-    fn config() -> Config {
-        Config::from_toml(
+    fn sites() -> KnownSites {
+        known(
             "[[site]]\nid = \"shop\"\nhosts = [\"shop.example\", \"*.shop.example\"]\n\
              origins = [\"http://a\"]\n\
              [[site]]\nid = \"blog\"\nhosts = [\"blog.example\"]\norigins = [\"http://b\"]\n",
+            &[],
+            false,
         )
-        .unwrap()
     }
 
     fn named(body: &str) -> Result<Vec<Target>, ApiError> {
-        let config = config();
-        targets(body.as_bytes(), "shop", &config)
+        targets(body.as_bytes(), "shop", &sites())
     }
 
     #[test]

@@ -55,7 +55,7 @@ async fn create(
 ) -> Result<Response, ApiError> {
     let call = admit(&control, &DIALECT, request).await?;
     call.caller.needs(Scope::Purge)?;
-    let site = site(&call.config, "distribution", &distribution)?;
+    let site = site(&call, "distribution", &distribution)?;
     if call.body.is_empty() {
         return Err(ApiError::malformed("no body; accepted: an InvalidationBatch"));
     }
@@ -88,8 +88,7 @@ async fn watch(
 ) -> Result<(Admitted, String), ApiError> {
     let call = admit(control, &DIALECT, request).await?;
     may_watch(&call.caller)?;
-    let site = site(&call.config, "distribution", distribution)?;
-    call.caller.needs_site(Some(&site), &site)?;
+    let site = site(&call, "distribution", distribution)?;
     Ok((call, site))
 }
 

@@ -9,7 +9,8 @@ use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, shorten};
 use crate::ledger::Order;
-use crate::permission::site_of_host;
+use crate::permission::may_purge_host;
+use crate::sites::Owner;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -125,11 +126,14 @@ async fn purge_url(
     let url = format!("http://{}", target.strip_prefix(PURGE).unwrap_or_default());
     let target = Target::parse_url(&url).map_err(|reason| ApiError::invalid("url", reason))?;
     let host = target.host().unwrap_or_default();
-    let site = match site_of_host(&call.config, host) {
-        Some(site) => Some(site.id.clone()),
-        // Control that was told of no sites.
-        None if call.config.sites.is_empty() => None,
-        None => {
+    may_purge_host(&call.caller, host, &call.sites)?;
+    let site = match call.sites.owner(host) {
+        Owner::Site(site) => Some(site.to_owned()),
+        // The URL alone says what is purged.
+        Owner::Disputed => None,
+        // A node that does not report its sites may have it.
+        Owner::Nobody if call.sites.is_any_silent() => None,
+        Owner::Nobody => {
             let message = format!("no site has the host {:?}", shorten(host));
             return Err(ApiError::no_such_site(message));
         }
@@ -156,7 +160,7 @@ async fn of_service(
 ) -> Result<Purged, ApiError> {
     call.caller.needs(Scope::Purge)?;
     not_staging(&call.request.headers)?;
-    let site = Some(site(&call.config, "service", service)?);
+    let site = Some(site(call, "service", service)?);
     purge(
         control,
         call,

@@ -7,10 +7,12 @@ use crate::call::SharedControl;
 use crate::errors::ApiError;
 use crate::fields::shorten;
 use crate::ledger::{Listed, Order};
-use crate::permission::{may_purge, may_see, site_of_host};
-use crate::purge_request::{DEFAULT_WAIT, MOST_TARGETS, known_site};
+use crate::permission::{may_name, may_purge, may_see};
+use crate::purge_request::{DEFAULT_WAIT, MOST_TARGETS};
+use crate::sites::KnownSites;
+use std::sync::Arc;
 use std::time::SystemTime;
-use weir_config::{Config, Scope};
+use weir_config::Scope;
 use weir_rules::invalidation::{Seq, Target};
 
 /// How many purges of the log are looked through at a time.
@@ -54,19 +56,20 @@ impl Purged {
 /// only, any name means it: clients bring the id they had elsewhere.
 ///
 /// # Errors
-/// 404 when there is none.
-pub(super) fn site(config: &Config, what: &str, id: &str) -> Result<String, ApiError> {
-    if let [only] = &config.sites[..] {
-        return Ok(only.id.clone());
-    }
-    known_site(id, config).map(|()| id.to_owned()).map_err(|accepted| {
-        let id = shorten(id);
-        ApiError::no_such_site(format!("no {what} {id:?}; accepted: {accepted}"))
-    })
+/// 403 for another site than the caller's, 404 when there is none.
+pub(super) fn site(call: &Admitted, what: &str, id: &str) -> Result<String, ApiError> {
+    let id = call.sites.only().unwrap_or(id);
+    may_name(&call.caller, id, &call.sites).map_err(|error| match error.code() {
+        "no_such_site" => {
+            ApiError::no_such_site(format!("no {what} {:?}: {}", shorten(id), error.message()))
+        }
+        _ => error,
+    })?;
+    Ok(id.to_owned())
 }
 
-/// Refuses a target that names a host of another site than the call. Control that was told of no
-/// sites cannot know, and leaves it to the nodes.
+/// Refuses a target that names a host of another site than the call. While a node is expected that
+/// does not report its sites, a host that nobody has may be one of its.
 ///
 /// # Errors
 /// 400 that names `field`.
@@ -74,11 +77,10 @@ pub(super) fn confined(
     target: Target,
     field: &str,
     site: &str,
-    config: &Config,
+    sites: &KnownSites,
 ) -> Result<Target, ApiError> {
-    let of_site = |host| site_of_host(config, host).is_some_and(|of| of.id == site);
     match target.host() {
-        Some(host) if !config.sites.is_empty() && !of_site(host) => {
+        Some(host) if !sites.may_have(site, host) => {
             let host = shorten(host);
             Err(ApiError::invalid(field, format!("the host {host:?} is not of the site {site:?}")))
         }
@@ -96,13 +98,13 @@ pub(super) async fn purge(
     call: &Admitted,
     order: Order,
 ) -> Result<Purged, ApiError> {
-    let Admitted { caller, config, .. } = call;
+    let Admitted { caller, sites, .. } = call;
     if order.targets.len() > MOST_TARGETS {
         let count = order.targets.len();
         let message = format!("{count} targets; accepted: at most {MOST_TARGETS} in one purge");
         return Err(ApiError::too_large(message));
     }
-    may_purge(caller, &order.targets, order.site.as_deref(), config)?;
+    may_purge(caller, &order.targets, order.site.as_deref(), sites)?;
     control.rates.take(caller.name())?;
     let referrer = caller.referrer(order.site.as_deref());
     let listed = control.purge(order, referrer).await?;
@@ -122,7 +124,7 @@ pub(super) fn may_watch(caller: &Caller) -> Result<(), ApiError> {
 /// The purge with this id, if the caller may see it.
 pub(super) fn find(control: &SharedControl, call: &Admitted, id: &str) -> Option<Purged> {
     let listed = control.ledger.find(id)?;
-    let seen = may_see(&call.caller, &listed.entry.change, &call.config);
+    let seen = may_see(&call.caller, &listed.entry.change, &call.sites);
     Purged::of(control, &listed).filter(|_| seen)
 }
 
@@ -143,7 +145,9 @@ pub(super) fn latest(
     let mut before = match before {
         None => head.saturating_add(1),
         Some(id) => {
-            let listed = control.ledger.find(id).ok_or_else(|| {
+            let seen =
+                |listed: &Arc<Listed>| may_see(&call.caller, &listed.entry.change, &call.sites);
+            let listed = control.ledger.find(id).filter(seen).ok_or_else(|| {
                 let id = shorten(id);
                 ApiError::invalid("Marker", format!("{id:?} is not the id of a listed purge"))
             })?;
@@ -156,7 +160,7 @@ pub(super) fn latest(
         let after = before.saturating_sub(LOOKED_THROUGH + 1).max(forgotten);
         let most = usize::try_from(before - 1 - after).unwrap_or(usize::MAX);
         let seen = |listed: &Listed| {
-            listed.seq() < before && may_see(&call.caller, &listed.entry.change, &call.config)
+            listed.seq() < before && may_see(&call.caller, &listed.entry.change, &call.sites)
         };
         let stretch = control.ledger.list(after, most, seen);
         let purges = stretch.iter().rev().filter_map(|listed| Purged::of(control, listed));
@@ -170,35 +174,17 @@ pub(super) fn latest(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sites::tests::known;
 
+    const ALONE: &str = "[control]\ndata = \"/var/lib/weir\"\n";
     const SHOP: &str = "[[site]]\nid = \"shop\"\nhosts = [\"shop.example\", \"*.shop.example\"]\n\
                         origins = [\"http://a\"]\n";
     const BLOG: &str = "[[site]]\nid = \"blog\"\norigins = [\"http://b\"]\n";
 
-    fn config(sites: &str) -> Config {
-        Config::from_toml(sites).unwrap()
-    }
-
-    /// As control has it that was told of no sites.
-    fn no_sites() -> Config {
-        Config { sites: vec![], ..config(SHOP) }
-    }
-
-    #[test]
-    fn a_zone_is_a_site() {
-        let both = config(&format!("{SHOP}{BLOG}"));
-        assert_eq!(site(&both, "zone", "blog"), Ok("blog".into()));
-        let refused = site(&both, "zone", "023e105f").unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.code()), (404, "no_such_site"));
-        assert!(refused.message().contains("zone \"023e105f\""), "{}", refused.message());
-        assert_eq!(site(&config(SHOP), "zone", "023e105f"), Ok("shop".into()));
-        assert_eq!(site(&no_sites(), "zone", "any"), Ok("any".into()));
-        assert!(site(&no_sites(), "zone", "a b").is_err());
-    }
-
     #[test]
     fn targets_with_a_host_are_of_the_site() {
-        let both = config(&format!("{SHOP}{BLOG}"));
+        let both = known(&format!("{SHOP}{BLOG}"), &[], false);
+        let older = known(ALONE, &[], true);
         let parse = |text: &str| match text.split_once(' ').unwrap() {
             ("url", url) => Target::parse_url(url).unwrap(),
             ("prefix", prefix) => Target::parse_prefix(prefix).unwrap(),
@@ -218,7 +204,7 @@ mod tests {
             for id in ["shop", "blog"] {
                 let taken = confined(parse(text), "f", id, &both);
                 assert_eq!(taken.is_ok(), id == of, "{text} {id}");
-                assert!(confined(parse(text), "f", id, &no_sites()).is_ok());
+                assert!(confined(parse(text), "f", id, &older).is_ok());
             }
         }
         for text in ["tag shop.example", "prefix /a"] {

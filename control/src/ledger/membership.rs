@@ -33,6 +33,7 @@ impl PublishedLog {
         let name: Arc<str> = record.name.as_str().into();
         let keep = after.is_some();
         let (after, mark) = after.unwrap_or((self.base.seq, self.base.mark));
+        let is_new = !self.nodes.contains_key(&name);
         let node = self
             .nodes
             .entry(name.clone())
@@ -40,6 +41,8 @@ impl PublishedLog {
         let before = node.record.applied;
         node.record = NodeRecord { applied: before, ..record };
         node.hear(now);
+        let reported = hello.sites.as_deref();
+        let same = node.sites.as_deref() == reported;
         if let Some(earlier) = node.session.take() {
             earlier.ended.send_replace(Some(Ended::Replaced));
             self.sessions.remove(&earlier.id);
@@ -49,6 +52,9 @@ impl PublishedLog {
         let (ended, listener) = watch::channel(None);
         node.session = Some(Session { id: session, instance: hello.instance.clone(), ended });
         let member = node.record.member.clone();
+        if is_new || !same {
+            self.report_sites(&name, reported.map(Arc::from));
+        }
         self.sessions.insert(session, name.clone());
         if keep {
             // When it applied what it has, while nobody listened, is not known. That may be more
@@ -135,6 +141,7 @@ impl PublishedLog {
         }
         let Self { incomplete, unsaved, .. } = self;
         change(incomplete, unsaved, .., now, |_, arrivals| arrivals.forget(name));
+        self.gather_sites();
         true
     }
 

@@ -2,9 +2,10 @@
 
 use super::errors::Ended;
 use crate::journal::NodeRecord;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
-use weir_protocol::frame::Welcomed;
+use weir_protocol::frame::{SiteHosts, Welcomed};
 use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::Tier;
@@ -85,6 +86,8 @@ pub(super) struct ExpectedNode {
     pub(super) heard: Instant,
     pub(super) session: Option<Session>,
     pub(super) stats: Option<Stats>,
+    /// What it reported last, if it did.
+    pub(super) sites: Option<Arc<[SiteHosts]>>,
 }
 
 /// A node's connection.
@@ -99,7 +102,7 @@ pub(super) struct Session {
 impl ExpectedNode {
     /// Whose `record` the journal has, or will have.
     pub(super) fn new(record: NodeRecord, now: Instant) -> Self {
-        Self { record, heard: now, session: None, stats: None }
+        Self { record, heard: now, session: None, stats: None, sites: None }
     }
 
     /// Whether an entry expects it.

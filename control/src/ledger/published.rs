@@ -8,7 +8,9 @@ use super::counts::{Bounds, Counts, Propagation};
 use super::errors::Forgotten;
 use super::listed::{Accepted, Listed, Reference};
 use super::nodes::{ExpectedNode, SessionId, is_expected_at};
-use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord};
+use super::sites::SiteList;
+use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord, SitesRecord};
+use crate::sites::ReportedSites;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +33,8 @@ pub(super) struct PublishedLog {
     /// Of listed entries only, so bounded with them.
     references: HashMap<Reference, Arc<Listed>>,
     pub(super) nodes: BTreeMap<Arc<str>, ExpectedNode>,
+    /// What they reported of their sites.
+    pub(super) reported: Arc<ReportedSites>,
     pub(super) sessions: HashMap<SessionId, Arc<str>>,
     pub(super) last_session: u64,
     pub(super) propagation: Propagation,
@@ -60,7 +64,7 @@ impl PublishedLog {
         bounds: Bounds,
     ) -> Result<Self, JournalError> {
         let now = Accepted::now();
-        let Contents { base, entries, arrivals, nodes, .. } = contents;
+        let Contents { base, entries, arrivals, nodes, sites, .. } = contents;
         let mut arrivals: HashMap<Seq, ArrivalsRecord> = arrivals.into_iter().collect();
         let nodes = nodes.into_iter().map(|record| {
             let name: Arc<str> = record.name.as_str().into();
@@ -77,11 +81,21 @@ impl PublishedLog {
             incomplete: BTreeMap::new(),
             references: HashMap::new(),
             nodes: nodes.collect(),
+            reported: Arc::default(),
             sessions: HashMap::new(),
             last_session: 0,
             propagation: Propagation::default(),
             unsaved: Unsaved::default(),
         };
+        for SitesRecord { nodes, sites } in sites {
+            let sites: SiteList = sites.into();
+            for name in nodes {
+                if let Some(node) = state.nodes.get_mut(name.as_str()) {
+                    node.sites = Some(sites.clone());
+                }
+            }
+        }
+        state.gather_sites();
         for record in entries {
             let seq = record.entry.seq;
             if seq != state.head + 1 {

@@ -8,6 +8,7 @@ use super::nodes::{Joined, SessionId};
 use super::published::{PublishedLog, expecting};
 use super::queue::{Appended, Departing, Job, Reply};
 use super::random;
+use super::sites::SiteList;
 use crate::journal::{Batch, JournalError, NodeRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(super) struct Staging {
     references: HashMap<Reference, Arc<Listed>>,
     /// The nodes on record, once this batch changes them.
     records: Option<BTreeMap<String, NodeRecord>>,
+    /// What each node reported of its sites, once this batch changes that.
+    sites: Option<BTreeMap<String, SiteList>>,
     /// The processes that joined in this batch, by their nodes' names.
     instances: HashMap<String, String>,
     steps: Vec<Step>,
@@ -83,6 +86,10 @@ impl Staging {
                 let records = self.records_mut(state);
                 for name in &names {
                     records.remove(name);
+                }
+                if self.sites.is_some() || names.iter().any(|name| state.reports_sites(name)) {
+                    let sites = self.sites.get_or_insert_with(|| state.sites_by_node());
+                    sites.retain(|name, _| !names.contains(name));
                 }
                 self.steps.push(Step::Forget(names, now, reply));
                 Verdict::Staged
@@ -178,9 +185,26 @@ impl Staging {
         if known.as_ref() != Some(&record) {
             self.records_mut(state).insert(record.name.clone(), record.clone());
         }
+        self.report(state, &hello);
         self.instances.insert(hello.name.clone(), hello.instance.clone());
         self.steps.push(Step::Admit(NodeAdmission { hello, record, after, now }, reply));
         Verdict::Staged
+    }
+
+    /// Notes what a node reports, where that is news.
+    fn report(&mut self, state: &PublishedLog, hello: &Hello) {
+        let known = match &self.sites {
+            Some(sites) => sites.get(&hello.name).cloned(),
+            None => state.nodes.get(hello.name.as_str()).and_then(|node| node.sites.clone()),
+        };
+        if known.as_deref() == hello.sites.as_deref() {
+            return;
+        }
+        let sites = self.sites.get_or_insert_with(|| state.sites_by_node());
+        match &hello.sites {
+            Some(reported) => drop(sites.insert(hello.name.clone(), reported.as_slice().into())),
+            None => drop(sites.remove(&hello.name)),
+        }
     }
 
     /// Since when another living process of the same name was heard.
@@ -270,13 +294,14 @@ impl Staging {
 
     /// What the journal is to take; `None` where nothing of it needs to be durable.
     pub(super) fn batch(&self, state: &PublishedLog) -> Option<Batch> {
-        if self.entries.is_empty() && self.records.is_none() {
+        if self.entries.is_empty() && self.records.is_none() && self.sites.is_none() {
             return None;
         }
         Some(Batch {
             follows: state.head,
             entries: self.entries.iter().map(|listed| listed.record()).collect(),
             nodes: self.records.as_ref().map(|records| records.values().cloned().collect()),
+            sites: self.sites.as_ref().map(super::sites::records),
             ..Batch::default()
         })
     }

@@ -60,6 +60,7 @@ fn hello(name: &str, standing: &Standing) -> Hello {
         instance: format!("{name}-1"),
         version: "1".into(),
         standing: standing.clone(),
+        sites: None,
     }
 }
 

@@ -7,8 +7,8 @@ use super::errors::JoinError;
 use super::nodes::Joined;
 use super::published::PublishedLog;
 use super::queue::{Job, Queue, Reply, Woken};
-use super::random;
 use super::staging::{Staging, Verdict};
+use super::{random, sites};
 use crate::journal::{Batch, Journal, JournalError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -172,6 +172,10 @@ impl Writer {
             self.save_at = now + SAVE_EVERY;
             state.unsaved.nodes = false;
             batch.nodes.get_or_insert_with(|| state.node_records().into_values().collect());
+        }
+        if self.unsure {
+            // A batch that adds some of it has all of it.
+            batch.sites.get_or_insert_with(|| sites::records(&state.sites_by_node()));
         }
         base
     }

@@ -27,6 +27,7 @@ pub(super) fn calls() -> Vec<Call> {
         .body("PurgeRequest")
         .answer_as("200", "Applied by every expected node.", "Purge")
         .answer_as("202", "Accepted, not yet applied by every expected node.", "Purge")
+        .answer_as("404", "The site is known neither to control nor to an expected node.", "Error")
         .answer_as("409", "The reference names another purge.", "Error")
         .answer_as("503", "The log cannot be written; nothing was changed.", "Error");
     let history = Operation::new("The history of purges")
@@ -50,9 +51,8 @@ async fn purge(
     Body(body): Body,
 ) -> Result<Response, ApiError> {
     caller.needs(Scope::Purge)?;
-    let config = control.config();
-    let PurgeRequest { order, wait } = PurgeRequest::parse(&body, &config)?;
-    may_purge(&caller, &order.targets, order.site.as_deref(), &config)?;
+    let PurgeRequest { order, wait } = PurgeRequest::parse(&body)?;
+    may_purge(&caller, &order.targets, order.site.as_deref(), &control.sites())?;
     control.rates.take(caller.name())?;
     let to_warm = order.warm.then(|| control.warming.purge()).transpose()?;
     let listed = control.purge(order, caller.referrer(None)).await?;
@@ -71,9 +71,9 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<RecordedPurge>, ApiError> {
     caller.needs(Scope::Read)?;
-    let config = control.config();
+    let sites = control.sites();
     let listed =
-        control.ledger.find(&id).filter(|listed| may_see(&caller, &listed.entry.change, &config));
+        control.ledger.find(&id).filter(|listed| may_see(&caller, &listed.entry.change, &sites));
     let listed = listed.ok_or_else(|| {
         ApiError::not_found(
             "no such purge; the oldest are removed from the history \
@@ -92,10 +92,10 @@ async fn list(
     let after = number(&parameters, "after", 0, 0..=u64::MAX)?;
     let limit = number(&parameters, "limit", LISTED as u64, 0..=MOST_LISTED as u64)?;
     only(&parameters, &["after", "limit"])?;
-    let config = control.config();
+    let sites = control.sites();
     let limit = usize::try_from(limit).unwrap_or(MOST_LISTED);
     let listed =
-        control.ledger.list(after, limit, |listed| may_see(&caller, &listed.entry.change, &config));
+        control.ledger.list(after, limit, |listed| may_see(&caller, &listed.entry.change, &sites));
     let purges: Vec<_> = listed.iter().map(|listed| recorded(&control, listed)).collect();
     let (id, head) = (control.ledger.id(), control.ledger.head());
     Ok(Json(json!({"log_id": id, "head": head, "purges": purges})))

@@ -6,7 +6,9 @@ use crate::errors::ApiError;
 use crate::extract::Body;
 use crate::fields::{Fields, shorten};
 use crate::operation::Operation;
-use crate::purge_request::{known_site, wait};
+use crate::permission::may_name;
+use crate::purge_request::wait;
+use crate::sites::KnownSites;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -44,13 +46,11 @@ async fn current(
     Path(site): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let config = control.config();
-    known(&site, &config)?;
-    caller.needs_site(Some(&site), &format!("the site {site}"))?;
+    known(&caller, &site, &control.sites())?;
     let releases = control.ledger.releases();
     let name = match releases.into_iter().find(|release| release.site == site) {
         Some(switched) => switched.name,
-        None => initial(&site, &config),
+        None => initial(&site, &control.config()),
     };
     Ok(Json(json!({"site": site, "name": name})))
 }
@@ -68,8 +68,7 @@ async fn switch(
     Body(body): Body,
 ) -> Result<Response, ApiError> {
     caller.needs(Scope::Admin)?;
-    known(&site, &control.config())?;
-    caller.needs_site(Some(&site), &format!("the site {site}"))?;
+    known(&caller, &site, &control.sites())?;
     has_releases(&site, &control.config())?;
     let mut fields = Fields::parse(&body)?;
     let name = name(&mut fields)?;
@@ -87,9 +86,12 @@ async fn switch(
     Ok((status, Json(body)).into_response())
 }
 
-fn known(site: &str, config: &Config) -> Result<(), ApiError> {
-    known_site(site, config)
-        .map_err(|accepted| ApiError::not_found(format!("no such site; {accepted}")))
+/// The site that the path names, which the caller may act on.
+fn known(caller: &Caller, site: &str, sites: &KnownSites) -> Result<(), ApiError> {
+    may_name(caller, site, sites).map_err(|error| match error.code() {
+        "no_such_site" => ApiError::not_found(error.message()),
+        _ => error,
+    })
 }
 
 /// Control alone may not have been told of the site; its nodes are.

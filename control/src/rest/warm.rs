@@ -10,6 +10,7 @@ use crate::ledger::Warmed;
 use crate::operation::{Operation, reference};
 use crate::permission::may_purge_host;
 use crate::pieces::Pieces;
+use crate::sites::KnownSites;
 use crate::warm::{Came, DEFAULT_RATE, MOST_RATE, MOST_URLS, urls_of};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -20,7 +21,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use weir_config::{Config, Scope};
+use weir_config::Scope;
 use weir_rules::tier::Tier;
 
 /// Pieces that may wait for the caller's connection.
@@ -49,14 +50,14 @@ impl WarmRequest {
     }
 
     /// Whether the caller may have all of them fetched.
-    fn is_allowed(&self, caller: &Caller, config: &Config) -> Result<(), ApiError> {
+    fn is_allowed(&self, caller: &Caller, sites: &KnownSites) -> Result<(), ApiError> {
         for (n, url) in self.urls.iter().enumerate() {
             let host = host(url).ok_or_else(|| {
                 let message =
                     format!("{:?}; accepted: an absolute http or https URL", shorten(url));
                 ApiError::invalid(format!("urls[{n}]"), message)
             })?;
-            may_purge_host(caller, &host, config)?;
+            may_purge_host(caller, &host, sites)?;
         }
         Ok(())
     }
@@ -95,7 +96,7 @@ async fn warm(
 ) -> Result<Response, ApiError> {
     caller.needs(Scope::Purge)?;
     let asked = WarmRequest::parse(&body)?;
-    asked.is_allowed(&caller, &control.config())?;
+    asked.is_allowed(&caller, &control.sites())?;
     control.rates.take(caller.name())?;
     let room = control.warming.call()?;
     let WarmRequest { urls, rate, tier } = asked;
@@ -162,6 +163,7 @@ fn lines(came: &Came) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sites::tests::known;
     use weir_config::Token;
     use weir_protocol::warm::Fetched;
 
@@ -181,7 +183,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused_with_field_and_value() {
         let local = |request: WarmRequest| {
-            request.is_allowed(&Caller::Local, &Config::for_origin("http://a").unwrap())
+            request.is_allowed(
+                &Caller::Local,
+                &known("[[site]]\norigins = [\"http://a\"]\n", &[], false),
+            )
         };
         for (body, field, part) in [
             (r#"{"urls": []}"#, "urls", "1 to 1000"),
@@ -206,7 +211,7 @@ mod tests {
     fn a_token_for_one_site_warms_nothing_else() {
         let config = "[[site]]\nid = \"shop\"\nhosts = [\"shop.example\"]\norigins = [\"http://a\"]\n\
                       [[site]]\nid = \"blog\"\norigins = [\"http://b\"]\n";
-        let config = Config::from_toml(config).unwrap();
+        let sites = known(config, &[], false);
         let caller = Caller::Bearer(Token {
             name: "ci".into(),
             secret: "0123456789abcdef".into(),
@@ -218,8 +223,8 @@ mod tests {
             (r#"["http://shop.example/a", "http://other.example/"]"#, false),
         ] {
             let asked = parse(&format!("{{\"urls\": {urls}}}")).unwrap();
-            assert_eq!(asked.is_allowed(&caller, &config).is_ok(), allowed, "{urls}");
-            assert!(asked.is_allowed(&Caller::Local, &config).is_ok());
+            assert_eq!(asked.is_allowed(&caller, &sites).is_ok(), allowed, "{urls}");
+            assert!(asked.is_allowed(&Caller::Local, &sites).is_ok());
         }
     }
 

@@ -99,6 +99,7 @@ fn hello(name: &str) -> Hello {
         instance: "1".to_owned(),
         version: "0".to_owned(),
         standing: Standing::default(),
+        sites: None,
     }
 }
 

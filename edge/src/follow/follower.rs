@@ -18,7 +18,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_protocol::frame::{Hello, Welcomed};
+use weir_config::Site;
+use weir_protocol::frame::{Hello, LONGEST_SITES, SiteHosts, Welcomed};
 use weir_protocol::stats::Stats;
 use weir_rules::tier::Tier;
 
@@ -111,6 +112,7 @@ impl Following {
             instance: self.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             standing: self.applier.standing(),
+            sites: reported(&self.state.live.load().config.sites),
         }
     }
 
@@ -127,6 +129,16 @@ impl Following {
             ..metrics::counted(&state.metrics)
         }
     }
+}
+
+/// What a node tells of its sites; `None` where they are too many for a line.
+fn reported(sites: &[Site]) -> Option<Vec<SiteHosts>> {
+    let bytes = |site: &Site| site.id.len() + site.hosts.iter().map(String::len).sum::<usize>();
+    if sites.iter().map(bytes).sum::<usize>() > LONGEST_SITES {
+        return None;
+    }
+    let told = |site: &Site| SiteHosts { id: site.id.clone(), hosts: site.hosts.clone() };
+    Some(sites.iter().map(told).collect())
 }
 
 impl Follower {
@@ -185,8 +197,11 @@ async fn run(
             Err(_) => End::Lost(format!("no answer within {:?}", following.patience)),
         };
         report.ended(&end);
-        if end == End::Left {
-            return;
+        match end {
+            End::Left => return,
+            // Nothing is wrong with control.
+            End::Again => continue,
+            End::Refused(_) | End::Lost(_) => {}
         }
         tokio::select! {
             () = tokio::time::sleep(pauses.next()) => {}
@@ -268,6 +283,7 @@ impl Report {
         let control = &self.place;
         match end {
             End::Left => tracing::info!(%control, "left control"),
+            End::Again => tracing::info!(%control, "connecting again to tell of changed sites"),
             End::Lost(reason) if self.said != Said::Lost => {
                 tracing::warn!(%control, %reason, "no connection to control; trying again");
                 self.said = Said::Lost;

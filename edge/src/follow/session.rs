@@ -31,6 +31,8 @@ const TOLD_AGAIN: u64 = 1000;
 pub(super) enum End {
     /// The node left, or stops.
     Left,
+    /// The node has something else to say in its hello.
+    Again,
     /// Control does not take the node.
     Refused(String),
     /// The connection was lost, or of no use.
@@ -73,6 +75,8 @@ pub(super) async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    // Before the hello, which tells of the sites as they are then.
+    let mut sites = following.state.moved.subscribe();
     let (read, mut write) = tokio::io::split(stream);
     let mut heard = Heard { lines: Lines::new(read), last: following.state.now() };
     // By a node that is to leave as well: control expects it from its hello on, until it says so.
@@ -103,6 +107,8 @@ where
     let end = tokio::select! {
         end = listen(following, heard, tell, answers, renewals, head) => end,
         end = speak(following, write, told, stop) => end,
+        // An error says that nothing can change any more.
+        Ok(()) = sites.changed() => End::Again,
     };
     following.link.parted();
     following.calls.close();

@@ -23,6 +23,8 @@ const FORMAT: &str = "format";
 const IDENTITY: &str = "identity";
 const LIFE: &str = "life";
 const BASE: &str = "base";
+/// Missing where an older version wrote.
+const SITES: &str = "sites";
 
 /// What [`FORMAT`] says of a database of this version.
 const THIS_FORMAT: &str = "weir-control-1";
@@ -73,6 +75,7 @@ pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
         entries: rows(&transaction, ENTRIES, "entries", |_, record| record)?,
         arrivals: rows(&transaction, ARRIVALS, "arrivals", |seq, record| (seq, record))?,
         nodes: nodes.collect::<Result<_, Fault>>()?,
+        sites: about_row(&about, SITES)?.unwrap_or_default(),
     })
 }
 
@@ -105,6 +108,9 @@ fn write(
     }
     if let Some(life) = &batch.life {
         about.insert(LIFE, row(life)?.as_slice())?;
+    }
+    if let Some(sites) = &batch.sites {
+        about.insert(SITES, row(sites)?.as_slice())?;
     }
     let mut entries = transaction.open_table(ENTRIES)?;
     entries.retain_in(batch.follows + 1.., |_, _| false)?;

@@ -1,13 +1,16 @@
 //! The file: what it keeps, that it is locked, and which files are refused.
 
 use super::*;
-use crate::journal::{ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord};
+use crate::journal::{
+    ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord, SitesRecord,
+};
 use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
 use redb::{StorageBackend, TableDefinition};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use weir_protocol::frame::SiteHosts;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry, LogId, Release};
 use weir_rules::tier::Tier;
@@ -73,6 +76,13 @@ fn node(name: &str) -> NodeRecord {
     }
 }
 
+fn sites(id: &str, nodes: &[&str]) -> SitesRecord {
+    SitesRecord {
+        nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),
+        sites: vec![SiteHosts { id: id.into(), hosts: vec!["*".into()] }],
+    }
+}
+
 fn arrivals() -> ArrivalsRecord {
     let record =
         ArrivalRecord { name: "a".into(), tier: Tier::Edge, applied_us: None, matched: Some(2) };
@@ -89,7 +99,12 @@ fn batches() -> Vec<Batch> {
     vec![
         Batch { life: life("l"), ..Batch::default() },
         Batch { entries: (1..=3).map(entry).collect(), ..Batch::default() },
-        Batch { follows: 3, nodes: Some(vec![node("a"), node("b")]), ..Batch::default() },
+        Batch {
+            follows: 3,
+            nodes: Some(vec![node("a"), node("b")]),
+            sites: Some(vec![sites("shop", &["a", "b"])]),
+            ..Batch::default()
+        },
         Batch { follows: 3, entries: vec![entry(4), entry(5)], ..Batch::default() },
         Batch {
             follows: 3,
@@ -97,7 +112,13 @@ fn batches() -> Vec<Batch> {
             arrivals: vec![(1, arrivals()), (3, arrivals())],
             ..Batch::default()
         },
-        Batch { follows: 4, base: Some(base), nodes: Some(vec![node("b")]), ..Batch::default() },
+        Batch {
+            follows: 4,
+            base: Some(base),
+            nodes: Some(vec![node("b")]),
+            sites: Some(vec![sites("blog", &["b"])]),
+            ..Batch::default()
+        },
         Batch { follows: 4, arrivals: vec![(3, ArrivalsRecord::default())], ..Batch::default() },
     ]
 }

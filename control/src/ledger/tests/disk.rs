@@ -101,5 +101,8 @@ pub(crate) fn taken(mut contents: Contents, batch: &Batch) -> Contents {
     if let Some(nodes) = &batch.nodes {
         contents.nodes = nodes.clone();
     }
+    if let Some(sites) = &batch.sites {
+        contents.sites = sites.clone();
+    }
     contents
 }

@@ -2,6 +2,7 @@
 
 use super::disk::Fate;
 use super::*;
+use weir_protocol::frame::SiteHosts;
 
 #[tokio::test]
 async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it() {
@@ -137,6 +138,70 @@ async fn no_more_nodes_than_allowed() {
     assert_eq!(b.unwrap_err(), JoinError::TooMany(1));
     ledger.leave(a.session).await.unwrap();
     stranger(&ledger, "b").await;
+}
+
+fn sites(id: &str) -> Option<Vec<SiteHosts>> {
+    Some(vec![SiteHosts { id: id.into(), hosts: vec!["*".into()] }])
+}
+
+/// The first sites of each list, and whether a node does not report.
+fn reported(ledger: &Ledger) -> (Vec<String>, bool) {
+    let reported = ledger.reported_sites();
+    (reported.lists.iter().map(|list| list[0].id.clone()).collect(), reported.silent)
+}
+
+#[tokio::test]
+async fn sites_of_expected_nodes_are_known_while_these_are_away_and_after_a_crash() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let of = |name: &str, id: Option<&str>| Hello {
+        sites: id.and_then(sites),
+        ..hello(name, &Standing::default())
+    };
+    let known = |ids: &[&str], silent| (ids.iter().map(|id| (*id).to_owned()).collect(), silent);
+    assert_eq!(reported(&ledger), known(&[], false));
+    for hello in [of("a", Some("shop")), of("b", Some("shop")), of("c", Some("blog"))] {
+        let joined = ledger.join(&hello, Instant::now()).await.unwrap();
+        ledger.parted(joined.session);
+    }
+    assert_eq!(reported(&ledger), known(&["shop", "blog"], false));
+    let old = ledger.join(&of("old", None), Instant::now()).await.unwrap();
+    assert_eq!(reported(&ledger), known(&["shop", "blog"], true));
+    drop(ledger);
+    let disk = disk.rebooted();
+    let ledger = on(&disk);
+    assert_eq!(reported(&ledger), known(&["shop", "blog"], true));
+    // It was upgraded; another one has other sites now, and one is gone.
+    ledger.parted(old.session);
+    ledger.join(&of("old", Some("blog")), Instant::now()).await.unwrap();
+    ledger.join(&of("a", Some("docs")), Instant::now()).await.unwrap();
+    ledger.forget("b").await.unwrap();
+    assert_eq!(reported(&ledger), known(&["docs", "blog"], false));
+    drop(ledger);
+    let disk = disk.rebooted();
+    let ledger = on(&disk);
+    assert_eq!(reported(&ledger), known(&["docs", "blog"], false));
+    // A name that was forgotten brings nothing back.
+    for name in ["a", "c", "old"] {
+        ledger.forget(name).await.unwrap();
+    }
+    ledger.join(&of("a", None), Instant::now()).await.unwrap();
+    assert_eq!(reported(&ledger), known(&[], true));
+    drop(ledger);
+    assert_eq!(reported(&on(&disk.rebooted())), known(&[], true));
+}
+
+#[tokio::test]
+async fn sites_that_the_journal_did_not_take_are_told_again() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let hello = Hello { sites: sites("shop"), ..hello("a", &Standing::default()) };
+    disk.doom(Fate::TakenUnsaid);
+    assert!(ledger.join(&hello, Instant::now()).await.is_err());
+    assert_eq!(reported(&ledger), (vec![], false));
+    ledger.purge(order("/", None), me()).await.unwrap();
+    let contents = disk.contents();
+    assert!(contents.nodes.is_empty() && contents.sites.is_empty(), "{contents:?}");
 }
 
 #[tokio::test]
