@@ -28,7 +28,10 @@ impl TwoSites {
         origin.route("/a", reply("hello").max_age(600).header("Surrogate-Key", "news"));
         let site = |id: &str| {
             let url = origin.url();
-            format!("[[site]]\nid = \"{id}\"\nhosts = [\"{id}.example\"]\norigins = [\"{url}\"]\n")
+            format!(
+                "[[site]]\nid = \"{id}\"\nhosts = [\"{id}.example\"]\norigins = [\"{url}\"]\n\
+                 release.field = \"x-release\"\n"
+            )
         };
         let token = |name: &str, secret: &str| {
             format!(
@@ -142,6 +145,163 @@ async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
     assert_eq!(sites.call(OF_SHOP, "GET /v1/traffic", "").json()["points"], json!([]));
     let node = sites.call(OF_SHOP, "GET /v1/nodes/weir", "").json();
     assert_eq!((&node["state"], &node["stats"]), (&json!("connected"), &Value::Null));
+}
+
+/// What a call is tried with: the line, and the body.
+type Attempt = (String, String);
+
+/// The attempts on a site at one operation of the document; `id` is that of a purge of this site.
+/// Those that name nothing of a site come once.
+fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
+    let line = |line: &str| {
+        let line = line.replace("SITE", site).replace("ID", id);
+        vec![(line, String::new())]
+    };
+    let bodies = |line: &str, bodies: &[Value]| -> Vec<Attempt> {
+        let line = line.replace("SITE", site);
+        bodies.iter().map(|body| (line.clone(), body.to_string())).collect()
+    };
+    let host = format!("{site}.example");
+    let url = format!("http://{host}/a");
+    match operation {
+        "POST /v1/purges" => bodies(
+            operation,
+            &[
+                json!({"all": true}),
+                json!({"tags": ["own"]}),
+                json!({"prefixes": [format!("{host}/")]}),
+                json!({"site": site, "all": true}),
+                json!({"site": site, "tags": [format!("tag-of-{site}")],
+                       "reference": format!("reference-of-{site}")}),
+                json!({"site": site, "urls": [url]}),
+                json!({"urls": [url]}),
+                json!({"urls": [url], "site": "shop"}),
+                json!({"hosts": [host]}),
+                json!({"hosts": [host], "site": "shop", "soft": true}),
+            ],
+        ),
+        "GET /v1/purges/{id}" => line("GET /v1/purges/ID"),
+        "POST /v1/warm" => bodies(operation, &[json!({"urls": [url]})]),
+        "GET /v1/nodes/{name}" => line("GET /v1/nodes/weir"),
+        "DELETE /v1/nodes/{name}" => line("DELETE /v1/nodes/weir"),
+        "GET /v1/explain" => [
+            line("GET /v1/explain?url=http://SITE.example/a"),
+            line("GET /v1/explain?url=http://SITE.example/a&node=weir"),
+        ]
+        .concat(),
+        "GET /v1/sites/{id}/release" => line("GET /v1/sites/SITE/release"),
+        "PUT /v1/sites/{id}/release" => {
+            bodies("PUT /v1/sites/SITE/release", &[json!({"name": "stolen"}), json!({})])
+        }
+        "POST /client/v4/zones/{zone}/purge_cache"
+        | "POST /client/v4/zones/{zone}/invalidate_cache" => bodies(
+            &operation.replace("{zone}", "SITE"),
+            &[json!({"purge_everything": true}), json!({"files": [url]}), json!({})],
+        ),
+        "POST /service/{service}/purge" => bodies(
+            "POST /service/SITE/purge",
+            &[json!({"surrogate_keys": [format!("tag-of-{site}")]})],
+        ),
+        "POST /service/{service}/purge/{key}" => line("POST /service/SITE/purge/news"),
+        "POST /service/{service}/purge_all" => line("POST /service/SITE/purge_all"),
+        "POST /purge/{url}" => line("POST /purge/SITE.example/a"),
+        "GET /2020-05-31/distribution/{distribution}/invalidation" => [
+            line("GET /2020-05-31/distribution/SITE/invalidation"),
+            line("GET /2020-05-31/distribution/shop/invalidation?Marker=ID"),
+        ]
+        .concat(),
+        "POST /2020-05-31/distribution/{distribution}/invalidation" => vec![(
+            format!("POST /2020-05-31/distribution/{site}/invalidation"),
+            "<InvalidationBatch><Paths><Quantity>1</Quantity><Items><Path>/*</Path></Items></Paths>\
+             <CallerReference>r</CallerReference></InvalidationBatch>"
+                .to_owned(),
+        )],
+        "GET /2020-05-31/distribution/{distribution}/invalidation/{id}" => [
+            line("GET /2020-05-31/distribution/SITE/invalidation/ID"),
+            line("GET /2020-05-31/distribution/shop/invalidation/ID"),
+        ]
+        .concat(),
+        "POST /v1/reload" | "GET /metrics" | "GET /v1/follow" | "GET /v1/purges"
+        | "GET /v1/nodes" | "GET /v1/stats" | "GET /v1/traffic" | "GET /v1/popular"
+        | "GET /v1/uncached" | "GET /healthz" | "GET /readyz" | "GET /openapi.json" => {
+            line(operation)
+        }
+        // A stream, read beside the walk.
+        "GET /v1/events" => Vec::new(),
+        _ => panic!("{operation} is not tried; name here what a call could do to another site"),
+    }
+}
+
+/// Walks over every operation with the token of the shop, which tries what it can on the blog.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_operation_costs_or_tells_the_other_site_anything() {
+    let sites = TwoSites::serve().await;
+    for site in ["shop", "blog"] {
+        assert_eq!(
+            (sites.handled(site), sites.handled(site)),
+            ("fwd=uri-miss".into(), "hit".into())
+        );
+    }
+    // Of the blog there is something to see everywhere.
+    let node = sites.weir.ask("GET /secret-of-blog", &[("Host", "blog.example")]);
+    assert_eq!(node.status, 404, "{}", node.head);
+    let mut events = Events::of(&sites, OF_SHOP);
+    let order = json!({"site": "blog", "tags": ["tag-of-blog"], "reference": "reference-of-blog"});
+    let of_blog = sites.purge(OF_BLOG, &order);
+    let id = of_blog["id"].as_str().expect("an id");
+    let release = r#"{"name": null}"#;
+    assert_eq!(sites.call(OF_BLOG, "PUT /v1/sites/blog/release", release).status, 200);
+    let (log, _) = id.rsplit_once('-').expect("the log and a number");
+    let never = format!("{log}-7");
+
+    let document = sites.call(OF_SHOP, "GET /openapi.json", "").json();
+    let paths = document["paths"].as_object().expect("paths");
+    let mut tried = 0;
+    for (path, methods) in paths {
+        for method in methods.as_object().expect("methods").keys() {
+            let operation = format!("{} {path}", method.to_uppercase());
+            let on_blog = attempts(&operation, "blog", id);
+            for (attempt, nowhere) in on_blog.into_iter().zip(attempts(&operation, "nope", &never))
+            {
+                let (line, body) = &attempt;
+                let answer = sites.call(OF_SHOP, line, body);
+                tried += 1;
+                // What the call itself said may come back; nothing else.
+                let said = line.contains("blog") || body.contains("blog");
+                let told = if said { answer.body.replace("blog", "nope") } else { answer.body };
+                assert!(!told.contains("blog"), "{line} {body}: {told}");
+                if attempt == nowhere {
+                    continue;
+                }
+                // It is answered as for a site that does not exist.
+                let (line, body) = &nowhere;
+                let nothing = sites.call(OF_SHOP, line, body);
+                let told = told.replace(id, &never);
+                assert_eq!(
+                    (answer.status, &told),
+                    (nothing.status, &nothing.body),
+                    "{line} {body}"
+                );
+                assert!((400..=404).contains(&answer.status), "{line} {body}: {told}");
+            }
+        }
+    }
+    assert!(tried > 40, "{tried}");
+
+    // Its own site is all that it could change, and its own references are free.
+    let own = json!({"site": "shop", "tags": ["own"], "reference": "reference-of-blog"});
+    let own = sites.purge(OF_SHOP, &own);
+    assert_ne!(own["id"], of_blog["id"]);
+    let told = events.until("completed");
+    assert!(told.contains("\"own\"") && !told.contains("tag-of-blog"), "{told}");
+    assert_eq!(sites.handled("blog"), "hit");
+    let release = sites.call(OF_BLOG, "GET /v1/sites/blog/release", "").json();
+    assert_eq!(release["name"], Value::Null);
+    let purges = sites.call(OF_BLOG, "GET /v1/purges", "").json();
+    let purges = purges["purges"].as_array().expect("a list").clone();
+    assert_eq!((purges.len(), &purges[0]["id"]), (1, &of_blog["id"]));
+    let node = sites.call(OF_BLOG, "GET /v1/nodes/weir", "").json();
+    assert_eq!(node["state"], "connected");
 }
 
 /// A topology like the shipped ones: control's configuration names no sites.

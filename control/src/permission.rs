@@ -45,7 +45,7 @@ fn is_within(
         match target {
             // Not confined to `site`, so their own site is what counts.
             Target::Url(_) | Target::Host(_) => {
-                may_purge_host(caller, target.host().unwrap_or_default(), sites)?;
+                may_touch_host(caller, target.host().unwrap_or_default(), sites)?;
             }
             Target::Path(_)
             | Target::Pattern(_)
@@ -67,7 +67,7 @@ fn is_within(
 ///
 /// # Errors
 /// 403 that names the host.
-pub(crate) fn may_purge_host(
+pub(crate) fn may_touch_host(
     caller: &Caller,
     host: &str,
     sites: &KnownSites,
@@ -183,10 +183,10 @@ mod tests {
             &[shop, blog],
             false,
         );
-        assert!(may_purge_host(&caller(&["shop"]), "shop.example", &assigned).is_ok());
-        let disputed = may_purge_host(&caller(&["shop"]), "both.example", &assigned).unwrap_err();
+        assert!(may_touch_host(&caller(&["shop"]), "shop.example", &assigned).is_ok());
+        let disputed = may_touch_host(&caller(&["shop"]), "both.example", &assigned).unwrap_err();
         assert!(disputed.message().contains("different sites"), "{}", disputed.message());
         let alike = known(alone, &[shop], false);
-        assert!(may_purge_host(&caller(&["shop"]), "both.example:8080", &alike).is_ok());
+        assert!(may_touch_host(&caller(&["shop"]), "both.example:8080", &alike).is_ok());
     }
 }

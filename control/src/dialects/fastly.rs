@@ -9,7 +9,7 @@ use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::fields::{Fields, shorten};
 use crate::ledger::Order;
-use crate::permission::may_purge_host;
+use crate::permission::may_touch_host;
 use crate::sites::Owner;
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -126,7 +126,7 @@ async fn purge_url(
     let url = format!("http://{}", target.strip_prefix(PURGE).unwrap_or_default());
     let target = Target::parse_url(&url).map_err(|reason| ApiError::invalid("url", reason))?;
     let host = target.host().unwrap_or_default();
-    may_purge_host(&call.caller, host, &call.sites)?;
+    may_touch_host(&call.caller, host, &call.sites)?;
     let site = match call.sites.owner(host) {
         Owner::Site(site) => Some(site.to_owned()),
         // The URL alone says what is purged.

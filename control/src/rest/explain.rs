@@ -8,7 +8,9 @@ use crate::errors::ApiError;
 use crate::extract::{Parameters, explain_fields, one, only};
 use crate::fields::shorten;
 use crate::operation::Operation;
+use crate::permission::may_touch_host;
 use crate::process::Process;
+use crate::sites::KnownSites;
 use axum::Json;
 use axum::extract::State;
 use axum::routing::{MethodRouter, get};
@@ -37,6 +39,12 @@ impl<'a> ExplainRequest<'a> {
             return Err(ApiError::invalid("url", format!("{:?}; {accepted}", shorten(url))));
         }
         Ok(Self { url, node, headers })
+    }
+
+    /// The host of an absolute URL.
+    fn host(&self) -> Option<String> {
+        let uri: Uri = self.url.parse().ok()?;
+        uri.authority().map(|authority| authority.as_str().to_owned())
     }
 }
 
@@ -72,6 +80,9 @@ async fn explain(
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
     let asked = ExplainRequest::read(&parameters)?;
+    if let Some(host) = asked.host() {
+        may_touch_host(&caller, &host, &control.sites())?;
+    }
     let nodes = nodes(&control, asked.node)?;
     let question = Question::Explain { url: asked.url.to_owned(), headers: pairs(&asked.headers) };
     let answers = ask(&control, &nodes, &question).await?;
@@ -96,6 +107,11 @@ async fn explain_own(
     caller.needs(Scope::Read)?;
     let asked = ExplainRequest::read(&parameters)?;
     let config = process.config();
+    if let Some(host) = asked.host() {
+        // A node knows no sites but its own.
+        let sites = KnownSites::new(config.clone(), Arc::default());
+        may_touch_host(&caller, &host, &sites)?;
+    }
     let name = &config.node.name;
     if asked.node.is_some_and(|asked| asked != name) {
         return Err(no_such_node());

@@ -8,7 +8,7 @@ use crate::extract::Body;
 use crate::fields::{Fields, shorten};
 use crate::ledger::Warmed;
 use crate::operation::{Operation, reference};
-use crate::permission::may_purge_host;
+use crate::permission::may_touch_host;
 use crate::pieces::Pieces;
 use crate::sites::KnownSites;
 use crate::warm::{Came, DEFAULT_RATE, MOST_RATE, MOST_URLS, urls_of};
@@ -57,7 +57,7 @@ impl WarmRequest {
                     format!("{:?}; accepted: an absolute http or https URL", shorten(url));
                 ApiError::invalid(format!("urls[{n}]"), message)
             })?;
-            may_purge_host(caller, &host, sites)?;
+            may_touch_host(caller, &host, sites)?;
         }
         Ok(())
     }
