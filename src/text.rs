@@ -1,6 +1,7 @@
 //! Aligned words for a terminal, coloured only there.
 
 use std::io::IsTerminal;
+use weir_rules::shown::shown;
 
 /// Whether and how words are coloured.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +50,8 @@ impl Paint {
     }
 }
 
-/// Names and values in two columns, one line each. What came over the network is made harmless:
-/// control characters would let it rewrite the terminal.
+/// Names and values in two columns, one line each. What came over the network is made harmless
+/// before.
 pub(crate) fn columns(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
@@ -104,9 +105,9 @@ pub(crate) fn table(
     table
 }
 
-/// A text without control characters.
+/// A text of others as it is shown, on one line.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    shown(text).into_owned()
 }
 
 #[cfg(test)]
@@ -120,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_left_out_and_control_characters_replaced() {
+    fn colour_is_left_out_and_what_is_hidden_is_escaped() {
         assert_eq!(Paint(false).bad("x"), "x");
         assert_eq!(Paint(true).bad("x"), "\x1b[31mx\x1b[0m");
-        assert_eq!(harmless("a\x1b[31m\n"), "a\u{fffd}[31m\u{fffd}");
+        assert_eq!(harmless("a\x1b[31m\n\u{202e}"), "a\\u{1b}[31m\\u{a}\\u{202e}");
     }
 }

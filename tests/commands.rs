@@ -171,6 +171,20 @@ fn purge_tells_what_came_of_it() {
     assert!(ran.err.contains("404: site: no site \"nowhere\": "), "{}", ran.err);
 }
 
+#[test]
+fn what_others_named_cannot_pass_for_something_else() {
+    let weir = Weir::in_front_of(NOBODY);
+    let tag = "shop\u{202e}golb\u{200b}";
+    let purged = weir.json("POST /v1/purges", &serde_json::json!({"tags": [tag]}).to_string());
+    assert_eq!(purged.status, 200, "{}", purged.body);
+    let told = weir.run(&["purges"]).out;
+    assert!(told.contains("shop\\u{202e}golb\\u{200b}"), "{told}");
+    let json = weir.run(&["purges", "--json"]).out;
+    assert!(json.contains("shop\\u202egolb\\u200b"), "{json}");
+    let read: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(read["purges"][0]["tags"][0], tag);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_follows_a_url_from_miss_to_hit_to_purge() {
     let origin = Origin::start().await;

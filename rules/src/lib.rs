@@ -19,6 +19,7 @@ pub mod redirect;
 pub mod reference;
 pub mod release;
 pub mod semantics;
+pub mod shown;
 pub mod storability;
 pub mod targeted;
 pub mod tier;

@@ -17,6 +17,7 @@ mod top;
 mod warm;
 
 use crate::client::{Answer, Client};
+use crate::text::harmless;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::future::Future;
@@ -24,6 +25,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use weir_rules::shown::shown_json;
 
 /// The commands of `weir`; each documents itself.
 #[derive(Debug, Subcommand)]
@@ -161,7 +163,8 @@ fn refused(answer: &Answer) -> Exit {
 
 /// Prints an error to standard error.
 fn complain(reason: &str, exit: Exit) -> Exit {
-    eprintln!("weir: {reason}");
+    let lines: Vec<_> = reason.split('\n').map(harmless).collect();
+    eprintln!("weir: {}", lines.join("\n"));
     exit
 }
 
@@ -182,7 +185,7 @@ fn print(text: &str) {
 
 /// Prints an answer's body as JSON.
 fn print_json(body: &Value) {
-    print(&format!("{body:#}\n"));
+    print(&format!("{}\n", shown_json(&format!("{body:#}"))));
 }
 
 /// Runs a client command on this thread.

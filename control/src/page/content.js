@@ -1,6 +1,6 @@
 // Stored responses, most requested first; and recent responses that were not stored, and why.
 
-import { byId, el, keep, say } from "./dom.js";
+import { byId, el, keep, say, shown } from "./dom.js";
 import { call } from "./api.js";
 import { tag } from "./explain.js";
 import { stateOf } from "./history.js";
@@ -143,7 +143,7 @@ function updateMiss(row, miss) {
   address(url, miss);
   if (why.written !== miss.reason + miss.sentence) {
     why.written = miss.reason + miss.sentence;
-    why.replaceChildren(el("b", {}, miss.reason), ` ${miss.sentence}`);
+    why.replaceChildren(el("b", {}, miss.reason), ` ${shown(miss.sentence)}`);
   }
   say(status, miss.status === null || miss.status === undefined ? "" : String(miss.status));
   say(past, seconds(miss.seconds_ago));
@@ -155,12 +155,12 @@ function address(cell, { url, site }) {
   const [, origin, path] = /^(\w+:\/\/[^/?]*)(.*)$/s.exec(url) ?? [null, "", url];
   say(cell.firstElementChild, path || "/");
   say(cell.lastElementChild, [origin, site].filter(Boolean).join(" · "));
-  cell.title = url;
+  cell.title = shown(url);
 }
 
 function nodes(cell, names) {
   say(cell, names.length < 2 ? names.join("") : some(names.length, "node"));
-  cell.title = names.join(", ");
+  cell.title = shown(names.join(", "));
 }
 
 function reasons(found) {

@@ -1,4 +1,13 @@
-// Elements, made and kept. All text goes in as text: there is no way here to pass markup.
+// Elements, made and kept. All text goes in as text: there is no way here to pass markup. What is not
+// seen in it, or changes what it looks like, is shown as an escape.
+
+/** As in rules/src/shown.rs, but for line breaks. */
+const HIDDEN =
+  /[\u{0}-\u{9}\u{b}-\u{1f}\u{7f}-\u{9f}\u{ad}\u{34f}\u{61c}\u{115f}-\u{1160}\u{17b4}-\u{17b5}\u{180b}-\u{180f}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{2800}\u{3164}\u{fe00}-\u{fe0f}\u{feff}\u{ffa0}\u{fff0}-\u{fffb}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
+
+/** A text of others as it is shown. */
+export const shown = (text) =>
+  String(text).replace(HIDDEN, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
 /** An element. Attributes that are null, undefined or false are left out; `on` holds listeners. */
 export function el(name, attributes, ...children) {
@@ -17,10 +26,11 @@ function fill(element, attributes, children) {
         element.addEventListener(event, listener);
       }
     } else if (value !== null && value !== undefined && value !== false) {
-      element.setAttribute(name, value === true ? "" : value);
+      element.setAttribute(name, value === true ? "" : name === "title" ? shown(value) : value);
     }
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  const present = children.flat().filter((child) => child !== null && child !== undefined);
+  element.append(...present.map((child) => typeof child === "string" ? shown(child) : child));
   return element;
 }
 
@@ -29,7 +39,8 @@ export const byId = (id) => document.getElementById(id);
 
 /** Sets text only where it differs: what is selected or read aloud stays undisturbed. */
 export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const written = shown(text ?? "");
+  if (element.textContent !== written) element.textContent = written;
 }
 
 /** Shows `text`, or hides the element where there is none. */

@@ -1,6 +1,6 @@
 // Entry point: the views, their regular refreshes, and the stream of events.
 
-import { byId, options, say, tell } from "./dom.js";
+import { byId, options, say, shown, tell } from "./dom.js";
 import { call, listen, listenAgain } from "./api.js";
 import { askFor, isAsking, wire } from "./token.js";
 import { clock } from "./words.js";
@@ -108,7 +108,7 @@ function told(state, why, seconds) {
   const live = byId("live");
   live.dataset.state = state;
   say(live.lastElementChild, state === "live" ? "live" : `not live, retrying in ${seconds} s`);
-  live.title = why ?? "";
+  live.title = shown(why ?? "");
 }
 
 const THEMES = ["auto", "light", "dark"];

@@ -1,6 +1,6 @@
 // The form that purges: every kind of target, and control's answer as it is.
 
-import { byId, el, tell } from "./dom.js";
+import { byId, el, say, tell } from "./dom.js";
 import { call } from "./api.js";
 import { known, matched, refresh, stateOf, what } from "./history.js";
 import { KINDS, some } from "./words.js";
@@ -123,9 +123,12 @@ async function ask() {
 function sure(body) {
   const dialog = byId("confirm");
   const what = `all stored responses of ${body.site ? `the site ${body.site}` : "every site"}`;
-  byId("confirm-text").textContent = `${
-    body.soft ? `Marks ${what} as stale` : `Removes ${what}`
-  } on every node. The next request for each URL goes to the origin.`;
+  say(
+    byId("confirm-text"),
+    `${
+      body.soft ? `Marks ${what} as stale` : `Removes ${what}`
+    } on every node. The next request for each URL goes to the origin.`,
+  );
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((done) => {

@@ -1,6 +1,6 @@
 // The topology: each tier with its totals and its nodes, and what flows between them.
 
-import { byId, el, keep, say } from "./dom.js";
+import { byId, el, keep, say, shown } from "./dom.js";
 import { bytes, count, figure, millis, NONE, percent, seconds, some } from "./words.js";
 
 const NAMES = { edge: "Edges", parent: "Parents" };
@@ -171,7 +171,7 @@ function updateNode(element, node) {
   const part = (name) => element.querySelector(`.${name}`);
   const here = node.state === "connected";
   element.dataset.state = node.state;
-  element.title = `${node.listen} · up ${seconds(node.uptime_seconds)} · ${
+  element.title = `${shown(node.listen)} · up ${seconds(node.uptime_seconds)} · ${
     some(node.connections, "connection")
   } · ${count(node.evictions)} evicted`;
   say(part("node-region"), node.region);

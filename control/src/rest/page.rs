@@ -126,3 +126,39 @@ fn media_type(name: &str) -> &'static str {
         _ => "text/html; charset=utf-8",
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use weir_rules::shown::is_hidden;
+
+    /// The ranges of a class of a regular expression, as `dom.js` writes it.
+    fn ranges(class: &str) -> Vec<(u32, u32)> {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for piece in class.split("\\u{").skip(1) {
+            let (digits, rest) = piece.split_once('}').unwrap();
+            let code = u32::from_str_radix(digits, 16).unwrap();
+            match ranges.last_mut() {
+                // The end of a range whose begin was marked by what stands before it.
+                Some((_, last)) if *last == u32::MAX => *last = code,
+                _ => ranges.push((code, code)),
+            }
+            if rest == "-" {
+                ranges.last_mut().unwrap().1 = u32::MAX;
+            }
+        }
+        ranges
+    }
+
+    #[test]
+    fn the_page_hides_what_logs_and_commands_hide() {
+        let script = include_str!("../page/dom.js");
+        let class = script.split_once("/[").unwrap().1.split_once("]/gu").unwrap().0;
+        let ranges = ranges(class);
+        for c in '\0'..=char::MAX {
+            let code = u32::from(c);
+            let on_page = ranges.iter().any(|(from, to)| (*from..=*to).contains(&code));
+            assert_eq!(on_page, is_hidden(c) && c != '\n', "{code:x}");
+        }
+    }
+}

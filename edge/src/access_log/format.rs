@@ -5,6 +5,7 @@ use super::LoggedRequest;
 use crate::source::Source;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_rules::shown::is_hidden;
 use weir_rules::trace_context::TraceContext;
 
 /// The format of the lines.
@@ -109,15 +110,16 @@ fn json_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     json_string(out, value);
 }
 
-/// Appends `"value"`, escaped (RFC 8259 §7; DEL, C1 controls and Unicode line separators too,
-/// because some readers end a line at them). Bytes that are not UTF-8 become U+FFFD.
+/// Appends `"value"`, escaped (RFC 8259 §7), also what is not seen or reorders text. Bytes that are
+/// not UTF-8 become U+FFFD.
 fn json_string(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     for character in String::from_utf8_lossy(value).chars() {
         let _ = match character {
             '"' | '\\' => write!(out, "\\{character}"),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
-                write!(out, "\\u{:04x}", u32::from(c))
+            c if is_hidden(c) => {
+                let mut units = [0; 2];
+                c.encode_utf16(&mut units).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
             }
             c => write!(out, "{c}"),
         };
