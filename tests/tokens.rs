@@ -199,3 +199,51 @@ fn commands_say_what_is_wrong_with_the_file_of_their_token() {
     let health = [("WEIR_CONTROL", control.as_str()), ("WEIR_TOKEN_FILE", "/nowhere/at/all")];
     assert_eq!(run(&["healthcheck"], &health).status, Some(0));
 }
+
+#[test]
+fn who_fails_to_authenticate_is_logged_counted_and_throttled() {
+    const NODE: &str = "nnnnnnnnnnnnnnnn";
+    const OTHER: &str = "oooooooooooooooo";
+    let token = |name: &str, secret: &str| {
+        format!("[[token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nscopes = [\"read\"]\n")
+    };
+    let folder = Folder::new("failing");
+    let config = format!(
+        "[control]\ndata = {:?}\n{}{}",
+        folder.path(),
+        token("node", NODE),
+        token("other", OTHER)
+    );
+    let config = TextFile::new("failing.toml", &config);
+    let control = Weir::control_at("127.0.0.1:0", &config);
+    let call = |secret: &str, line: &str| {
+        let bearer = format!("Bearer {secret}");
+        control.call(line, &[("Host", "control"), ("Authorization", &bearer)], "")
+    };
+    assert_eq!(call(NODE, "GET /v1/nodes").status, 200);
+    assert_eq!(call("wrong-wrong-wrong", "GET /v1/nodes?a=b").status, 401);
+    let line = control.until_line("failed authentication");
+    for part in ["source=127.0.0.1", "call=\"GET /v1/nodes?a=b\"", "the token is not known"] {
+        assert!(line.contains(part), "{line}");
+    }
+    // In dialects, too.
+    for _ in 1..20 {
+        let key = [("Host", "control"), ("Fastly-Key", "wrong-wrong-wrong")];
+        assert_eq!(control.call("POST /service/a/purge_all", &key, "").status, 401);
+    }
+    let throttled = call("wrong-wrong-wrong", "GET /v1/nodes");
+    assert_eq!(throttled.status, 429);
+    assert!(throttled.head.contains("\r\nretry-after: "), "{}", throttled.head);
+    assert_eq!(call(OTHER, "GET /v1/nodes").status, 429, "it could be guessed");
+    assert_eq!(call(NODE, "GET /v1/nodes").status, 200, "it was let in before");
+    let metrics = call(NODE, "GET /metrics").body;
+    for counted in ["failed_authentications_total 22", "throttled_authentications_total 2"] {
+        assert!(metrics.contains(&format!("\nweir_admin_{counted}\n")), "{metrics}");
+    }
+    // Whatever else is refused stands in the log with its request line.
+    assert_eq!(call(NODE, "GET /v1/nodes/%E2%80%AE").status, 404);
+    let line = control.until_line("/v1/nodes/%E2%80%AE");
+    assert!(line.contains("refused") && line.contains("status=404"), "{line}");
+    let answer = control.call("GET /v1/nodes\x1b[2J", &[("Host", "control")], "");
+    assert!((400..500).contains(&answer.status));
+}

@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
 /// Most request fields that `explain` takes.
 const MOST_EXPLAIN_FIELDS: usize = 100;
@@ -21,7 +22,9 @@ impl<S: OfProcess> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         // Set by the listener for every request.
         let Peer(peer) = *parts.extensions.get::<Peer>().ok_or_else(ApiError::internal)?;
-        Caller::of(parts, peer.ip(), &state.process().config())
+        let process = state.process();
+        let judged = Caller::of(parts, peer.ip(), &process.config());
+        process.attempts.judge(peer.ip(), parts, judged, Instant::now())
     }
 }
 

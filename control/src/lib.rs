@@ -5,6 +5,7 @@
 //! acknowledgement, and the answer waits, within bounds, until every expected node applied it.
 //! Control that is built into a node speaks to it over the same session as to any other.
 
+mod attempts;
 mod auth;
 mod call;
 mod control;

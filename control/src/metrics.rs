@@ -2,11 +2,33 @@
 
 use crate::control::Control;
 use crate::ledger::{NodeState, Propagation};
+use crate::process::Process;
 use std::fmt::Write;
 use std::time::Instant;
 
 /// Of Prometheus text.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics of the calls on the admin address, which every process has.
+pub(super) fn exposition_of_calls(process: &Process) -> String {
+    let mut text = Text(String::new());
+    for (name, help, value) in [
+        (
+            "weir_admin_failed_authentications_total",
+            "Calls of the admin address whose token, or origin without one, was refused.",
+            process.attempts.failed(),
+        ),
+        (
+            "weir_admin_throttled_authentications_total",
+            "Those of them that were refused because their address had failed too often.",
+            process.attempts.throttled(),
+        ),
+    ] {
+        text.metric(name, "counter", help);
+        text.sample(name, &[], value);
+    }
+    text.0
+}
 
 /// The metrics of control.
 pub(super) fn exposition(control: &Control) -> String {

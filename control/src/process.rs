@@ -1,6 +1,7 @@
 //! What a process has whatever its part in the topology: its configuration, perhaps a node, and
 //! what its calls count.
 
+use crate::attempts::Attempts;
 use http::HeaderMap;
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +51,7 @@ pub struct Process {
     started: Instant,
     /// Calls refused because too many were in progress.
     shed: AtomicU64,
+    pub(crate) attempts: Attempts,
     stopping: watch::Receiver<bool>,
 }
 
@@ -63,6 +65,7 @@ impl Process {
             reloading: Mutex::new(()),
             started: Instant::now(),
             shed: AtomicU64::new(0),
+            attempts: Attempts::default(),
             stopping,
         }
     }

@@ -5,20 +5,24 @@ mod node;
 
 pub use node::router as node_router;
 
+use crate::attempts::shows_credentials;
 use crate::call::{Call, Kind, LARGEST_BODY, OfProcess};
 use crate::control::Control;
 use crate::errors::{ApiError, in_one_form};
+use crate::listener::Peer;
 use crate::operation::Operation;
 use crate::process::Process;
 use crate::{dialects, openapi, rest};
 use axum::error_handling::HandleErrorLayer;
-use axum::response::IntoResponse;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, Uri};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -44,7 +48,8 @@ fn calls() -> Vec<Call> {
 /// The router of all calls of control.
 pub fn router(control: Arc<Control>) -> Router {
     let calls = bounded(calls(), control.process.clone());
-    framed(calls.merge(rest::page()).fallback(no_such_call)).with_state(control)
+    let process = control.process.clone();
+    framed(calls.merge(rest::page()).fallback(no_such_call), process).with_state(control)
 }
 
 /// A router of `calls`, with the bounds that hold for each.
@@ -69,15 +74,34 @@ fn bounded<S: OfProcess>(calls: Vec<Call<S>>, process: Arc<Process>) -> Router<S
 
 /// What holds for every call, from the innermost outwards. What goes on after its answer began
 /// (events, and what was upgraded) is not cut by the timeout.
-fn framed<S: OfProcess>(router: Router<S>) -> Router<S> {
+fn framed<S: OfProcess>(router: Router<S>, process: Arc<Process>) -> Router<S> {
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST_CALL);
     router
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(timeout)
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(axum::middleware::map_response(in_one_form))
+        .layer(axum::middleware::from_fn_with_state(process, told))
         .layer(axum::middleware::from_fn(dialects::in_their_form))
         .layer(TraceLayer::new_for_http())
+}
+
+/// Has calls that are refused stand in the log with their request line. Those that fail to
+/// authenticate do already.
+async fn told(State(process): State<Arc<Process>>, request: Request, next: Next) -> Response {
+    let call = format!("{} {}", request.method(), request.uri());
+    let peer = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
+    let shown = shows_credentials(request.headers());
+    let response = next.run(request).await;
+    if let Some(error) = response.extensions().get::<ApiError>()
+        && !(shown && error.status() == StatusCode::UNAUTHORIZED)
+        && let Some(others) = process.attempts.line(Instant::now())
+    {
+        let source = peer.map(tracing::field::display);
+        let (status, reason) = (error.status().as_u16(), error.message());
+        tracing::info!(source, call, status, reason, others, "refused");
+    }
+    response
 }
 
 async fn document_of_calls() -> Json<Value> {

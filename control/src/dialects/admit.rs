@@ -12,6 +12,7 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use http::Method;
 use http::request::Parts;
+use std::time::Instant;
 
 /// What the head of a request shows of its caller.
 pub(super) enum Shown {
@@ -43,7 +44,13 @@ pub(super) async fn admit(
     let config = control.config();
     // Set by the listener for every request.
     let Peer(peer) = *request.extensions.get::<Peer>().ok_or_else(ApiError::internal)?;
-    let shown = (dialect.shown)(&request, peer.ip(), &config)?;
+    let attempts = &control.process.attempts;
+    let judge = |judged| attempts.judge(peer.ip(), &request, judged, Instant::now());
+    let shown = match (dialect.shown)(&request, peer.ip(), &config) {
+        Ok(Shown::Caller(caller)) => Shown::Caller(judge(Ok(caller))?),
+        Ok(claim) => claim,
+        Err(error) => return Err(judge(Err(error)).err().unwrap_or_else(ApiError::internal)),
+    };
     if let Shown::Caller(caller) = &shown
         && request.method != Method::GET
     {
@@ -52,7 +59,7 @@ pub(super) async fn admit(
     let body = read(body).await?;
     let caller = match shown {
         Shown::Caller(caller) => caller,
-        Shown::Claim(claim) => claim.proven(&request, &body, &config)?,
+        Shown::Claim(claim) => judge(claim.proven(&request, &body, &config))?,
     };
     let sites = control.sites();
     Ok(Admitted { caller, sites, request, body })

@@ -53,6 +53,7 @@ async fn metrics(
     may_scrape(&caller)?;
     let mut text = control.process.program().metrics();
     text.push_str(&control_metrics::exposition(&control));
+    text.push_str(&control_metrics::exposition_of_calls(&control.process));
     Ok(exposition(text))
 }
 
@@ -61,7 +62,9 @@ async fn node_metrics(
     caller: Caller,
 ) -> Result<Response, ApiError> {
     may_scrape(&caller)?;
-    Ok(exposition(process.program().metrics()))
+    let mut text = process.program().metrics();
+    text.push_str(&control_metrics::exposition_of_calls(&process));
+    Ok(exposition(text))
 }
 
 /// Metrics name every site.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The router of the node's own calls; for all others it names control.
 pub fn router(process: Arc<Process>) -> Router {
     let router = bounded(rest::calls_of_node(), process.clone()).fallback(elsewhere);
-    framed(router).with_state(process)
+    framed(router, process.clone()).with_state(process)
 }
 
 async fn elsewhere(State(process): State<Arc<Process>>) -> ApiError {
