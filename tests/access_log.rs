@@ -144,3 +144,29 @@ fn next_answer(answers: &mut BufReader<TcpStream>) -> String {
     answers.read_exact(&mut body).expect("the body");
     head
 }
+
+#[tokio::test]
+async fn a_refused_request_stands_in_the_log_with_its_request_line() {
+    for (form, expected) in [
+        ("json", "\"request_line\":\"GET /a\\u0001\\u202eb HTTP/1.1\",\"status\":400,"),
+        ("combined", " \"GET /a\\x01\\xE2\\x80\\xAEb HTTP/1.1\" 400 "),
+    ] {
+        let origin = Origin::start().await;
+        let file = TextFile::new(&format!("access-refused-{form}.log"), "");
+        let log = format!("[log]\naccess = \"{form}\"\npath = {:?}\n", file.path());
+        let edge = edge().origin(&origin).tables(&log).start();
+        let mut stream = TcpStream::connect(edge.node.listen()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+        let request = "\r\nGET /a\u{1}\u{202e}b HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        let read = || std::fs::read_to_string(file.path()).expect("it is there");
+        let line = until("a line", read, |text| text.ends_with('\n')).await;
+        assert!(line.contains(expected), "{line}");
+        for of_the_stand_in in ["\"host\":\"refused\"", "GET / HTTP"] {
+            assert!(!line.contains(of_the_stand_in), "{line}");
+        }
+    }
+}

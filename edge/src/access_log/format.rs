@@ -48,10 +48,14 @@ fn json(logged: &LoggedRequest, out: &mut Vec<u8>) {
     let outcome = &record.outcome;
     let _ = write!(out, "{{\"time\":\"{}\"", Civil::from(head.time).rfc3339());
     let _ = write!(out, ",\"peer\":\"{}\"", head.peer.ip());
-    json_text(out, "method", head.method.as_bytes());
-    json_text(out, "host", head.host.as_bytes());
-    json_text(out, "target", head.target.as_bytes());
-    json_text(out, "protocol", head.protocol.as_bytes());
+    if let Some(line) = &head.refused {
+        json_text(out, "request_line", line);
+    } else {
+        json_text(out, "method", head.method.as_bytes());
+        json_text(out, "host", head.host.as_bytes());
+        json_text(out, "target", head.target.as_bytes());
+        json_text(out, "protocol", head.protocol.as_bytes());
+    }
     let _ = write!(out, ",\"status\":{},\"bytes\":{}", record.status.as_u16(), record.bytes_out);
     if let Some(site) = site {
         json_text(out, "site", site.as_bytes());
@@ -131,11 +135,17 @@ fn combined(logged: &LoggedRequest, out: &mut Vec<u8>) {
     let LoggedRequest { head, record, .. } = logged;
     let time = Civil::from(head.time).common_log();
     let _ = write!(out, "{} - - [{time}] \"", head.peer.ip());
-    combined_text(out, head.method.as_bytes());
-    out.push(b' ');
-    combined_text(out, head.target.as_bytes());
+    if let Some(line) = &head.refused {
+        combined_text(out, line);
+    } else {
+        combined_text(out, head.method.as_bytes());
+        out.push(b' ');
+        combined_text(out, head.target.as_bytes());
+        out.push(b' ');
+        combined_text(out, head.protocol.as_bytes());
+    }
     let (status, bytes) = (record.status.as_u16(), record.bytes_out);
-    let _ = write!(out, " {}\" {status} {bytes}", head.protocol);
+    let _ = write!(out, "\" {status} {bytes}");
     for value in [&head.referer, &head.user_agent] {
         out.extend_from_slice(b" \"");
         combined_text(out, value.as_deref().unwrap_or(b"-"));

@@ -77,6 +77,9 @@ pub(crate) struct RequestHead {
     pub(crate) user_agent: Option<Box<[u8]>>,
     /// Referer.
     pub(crate) referer: Option<Box<[u8]>>,
+    /// The request line, if the head was refused before there was a request: what else is here of it
+    /// is then that of a stand-in.
+    pub(crate) refused: Option<Box<[u8]>>,
     /// The request's place in a trace.
     pub(crate) trace: Option<TraceContext>,
 }
@@ -107,6 +110,7 @@ impl RequestHead {
             },
             user_agent: bytes(headers, &header::USER_AGENT),
             referer: bytes(headers, &header::REFERER),
+            refused: None,
             trace,
         }
     }

@@ -19,7 +19,8 @@ impl Spine {
         let wanted = self.log.is_on() || trace.as_ref().is_some_and(Trace::is_exported);
         let head = wanted.then(|| {
             let context = trace.as_ref().map(|trace| trace.place.context);
-            RequestHead::of(request, connection.peer(), connection.tls(), context)
+            let head = RequestHead::of(request, connection.peer(), connection.tls(), context);
+            RequestHead { refused: connection.refused_line(), ..head }
         });
         Box::new(Notes { head, site: None, trace, log: Arc::clone(&self.log) })
     }

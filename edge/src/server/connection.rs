@@ -143,6 +143,14 @@ impl Connection {
         self.wire.borrow().defect_of(self.started.get())
     }
 
+    /// The request line of what the request in hand stands for, if the guard refused its head.
+    pub(crate) fn refused_line(&self) -> Option<Box<[u8]>> {
+        if self.protocol.get() == Protocol::Http2 {
+            return None;
+        }
+        self.wire.borrow().refused_line(self.started.get()).map(Box::from)
+    }
+
     /// Sends an interim response (1xx, such as 103 of RFC 8297) ahead of the final one, without
     /// waiting. `false` when it was dropped: HTTP/1.0 and HTTP/2 clients (hyper cannot send it),
     /// a status that is not 1xx or is 101, or a socket that takes nothing now.

@@ -58,6 +58,8 @@ pub(super) struct Wire {
     intake: Intake,
     held: HeldInput,
     defect: Option<(u64, ClientError)>,
+    /// The request line of a head that a stand-in took the place of, as far as it is kept.
+    refused: Option<Box<[u8]>>,
     pub(super) incoming: Direction,
     pub(super) outgoing: Direction,
     /// Set by the sweeper: the next read that finds nothing ends in this error.
@@ -71,6 +73,15 @@ pub(super) struct Wire {
     lingered: u64,
 }
 
+/// The first line of a head, at most so much of it. Empty lines may stand before it (RFC 9112 §2.2).
+fn request_line(head: &[u8]) -> Box<[u8]> {
+    const MOST: usize = 1024;
+    let begin = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(head.len());
+    let line = head[begin..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line[..line.len().min(MOST)].into()
+}
+
 impl Wire {
     pub(super) fn new(transport: Transport, guard: Guard, now: u64) -> Self {
         let direction = Direction { blocked: false, progress: now };
@@ -80,6 +91,7 @@ impl Wire {
             intake: Intake::Guarded,
             held: HeldInput::default(),
             defect: None,
+            refused: None,
             incoming: direction,
             outgoing: direction,
             overdue: false,
@@ -128,6 +140,12 @@ impl Wire {
             Some((at, error)) if *at == ordinal => Some(error.clone()),
             _ => None,
         }
+    }
+
+    /// The request line of the request in hand, if it is a stand-in for a refused head.
+    pub(super) fn refused_line(&self, ordinal: u64) -> Option<&[u8]> {
+        self.defect.as_ref().filter(|(at, _)| *at == ordinal)?;
+        self.refused.as_deref()
     }
 
     /// The answer to an upgrade, if one was asked for, is known, and it is no. Says whether bytes
@@ -243,6 +261,7 @@ impl Wire {
 
     /// hyper sees a stand-in instead of the head in hand.
     fn refuse_head(&mut self, error: ClientError) {
+        self.refused = Some(request_line(self.held.uncleared()));
         self.held.replace_waiting(STAND_IN);
         self.intake = Intake::Ended;
         self.defect = Some((self.guard.heads() + 1, error));
