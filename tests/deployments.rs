@@ -20,6 +20,7 @@ fn here(name: &str, text: &str, folder: &Folder, control: &str, parent: &str) ->
     let text = text
         .replace("/var/lib/weir", &format!("{}/control", folder.path()))
         .replace("/run/weir/tokens", &format!("{}/tokens", folder.path()))
+        .replace("/run/weir/operator", &format!("{}/operator", folder.path()))
         .replace("http://control:9090", control)
         .replace("http://parent-eu:8080", parent)
         .replace("access = \"json\"", "access = \"off\"")
@@ -53,10 +54,10 @@ async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     };
     missed(&parent, "metrics", "parent");
-    missed(&edge, "operator", "edge");
+    missed(&edge, "metrics", "edge");
 
     // As within the container of control: no address and no token has to be given.
-    let file = format!("{}/tokens/operator", folder.path());
+    let file = format!("{}/operator/operator", folder.path());
     let variables = [("WEIR_CONTROL", url.as_str()), ("WEIR_TOKEN_FILE", file.as_str())];
     let purged = run(&["purge", "/a", "--json"], &variables);
     assert_eq!(purged.status, Some(0), "{}", purged.err);
@@ -85,7 +86,8 @@ async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
     let purge = r#"{"paths": ["/a"]}"#;
     assert_eq!(call("metrics", "POST /v1/purges", purge), 403);
     assert_eq!(call("node", "POST /v1/purges", purge), 403);
-    assert_eq!(call("metrics", "GET /v1/nodes", ""), 200);
+    assert_eq!(call("metrics", "GET /v1/nodes", ""), 403);
+    assert_eq!(call("metrics", "GET /metrics", ""), 200);
     assert_eq!(call("node", "GET /v1/nodes", ""), 403);
     assert_eq!(control.json("GET /v1/nodes", "").status, 401);
 }
@@ -174,6 +176,44 @@ fn every_configuration_is_right() {
         }
         assert!(checked >= 2, "{folder}");
     }
+}
+
+/// What a compromised node could show: to join, and to read metrics.
+#[test]
+fn operators_tokens_are_controls_alone() {
+    let pods = ["edge.toml", "parent.toml"].map(|name| read(&format!("{KUBERNETES}/{name}")));
+    for config in [EDGE, PARENT].into_iter().chain(pods.iter().map(String::as_str)) {
+        let files: Vec<_> = config.lines().filter(|line| line.contains("_file = ")).collect();
+        let tokens = "/run/weir/tokens";
+        let expected = [
+            format!("token_file = \"{tokens}/node\""),
+            format!("secret_file = \"{tokens}/metrics\""),
+        ];
+        assert_eq!(files, expected);
+        assert!(
+            config.contains("scopes = [\"metrics\"]") && !config.contains("operator"),
+            "{config}"
+        );
+    }
+    // Compose: the token's volume, file and variable are control's.
+    let (before, services) = COMPOSE.split_once("\nservices:\n").expect("services");
+    let (control, others) = services.split_once("\n  parent-eu:\n").expect("a parent");
+    let (others, _) = others.split_once("\nvolumes:\n").expect("volumes");
+    assert!(control.contains("/run/weir/operator\"") && control.contains("WEIR_TOKEN: "));
+    let anchors = before.lines().filter(|line| !line.starts_with('#'));
+    for line in anchors.chain(others.lines()) {
+        for part in ["/run/weir/operator", "WEIR_TOKEN:", "WEIR_TOKEN_FILE"] {
+            assert!(!line.contains(part), "{line}");
+        }
+    }
+    for pod in ["edge", "parent"] {
+        let pod = read(&format!("deploy/kubernetes/base/{pod}.yaml"));
+        let items = "items: [{ key: node, path: node }, { key: metrics, path: metrics }]";
+        assert!(pod.contains(items) && !pod.contains("tokens/operator"), "{pod}");
+    }
+    // systemd: what is copied to nodes is named, and is not the operator's.
+    let unit = include_str!("../deploy/systemd/weir.service");
+    assert!(unit.contains("gets the token \"node\" and no operator's"));
 }
 
 #[test]

@@ -178,8 +178,10 @@ impl std::fmt::Debug for Token {
 pub enum Scope {
     /// Purge.
     Purge,
-    /// Read state, explain.
+    /// Read state, explain, metrics.
     Read,
+    /// Read metrics, and nothing else.
+    Metrics,
     /// Reload, releases, nodes.
     Admin,
     /// Join as a node.

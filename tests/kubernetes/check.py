@@ -108,10 +108,10 @@ def check_pod(workload, configs, kustomization):
         config = Path(container["args"][-1].removeprefix("--config="))
         same(f"{name}: configuration", str(config.parent), mounts["config"]["mountPath"])
         parsed = configs[volumes["config"]["configMap"]["name"]][config.name]
-        check_config(name, parsed, container, mounts)
+        check_config(name, parsed, container, mounts, volumes)
 
 
-def check_config(name, config, container, mounts):
+def check_config(name, config, container, mounts, volumes):
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["port"] in ports, f"{name}: {probe}"
@@ -121,9 +121,13 @@ def check_config(name, config, container, mounts):
     same(f"{name}: {listens}", listens, f"0.0.0.0:{ports['control' if control else 'admin']}")
     files = [token["secret_file"] for token in config["token"]]
     files += [config["control"]["token_file"]] if not control else []
+    tokens = {Path(file).name for file in files}
     for file in files:
         same(f"{name}: {file}", str(Path(file).parent), mounts["tokens"]["mountPath"])
-        assert Path(file).name in ("node", "operator", "metrics"), file
+    # The operator's token is control's alone.
+    same(f"{name}: tokens", tokens, {"node", "metrics"} | ({"operator"} if control else set()))
+    items = volumes["tokens"]["secret"].get("items", [])
+    same(f"{name}: mounted", {item["key"] for item in items}, set() if control else tokens)
     if control:
         same(f"{name}: data", config["control"]["data"], mounts["data"]["mountPath"])
     named = [env for env in container["env"] if env["name"] == "WEIR_NODE__NAME"]

@@ -33,7 +33,7 @@ fn own_calls<S: OfProcess>(reload: MethodRouter<S>, metrics: MethodRouter<S>) ->
         .answer("200", "The keys that take effect only after a restart.");
     let text = json!({"type": "string"});
     let counts = Operation::new("Metrics")
-        .described("Needs a token without sites.")
+        .described("Needs a token with the scope metrics or read, and without sites.")
         .answer_in("200", "Prometheus text.", "text/plain", text)
         .without_refusal();
     let lives = Operation::new("Liveness").answer("200", "It does.");
@@ -69,7 +69,7 @@ async fn node_metrics(
 
 /// Metrics name every site.
 fn may_scrape(caller: &Caller) -> Result<(), ApiError> {
-    caller.needs(Scope::Read)?;
+    caller.needs(Scope::Metrics).or_else(|_| caller.needs(Scope::Read))?;
     caller.needs_all_sites("the metrics")
 }
 
