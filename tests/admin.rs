@@ -74,10 +74,10 @@ fn refusals_have_one_form_and_name_what_is_wrong() {
         ("DELETE /v1/nodes/nobody", "", 404, "not_found", None),
         ("GET /v1/follow", "", 426, "upgrade_required", None),
         ("GET /v1/events?x=1", "", 400, "invalid", Some("x")),
-        ("GET /v1/sites/nowhere/release", "", 404, "not_found", None),
+        ("GET /v1/sites/nowhere/release", "", 404, "no_such_site", Some("site")),
         ("PUT /v1/sites/default/release", "{}", 400, "invalid", Some("name")),
         ("PUT /v1/sites/default/release", r#"{"name": ".."}"#, 400, "invalid", Some("name")),
-        ("PUT /v1/sites/nowhere/release", r#"{"name": "v"}"#, 404, "not_found", None),
+        ("PUT /v1/sites/nowhere/release", r#"{"name": "v"}"#, 404, "no_such_site", Some("site")),
         ("GET /v1/purge", "", 404, "not_found", None),
         ("DELETE /v1/purges", "", 405, "method_not_allowed", None),
     ] {

@@ -8,7 +8,6 @@ use crate::fields::{Fields, shorten};
 use crate::operation::Operation;
 use crate::permission::may_name;
 use crate::purge_request::wait;
-use crate::sites::KnownSites;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -46,7 +45,7 @@ async fn current(
     Path(site): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    known(&caller, &site, &control.sites())?;
+    may_name(&caller, &site, &control.sites())?;
     let releases = control.ledger.releases();
     let name = match releases.into_iter().find(|release| release.site == site) {
         Some(switched) => switched.name,
@@ -68,7 +67,7 @@ async fn switch(
     Body(body): Body,
 ) -> Result<Response, ApiError> {
     caller.needs(Scope::Admin)?;
-    known(&caller, &site, &control.sites())?;
+    may_name(&caller, &site, &control.sites())?;
     has_releases(&site, &control.config())?;
     let mut fields = Fields::parse(&body)?;
     let name = name(&mut fields)?;
@@ -84,14 +83,6 @@ async fn switch(
     body["site"] = json!(site);
     body["name"] = json!(name);
     Ok((status, Json(body)).into_response())
-}
-
-/// The site that the path names, which the caller may act on.
-fn known(caller: &Caller, site: &str, sites: &KnownSites) -> Result<(), ApiError> {
-    may_name(caller, site, sites).map_err(|error| match error.code() {
-        "no_such_site" => ApiError::not_found(error.message()),
-        _ => error,
-    })
 }
 
 /// Control alone may not have been told of the site; its nodes are.
