@@ -11,6 +11,7 @@ use crate::own::Own;
 use crate::parents::Parents;
 use crate::purge::{Popular, Purges};
 use crate::ranking::Ranking;
+use crate::shares::Shares;
 use crate::standing::{Lease, Matched, Releases};
 use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
@@ -60,6 +61,8 @@ pub(crate) struct NodeState {
     pub(crate) ranking: Ranking,
     /// Bytes of bodies that are being stored.
     pub(crate) filling: Budget,
+    /// Those of each client prefix.
+    pub(crate) filling_shares: Arc<Shares>,
     /// Sites and limits in force.
     pub(crate) live: ArcSwap<Live>,
     /// One a worker.
@@ -171,6 +174,7 @@ impl NodeState {
             matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
             filling: Budget { used: AtomicU64::new(0), bound: share },
+            filling_shares: Arc::default(),
             max_object: config.memory.max_object.min(memory.size / 2),
             ranking: Ranking::default(),
             started: Instant::now(),
@@ -365,6 +369,11 @@ impl Budget {
     /// Gives back what was taken.
     pub(crate) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that may be taken.
+    pub(crate) fn bound(&self) -> u64 {
+        self.bound
     }
 
     /// Bytes taken.

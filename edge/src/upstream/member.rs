@@ -4,6 +4,7 @@
 use super::balance::{Share, digest};
 use super::health::{Attempt, Change, Health, Verdict};
 use crate::error::UpstreamError;
+use crate::shares::{Held, Shares};
 use crate::source::Source;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use weir_config::{Ejection, Origin, Probe, Protocol};
+use weir_rules::client_share::{self, Prefix};
 
 /// What the members of a pool are to the node. Names them in the node's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ pub(crate) struct Standing {
     pub(super) health: Health,
     running: AtomicUsize,
     waiting: AtomicUsize,
+    /// Those of each client prefix.
+    waiting_shares: Arc<Shares>,
     requests: AtomicU64,
     errors: AtomicU64,
 }
@@ -170,17 +174,19 @@ impl Member {
         }
     }
 
-    /// Waits for one of its places, in a queue of bounded length.
+    /// Waits for one of its places, in a queue of bounded length, of which a client prefix gets a
+    /// share.
     pub(super) async fn place(
         self: &Arc<Self>,
         queue: usize,
         bound: Duration,
+        client: Option<Prefix>,
     ) -> Result<Slot, UpstreamError> {
         let counted = RunningCount::begin(self);
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(Slot { _permit: permit, _counted: counted });
         }
-        let _waiting = Waiting::enter(&self.standing.waiting, queue).ok_or(UpstreamError::Busy)?;
+        let _waiting = Waiting::enter(&self.standing, queue, client)?;
         let permit = timeout(bound, Arc::clone(&self.places).acquire_owned());
         let permit = permit.await.map_err(|_| UpstreamError::Busy)?;
         Ok(Slot { _permit: permit.map_err(|_| UpstreamError::Busy)?, _counted: counted })
@@ -204,6 +210,7 @@ impl Member {
             | UpstreamError::NoParent
             | UpstreamError::Loop
             | UpstreamError::Busy
+            | UpstreamError::ClientShare
             | UpstreamError::HeadTooLarge
             | UpstreamError::TotalTimeout => return,
             UpstreamError::IdleTimeout | UpstreamError::BadBody(_) => Verdict::BrokeOff,
@@ -256,6 +263,7 @@ impl Standing {
             health: Health::new(digest(name.as_bytes()), Instant::now()),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            waiting_shares: Arc::default(),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
         }
@@ -296,20 +304,31 @@ impl Drop for RunningCount {
 }
 
 /// Counts one more in a queue while it lives.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a> {
+    queue: &'a AtomicUsize,
+    _held: Option<Held>,
+}
 
 impl<'a> Waiting<'a> {
-    fn enter(queue: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        if queue.fetch_add(1, Ordering::Relaxed) >= bound {
-            queue.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    fn enter(
+        standing: &'a Standing,
+        bound: usize,
+        client: Option<Prefix>,
+    ) -> Result<Self, UpstreamError> {
+        let queue = &standing.waiting;
+        let used = queue.fetch_add(1, Ordering::Relaxed);
+        let held = client.map(|client| standing.waiting_shares.hold(client, 1));
+        let others = held.as_ref().map_or(0, |held| held.total().saturating_sub(1));
+        let waiting = Self { queue, _held: held };
+        if client.is_some() && !client_share::admits(others, 1, used as u64, bound as u64) {
+            return Err(UpstreamError::ClientShare);
         }
-        Some(Self(queue))
+        if used >= bound { Err(UpstreamError::Busy) } else { Ok(waiting) }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.queue.fetch_sub(1, Ordering::Relaxed);
     }
 }
