@@ -58,7 +58,7 @@ impl Clients {
         let held = self.shares.hold(Prefix::of(peer), 1);
         let bound = prefix_of(&trusted, limits.private_clients, peer).is_some();
         let total = held.total();
-        let over_half = total >= MANY && total * 2 > open as u64;
+        let over_half = total >= MANY && total * 2 > open as u64 + 1;
         Some(Share { held, bound, over_half })
     }
 
