@@ -413,6 +413,9 @@ table! {
     pub struct Limits {
         /// Client connections at once.
         pub connections: usize => Reload,
+        /// Whether a client with a loopback, private or link-local address is refused, too, if it
+        /// holds too large a share of what clients share.
+        pub private_clients: bool => Reload,
         /// Bytes of a request head.
         pub header_bytes: usize => Reload,
         /// Fields in a request head.

@@ -30,6 +30,11 @@ impl ByteBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes that may be taken.
+    pub(crate) fn bound(&self) -> u64 {
+        self.bound
+    }
+
     /// Bytes taken.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

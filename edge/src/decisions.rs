@@ -38,6 +38,8 @@ pub(crate) enum Why {
     TooLarge(u64),
     /// Too many bodies were being stored at the same time.
     NoRoom,
+    /// Too many of the bytes that were being stored at the same time were of one client.
+    NoRoomForClient,
     /// A field's value is longer than the store takes.
     FieldTooLong,
     /// The fetch failed.
@@ -59,6 +61,7 @@ impl Why {
             Self::Rule(reason) => reason.word(),
             Self::TooLarge(_) => "too-large",
             Self::NoRoom => "no-room",
+            Self::NoRoomForClient => "no-room-for-client",
             Self::FieldTooLong => "field-too-long",
             Self::Failed(error) => error.word(),
             Self::Overtaken => "overtaken",
@@ -75,6 +78,10 @@ impl Why {
                 format!("The body is larger than memory.max_object ({bound} bytes).")
             }
             Self::NoRoom => "Too many bodies were being stored at the same time.".to_owned(),
+            Self::NoRoomForClient => {
+                "Too much of what was being stored at the same time was requested by one client."
+                    .to_owned()
+            }
             Self::FieldTooLong => {
                 "A header of the response is longer than 65,535 bytes.".to_owned()
             }
@@ -114,6 +121,7 @@ impl Why {
             Self::NotForEveryone(_) => false,
             Self::FieldTooLong
             | Self::NoRoom
+            | Self::NoRoomForClient
             | Self::Failed(_)
             | Self::Overtaken
             | Self::NotAdmitted => false,

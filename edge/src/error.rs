@@ -60,6 +60,8 @@ pub enum UpstreamError {
     BadBody(String),
     /// Too many requests wait for this origin. 503.
     Busy,
+    /// Too many of the requests that wait for this origin are of this client's prefix. 503.
+    ClientShare,
     /// No parent is of use, and the origin is not to be asked. 504.
     NoParent,
     /// A parent has met the request before. 508.
@@ -84,7 +86,7 @@ impl UpstreamError {
             | Self::TotalTimeout
             | Self::NoParent => StatusCode::GATEWAY_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::ClientShare => StatusCode::SERVICE_UNAVAILABLE,
             Self::Client(error) => error.status,
         }
     }
@@ -102,6 +104,7 @@ impl UpstreamError {
             Self::HeadTooLarge => "origin-head-too-large",
             Self::BadBody(_) => "origin-bad-body",
             Self::Busy => "origin-busy",
+            Self::ClientShare => "client-share",
             Self::NoParent => "no-parent",
             Self::Loop => "loop",
             Self::Client(error) => error.word,
@@ -122,6 +125,7 @@ impl UpstreamError {
             "origin-head-too-large" => Self::HeadTooLarge,
             "origin-bad-body" => Self::BadBody(why()),
             "origin-busy" => Self::Busy,
+            "client-share" => Self::ClientShare,
             "origin-total-timeout" => Self::TotalTimeout,
             "loop" => Self::Loop,
             _ => return None,
@@ -165,6 +169,10 @@ impl UpstreamError {
             ),
             Self::BadBody(why) => write!(f, "the {upstream}'s body ended early: {why}"),
             Self::Busy => write!(f, "too many requests wait for this {upstream}"),
+            Self::ClientShare => write!(
+                f,
+                "too many of the requests that wait for this {upstream} are of one client"
+            ),
             Self::NoParent => {
                 f.write_str("no parent answers, and parents.origin_fallback is false")
             }

@@ -31,6 +31,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) connections_taken: u64,
     /// Client connections refused because of `limits.connections`, since the start.
     pub(crate) connections_refused: u64,
+    /// Client connections refused because of their client prefix's share, since the start.
+    pub(crate) connections_refused_for_share: u64,
     /// Idle client connections closed to take new ones.
     pub(crate) connections_closed_idle: u64,
     /// Fills running now.
@@ -215,8 +217,13 @@ fn connections(text: &mut Text, gauges: &Gauges<'_>) {
     let help = "Client connections refused because limits.connections was reached.";
     text.metric(name, "counter", help);
     text.sample(name, &[], gauges.connections_refused);
+    let name = "weir_client_share_refused_connections_total";
+    let help = "Client connections refused because their client prefix held too large a share of \
+                limits.connections.";
+    text.metric(name, "counter", help);
+    text.sample(name, &[], gauges.connections_refused_for_share);
     let name = "weir_idle_connections_closed_total";
-    let help = "Idle client connections closed at limits.connections to take new ones.";
+    let help = "Idle client connections closed to take new ones.";
     text.metric(name, "counter", help);
     text.sample(name, &[], gauges.connections_closed_idle);
     let name = "weir_connections_total";

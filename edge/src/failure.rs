@@ -55,6 +55,9 @@ impl Failure {
             Self::Client(error) => error.message.to_string(),
             // What the origin's address or libraries say is for the log, not for strangers.
             Self::Upstream(UpstreamError::Client(error)) => error.message.to_string(),
+            Self::Upstream(UpstreamError::ClientShare) => {
+                "Too many requests from your address wait for the origin.".to_owned()
+            }
             Self::Upstream(error) => match error.status() {
                 StatusCode::GATEWAY_TIMEOUT => "The origin did not answer in time.".to_owned(),
                 StatusCode::SERVICE_UNAVAILABLE => "The origin is busy.".to_owned(),

@@ -100,6 +100,11 @@ pub(crate) fn contains(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 
+/// Whether a request says that it was forwarded for a client (RFC 7239, X-Forwarded-For).
+pub(crate) fn is_forwarded(request: &HeaderMap) -> bool {
+    request.contains_key(&X_FORWARDED_FOR) || request.contains_key(header::FORWARDED)
+}
+
 /// The host that a node names whose word is believed.
 pub(crate) fn forwarded_host(request: &HeaderMap) -> Option<String> {
     let host = request.get(&X_FORWARDED_HOST)?;

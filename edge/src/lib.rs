@@ -30,6 +30,7 @@ mod ranking;
 mod request;
 mod respond;
 mod server;
+mod shares;
 mod source;
 mod standing;
 mod state;

@@ -68,6 +68,9 @@ events! {
         "Requests not collapsed because their URL is known to be uncacheable.";
     Shed: "weir_shed_requests_total",
         "Requests answered with 503 because a limit of this node was reached.";
+    ClientShare: "weir_client_share_refused_requests_total",
+        "Requests not sent to an upstream because their client prefix held too large a share of \
+         limits.origin_queue.";
     ParentPassed: "weir_parents_passed_total",
         "Requests sent elsewhere because a parent failed or could not vouch for its response.";
     UpstreamRequest: "weir_upstream_requests_total",
@@ -86,7 +89,7 @@ events! {
 
 /// Kinds of upstream errors: the words of [`UpstreamError::word`], and one for those that are the
 /// client's own.
-pub(crate) const UPSTREAM_ERRORS: [&str; 13] = [
+pub(crate) const UPSTREAM_ERRORS: [&str; 14] = [
     "origin-connect",
     "origin-connect-timeout",
     "origin-first-byte-timeout",
@@ -100,6 +103,7 @@ pub(crate) const UPSTREAM_ERRORS: [&str; 13] = [
     "origin-total-timeout",
     "origin-head-too-large",
     "origin-reset",
+    "client-share",
 ];
 
 /// Which of [`UPSTREAM_ERRORS`] an error is.
@@ -118,6 +122,7 @@ pub(crate) fn upstream_error_index(error: &UpstreamError) -> usize {
         UpstreamError::TotalTimeout => 10,
         UpstreamError::HeadTooLarge => 11,
         UpstreamError::Reset(_) => 12,
+        UpstreamError::ClientShare => 13,
     }
 }
 

@@ -54,6 +54,8 @@ impl Node {
     /// Like [`Node::start`], with a place in the log that was kept over a restart.
     pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
         let settings = Settings {
+            name: config.node.name.as_str().into(),
+            trusted_proxies: config.node.trusted_proxies.clone(),
             listen: config.node.listen,
             workers: config.node.workers.max(1),
             limits: config.limits,
@@ -155,8 +157,9 @@ impl Node {
         let (config, kept) = before.config.reloaded(config, |effect| effect == Effect::NodeRestart);
         let live = Live::new(config, &self.state.metrics, &self.state.slots, Some(&before))?;
         if let Some(server) = &*self.server() {
+            let Config { limits, node, tls, .. } = &live.config;
             server
-                .reload(live.config.limits, live.config.tls.as_ref())
+                .reload(*limits, &node.trusted_proxies, tls.as_ref())
                 .map_err(|error| StartError(error.to_string()))?;
         }
         self.prober.follow(live.targets()).map_err(probes)?;
@@ -193,14 +196,15 @@ impl Node {
     /// Prometheus text exposition (prefix `weir_`).
     pub fn metrics(&self) -> String {
         let live = self.state.live.load();
-        let (open, taken, refused, closed_idle) = match &*self.server() {
+        let (open, taken, refused, refused_for_share, closed_idle) = match &*self.server() {
             Some(server) => (
                 server.connections() as u64,
                 server.taken(),
                 server.refused(),
+                server.refused_for_share(),
                 server.closed_idle(),
             ),
-            None => (0, 0, 0, 0),
+            None => (0, 0, 0, 0, 0),
         };
         let gauges = Gauges {
             node: &self.state.name,
@@ -214,6 +218,7 @@ impl Node {
             connections_open: open,
             connections_taken: taken,
             connections_refused: refused,
+            connections_refused_for_share: refused_for_share,
             connections_closed_idle: closed_idle,
             store_bytes: self.state.store.bytes(),
             store_bytes_limit: live.config.memory.size,

@@ -110,6 +110,7 @@ mod tests {
             interim: None,
             upgrade: None,
             chosen_by: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
+            counts_for: None,
             trace: None,
         };
         let candidates = parents.upstream().unwrap().candidates(&ask, &UpstreamBody::Empty);

@@ -118,6 +118,9 @@ impl Handler for Spine {
         };
         // A node, or one that claims to be.
         let of_node = !matches!(asker, Ok(None));
+        if matches!(asker, Ok(Some(_))) {
+            connection.is_of_node();
+        }
         let arrived = Arrived { connection: &connection, request, notes: notes.as_deref() };
         let disposition = asker.and_then(|asker| self.begin(arrived, asker, &mut record));
         let answer = match disposition {
@@ -185,6 +188,9 @@ impl Spine {
         let sender = Sender::of(&self.state, &live.config, peer, request.headers(), asker);
         if sender.warms.is_some() {
             record.traffic = Traffic::WarmUp;
+        }
+        if !sender.trusted {
+            arrived.connection.note_headers(request.headers());
         }
         let facts = RequestFacts::of(request, &intake, sender.trusted);
         record.site = site.slot;

@@ -13,6 +13,7 @@ use crate::own::Own;
 use crate::parents::Parents;
 use crate::purge::{Popular, Purges};
 use crate::ranking::Ranking;
+use crate::shares::Shares;
 use crate::standing::{Lease, Matched, Releases};
 use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
@@ -62,6 +63,8 @@ pub(crate) struct NodeState {
     pub(crate) ranking: Ranking,
     /// Bytes of bodies that are being stored.
     pub(crate) filling: ByteBudget,
+    /// Those of each client prefix.
+    pub(crate) filling_shares: Arc<Shares>,
     /// What bodies that are not stored may take while their clients are slow.
     pub(crate) ahead: Arc<Ahead>,
     /// Sites and limits in force.
@@ -177,6 +180,7 @@ impl NodeState {
             matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
             filling: ByteBudget::new(share - share / 4),
+            filling_shares: Arc::default(),
             ahead,
             max_object: config.memory.max_object.min(memory.size / 2),
             ranking: Ranking::default(),

@@ -310,8 +310,14 @@ impl Upstream {
     ) -> Result<Fetched, Failed> {
         let (member, attempt) = (candidate.member, candidate.attempt);
         let shed = || self.metrics[worker].count(Event::SlowClientShed);
-        let place = member.place(self.queue, self.wait(end), self.slow_client_rate, shed);
-        let place = place.await.map_err(Failed::unsent)?;
+        let (wait, floor) = (self.wait(end), self.slow_client_rate);
+        let place = member.place(self.queue, wait, ask.counts_for, floor, shed).await;
+        let place = place.map_err(|error| {
+            if error == UpstreamError::ClientShare {
+                self.metrics[worker].count(Event::ClientShare);
+            }
+            Failed::unsent(error)
+        })?;
         let body_again = body.again().unwrap_or_else(|| body.clone());
         let mut request = request(member, ask, body_again)?;
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
@@ -537,6 +543,8 @@ impl NextCandidate {
             (UpstreamError::Client(_) | UpstreamError::TotalTimeout, _) => Self::Nobody,
             // Another member would answer alike.
             (UpstreamError::HeadTooLarge, _) => Self::Nobody,
+            // Other members, and the budget of retries, are for others.
+            (UpstreamError::ClientShare, _) => Self::Nobody,
             (UpstreamError::Busy, _) if body.is_unread() => Self::Other,
             (_, Reached::Nobody) if body.is_unread() => Self::Anybody,
             (_, Reached::Unprocessed) if body.can_repeat() => Self::Other,

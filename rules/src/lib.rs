@@ -5,6 +5,7 @@
 
 pub mod assets;
 pub mod cache_control;
+pub mod client_share;
 pub mod cookies;
 pub mod fields;
 pub mod freshness;

@@ -160,6 +160,11 @@ impl Weir {
         }
     }
 
+    /// The rest of its log, once it was told to end.
+    pub(crate) fn rest_of_log(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect()
+    }
+
     /// The URL of its control.
     pub(crate) fn control(&self) -> String {
         format!("http://{}", self.admin)

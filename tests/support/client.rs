@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Head, fields};
 use super::{HOST, PATIENCE};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -22,6 +22,14 @@ impl Client {
     /// To who may not be there.
     pub(crate) async fn try_connect(to: SocketAddr) -> std::io::Result<Self> {
         Ok(Self { stream: TcpStream::connect(to).await?, buffer: Vec::new() })
+    }
+
+    /// From this address.
+    pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address of this machine");
+        let stream = socket.connect(to).await.expect("the node accepts");
+        Self { stream, buffer: Vec::new() }
     }
 
     /// With the smallest receive buffer that the system gives.

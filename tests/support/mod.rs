@@ -168,6 +168,11 @@ impl Edge {
         Client::connect(self.node.listen()).await
     }
 
+    /// A connection from 127.0.0.`last`.
+    pub(crate) async fn connect_from(&self, last: u8) -> Client {
+        Client::connect_from([127, 0, 0, last].into(), self.node.listen()).await
+    }
+
     /// A connection that takes few bytes until it is read from.
     pub(crate) async fn connect_slow(&self) -> Client {
         Client::connect_slow(self.node.listen()).await

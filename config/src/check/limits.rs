@@ -14,6 +14,7 @@ pub(super) fn limits(mut s: Section<'_>) -> Limits {
     let connections = s.count("connections", 16_384, 1..=10_000_000);
     let limits = Limits {
         connections,
+        private_clients: s.boolean("private_clients", false),
         header_bytes: s.size("header_bytes", 32 * 1024, KIB..=16 * MIB),
         header_fields: s.count("header_fields", 100, 8..=10_000),
         target_bytes: s.size("target_bytes", 8 * 1024, 256..=MIB),

@@ -14,8 +14,15 @@ use weir_rules::time::Time;
 const MOST_URLS: usize = 500;
 
 /// What [`Why`] adds to the rules' reasons and the failures of fetches.
-const OWN: [&str; 6] =
-    ["too-large", "no-room", "field-too-long", "overtaken", "not-for-everyone", "not-admitted"];
+const OWN: [&str; 7] = [
+    "too-large",
+    "no-room",
+    "field-too-long",
+    "overtaken",
+    "not-for-everyone",
+    "not-admitted",
+    "no-room-for-client",
+];
 
 /// Every reason that is counted: the words of [`Why::word`], but that the failures that are the
 /// client's own share one.
@@ -37,6 +44,7 @@ fn place(why: &Why) -> usize {
         Why::Overtaken => rules + 3,
         Why::NotForEveryone(_) => rules + 4,
         Why::NotAdmitted => rules + 5,
+        Why::NoRoomForClient => rules + 6,
         Why::Failed(error) => rules + OWN.len() + upstream_error_index(error),
     }
 }
@@ -236,6 +244,7 @@ mod tests {
             Why::Rule(Reason::TooManyTags(1)),
             Why::TooLarge(1),
             Why::NoRoom,
+            Why::NoRoomForClient,
             Why::FieldTooLong,
             Why::Overtaken,
             Why::NotAdmitted,

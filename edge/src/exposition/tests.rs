@@ -19,6 +19,7 @@ const GAUGES: Gauges<'_> = Gauges {
     connections_open: 6,
     connections_taken: 20,
     connections_refused: 8,
+    connections_refused_for_share: 18,
     connections_closed_idle: 9,
     store_bytes: 100,
     store_bytes_limit: 1000,
@@ -135,6 +136,7 @@ fn every_metric_is_announced_and_the_workers_are_added_up() {
         ("weir_spool_bytes", 14.0),
         ("weir_connections_open", 6.0),
         ("weir_connections_refused_total", 8.0),
+        ("weir_client_share_refused_connections_total", 18.0),
         ("weir_idle_connections_closed_total", 9.0),
         ("weir_connections_total", 20.0),
         ("weir_upstream_first_byte_seconds_bucket{le=\"0.000016\"}", 0.0),
@@ -211,6 +213,7 @@ fn errors_and_results_are_counted_under_their_own_words() {
         UpstreamError::TotalTimeout,
         UpstreamError::HeadTooLarge,
         UpstreamError::Reset(text()),
+        UpstreamError::ClientShare,
     ] {
         assert_eq!(UPSTREAM_ERRORS[upstream_error_index(&error)], error.word());
     }

@@ -5,11 +5,13 @@ use crate::collapsing::{Answer, FillHead, Keeping};
 use crate::decisions::Why;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
+use crate::shares::Held;
 use crate::source::{Piece, SourceBody};
 use crate::state::NodeState;
 use crate::store::Slice;
 use bytes::Bytes;
 use std::sync::Arc;
+use weir_rules::client_share::{self, Prefix};
 
 impl FillTask {
     /// Passes a body on to the readers and, if it may be stored, into the store.
@@ -19,8 +21,9 @@ impl FillTask {
         prefix: &[Slice],
         mut body: Box<dyn SourceBody>,
     ) {
-        let mut room = Room { state: Arc::clone(&self.context.state), bytes: 0 };
         let mut storing = head.is_stored();
+        let client = self.context.ask.counts_for.filter(|_| storing);
+        let mut room = Room::of(&self.context.state, client);
         if let Keeping::Pass(why) = &head.keeping {
             self.withdraw(&head);
             self.context.note(why.clone(), Some(head.status));
@@ -84,16 +87,38 @@ impl FillTask {
 struct Room {
     state: Arc<NodeState>,
     bytes: u64,
+    /// The same bytes, as those of the client whose request began the fetch.
+    client: Option<Held>,
 }
 
 impl Room {
+    fn of(state: &Arc<NodeState>, client: Option<Prefix>) -> Self {
+        let client = client.map(|client| state.filling_shares.hold(client, 0));
+        Self { state: Arc::clone(state), bytes: 0, client }
+    }
+
+    /// Whether the share of the client has room for so many more. Its only body may take what there is.
+    fn is_admitted(&self, bytes: u64) -> bool {
+        let budget = &self.state.filling;
+        self.client.as_ref().is_none_or(|client| {
+            client.is_only()
+                || client_share::admits(client.total(), bytes, budget.used(), budget.bound())
+        })
+    }
+
     fn take(&mut self, data: &Bytes, total: u64) -> Result<(), Why> {
         if total > self.state.max_object {
             return Err(Why::TooLarge(self.state.max_object));
         }
         let bytes = data.len() as u64;
+        if !self.is_admitted(bytes) {
+            return Err(Why::NoRoomForClient);
+        }
         if !self.state.filling.take(bytes) {
             return Err(Why::NoRoom);
+        }
+        if let Some(client) = &mut self.client {
+            client.add(bytes);
         }
         self.bytes += bytes;
         Ok(())

@@ -96,6 +96,7 @@ impl Scene {
                 interim: None,
                 upgrade: None,
                 chosen_by: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
+                counts_for: None,
                 trace: None,
             },
         }

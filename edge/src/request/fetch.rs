@@ -416,6 +416,8 @@ fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError
         stamps.filled_at >= visit.least() && selected && visit.is_valid(&spine.state, stamps, tags)
     };
     let fits = match answer {
+        // It is about the client whose request started the fill.
+        Err(UpstreamError::ClientShare) => false,
         Err(_) => true,
         Ok(Answer::NotForEveryone(_)) => false,
         Ok(Answer::Validated { stored, .. }) => {

@@ -75,6 +75,8 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: O
         interim: None,
         upgrade: None,
         chosen_by: For { hash, client: visit.client_address() },
+        // What the client did has happened: its share must not keep it from being told.
+        counts_for: None,
         trace: visit.trace.clone(),
     };
     let key = standing.tier_key.as_deref();

@@ -262,6 +262,7 @@ async fn fetch(
         interim: Some(interim),
         upgrade,
         chosen_by: visit.chosen_by(),
+        counts_for: visit.counts_for(),
         trace: visit.trace.clone(),
     };
     let context = visit.fetch_context(&spine.state, spine.worker, begun);

@@ -4,6 +4,7 @@ use crate::body::ResponseBody;
 use crate::failure::Failure;
 use crate::forward;
 use crate::lookup::Query;
+use crate::shares;
 use crate::state::{NodeState, Site};
 use crate::tier::{self, Asker, NodeFields};
 use http::{HeaderMap, Response};
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use weir_config::{Config, Tier};
 use weir_rules::cache_control::RequestDirectives;
+use weir_rules::client_share::Prefix;
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::PERSONAL;
 
@@ -68,6 +70,22 @@ impl Sender {
     /// The address of the client: the peer's or, if the peer is trusted, the one that it names.
     pub(super) fn address(&self, config: &Config, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         self.trusted.then(|| named_client(config, headers)).flatten().unwrap_or(peer)
+    }
+
+    /// The client prefix that the request counts for; `None` if that has no bound: the node itself
+    /// warms its store, a node or a trusted proxy names no client, or the client is exempt.
+    pub(super) fn counts_for(
+        &self,
+        config: &Config,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Option<Prefix> {
+        let client = match self.trusted {
+            true if self.warms.is_some() => return None,
+            true => named_client(config, headers)?,
+            false => peer,
+        };
+        shares::prefix_of(&config.node.trusted_proxies, config.limits.private_clients, client)
     }
 
     /// The release that it gets: the one that a node asks for, else the one that the site shows.

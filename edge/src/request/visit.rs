@@ -25,6 +25,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use weir_rules::assets;
+use weir_rules::client_share::Prefix;
 use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::key::origin_query;
 
@@ -193,6 +194,7 @@ impl Visit {
                 interim: None,
                 upgrade: None,
                 chosen_by: self.chosen_by(),
+                counts_for: self.counts_for(),
                 trace: self.trace.clone(),
             },
         }
@@ -206,6 +208,12 @@ impl Visit {
     /// The client's address: the peer's or, if the peer is trusted, the one that it names.
     pub(super) fn client_address(&self) -> IpAddr {
         self.sender.address(&self.live.config, self.connection.peer().ip(), &self.headers)
+    }
+
+    /// The client prefix that it counts for; `None` if that has no bound.
+    pub(super) fn counts_for(&self) -> Option<Prefix> {
+        let peer = self.connection.peer().ip();
+        self.sender.counts_for(&self.live.config, peer, &self.headers)
     }
 
     /// What the choice of a member of a pool may depend on. All keys of a URL have one member, so that

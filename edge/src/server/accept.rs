@@ -1,6 +1,7 @@
 //! Accepting connections: the cap, the socket's options, TLS, and surviving a lack of descriptors.
 
 use super::Handler;
+use super::clients::Share;
 use super::connection::{Connection, Protocol, Secured};
 use super::guard::Guard;
 use super::head::Bounds;
@@ -8,15 +9,15 @@ use super::serve::serve;
 use super::tls;
 use super::transport::Transport;
 use super::wire::Wire;
-use super::worker::{Permit, Worker};
+use super::worker::{Permit, Refusal, Worker};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use weir_rules::outcome::{Handling, Outcome};
 
 /// Connections the kernel completes ahead of us; it cuts this down to its own bound.
 const BACKLOG: i32 = 8192;
@@ -27,12 +28,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When the kernel asks a silent peer whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Clients above the limit that wait for room at one worker, or are told that there is none, and for how
-/// long they are told.
+/// long they are told. As many others are told that their prefix holds too large a share: they take no
+/// place of the former.
 const WAITING: usize = 64;
 const FAREWELL: Duration = Duration::from_millis(500);
-
-const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-    Connection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// A listening socket that [`accept`] can be run on by each worker.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -91,10 +90,11 @@ fn admit<H: Handler>(
     handler: &Rc<H>,
     secure: bool,
 ) {
-    let Some(permit) = worker.permit() else {
-        return wait(socket, peer, worker, handler, secure);
-    };
-    begin(socket, peer, worker, handler, secure, permit);
+    match worker.permit(peer.ip()) {
+        Ok(permit) => begin(socket, peer, worker, handler, secure, permit),
+        Err(Refusal::Full) => wait(socket, peer, worker, handler, secure),
+        Err(Refusal::ClientShare) => turn_away(socket, worker, secure),
+    }
 }
 
 /// Begins to serve a connection that was counted in.
@@ -104,7 +104,7 @@ fn begin<H: Handler>(
     worker: &Rc<Worker>,
     handler: &Rc<H>,
     secure: bool,
-    permit: Permit,
+    mut permit: Permit,
 ) {
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
@@ -115,9 +115,10 @@ fn begin<H: Handler>(
         tokio::task::spawn_local(serve_tls(socket, peer, worker, handler, permit));
     } else {
         tokio::task::spawn_local(async move {
+            let share = permit.share.take();
             let _permit = permit;
             let Ok(local) = socket.local_addr() else { return };
-            let connection = connection(Transport::Tcp(socket), peer, local, None, worker);
+            let connection = connection(Transport::Tcp(socket), peer, local, None, share, worker);
             serve(handler, connection, None).await;
         });
     }
@@ -133,20 +134,32 @@ fn wait<H: Handler>(
     secure: bool,
 ) {
     if worker.waiting.get() >= WAITING {
-        worker.shared.refused.fetch_add(1, Ordering::Relaxed);
-        return;
+        return worker.count_refused(Refusal::Full);
     }
     worker.waiting.set(worker.waiting.get() + 1);
     let (worker, handler) = (Rc::clone(worker), Rc::clone(handler));
     tokio::task::spawn_local(async move {
-        match worker.permit_soon().await {
-            Some(permit) => begin(socket, peer, &worker, &handler, secure, permit),
-            None if secure => {}
-            // Its request may have arrived unread, and closing then would reset the connection before
-            // it has seen the answer, so it is read to its end for a moment.
-            None => drop(tokio::time::timeout(FAREWELL, farewell(socket)).await),
+        match worker.permit_soon(peer.ip()).await {
+            Ok(permit) => begin(socket, peer, &worker, &handler, secure, permit),
+            Err(_) if secure => {}
+            Err(refusal) => tell(socket, &worker, refusal).await,
         }
         worker.waiting.set(worker.waiting.get() - 1);
+    });
+}
+
+/// Tells a client that its prefix holds too large a share of the connections. It does not wait for
+/// room: that is for others. A bounded number of them, and those that speak TLS, are closed at once.
+fn turn_away(socket: TcpStream, worker: &Rc<Worker>, secure: bool) {
+    worker.count_refused(Refusal::ClientShare);
+    if secure || worker.told.get() >= WAITING {
+        return;
+    }
+    worker.told.set(worker.told.get() + 1);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        tell(socket, &worker, Refusal::ClientShare).await;
+        worker.told.set(worker.told.get() - 1);
     });
 }
 
@@ -155,7 +168,7 @@ async fn serve_tls<H: Handler>(
     peer: SocketAddr,
     worker: Rc<Worker>,
     handler: Rc<H>,
-    _permit: Permit,
+    mut permit: Permit,
 ) {
     let Ok(local) = socket.local_addr() else { return };
     let Some(secrets) = worker.shared.secrets.as_ref().map(|secrets| secrets.load_full()) else {
@@ -175,7 +188,8 @@ async fn serve_tls<H: Handler>(
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
     let secured = Secured { sni, certificates: secrets.certificates() };
     let transport = Transport::Tls(Box::new(stream));
-    let connection = connection(transport, peer, local, Some(secured), worker);
+    let share = permit.share.take();
+    let connection = connection(transport, peer, local, Some(secured), share, worker);
     serve(handler, connection, Some(protocol)).await;
 }
 
@@ -184,6 +198,7 @@ fn connection(
     peer: SocketAddr,
     local: SocketAddr,
     secured: Option<Secured>,
+    share: Option<Share>,
     worker: Rc<Worker>,
 ) -> Rc<Connection> {
     let limits = worker.limits();
@@ -194,12 +209,31 @@ fn connection(
         body_bytes: limits.body_bytes,
     });
     let wire = Wire::new(transport, guard, worker.now());
-    Rc::new(Connection::new(peer, local, secured, wire, worker))
+    Rc::new(Connection::new(peer, local, secured, share, wire, worker))
 }
 
-async fn farewell(mut socket: TcpStream) -> io::Result<()> {
+/// Answers a client that is not let in, for a moment.
+async fn tell(socket: TcpStream, worker: &Worker, refusal: Refusal) {
+    // Its request may have arrived unread, and closing then would reset the connection before it has
+    // seen the answer, so it is read to its end.
+    let answer = answer(&worker.shared.name, refusal);
+    drop(tokio::time::timeout(FAREWELL, farewell(socket, &answer)).await);
+}
+
+/// The whole answer to a client that is not let in.
+fn answer(node: &str, refusal: Refusal) -> Vec<u8> {
+    let outcome =
+        Outcome { handling: Handling::Refused, detail: Some(refusal.word()), ..Outcome::default() };
+    let mut answer =
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nCache-Status: ".to_vec();
+    outcome.write_cache_status(node, &mut answer);
+    answer.extend_from_slice(b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    answer
+}
+
+async fn farewell(mut socket: TcpStream, answer: &[u8]) -> io::Result<()> {
     use tokio::io::AsyncWriteExt;
-    socket.write_all(OVERLOADED).await?;
+    socket.write_all(answer).await?;
     socket.shutdown().await?;
     let mut unread = [0; 1024];
     while socket.read(&mut unread).await? > 0 {}

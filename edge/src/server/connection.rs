@@ -1,6 +1,7 @@
 //! One client connection as the handler sees it, and the cells through which connection task, I/O,
 //! guard and sweeper of one worker share it. Everything here stays on that worker's thread.
 
+use super::clients::Share;
 use super::h2::Streams;
 use super::tls::Certificates;
 use super::upgrade::{State, Upgrade};
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use weir_rules::client_share::Prefix;
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     secured: Option<Secured>,
+    share: RefCell<Option<Share>>,
     pub(super) worker: Rc<Worker>,
     pub(super) protocol: Cell<Protocol>,
     /// The last Host whose canonical form is its beginning, and how much of it that is.
@@ -77,6 +80,7 @@ impl Connection {
         peer: SocketAddr,
         local: SocketAddr,
         secured: Option<Secured>,
+        share: Option<Share>,
         wire: Wire,
         worker: Rc<Worker>,
     ) -> Self {
@@ -84,6 +88,7 @@ impl Connection {
             peer,
             local,
             secured,
+            share: RefCell::new(share),
             protocol: Cell::new(Protocol::Http1),
             known_host: Cell::default(),
             started: Cell::new(0),
@@ -183,6 +188,26 @@ impl Connection {
     /// in a task of its own, and resolves to `None` when the connection ended otherwise.
     pub(crate) fn upgrade(self: &Rc<Self>) -> Upgrade {
         Upgrade::new(Rc::clone(self))
+    }
+
+    /// Counts the connection for no client from now on: a node sends on it what many clients ask for.
+    pub(crate) fn is_of_node(&self) {
+        drop(self.share.take());
+    }
+
+    /// Takes note of the headers of a request of a sender who is not trusted: if the connection is one
+    /// of over half of all, they may show that it is a proxy's.
+    pub(crate) fn note_headers(&self, headers: &HeaderMap) {
+        if self.share.borrow().as_ref().is_some_and(Share::is_over_half) {
+            self.worker.shared.clients.advise(self.peer.ip(), headers);
+        }
+    }
+
+    /// The prefix that it counts for and that is bound by the rule of shares, and how many
+    /// connections that has.
+    pub(super) fn bound_share(&self) -> Option<(Prefix, u64)> {
+        let share = self.share.borrow();
+        share.as_ref().filter(|share| share.is_bound()).map(|share| (share.prefix(), share.total()))
     }
 
     /// A request goes to the handler.

@@ -7,6 +7,7 @@
 //! guard refused, goes to the [`Handler`], so that there is one place where errors become HTTP.
 
 mod accept;
+mod clients;
 mod connection;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -34,6 +35,7 @@ pub(crate) use intake::{Arrival, Intake, intake, spell_target};
 pub(crate) use upload::Upload;
 
 use arc_swap::ArcSwap;
+use clients::Clients;
 use http::{Request, Response};
 use std::future::Future;
 use std::io;
@@ -46,7 +48,7 @@ use std::time::Duration;
 use tls::Secrets;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
-use weir_config::{Limits, Tls};
+use weir_config::{Limits, Network, Tls};
 use worker::{ServerState, Worker};
 
 /// What answers requests. One per worker; it is called on that worker's thread, inside its runtime
@@ -69,12 +71,16 @@ pub(crate) trait Handler: 'static {
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// The node's name.
+    pub(crate) name: Arc<str>,
     /// Where clients connect in the clear; port 0 lets the system choose.
     pub(crate) listen: SocketAddr,
     /// Worker threads, at least one.
     pub(crate) workers: usize,
     /// Bounds.
     pub(crate) limits: Limits,
+    /// Whose connections are counted for no client.
+    pub(crate) trusted_proxies: Vec<Network>,
     /// The TLS listener and its certificates.
     pub(crate) tls: Option<Tls>,
 }
@@ -134,6 +140,8 @@ impl Server {
             refused: AtomicU64::new(0),
             closed_idle: AtomicU64::new(0),
             full: Notify::new(),
+            clients: Clients::new(settings.trusted_proxies),
+            name: settings.name,
         });
         let (alive, workers_alive) = mpsc::channel(1);
         let mut server = Self {
@@ -193,16 +201,26 @@ impl Server {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
-    /// Idle connections closed because of `limits.connections`, since the start.
+    /// Connections refused because of their client prefix's share, since the start.
+    pub(crate) fn refused_for_share(&self) -> u64 {
+        self.shared.clients.refused.load(Ordering::Relaxed)
+    }
+
+    /// Idle connections closed for new ones, since the start.
     pub(crate) fn closed_idle(&self) -> u64 {
         self.shared.closed_idle.load(Ordering::Relaxed)
     }
 
-    /// Takes new limits, within half a second, and reads the certificates again; connections that
-    /// are open keep the bounds of heads and bodies, and the certificates, they began with. On an
+    /// Takes new limits, within half a second, and trusted proxies, and reads the certificates again;
+    /// connections that are open keep the bounds of heads and bodies, and the certificates, they began with. On an
     /// error nothing changes. Listening addresses cannot change: a `tls` where there was none is
     /// an error, none where there was one keeps the old one.
-    pub(crate) fn reload(&self, limits: Limits, tls: Option<&Tls>) -> io::Result<()> {
+    pub(crate) fn reload(
+        &self,
+        limits: Limits,
+        trusted_proxies: &[Network],
+        tls: Option<&Tls>,
+    ) -> io::Result<()> {
         if let Some(tls) = tls {
             let Some(secrets) = &self.shared.secrets else {
                 return Err(io::Error::other("tls: turning TLS on needs a restart"));
@@ -211,6 +229,7 @@ impl Server {
             *self.shared.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
         }
         self.shared.limits.store(Arc::new(limits));
+        self.shared.clients.trust(trusted_proxies.to_vec());
         Ok(())
     }
 

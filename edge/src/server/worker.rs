@@ -1,15 +1,20 @@
 //! One worker: a thread, its runtime, its connections, its coarse clock.
 
+use super::clients::{Clients, Share};
 use super::connection::{Connection, Order};
 use super::tls::Secrets;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use weir_config::{Limits, Tls};
+use weir_rules::client_share::Prefix;
 
 /// Bytes of the read buffer that all connections of a worker share; no read takes more.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -17,6 +22,9 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// At the limit, this part of all connections is closed at once if so many are idle: finding the longest
 /// idle ones looks at all of them.
 const CLOSED_PART: usize = 64;
+
+/// Looks for idle connections of one prefix that may find none between two ticks.
+const FRUITLESS: u32 = 16;
 
 /// How long a new connection waits at the limit until idle ones of other workers are closed.
 const ROOM_WITHIN: Duration = Duration::from_millis(250);
@@ -37,26 +45,53 @@ pub(super) struct ServerState {
     pub(super) closed_idle: AtomicU64,
     /// Notified by a worker at the limit that has no idle connection: the others may have some.
     pub(super) full: Notify,
+    /// Whose they are.
+    pub(super) clients: Clients,
+    /// The node's name, for Cache-Status.
+    pub(super) name: Arc<str>,
 }
 
 impl ServerState {
-    /// Counts a connection in; `None` at the limit.
-    fn permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+    /// Counts a connection in; `false` at the limit.
+    fn take(&self, limit: usize) -> bool {
         if self.connections.fetch_add(1, Ordering::Relaxed) >= limit {
             self.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            return false;
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(Permit(Arc::clone(self)))
+        true
     }
 }
 
 /// The right to be one of `limits.connections`; dropping it gives it back.
-pub(super) struct Permit(Arc<ServerState>);
+pub(super) struct Permit {
+    shared: Arc<ServerState>,
+    /// What the connection is counted for, until it has that itself.
+    pub(super) share: Option<Share>,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// `limits.connections` is reached, and none is idle.
+    Full,
+    /// Its client prefix holds too large a share of them, and none of these is idle.
+    ClientShare,
+}
+
+impl Refusal {
+    /// A stable word for Cache-Status detail.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Full => "connection-limit",
+            Self::ClientShare => "client-share",
+        }
     }
 }
 
@@ -71,8 +106,15 @@ pub(super) struct Worker {
     draining: Cell<bool>,
     /// Connections that may be taken beyond the limit: as many idle ones are about to close.
     room: Cell<usize>,
+    /// Since the last tick: connections that a prefix may take beyond its share, because as many idle
+    /// ones of its own are about to close; 0 if it has no idle ones.
+    own_room: RefCell<HashMap<Prefix, usize>>,
+    /// How many of these are 0.
+    fruitless: Cell<u32>,
     /// Clients above the limit that wait for room, or are told that there is none.
     pub(super) waiting: Cell<usize>,
+    /// Clients that are told that their prefix holds too large a share.
+    pub(super) told: Cell<usize>,
     connections: RefCell<Slots>,
     empty: Notify,
 }
@@ -92,7 +134,10 @@ impl Worker {
             now: Cell::new(0),
             draining: Cell::new(false),
             room: Cell::new(0),
+            own_room: RefCell::default(),
+            fruitless: Cell::new(0),
             waiting: Cell::new(0),
+            told: Cell::new(0),
             connections: RefCell::default(),
             empty: Notify::new(),
             shared,
@@ -114,43 +159,93 @@ impl Worker {
     pub(super) fn tick(&self) {
         self.now.set(self.epoch.elapsed().as_millis() as u64);
         self.limits.set(**self.shared.limits.load());
+        self.own_room.borrow_mut().clear();
+        self.fruitless.set(0);
     }
 
     pub(super) fn draining(&self) -> bool {
         self.draining.get()
     }
 
-    /// Counts a connection in. At the limit, idle connections of this worker are closed for it, the
-    /// longest idle first; `None` if there are none.
-    pub(super) fn permit(&self) -> Option<Permit> {
-        let limit = self.limits().connections;
-        if let Some(permit) = self.shared.permit(limit) {
+    /// Counts a connection in. At the limit, idle connections of this worker are closed for it, those
+    /// of the prefix with the largest share first. A connection that is too much for the share of its
+    /// prefix takes the place of an idle one of the same prefix.
+    pub(super) fn permit(&self, peer: IpAddr) -> Result<Permit, Refusal> {
+        let limits = self.limits();
+        let limit = limits.connections;
+        let open = self.shared.connections.load(Ordering::Relaxed);
+        let share = self.shared.clients.share(peer, &limits, open);
+        let may_exceed = match &share {
+            Some(share) if !share.is_admitted(open, limit) => {
+                if !self.gives_way(share.prefix(), share.total()) {
+                    return Err(Refusal::ClientShare);
+                }
+                true
+            }
+            _ => false,
+        };
+        if may_exceed {
+            self.shared.take(usize::MAX);
+        } else if self.shared.take(limit) {
             self.room.set(0);
-            return Some(permit);
-        }
-        if self.room.get() == 0 {
-            self.room.set(self.close_idle((limit / CLOSED_PART).max(1)));
-        }
-        self.room.get().checked_sub(1).and_then(|room| {
+        } else {
+            if self.room.get() == 0 {
+                self.room.set(self.close_idle((limit / CLOSED_PART).max(1), None));
+            }
+            let room = self.room.get().checked_sub(1).ok_or(Refusal::Full)?;
             self.room.set(room);
-            self.shared.permit(usize::MAX)
-        })
+            self.shared.take(usize::MAX);
+        }
+        Ok(Permit { shared: Arc::clone(&self.shared), share })
+    }
+
+    /// Whether an idle connection of a prefix, which holds so many, is closed for another one of it.
+    /// Several are closed at once, and what was found is kept until the next tick: looking for them
+    /// looks at all connections.
+    fn gives_way(&self, prefix: Prefix, held: u64) -> bool {
+        let mut room = self.own_room.borrow_mut();
+        match room.get_mut(&prefix) {
+            Some(0) => return false,
+            Some(1) => drop(room.remove(&prefix)),
+            Some(left) => *left -= 1,
+            None if self.fruitless.get() >= FRUITLESS => return false,
+            None => {
+                let most = (held as usize / CLOSED_PART).max(1);
+                let closed = self.close_idle(most, Some(prefix));
+                match closed {
+                    0 => {
+                        self.fruitless.set(self.fruitless.get() + 1);
+                        room.insert(prefix, 0);
+                        return false;
+                    }
+                    1 => {}
+                    closed => drop(room.insert(prefix, closed - 1)),
+                }
+            }
+        }
+        true
     }
 
     /// The same, for a moment: the other workers are asked to close idle connections.
-    pub(super) async fn permit_soon(&self) -> Option<Permit> {
+    pub(super) async fn permit_soon(&self, peer: IpAddr) -> Result<Permit, Refusal> {
         let until = tokio::time::Instant::now() + ROOM_WITHIN;
         loop {
-            if let Some(permit) = self.permit() {
-                return Some(permit);
-            }
-            if tokio::time::Instant::now() >= until {
-                self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                return None;
+            match self.permit(peer) {
+                Err(Refusal::Full) if tokio::time::Instant::now() < until => {}
+                ended => return ended.inspect_err(|refusal| self.count_refused(*refusal)),
             }
             self.shared.full.notify_waiters();
             tokio::time::sleep(ROOM_WITHIN / 50).await;
         }
+    }
+
+    /// Counts a connection that is not taken.
+    pub(super) fn count_refused(&self, refusal: Refusal) {
+        let counter = match refusal {
+            Refusal::Full => &self.shared.refused,
+            Refusal::ClientShare => &self.shared.clients.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Closes idle connections when another worker is at the limit and has none.
@@ -159,19 +254,33 @@ impl Worker {
             self.shared.full.notified().await;
             let limit = self.limits().connections;
             if self.shared.connections.load(Ordering::Relaxed) >= limit {
-                self.close_idle((limit / CLOSED_PART).max(1));
+                self.close_idle((limit / CLOSED_PART).max(1), None);
             }
         }
     }
 
-    /// Closes at most so many idle connections, the longest idle first; how many.
-    fn close_idle(&self, most: usize) -> usize {
+    /// Closes at most so many idle connections, of one prefix or of all, and returns how many. Each
+    /// is the longest idle one of the prefix that then has most; those without a bound come last.
+    fn close_idle(&self, most: usize, of: Option<Prefix>) -> usize {
         let connections = self.connections.borrow();
         let listed = connections.slots.iter().flatten();
-        let mut idle: Vec<&Rc<Connection>> = listed.filter(|one| one.is_idle()).collect();
+        let mut idle: Vec<&Rc<Connection>> = listed
+            .filter(|one| {
+                (of.is_none() || one.bound_share().map(|(p, _)| p) == of) && one.is_idle()
+            })
+            .collect();
         if idle.len() > most {
-            idle.select_nth_unstable_by_key(most, |one| one.idle_since.get());
-            idle.truncate(most);
+            idle.sort_unstable_by_key(|one| one.idle_since.get());
+            let mut closed: HashMap<Prefix, u64> = HashMap::new();
+            let ranked = idle.iter().map(|one| {
+                let Some((prefix, held)) = one.bound_share() else { return (0, *one) };
+                let closed = closed.entry(prefix).or_default();
+                *closed += 1;
+                (held.saturating_sub(*closed) + 1, *one)
+            });
+            let mut ranked: Vec<_> = ranked.collect();
+            ranked.sort_by_key(|(holds, _)| Reverse(*holds));
+            idle = ranked.into_iter().take(most).map(|(_, one)| one).collect();
         }
         idle.iter().for_each(|one| one.order(Order::Abort));
         self.shared.closed_idle.fetch_add(idle.len() as u64, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::trace::Trace;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::sync::Arc;
+use weir_rules::client_share::Prefix;
 
 /// What the upstream is asked.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub(crate) struct Ask {
     pub(crate) upgrade: Option<HeaderValue>,
     /// What the choice of a member may depend on.
     pub(crate) chosen_by: For,
+    /// The client prefix that it counts for while it waits; `None` if that has no bound.
+    pub(crate) counts_for: Option<Prefix>,
     /// The place in a trace of the request that it is for.
     pub(crate) trace: Option<Trace>,
 }

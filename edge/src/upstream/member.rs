@@ -5,6 +5,7 @@ use super::balance::{Share, digest};
 use super::health::{Attempt, Change, Health, Verdict};
 use crate::error::UpstreamError;
 use crate::place::PlaceReaders;
+use crate::shares::{Held, Shares};
 use crate::source::Source;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use weir_config::{Ejection, Origin, Probe, Protocol};
+use weir_rules::client_share::{self, Prefix};
 
 /// What the members of a pool are to the node. Names them in the node's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub(crate) struct Standing {
     pub(super) health: Health,
     running: AtomicUsize,
     waiting: AtomicUsize,
+    /// Those of each client prefix.
+    waiting_shares: Arc<Shares>,
     requests: AtomicU64,
     errors: AtomicU64,
 }
@@ -177,12 +181,14 @@ impl Member {
         }
     }
 
-    /// Waits for one of its places, in a queue of bounded length. Clients that take less than `floor`
-    /// bytes a second are [shed](PlaceReaders::shed_slowest) for it, each told to `shed`.
+    /// Waits for one of its places, in a queue of bounded length, of which a client prefix gets a
+    /// share. Clients that take less than `floor` bytes a second are
+    /// [shed](PlaceReaders::shed_slowest) for it, each told to `shed`.
     pub(super) async fn place(
         self: &Arc<Self>,
         queue: usize,
         bound: Duration,
+        client: Option<Prefix>,
         floor: u64,
         shed: impl Fn(),
     ) -> Result<Slot, UpstreamError> {
@@ -190,7 +196,7 @@ impl Member {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(Slot { _permit: permit, _counted: counted });
         }
-        let _waiting = Waiting::enter(&self.standing.waiting, queue).ok_or(UpstreamError::Busy)?;
+        let _waiting = Waiting::enter(&self.standing, queue, client)?;
         let permit = timeout(bound, Arc::clone(&self.places).acquire_owned());
         let mut permit = pin!(permit);
         let permit = loop {
@@ -223,6 +229,7 @@ impl Member {
             | UpstreamError::NoParent
             | UpstreamError::Loop
             | UpstreamError::Busy
+            | UpstreamError::ClientShare
             | UpstreamError::HeadTooLarge
             | UpstreamError::TotalTimeout => return,
             UpstreamError::IdleTimeout | UpstreamError::BadBody(_) => Verdict::BrokeOff,
@@ -275,6 +282,7 @@ impl Standing {
             health: Health::new(digest(name.as_bytes()), Instant::now()),
             running: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            waiting_shares: Arc::default(),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
         }
@@ -315,20 +323,31 @@ impl Drop for RunningCount {
 }
 
 /// Counts one more in a queue while it lives.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a> {
+    queue: &'a AtomicUsize,
+    _held: Option<Held>,
+}
 
 impl<'a> Waiting<'a> {
-    fn enter(queue: &'a AtomicUsize, bound: usize) -> Option<Self> {
-        if queue.fetch_add(1, Ordering::Relaxed) >= bound {
-            queue.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    fn enter(
+        standing: &'a Standing,
+        bound: usize,
+        client: Option<Prefix>,
+    ) -> Result<Self, UpstreamError> {
+        let queue = &standing.waiting;
+        let used = queue.fetch_add(1, Ordering::Relaxed);
+        let held = client.map(|client| standing.waiting_shares.hold(client, 1));
+        let others = held.as_ref().map_or(0, |held| held.total().saturating_sub(1));
+        let waiting = Self { queue, _held: held };
+        if client.is_some() && !client_share::admits(others, 1, used as u64, bound as u64) {
+            return Err(UpstreamError::ClientShare);
         }
-        Some(Self(queue))
+        if used >= bound { Err(UpstreamError::Busy) } else { Ok(waiting) }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.queue.fetch_sub(1, Ordering::Relaxed);
     }
 }

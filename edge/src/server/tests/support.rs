@@ -154,7 +154,8 @@ pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> Ru
     let release = Arc::new(Semaphore::new(0));
     let seen = Arc::default();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let settings = Settings { listen, workers, limits, tls };
+    let trusted_proxies = Vec::new();
+    let settings = Settings { name: "edge".into(), listen, workers, limits, trusted_proxies, tls };
     let (to_release, to_see) = (Arc::clone(&release), Arc::clone(&seen));
     let make =
         move |_| Rc::new(Words { release: Arc::clone(&to_release), seen: Arc::clone(&to_see) });

@@ -106,7 +106,7 @@ fn certificates_are_read_again() {
     assert!(ask(&server, &old, "site.test", "site.test").is_ok());
     // By themselves, and a file in the middle of being written does no harm.
     std::fs::write(folder.0.join("site.pem"), "half a fi").unwrap();
-    assert!(server.server.reload(limits(), Some(&settings)).is_err());
+    assert!(server.server.reload(limits(), &[], Some(&settings)).is_err());
     assert!(ask(&server, &old, "site.test", "site.test").is_ok());
     let (_, new) = folder.certificate("site", &["site.test"]);
     until(|| ask(&server, &new, "site.test", "site.test").is_ok());
