@@ -322,11 +322,11 @@ async fn who_joined_the_fill_of_a_refused_client_is_not_refused() {
 #[tokio::test]
 async fn a_client_whose_bodies_fill_the_memory_leaves_room_to_store_those_of_others() {
     let origin = Origin::start().await;
-    let large = || reply("").body_bytes(7 << 20).max_age(60).held_after(13 << 19);
+    let large = || reply("").body_bytes(5 << 20).max_age(60).held_after(19 << 18);
     origin.route("/a", large());
     origin.route("/b", large());
     origin.default_route(reply("").body_bytes(200_000).max_age(60));
-    // Half of it is for bodies that are being stored.
+    // 12 MiB of it are for bodies that are being stored.
     let edge = edge_with("").tables("[memory]\nsize = \"32MiB\"").origin(&origin).start();
     let mut filling = Vec::new();
     for (client, target) in [(2, "/a"), (4, "/b")] {
@@ -334,7 +334,7 @@ async fn a_client_whose_bodies_fill_the_memory_leaves_room_to_store_those_of_oth
         one.request("GET", target, &[], "").await;
         filling.push(one);
     }
-    let filled = |bytes: &u64| *bytes >= 13 << 20;
+    let filled = |bytes: &u64| *bytes >= 19 << 19;
     until("both to arrive", || metric(&edge, "weir_filling_bytes"), filled).await;
     // The only body of a client is stored as long as there is room; this is its second one.
     let answers = [get_from(&edge, 2, "/c").await.1, get_from(&edge, 3, "/d").await.1];

@@ -320,7 +320,10 @@ fn unknown_keys_name_the_nearest_and_keys_of_later_versions_say_so() {
     each_is_told(&[
         ("[nodes]", &["nodes: unknown key; did you mean node?"]),
         ("[memory]\nsiez = 1", &["memory.siez: unknown key; did you mean size?"]),
-        ("[limits]\nzzzzzzzz = 1", &["limits.zzzzzzzz", "known here: connections, header_bytes"]),
+        (
+            "[limits]\nzzzzzzzz = 1",
+            &["limits.zzzzzzzz", "known here: connections, private_clients"],
+        ),
         ("[parent]", &["parent: unknown key; did you mean parents?"]),
     ]);
     let told = mistakes(&format!("{LEAST}compress = \"x\""));
