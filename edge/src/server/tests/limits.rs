@@ -101,7 +101,10 @@ fn connections_above_the_limit_are_told_so() {
     until(|| server.server.connections() == 2);
     let answer = server.exchange("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
     assert!(
-        answer.starts_with("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"),
+        answer.starts_with(
+            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+             Cache-Status: edge; detail=connection-limit\r\n"
+        ),
         "{answer}"
     );
     assert_eq!(server.server.refused(), 1);
