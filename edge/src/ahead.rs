@@ -9,7 +9,7 @@ mod spool;
 
 pub(crate) use spool::Spool;
 
-use crate::byte_budget::ByteBudget;
+use crate::byte_budget::{ByteBudget, Portion};
 use crate::error::{StoreError, UpstreamError};
 use crate::failure::Abort;
 use crate::place::{PlaceReader, PlaceReaders};
@@ -26,12 +26,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
+use weir_rules::client_share::Prefix;
 
 /// What bodies that run ahead of their clients take, of the whole node.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     /// In memory.
-    pub(crate) memory: ByteBudget,
+    pub(crate) memory: Arc<ByteBudget>,
     /// On disk.
     pub(crate) spool: Option<Arc<Spool>>,
 }
@@ -44,6 +45,8 @@ pub(crate) struct AheadRules {
     /// Whether it may be written to a file: it is for one client alone, or must not be stored at all
     /// (RFC 9111 §5.2.2.5).
     pub(crate) sensitive: bool,
+    /// The client prefix that it counts for; `None` if that has no bound.
+    pub(crate) counts_for: Option<Prefix>,
 }
 
 /// A body that runs ahead of its client.
@@ -72,7 +75,7 @@ struct Shared {
 struct Waiting {
     entries: VecDeque<Entry>,
     /// Bytes in memory that are counted against the node's budget.
-    memory: u64,
+    memory: Portion,
     end: Option<Result<(), Abort>>,
     client: Option<Waker>,
     pace: Pace,
@@ -100,7 +103,7 @@ impl AheadBody {
         let length = body.exact_length();
         let waiting = Waiting {
             entries: VecDeque::new(),
-            memory: 0,
+            memory: Portion::of(&ahead.memory, rules.counts_for),
             end: None,
             client: None,
             pace: Pace::new(Instant::now()),
@@ -124,13 +127,6 @@ impl AheadBody {
 impl Drop for AheadBody {
     fn drop(&mut self) {
         self.reads.abort();
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.ahead.memory.give_back(waiting.memory);
     }
 }
 
@@ -188,8 +184,9 @@ impl Shared {
         let mut waiting = self.lock();
         let entry = if waiting.entries.is_empty() {
             Entry::Memory(data.clone(), false)
-        } else if waiting.memory + bytes <= self.rules.memory && self.ahead.memory.take(bytes) {
-            waiting.memory += bytes;
+        } else if waiting.memory.bytes() + bytes <= self.rules.memory
+            && waiting.memory.take(bytes).is_ok()
+        {
             Entry::Memory(data.clone(), true)
         } else {
             return false;
@@ -209,11 +206,11 @@ impl Shared {
             Some(BodyFile::Open(open)) => Some(Arc::clone(open)),
             None => None,
         };
-        let (spool, data) = (Arc::clone(spool), data.clone());
+        let (spool, data, client) = (Arc::clone(spool), data.clone(), self.rules.counts_for);
         let written = spawn_blocking(move || {
             let open = match open {
                 Some(open) => open,
-                None => Arc::new(SpoolFile::create(spool)?),
+                None => Arc::new(SpoolFile::create(spool, client)?),
             };
             let chunk = open.write(&data)?;
             Ok::<_, StoreError>((open, chunk))
@@ -256,7 +253,8 @@ impl PlaceReader for Shared {
         let mut waiting = self.lock();
         waiting.end = Some(Err(Abort::TooSlow));
         waiting.entries.clear();
-        self.ahead.memory.give_back(std::mem::take(&mut waiting.memory));
+        let bytes = waiting.memory.bytes();
+        waiting.memory.give_back(bytes);
         waiting.wake();
         drop(waiting);
         self.shed.notify_one();
@@ -307,8 +305,7 @@ impl SourceBody for AheadBody {
         let bytes = match &entry {
             Entry::Memory(data, counted) => {
                 if *counted {
-                    waiting.memory -= data.len() as u64;
-                    shared.ahead.memory.give_back(data.len() as u64);
+                    waiting.memory.give_back(data.len() as u64);
                 }
                 data.len() as u64
             }

@@ -1,22 +1,47 @@
-//! A bounded number of bytes that many take from.
+//! A bounded number of bytes that many bodies take from, and of which a client gets a share
+//! ([`weir_rules::client_share`]).
 
+use crate::shares::{Held, Shares};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use weir_rules::client_share::{self, Prefix};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct ByteBudget {
     used: AtomicU64,
     bound: u64,
+    shares: Arc<Shares>,
+}
+
+/// What one body has of a budget; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Portion {
+    budget: Arc<ByteBudget>,
+    bytes: u64,
+    /// Whose body it is; `None` if that has no bound.
+    client: Option<Prefix>,
+    /// The same bytes, as those of that client.
+    held: Option<Held>,
+}
+
+/// Why a body gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// The budget is spent.
+    Budget,
+    /// Its client has too large a share of it.
+    ClientShare,
 }
 
 impl ByteBudget {
     /// A budget of so many bytes, none of them taken.
     pub(crate) fn new(bound: u64) -> Self {
-        Self { used: AtomicU64::new(0), bound }
+        Self { used: AtomicU64::new(0), bound, shares: Arc::default() }
     }
 
     /// Takes `bytes`; `false`, and nothing taken, where that would pass the bound.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
+    fn take(&self, bytes: u64) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let fits = before.saturating_add(bytes) <= self.bound;
         if !fits {
@@ -26,13 +51,8 @@ impl ByteBudget {
     }
 
     /// Gives back what was taken.
-    pub(crate) fn give_back(&self, bytes: u64) {
+    fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Bytes that may be taken.
-    pub(crate) fn bound(&self) -> u64 {
-        self.bound
     }
 
     /// Bytes taken.
@@ -41,9 +61,85 @@ impl ByteBudget {
     }
 }
 
+impl Portion {
+    /// Nothing yet, for a body of this client.
+    pub(crate) fn of(budget: &Arc<ByteBudget>, client: Option<Prefix>) -> Self {
+        Self { budget: Arc::clone(budget), bytes: 0, client, held: None }
+    }
+
+    /// So many bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes `bytes` more. The only body of a client may have all that there is.
+    ///
+    /// # Errors
+    /// There is no room; nothing was taken.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        let budget = &self.budget;
+        let begin = || self.client.map(|client| budget.shares.hold(client, 0));
+        let mut held = self.held.take().or_else(begin);
+        let is_admitted = held.as_ref().is_none_or(|held| {
+            held.is_only() || client_share::admits(held.total(), bytes, budget.used(), budget.bound)
+        });
+        let taken = match is_admitted {
+            false => Err(NoRoom::ClientShare),
+            true if !budget.take(bytes) => Err(NoRoom::Budget),
+            true => Ok(()),
+        };
+        if taken.is_ok() {
+            self.bytes += bytes;
+            if let Some(held) = &mut held {
+                held.add(bytes);
+            }
+        }
+        // Who has nothing is not counted among the client's bodies.
+        self.held = held.filter(|_| self.bytes > 0);
+        taken
+    }
+
+    /// Gives back `bytes` of them.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.give_back(bytes);
+        match &mut self.held {
+            Some(held) if self.bytes > 0 => held.remove(bytes),
+            held => *held = None,
+        }
+    }
+}
+
+impl Drop for Portion {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn above_three_quarters_a_second_body_of_a_client_gets_little() {
+        let budget = Arc::new(ByteBudget::new(16 << 10));
+        let client = |last| Some(Prefix::of([192, 0, 2, last].into()));
+        let [mut first, mut second] = [(); 2].map(|()| Portion::of(&budget, client(1)));
+        let mut other = Portion::of(&budget, client(2));
+        assert_eq!(first.take(13 << 10), Ok(()));
+        assert_eq!(second.take(1 << 10), Err(NoRoom::ClientShare));
+        assert_eq!(other.take(1 << 10), Ok(()));
+        assert_eq!(Portion::of(&budget, None).take(1 << 10), Ok(()));
+        // It is the only one again.
+        assert_eq!(first.take(1 << 10), Ok(()));
+        assert_eq!(first.take(4 << 10), Err(NoRoom::Budget));
+        first.give_back(13 << 10);
+        assert_eq!((first.bytes(), budget.used()), (1 << 10, 2 << 10));
+        assert_eq!(second.take(1 << 10), Ok(()));
+        drop((first, second, other));
+        assert_eq!(budget.used(), 0);
+    }
 
     #[test]
     fn a_budget_gives_no_more_than_it_has() {

@@ -85,6 +85,13 @@ impl Held {
         self.entry.holders.load(Ordering::Relaxed) == 1
     }
 
+    /// Counts so many less, of those that it has.
+    pub(crate) fn remove(&mut self, units: u64) {
+        let units = units.min(self.units);
+        self.units -= units;
+        self.entry.units.fetch_sub(units, Ordering::Relaxed);
+    }
+
     /// Counts so many more.
     pub(crate) fn add(&mut self, units: u64) {
         self.units += units;

@@ -13,7 +13,6 @@ use crate::own::Own;
 use crate::parents::Parents;
 use crate::purge::{Popular, Purges};
 use crate::ranking::Ranking;
-use crate::shares::Shares;
 use crate::standing::{Lease, Matched, Releases};
 use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
@@ -62,9 +61,7 @@ pub(crate) struct NodeState {
     /// Which stored responses were sent most.
     pub(crate) ranking: Ranking,
     /// Bytes of bodies that are being stored.
-    pub(crate) filling: ByteBudget,
-    /// Those of each client prefix.
-    pub(crate) filling_shares: Arc<Shares>,
+    pub(crate) filling: Arc<ByteBudget>,
     /// What bodies that are not stored may take while their clients are slow.
     pub(crate) ahead: Arc<Ahead>,
     /// Sites and limits in force.
@@ -163,7 +160,7 @@ impl NodeState {
         let metrics: Vec<Arc<WorkerMetrics>> = (0..workers).map(|_| Arc::default()).collect();
         let slots = SiteSlots::default();
         let spool = Spool::open(&config.spool).map_err(StartError)?;
-        let ahead = Arc::new(Ahead { memory: ByteBudget::new(share / 4), spool });
+        let ahead = Arc::new(Ahead { memory: Arc::new(ByteBudget::new(share / 4)), spool });
         Ok(Self {
             name: Arc::from(name.as_str()),
             clock: Clock::new(),
@@ -179,8 +176,7 @@ impl NodeState {
             own: Own::new()?,
             matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
-            filling: ByteBudget::new(share - share / 4),
-            filling_shares: Arc::default(),
+            filling: Arc::new(ByteBudget::new(share - share / 4)),
             ahead,
             max_object: config.memory.max_object.min(memory.size / 2),
             ranking: Ranking::default(),

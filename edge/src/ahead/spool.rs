@@ -1,7 +1,7 @@
 //! Files for what clients have not taken yet. A file has no name from its creation on, and what is in it
 //! is encrypted with a key that is nowhere but in memory: it ends with the process, and nobody reads it.
 
-use crate::byte_budget::ByteBudget;
+use crate::byte_budget::{ByteBudget, Portion};
 use crate::error::StoreError;
 use bytes::Bytes;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, remove_file};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use weir_rules::client_share::Prefix;
 
 /// Bytes that authentication adds to each chunk.
 const TAG: usize = 16;
@@ -19,7 +20,7 @@ const TAG: usize = 16;
 pub(crate) struct Spool {
     path: PathBuf,
     /// Of all files.
-    bytes: ByteBudget,
+    bytes: Arc<ByteBudget>,
     /// Of one.
     most: u64,
     sensitive: bool,
@@ -34,11 +35,12 @@ impl Spool {
         let Some(path) = &config.path else { return Ok(None) };
         let spool = Arc::new(Self {
             path: path.clone(),
-            bytes: ByteBudget::new(config.size),
+            bytes: Arc::new(ByteBudget::new(config.size)),
             most: config.max_response,
             sensitive: config.sensitive,
         });
-        SpoolFile::create(Arc::clone(&spool)).map_err(|error| format!("spool.path: {error}"))?;
+        SpoolFile::create(Arc::clone(&spool), None)
+            .map_err(|error| format!("spool.path: {error}"))?;
         Ok(Some(spool))
     }
 
@@ -61,9 +63,9 @@ pub(super) struct SpoolFile {
     written: Mutex<Written>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Written {
-    bytes: u64,
+    bytes: Portion,
     chunks: u64,
 }
 
@@ -89,27 +91,27 @@ impl std::fmt::Debug for SpoolFile {
 }
 
 impl SpoolFile {
-    /// A new file. Blocks.
-    pub(super) fn create(spool: Arc<Spool>) -> Result<Self, StoreError> {
+    /// A new file for a body of this client. Blocks.
+    pub(super) fn create(spool: Arc<Spool>, client: Option<Prefix>) -> Result<Self, StoreError> {
         let mut random = [0; 48];
         getrandom::fill(&mut random).map_err(|error| failed(&spool.path, &error))?;
         let (key, name) = random.split_at(32);
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|e| failed(&spool.path, &e))?;
         let file = unnamed(&spool.path, name).map_err(|error| failed(&spool.path, &error))?;
-        let (key, written) = (LessSafeKey::new(key), Mutex::default());
-        Ok(Self { spool, file, key, written })
+        let written = Written { bytes: Portion::of(&spool.bytes, client), chunks: 0 };
+        Ok(Self { spool, file, key: LessSafeKey::new(key), written: Mutex::new(written) })
     }
 
     /// Appends bytes; `None` if the bounds do not allow them. Blocks.
     pub(super) fn write(&self, data: &[u8]) -> Result<Option<Chunk>, StoreError> {
         let bytes = (data.len() + TAG) as u64;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.bytes + bytes > self.spool.most || !self.spool.bytes.take(bytes) {
+        let at = written.bytes.bytes();
+        // Counted whether or not the write succeeds: given back with the file.
+        if at + bytes > self.spool.most || written.bytes.take(bytes).is_err() {
             return Ok(None);
         }
-        let chunk = Chunk { at: written.bytes, number: written.chunks, bytes: data.len() };
-        // Counted whether or not the write succeeds: given back with the file.
-        written.bytes += bytes;
+        let chunk = Chunk { at, number: written.chunks, bytes: data.len() };
         written.chunks += 1;
         let mut sealed = data.to_vec();
         let aad = Aad::empty();
@@ -130,13 +132,6 @@ impl SpoolFile {
         opened.map_err(|_| told(&"what was read is not what was written"))?;
         sealed.truncate(chunk.bytes);
         Ok(sealed.into())
-    }
-}
-
-impl Drop for SpoolFile {
-    fn drop(&mut self) {
-        let written = self.written.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.spool.bytes.give_back(written.bytes);
     }
 }
 
@@ -186,7 +181,7 @@ mod tests {
     fn what_is_written_is_read_and_leaves_no_name_and_no_plain_byte() {
         let folder = folder("unit");
         let spool = spool(&folder, 1 << 20, 1 << 20);
-        let file = SpoolFile::create(Arc::clone(&spool)).unwrap();
+        let file = SpoolFile::create(Arc::clone(&spool), None).unwrap();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
         let chunks = [&b"hello"[..], b"", b"hello"].map(|data| file.write(data).unwrap().unwrap());
         let read: Vec<_> = chunks.iter().map(|chunk| file.read(chunk).unwrap()).collect();
@@ -207,7 +202,7 @@ mod tests {
     fn a_file_and_all_together_are_bounded() {
         let folder = folder("bounds");
         let spool = spool(&folder, 100, 60);
-        let [one, two] = [(); 2].map(|()| SpoolFile::create(Arc::clone(&spool)).unwrap());
+        let [one, two] = [(); 2].map(|()| SpoolFile::create(Arc::clone(&spool), None).unwrap());
         assert!(one.write(&[0; 40]).unwrap().is_some());
         assert!(one.write(&[0; 10]).unwrap().is_none(), "the file's bound");
         assert!(two.write(&[0; 40]).unwrap().is_none(), "the bound of all");

@@ -32,7 +32,7 @@ impl SourceBody for Sent {
 }
 
 fn ahead(memory: u64, spool: Option<Arc<Spool>>) -> Arc<Ahead> {
-    Arc::new(Ahead { memory: ByteBudget::new(memory), spool })
+    Arc::new(Ahead { memory: Arc::new(ByteBudget::new(memory)), spool })
 }
 
 fn spool(name: &str, sensitive: bool) -> (PathBuf, Option<Arc<Spool>>) {
@@ -45,7 +45,7 @@ fn spool(name: &str, sensitive: bool) -> (PathBuf, Option<Arc<Spool>>) {
 }
 
 fn rules(pieces: usize) -> AheadRules {
-    AheadRules { memory: (pieces * PIECE) as u64, sensitive: false }
+    AheadRules { memory: (pieces * PIECE) as u64, sensitive: false, counts_for: None }
 }
 
 /// The pieces that were sent before the upstream had to wait.
@@ -98,6 +98,26 @@ async fn all_bodies_together_are_bounded_and_each_goes_on() {
     for expected in [4, 1, 1] {
         let (sender, pieces) = mpsc::channel(1);
         let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(50));
+        assert_eq!(sent_until_full(&sender, 100).await, expected);
+        all.push((sender, body));
+    }
+    for (sender, body) in all {
+        drop(sender);
+        assert!(rest(body).await.1.is_ok());
+    }
+    assert_eq!(ahead.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn bodies_of_one_client_leave_room_to_those_of_others() {
+    let ahead = ahead(16 * PIECE as u64, None);
+    let client = |last| Some(Prefix::of([192, 0, 2, last].into()));
+    let mut all = Vec::new();
+    // 13 of 16 pieces are more than three quarters.
+    for (last, most, expected) in [(1, 13, 14), (1, 50, 1), (2, 50, 4)] {
+        let (sender, pieces) = mpsc::channel(1);
+        let rules = AheadRules { counts_for: client(last), ..rules(most) };
+        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules);
         assert_eq!(sent_until_full(&sender, 100).await, expected);
         all.push((sender, body));
     }

@@ -60,7 +60,8 @@ impl FillContext {
     ) -> Box<dyn SourceBody> {
         let memory = self.state.live.load().limits().read_ahead;
         let sensitive = is_sensitive(&self.client, fields);
-        AheadBody::of(body, &self.state.ahead, AheadRules { memory, sensitive })
+        let rules = AheadRules { memory, sensitive, counts_for: self.ask.counts_for };
+        AheadBody::of(body, &self.state.ahead, rules)
     }
 
     /// Asks the sources in order. `begun` is the seq applied when the fetch began; interim

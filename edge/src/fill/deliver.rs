@@ -1,17 +1,14 @@
 //! The body of a source's answer: to the readers and, if it may be stored, into the store.
 
 use super::task::FillTask;
+use crate::byte_budget::{NoRoom, Portion};
 use crate::collapsing::{Answer, FillHead, Keeping};
 use crate::decisions::Why;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
-use crate::shares::Held;
 use crate::source::{Piece, SourceBody};
-use crate::state::NodeState;
 use crate::store::Slice;
-use bytes::Bytes;
 use std::sync::Arc;
-use weir_rules::client_share::{self, Prefix};
 
 impl FillTask {
     /// Passes a body on to the readers and, if it may be stored, into the store.
@@ -22,8 +19,7 @@ impl FillTask {
         mut body: Box<dyn SourceBody>,
     ) {
         let mut storing = head.is_stored();
-        let client = self.context.ask.counts_for.filter(|_| storing);
-        let mut room = Room::of(&self.context.state, client);
+        let mut room = Portion::of(&self.context.state.filling, self.context.ask.counts_for);
         if let Keeping::Pass(why) = &head.keeping {
             self.withdraw(&head);
             self.context.note(why.clone(), Some(head.status));
@@ -51,7 +47,8 @@ impl FillTask {
             match piece {
                 Some(Ok(Piece::Data(data))) => {
                     at += data.len() as u64;
-                    if storing && let Err(why) = room.take(&data, at - head.start) {
+                    let bytes = data.len() as u64;
+                    if storing && let Err(why) = self.take(&mut room, bytes, at - head.start) {
                         storing = false;
                         self.withdraw(&head);
                         self.context.note(why, Some(head.status));
@@ -81,52 +78,16 @@ impl FillTask {
         // The connection can be used again only once the end of the message has been read.
         while let Some(Ok(_)) = body.next().await {}
     }
-}
 
-/// The bytes of one body counted against the node's budget; given back when it is dropped.
-struct Room {
-    state: Arc<NodeState>,
-    bytes: u64,
-    /// The same bytes, as those of the client whose request began the fetch.
-    client: Option<Held>,
-}
-
-impl Room {
-    fn of(state: &Arc<NodeState>, client: Option<Prefix>) -> Self {
-        let client = client.map(|client| state.filling_shares.hold(client, 0));
-        Self { state: Arc::clone(state), bytes: 0, client }
-    }
-
-    /// Whether the share of the client has room for so many more. Its only body may take what there is.
-    fn is_admitted(&self, bytes: u64) -> bool {
-        let budget = &self.state.filling;
-        self.client.as_ref().is_none_or(|client| {
-            client.is_only()
-                || client_share::admits(client.total(), bytes, budget.used(), budget.bound())
+    /// Takes memory for `bytes` more of a body that is to be stored and has `total` with them.
+    fn take(&self, room: &mut Portion, bytes: u64, total: u64) -> Result<(), Why> {
+        let most = self.context.state.max_object;
+        if total > most {
+            return Err(Why::TooLarge(most));
+        }
+        room.take(bytes).map_err(|no_room| match no_room {
+            NoRoom::Budget => Why::NoRoom,
+            NoRoom::ClientShare => Why::NoRoomForClient,
         })
-    }
-
-    fn take(&mut self, data: &Bytes, total: u64) -> Result<(), Why> {
-        if total > self.state.max_object {
-            return Err(Why::TooLarge(self.state.max_object));
-        }
-        let bytes = data.len() as u64;
-        if !self.is_admitted(bytes) {
-            return Err(Why::NoRoomForClient);
-        }
-        if !self.state.filling.take(bytes) {
-            return Err(Why::NoRoom);
-        }
-        if let Some(client) = &mut self.client {
-            client.add(bytes);
-        }
-        self.bytes += bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.state.filling.give_back(self.bytes);
     }
 }

@@ -208,7 +208,8 @@ fn answered(
         Some(0) => ResponseBody::Empty,
         left => {
             let sensitive = is_sensitive(&visit.headers, &head.fields);
-            let rules = AheadRules { memory: visit.live.limits().read_ahead, sensitive };
+            let (memory, counts_for) = (visit.live.limits().read_ahead, visit.counts_for());
+            let rules = AheadRules { memory, sensitive, counts_for };
             let body = AheadBody::of(body, &spine.state.ahead, rules);
             ResponseBody::Pass(Box::new(PassBody::new(body, left)))
         }
