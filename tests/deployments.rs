@@ -127,17 +127,76 @@ fn nobody_is_killed_while_a_node_drains() {
     }
 }
 
+/// What docs/tuning.md has a node need beside memory.size: for the program, for each connection, and
+/// for each request that may wait for an origin or a parent.
+const PROGRAM: u64 = 64 << 20;
+const CONNECTION: u64 = 24 << 10;
+const WAITING: u64 = 80 << 10;
+
 #[test]
-fn a_store_leaves_room_in_its_container() {
-    let limit = |anchor: &str| {
-        let (_, from) = COMPOSE.split_once(anchor).expect(anchor);
-        let gigabytes = from.split_once("mem_limit: ").expect("a limit").1.lines().next();
-        let gigabytes = gigabytes.is_some_and(|limit| limit.ends_with('g'));
-        u64::from(number_after(from, "mem_limit: ")) << if gigabytes { 30 } else { 20 }
+fn what_a_node_needs_fits_into_its_limit() {
+    let tuning = read("docs/tuning.md");
+    for row in [
+        format!("| the program | {} MiB |", PROGRAM >> 20),
+        format!("| each connection, `limits.connections` | {} KiB |", CONNECTION >> 10),
+        format!("| each request that waits, `limits.origin_queue` | {} KiB |", WAITING >> 10),
+    ] {
+        assert!(tuning.contains(&row), "docs/tuning.md: {row}");
+    }
+    let sample = include_str!("../deploy/node.toml");
+    let kubernetes = |name: &str| read(&format!("{KUBERNETES}/{name}.toml"));
+    let pod = |name: &str| read(&format!("deploy/kubernetes/base/{name}.yaml"));
+    let unit = include_str!("../deploy/systemd/weir.service");
+    let anchor = |name: &str| COMPOSE.split_once(name).expect(name).1.to_owned();
+    for (place, config, limits, key) in [
+        ("compose, edge", EDGE, anchor("\nx-edge:"), "mem_limit: "),
+        ("compose, parent", PARENT, anchor("\nx-parent:"), "mem_limit: "),
+        ("pod, edge", &kubernetes("edge"), pod("edge"), "limits: { memory: "),
+        ("pod, parent", &kubernetes("parent"), pod("parent"), "limits: { memory: "),
+        ("systemd", sample, unit.to_owned(), "MemoryMax="),
+    ] {
+        let needed = needed(config, sample);
+        let limit = size_after(&limits, key);
+        assert!(limit >= needed, "{place}: {} MiB needed of {}", needed >> 20, limit >> 20);
+        assert!(limit < needed + (512 << 20), "{place}: {} MiB are enough", needed >> 20);
+    }
+    // A pod that gets less than its limit is the first to be evicted.
+    for name in ["edge", "parent"] {
+        let pod = pod(name);
+        let requests = pod.split_once("requests: { ").expect("requests").1;
+        assert_eq!(size_after(requests, "memory: "), size_after(&pod, "limits: { memory: "));
+    }
+}
+
+/// What a node with this configuration may need; `sample` has the defaults.
+fn needed(config: &str, sample: &str) -> u64 {
+    let line = |text: &str, key: &str| {
+        let lines = text.lines().map(|line| line.trim_start_matches('#'));
+        lines.into_iter().find(|line| line.starts_with(key)).map(|line| format!("{line}\n"))
     };
-    for (anchor, config) in [("x-edge:", EDGE), ("x-parent:", PARENT)] {
-        let store = u64::from(number_after(config, "size = \"")) << 20;
-        assert!(limit(anchor) >= store + (256 << 20), "{anchor}");
+    let value = |key: &str| {
+        let found = line(config, key).or_else(|| line(sample, key));
+        size_after(&found.unwrap_or_else(|| panic!("no {key:?}")), key)
+    };
+    let parents = config.lines().filter(|line| {
+        line.trim_start().starts_with("{ url = ") || line.trim_start().starts_with("\"http")
+    });
+    // Each of the files has one site with one origin.
+    let upstreams = 1 + parents.count() as u64;
+    let waiting = upstreams * value("origin_queue = ") * WAITING;
+    value("size = \"") + PROGRAM + value("connections = ") * CONNECTION + waiting
+}
+
+/// The number of bytes that stands after `what`, with whichever unit.
+fn size_after(text: &str, what: &str) -> u64 {
+    let number = u64::from(number_after(text, what));
+    let (_, rest) = text.split_once(what).expect("found before");
+    let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    match unit.chars().next() {
+        Some('k' | 'K') => number << 10,
+        Some('m' | 'M') => number << 20,
+        Some('g' | 'G') => number << 30,
+        _ => number,
     }
 }
 

@@ -165,6 +165,39 @@ fn every_file_that_contributors_are_sent_to_exists() {
 }
 
 #[test]
+fn every_promise_of_security_has_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("it is there");
+    let (_, promises) = text.split_once("\n## What each boundary promises\n").expect("promises");
+    let (promises, _) = promises.split_once("\n## ").expect("a chapter after them");
+    let rows = promises.lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<_> = rows.filter(|line| *line != "| promise | tests |").collect();
+    assert!(rows.len() >= 20, "{rows:?}");
+    for row in rows {
+        let tests = row.split(" | ").nth(1).unwrap_or_default();
+        let tests: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{row}: {test}"));
+            let code = std::fs::read_to_string(root.join(file));
+            let code = code.unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(tests_of(&code).contains(name), "{test} is no test");
+        }
+    }
+}
+
+/// The names of a file's tests.
+fn tests_of(code: &str) -> BTreeSet<&str> {
+    let functions = code.split("#[test]\n").skip(1).chain(code.split("#[tokio::test").skip(1));
+    functions
+        .filter_map(|rest| {
+            let (_, name) = rest.split_once("fn ")?;
+            name.split('(').next()
+        })
+        .collect()
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let mut links = 0;
     for (page, text) in pages() {
@@ -203,7 +236,8 @@ fn pages() -> Vec<(PathBuf, String)> {
         guides.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
     guides.sort();
     assert!(guides.len() >= 12, "{guides:?}");
-    let beside = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root.join(name));
+    let beside = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    let beside = beside.map(|name| root.join(name));
     let paths = [root.join("README.md")].into_iter().chain(guides).chain(beside);
     paths
         .map(|path| {
