@@ -19,6 +19,7 @@ mod origin;
 mod program;
 mod propagation;
 mod purged_hits;
+mod siege;
 mod stampede;
 mod tiers;
 mod topology;
@@ -68,7 +69,9 @@ enum Bar {
     Tiers,
     /// What edge and parent save a reader whose origin is 100 ms away
     Ocean,
-    /// All of them
+    /// What clients see, and what memory the node takes, while others attack it; nginx beside it
+    Siege(siege::Siege),
+    /// All of them but siege, which takes longer than the others together
     All(crawl::Crawl),
 }
 
@@ -112,6 +115,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Propagation => propagation::run(programs, scale, checks).await,
         Bar::Tiers => tiers::run(programs, scale, checks).await,
         Bar::Ocean => ocean::run(programs, scale, checks).await,
+        Bar::Siege(siege) => siege.run(programs, scale, checks).await,
         Bar::All(crawl) => {
             stampede::run(programs, scale, checks).await?;
             large::run(programs, scale, checks).await?;

@@ -39,13 +39,32 @@ impl Programs {
 
     /// The weir program, with nothing of the surroundings that would configure it.
     fn weir(&self) -> Command {
-        let mut command = Command::new(&self.weir);
+        self.weir_in(None)
+    }
+
+    /// The same, in a cgroup.
+    fn weir_in(&self, cgroup: Option<&Path>) -> Command {
+        let mut command = started_in(cgroup, &self.weir);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WEIR_") {
                 command.env_remove(name);
             }
         }
         command
+    }
+}
+
+/// A command that starts `program`, in a cgroup from its first instruction on if one is given: what a
+/// process has before it moves there is not counted.
+pub(crate) fn started_in(cgroup: Option<&Path>, program: &Path) -> Command {
+    match cgroup {
+        None => Command::new(program),
+        Some(folder) => {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]);
+            command.arg(folder.join("cgroup.procs")).arg(program);
+            command
+        }
     }
 }
 
@@ -84,6 +103,15 @@ impl Weir {
         Self::launch(programs.weir().args(["serve", "--config"]).arg(config))
     }
 
+    /// The same, in a cgroup if one is given.
+    pub(crate) fn configured_in(
+        programs: &Programs,
+        config: &Path,
+        cgroup: Option<&Path>,
+    ) -> Result<Self, Error> {
+        Self::launch(programs.weir_in(cgroup).args(["serve", "--config"]).arg(config))
+    }
+
     fn launch(command: &mut Command) -> Result<Self, Error> {
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         let (child, [listen, admin]) = launched(command, ["listen", "admin"])?;
@@ -114,12 +142,12 @@ impl Weir {
 
     /// Bytes of memory it has now.
     pub(crate) fn rss(&self) -> Result<u64, Error> {
-        memory(&self.child, "VmRSS")
+        memory(self.id(), "VmRSS")
     }
 
     /// The most memory it ever had.
     pub(crate) fn most_rss(&self) -> Result<u64, Error> {
-        memory(&self.child, "VmHWM")
+        memory(self.id(), "VmHWM")
     }
 }
 
@@ -201,8 +229,8 @@ fn announced(
 }
 
 /// A field of `/proc/PID/status`, in bytes.
-fn memory(child: &Child, field: &str) -> Result<u64, Error> {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+pub(crate) fn memory(process: u32, field: &str) -> Result<u64, Error> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find(|line| line.starts_with(field));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)).ok_or("no such field")?;
     Ok(kib.parse::<u64>()? * 1024)

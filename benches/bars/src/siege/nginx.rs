@@ -1,0 +1,140 @@
+//! nginx with a cache, in front of the same origin.
+
+use crate::Error;
+use crate::client;
+use crate::program::{Folder, free_address, started_in};
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long it may take to start and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The nginx program: the one that was named, or the first of the usual places.
+///
+/// # Errors
+/// Where there is none: nothing is measured without it.
+pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<_> = std::env::split_paths(&path).collect();
+    places.push(PathBuf::from("/usr/sbin"));
+    let found = places.into_iter().map(|folder| folder.join("nginx")).find(|file| file.is_file());
+    found.ok_or_else(|| "nginx is not installed; install it, or give --nginx".into())
+}
+
+/// A running nginx; it is ended when this is dropped.
+pub(super) struct Nginx {
+    child: Child,
+    /// Where HTTP/1.1 is spoken, where HTTP/2, and where it tells of itself.
+    pub(super) listen: SocketAddr,
+    pub(super) http2: SocketAddr,
+    pub(super) admin: SocketAddr,
+    _folder: Folder,
+}
+
+impl Nginx {
+    /// In front of `origin`, with as many open files as `files`.
+    pub(super) async fn start(
+        program: &Path,
+        origin: SocketAddr,
+        files: u64,
+        cgroup: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let folder = Folder::new("nginx")?;
+        let (listen, http2, admin) = (free_address()?, free_address()?, free_address()?);
+        let config = config(folder.path(), [listen, http2, admin, origin], files);
+        let config = folder.file("nginx.conf", &config)?;
+        let mut command = started_in(cgroup, program);
+        command.arg("-p").arg(folder.path()).arg("-c").arg(config);
+        command.arg("-e").arg(folder.path().join("error.log")).stdin(Stdio::null());
+        let child = command.spawn()?;
+        let nginx = Self { child, listen, http2, admin, _folder: folder };
+        let end = Instant::now() + PATIENCE;
+        while let Err(error) = client::once(admin, "GET", "/healthz").await {
+            if Instant::now() > end {
+                return Err(format!("nginx does not start: {error}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(nginx)
+    }
+
+    /// Its processes.
+    pub(super) fn ids(&self) -> Result<Vec<u32>, Error> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let children =
+            children.split_whitespace().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+        Ok([vec![id], children].concat())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Workers outlive a master that is killed.
+        if let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // Fails only when it has ended already.
+            let _ = kill_process(id, Signal::TERM);
+        }
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A worker for each core, as weir has; a store as large as weir's; collapsed requests and kept
+/// connections to the origin, as weir has by default. All else is nginx's default.
+fn config(folder: &Path, [listen, http2, admin, origin]: [SocketAddr; 4], files: u64) -> String {
+    let folder = folder.display();
+    // Otherwise workers may not write to the folder.
+    let user = if getuid().is_root() { "user root;" } else { "" };
+    format!(
+        "daemon off;
+{user}
+worker_processes auto;
+worker_rlimit_nofile {files};
+pid {folder}/pid;
+error_log {folder}/error.log crit;
+events {{ worker_connections {files}; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  proxy_cache_path {folder}/cache levels=1:2 keys_zone=all:16m max_size=256m;
+  http2_max_concurrent_streams 200;
+  map $upstream_cache_status $handled {{ default fwd=miss; HIT hit; }}
+  upstream origin {{ server {origin}; keepalive 32; }}
+  server {{
+    listen {listen} backlog=4096;
+    listen {http2} http2 backlog=4096;
+    location / {{
+      proxy_pass http://origin;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_cache all;
+      proxy_cache_lock on;
+      add_header Cache-Status \"nginx; $handled\";
+    }}
+  }}
+  server {{
+    listen {admin};
+    location = /healthz {{ return 200; }}
+    location = /readyz {{ return 200; }}
+    location = /metrics {{ stub_status; }}
+  }}
+}}
+"
+    )
+}
