@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
+use tokio::task::{AbortHandle, JoinHandle};
 use weir_rules::client_share::Prefix;
 
 /// What bodies that run ahead of their clients take, of the whole node.
@@ -206,27 +206,25 @@ impl Shared {
             Some(BodyFile::Open(open)) => Some(Arc::clone(open)),
             None => None,
         };
-        let (spool, data, client) = (Arc::clone(spool), data.clone(), self.rules.counts_for);
-        let written = spawn_blocking(move || {
+        let (own, data, client) = (Arc::clone(spool), data.clone(), self.rules.counts_for);
+        let written = spool.run(move || {
             let open = match open {
                 Some(open) => open,
-                None => Arc::new(SpoolFile::create(spool, client)?),
+                None => Arc::new(SpoolFile::create(own, client)?),
             };
             let chunk = open.write(&data)?;
             Ok::<_, StoreError>((open, chunk))
         });
         match written.await {
-            Ok(Ok((open, chunk))) => {
+            Ok((open, chunk)) => {
                 *file = Some(BodyFile::Open(Arc::clone(&open)));
                 chunk.map(|chunk| Entry::Spooled(chunk, open))
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(%error, "a response is not written to spool.path, its client is waited for");
                 *file = Some(BodyFile::Failed);
                 None
             }
-            // The runtime ends.
-            Err(_) => None,
         }
     }
 
@@ -319,7 +317,9 @@ impl SourceBody for AheadBody {
             Entry::Memory(data, _) => Poll::Ready(Some(Ok(Piece::Data(data)))),
             Entry::Trailers(fields) => Poll::Ready(Some(Ok(Piece::Trailers(fields)))),
             Entry::Spooled(chunk, file) => {
-                self.reading = Some(spawn_blocking(move || file.read(&chunk)));
+                let spool = file.spool();
+                let reading = async move { spool.run(move || file.read(&chunk)).await };
+                self.reading = Some(tokio::spawn(reading));
                 self.poll_read_back(context)
             }
         }

@@ -10,10 +10,15 @@ use std::fs::{File, OpenOptions, remove_file};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use weir_rules::client_share::Prefix;
 
 /// Bytes that authentication adds to each chunk.
 const TAG: usize = 16;
+
+/// Reads and writes at once. Each takes a thread and a buffer, and a disk works on few at a time.
+const AT_ONCE: usize = 4;
 
 /// Where bodies are spooled, and how much.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub(crate) struct Spool {
     /// Of one.
     most: u64,
     sensitive: bool,
+    turns: Semaphore,
 }
 
 impl Spool {
@@ -38,10 +44,22 @@ impl Spool {
             bytes: Arc::new(ByteBudget::new(config.size)),
             most: config.max_response,
             sensitive: config.sensitive,
+            turns: Semaphore::new(AT_ONCE),
         });
         SpoolFile::create(Arc::clone(&spool), None)
             .map_err(|error| format!("spool.path: {error}"))?;
         Ok(Some(spool))
+    }
+
+    /// Does what blocks, on a thread for such things, when it is its turn.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // The semaphore is never closed; were it, the job would be done out of turn.
+        let _turn = self.turns.acquire().await.ok();
+        let done = spawn_blocking(job).await;
+        done.unwrap_or_else(|_| Err(StoreError::new("the node stops")))
     }
 
     /// Whether responses that are for one client alone, or must not be stored, may be written.
@@ -121,6 +139,11 @@ impl SpoolFile {
             .map_err(|error| told(&error))?;
         self.file.write_all_at(&sealed, chunk.at).map_err(|error| told(&error))?;
         Ok(Some(chunk))
+    }
+
+    /// Where it is.
+    pub(super) fn spool(&self) -> Arc<Spool> {
+        Arc::clone(&self.spool)
     }
 
     /// Reads a part back, and checks that it is what was written. Blocks.
