@@ -79,9 +79,9 @@ echo "  ok  redirects of nginx stay with the visitor"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=control \
     -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
     -keyout "$scratch/control.key" -out "$scratch/control.pem" 2> /dev/null
-sed -n '/^```nginx$/,/^```$/p' "$docs" | grep -v '^```' | sed \
-    -e "s#listen 443#listen 127.0.0.1:$secure#; s#/etc/nginx/#$scratch/#; s#127.0.0.1:9090#127.0.0.1:$control#" \
-    | start_nginx proxy
+# Not in a pipe: what a subshell starts would not be stopped.
+start_nginx proxy < <(sed -n '/^```nginx$/,/^```$/p' "$docs" | grep -v '^```' | sed \
+    -e "s#listen 443#listen 127.0.0.1:$secure#; s#/etc/nginx/#$scratch/#; s#127.0.0.1:9090#127.0.0.1:$control#")
 cat > "$scratch/control.toml" <<CONF
 [control]
 data = "$scratch/data"
