@@ -54,7 +54,7 @@ pub(super) fn as_told(spine: &Spine, live: &Live, intake: &Intake<'_>) {
 }
 
 /// Has the parent of a URL invalidate it, unless that parent sent the answer. A parent that does not
-/// answer in time is in trouble: the node that it answers next asks for what it has applied.
+/// answer in time may keep what it has stored until that is stale.
 async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: Option<&Source>) {
     let live = spine.state.live.load_full();
     let Some(parents) = live.parents.upstream() else { return };
