@@ -11,6 +11,7 @@ use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
 use crate::standing::FollowStatus;
 use crate::state::{Live, NodeState};
+use crate::state_directory::StateDirectory;
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
 use crate::upstream::Prober;
@@ -43,6 +44,8 @@ pub struct Node {
     tracer: Arc<Tracer>,
     /// Sends what is queued when it is dropped: after the server, whose requests make spans.
     _exporter: Option<Exporter>,
+    /// Locked while the node runs.
+    _directory: Option<StateDirectory>,
 }
 
 impl Node {
@@ -53,6 +56,17 @@ impl Node {
 
     /// Like [`Node::start`], with a place in the log that was kept over a restart.
     pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
+        let directory = config.node.state.as_deref().map(StateDirectory::open).transpose();
+        let directory = directory.map_err(|error| StartError(error.to_string()))?;
+        Self::start_in(config, checkpoint, directory)
+    }
+
+    /// Like [`Node::start_at`], with the directory `node.state` as it was opened before.
+    pub fn start_in(
+        config: Config,
+        checkpoint: &Checkpoint,
+        directory: Option<StateDirectory>,
+    ) -> Result<Node, StartError> {
         let settings = Settings {
             name: config.node.name.as_str().into(),
             trusted_proxies: config.node.trusted_proxies.clone(),
@@ -99,6 +113,7 @@ impl Node {
             log,
             tracer,
             _exporter: exporter,
+            _directory: directory,
         })
     }
 
