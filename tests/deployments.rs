@@ -3,7 +3,7 @@
 
 mod program;
 
-use program::{Folder, TextFile, Weir, run};
+use program::{Control, Folder, TextFile, Weir, run};
 use serde_json::{Value, json};
 use std::path::Path;
 use weir_origin_sim::{Origin, reply};
@@ -97,6 +97,56 @@ async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
     assert_eq!(call("metrics", "GET /metrics", ""), 200);
     assert_eq!(call("node", "GET /v1/nodes", ""), 403);
     assert_eq!(control.json("GET /v1/nodes", "").status, 401);
+}
+
+/// An edge as Kubernetes runs it: its process crashes, then its pod is gone.
+#[test]
+fn a_process_of_a_pod_has_its_name_again_and_a_pod_that_is_gone_holds_up_no_purge() {
+    let (folder, control) = (Folder::new("pods"), Control::with("pod-control", "lease = \"2s\""));
+    let token = TextFile::new("node", program::NODE_TOKEN);
+    let config = |name: &str| {
+        // What the cluster would give it; the lease is shorter than a test's patience.
+        let text = read(&format!("{KUBERNETES}/edge.toml"))
+            .replace("/var/lib/weir", &format!("{}/{name}", folder.path()))
+            .replace("/var/cache/weir", &format!("{}/{name}-spool", folder.path()))
+            .replace("http://weir-control:9090", &control.url())
+            .replace("/run/weir/tokens/node", token.path())
+            .replace("secret_file = \"/run/weir/tokens/metrics\"", "secret = \"mmmmmmmmmmmmmmmm\"")
+            .replace("[control]", "[control]\nlease = \"2s\"")
+            .replace("[node]", &format!("[node]\nname = \"{name}\"\nworkers = 1"));
+        TextFile::new("pod.toml", &text)
+    };
+    let (config, other) = (config("edge-a"), config("edge-b"));
+    let serve = |config: &TextFile| Weir::serve(&["--config", config.path()]);
+    let pod = serve(&config);
+    pod.until_ready();
+    pod.kill();
+    let (pod, stays) = (serve(&config), serve(&other));
+    pod.until_ready();
+    stays.until_ready();
+    pod.kill();
+    let purge = control.purge(&json!({"all": true, "wait_ms": 0})).json();
+    assert_eq!(purge["status"], "in_progress", "{purge}");
+    let told = control.until_completed(&purge["id"]);
+    assert_eq!(told["nodes"][0]["state"], "lease_over", "{told}");
+    assert_eq!(told["nodes"][1]["state"], "applied", "{told}");
+    let nodes = || control.call("GET /v1/nodes", "").json()["nodes"].clone();
+    let nodes = program::until("one is left", nodes, |nodes| nodes.get(1).is_none());
+    assert_eq!(nodes[0]["name"], "edge-b");
+}
+
+/// Each shipped node keeps its secret where it can write.
+#[test]
+fn every_node_keeps_its_secret_in_its_volume() {
+    for config in ["deploy/compose/edge.toml", "deploy/compose/parent.toml"] {
+        assert!(read(config).contains("\nstate = \"/var/lib/weir/state\"\n"), "{config}");
+    }
+    for config in ["edge.toml", "parent.toml"] {
+        let config = read(&format!("{KUBERNETES}/{config}"));
+        assert!(config.contains("\nstate = \"/var/lib/weir/state\"\n"), "{config}");
+    }
+    let unit = include_str!("../deploy/systemd/weir.service");
+    assert!(unit.lines().any(|line| line == "Environment=WEIR_NODE__STATE=/var/lib/weir"));
 }
 
 fn secret(folder: &Folder, token: &str) -> String {

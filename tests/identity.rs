@@ -127,7 +127,8 @@ async fn a_node_without_a_directory_says_so_and_has_its_name_again_after_a_drain
     node.kill();
     let node = serve(&config);
     until_refused(&node);
-    assert_eq!(control.run(&["nodes", "forget", "--state", "offline"]).status, Some(0));
+    let forget = || control.run(&["nodes", "forget", "--state", "offline"]).out;
+    until("it is forgotten", forget, |told| told == "edge is no longer expected\n");
     node.until_ready();
 }
 

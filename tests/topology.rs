@@ -14,16 +14,22 @@ const NO_ORIGIN: &str = "http://127.0.0.1:9";
 
 /// A node that has joined.
 fn node(control: &Control, name: &str, origin: &str) -> Weir {
-    let node = node_with(control, name, origin, NODE_TOKEN);
+    let state = format!("state = {:?}", format!("{}/{name}", control.data()));
+    let node = node_of(control, name, origin, NODE_TOKEN, &state);
     control.until_state(name, "connected");
     node
 }
 
-/// A node that shows this token.
+/// A node that shows this token, and keeps nothing over a restart.
 fn node_with(control: &Control, name: &str, origin: &str, token: &str) -> Weir {
+    node_of(control, name, origin, token, "")
+}
+
+/// The same, with further keys of `[node]`.
+fn node_of(control: &Control, name: &str, origin: &str, token: &str, keys: &str) -> Weir {
     let url = control.url();
     let config = format!(
-        "[node]\nname = \"{name}\"\n[control]\nurl = \"{url}\"\ntoken = \"{token}\"\n\
+        "[node]\nname = \"{name}\"\n{keys}\n[control]\nurl = \"{url}\"\ntoken = \"{token}\"\n\
          [[site]]\norigins = [\"{origin}\"]\n"
     );
     let config = TextFile::new(&format!("{name}-{}.toml", control.at().port()), &config);
@@ -202,7 +208,7 @@ fn a_second_node_of_a_name_is_refused_while_the_first_is_there() {
     let control = Control::with("names", "");
     let _first = node(&control, "one", NO_ORIGIN);
     let second = node_with(&control, "one", NO_ORIGIN, NODE_TOKEN);
-    second.until_line("another node named \"one\" is connected");
+    second.until_line("the name \"one\" belongs to a node with another secret");
     assert_eq!(names(&control), ["one"]);
 }
 

@@ -64,3 +64,13 @@ expect "clients are served meanwhile" "^200,.*$edge; hit; " "$(asked "$edge" /pa
 within -D INPUT -s "$address" -j DROP
 within -D OUTPUT -d "$address" -j DROP
 back "separated from control"
+
+# Each service dies without a word, and has its name again by itself.
+for service in "${parents[@]}" "${edges[@]}" control; do
+    engine kill "$service"
+    engine start "$service"
+    until_true 60 "$service after it was killed" healthy "$service"
+done
+rejoined() { [[ $(purge '{"paths": ["/page"], "wait_ms": 5000}' | json '"%s %s" % (d["status"], sum(n["state"] == "applied" for n in d["nodes"]))') == "completed 6" ]]; }
+until_true 40 "a purge on all six nodes" rejoined
+ok "every service that was killed rejoined without help"

@@ -99,8 +99,9 @@ impl fmt::Display for JoinError {
             }
             Self::NotProven(name) => write!(
                 f,
-                "the name {name:?} belongs to a node with another secret; a node keeps its secret \
-                 in node.state. If that node is gone, \"weir nodes forget {name}\" frees the name"
+                "the name {name:?} belongs to a node with another secret; each node needs its own \
+                 name (node.name), and keeps its secret in node.state. If that node is gone, \
+                 \"weir nodes forget {name}\" frees the name"
             ),
             Self::TooManyProcesses(name) => write!(
                 f,
