@@ -5,6 +5,7 @@ use crate::events::Events;
 use crate::ledger::{Bounds, Ledger, Listed, Order, Referrer, Refusal};
 use crate::process::Process;
 use crate::rate::Rates;
+use crate::refused_joins::RefusedJoins;
 use crate::report::EntryReport;
 use crate::sessions::Sessions;
 use crate::sites::KnownSites;
@@ -17,9 +18,6 @@ use weir_rules::log::Release;
 
 /// Bytes that listed entries take in memory; beyond it the oldest are forgotten early.
 const LARGEST_LOG: usize = 64 << 20;
-
-/// Most nodes that can be expected.
-const MOST_NODES: usize = 4096;
 
 /// Most purges that wait to become durable; further ones are refused with 429.
 const MOST_WAITING: usize = 10_000;
@@ -37,6 +35,7 @@ pub struct Control {
     pub(crate) rates: Rates,
     pub(crate) warming: Warming,
     pub(crate) traffic: Traffic,
+    pub(crate) refused_joins: RefusedJoins,
 }
 
 impl Control {
@@ -79,7 +78,7 @@ impl Control {
     pub(crate) async fn until_done(&self, listed: &Listed, wait: Duration) {
         let done = async {
             self.ledger.until(listed, |progress| progress.completed.is_some()).await;
-            let counted = self.ledger.until(listed, |progress| progress.matched().is_some());
+            let counted = self.ledger.until(listed, |progress| progress.is_counted());
             // What is not counted by then is told as unknown.
             let _ = tokio::time::timeout(LONGEST_COUNT, counted).await;
         };
@@ -114,7 +113,8 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
         bytes: LARGEST_LOG,
         lease: control.lease,
         forget_after: control.forget_after,
-        nodes: MOST_NODES,
+        nodes: control.nodes,
+        join_rate: control.join_rate,
         waiting: MOST_WAITING,
     }
 }

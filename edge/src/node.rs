@@ -5,13 +5,13 @@ use crate::error::StartError;
 use crate::explain;
 use crate::exposition::{Gauges, render};
 use crate::follow::checkpoint::Checkpoint;
-use crate::follow::{Applier, Dial, Follower, Following, Thread};
+use crate::follow::{Applier, Dial, Follower, Following, Identity, Thread};
 use crate::otlp::Exporter;
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
 use crate::standing::FollowStatus;
 use crate::state::{Live, NodeState};
-use crate::state_directory::StateDirectory;
+use crate::state_directory::{StateDirectory, new_secret};
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
 use crate::upstream::Prober;
@@ -67,6 +67,29 @@ impl Node {
         checkpoint: &Checkpoint,
         directory: Option<StateDirectory>,
     ) -> Result<Node, StartError> {
+        Self::start_over(config, checkpoint, directory, None)
+    }
+
+    /// Like [`Node::start_in`], as the process that takes over from the one with the instance
+    /// `takes_over` ([`Node::instance`]), which may still serve: a purge waits for both until that
+    /// one has left control, or this one says that it has ended ([`Node::other_ended`]).
+    pub fn start_over(
+        config: Config,
+        checkpoint: &Checkpoint,
+        directory: Option<StateDirectory>,
+        takes_over: Option<String>,
+    ) -> Result<Node, StartError> {
+        let secret = match &directory {
+            Some(directory) => directory.secret().clone(),
+            None => new_secret().map_err(|error| StartError(error.to_string()))?,
+        };
+        if directory.is_none() && config.control.url.is_some() {
+            tracing::warn!(
+                name = config.node.name,
+                "node.state is not set: if this process ends without draining, control refuses the \
+                 next one of this name until \"weir nodes forget\" frees it"
+            );
+        }
         let settings = Settings {
             name: config.node.name.as_str().into(),
             trusted_proxies: config.node.trusted_proxies.clone(),
@@ -100,7 +123,9 @@ impl Node {
         let server =
             Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
-        let following = Following::new(Arc::clone(&state), applier, listen, server.open())?;
+        let identity = Identity { secret, takes_over };
+        let following =
+            Following::new(Arc::clone(&state), applier, listen, server.open(), identity)?;
         Ok(Node {
             listen,
             listen_tls: server.listen_tls(),
@@ -260,18 +285,48 @@ impl Node {
         self.log.reopen();
     }
 
-    /// Whether it accepts connections, and is right to: not once it drains and, if it follows
-    /// control, not before it has what the log had when it joined. A node without a connection to
-    /// control is ready once the lease since its start is over (invariant I5).
-    pub fn ready(&self) -> bool {
+    /// What tells this process from others of the same node, which control may know of.
+    pub fn instance(&self) -> &str {
+        self.following.instance()
+    }
+
+    /// Tells control, once it is connected, that the process with this instance of the same node has
+    /// ended, so that no purge waits for it. The caller must be sure of it.
+    pub fn other_ended(&self, instance: String) {
+        self.following.other_ended(instance);
+    }
+
+    /// Why it is not ready, in words; `None` if it is. It is ready while it accepts connections and is
+    /// right to: not once it drains and, if it follows control, not before it has what the log had
+    /// when it joined, and not while control refuses it. A node that cannot reach control is ready
+    /// once the lease since its start is over (invariant I5); it validates everything it has stored
+    /// until control lets it in.
+    pub fn not_ready(&self) -> Option<String> {
+        if self.server().is_none() {
+            return Some("the node drains".to_owned());
+        }
+        if let Some(reason) = self.following.link().refusal() {
+            return Some(format!("control refuses this node: {reason}"));
+        }
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let follows = self.state.lease.is_finite() || follower.is_some();
         drop(follower);
         let in_time =
             self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
         let link = self.following.link();
-        let waits = follows && !link.is_caught_up() && (in_time || link.is_connected());
-        self.server().is_some() && !waits
+        if !follows || link.is_caught_up() {
+            return None;
+        }
+        match (link.is_connected(), in_time) {
+            (true, _) => Some("the node has not applied the log yet".to_owned()),
+            (false, true) => Some("the node has not joined control yet".to_owned()),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether it is ready: [`Node::not_ready`] gives no reason.
+    pub fn ready(&self) -> bool {
+        self.not_ready().is_none()
     }
 
     /// Stops accepting, lets requests under way finish for at most `node.drain`, tells control
