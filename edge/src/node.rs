@@ -22,6 +22,8 @@ use weir_config::Config;
 use weir_config::reload::Effect;
 use weir_rules::invalidation::{Purge, Seq};
 
+pub use crate::server::Sockets;
+
 pub use crate::explain::{
     ExplainedDecision, ExplainedOrigin, ExplainedPurge, ExplainedVariant, Explanation,
 };
@@ -46,13 +48,26 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds the listeners of `config` (port 0 lets the system choose) and starts the workers.
+    /// Binds the listeners of `config` (port 0 lets the system choose), starts the workers and
+    /// accepts clients.
     pub fn start(config: Config) -> Result<Node, StartError> {
         Self::start_at(config, &Checkpoint::default())
     }
 
     /// Like [`Node::start`], with a place in the log that was kept over a restart.
     pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
+        let node = Self::prepare(config, Sockets::default(), checkpoint)?;
+        node.serve();
+        Ok(node)
+    }
+
+    /// Like [`Node::start_at`], on `sockets` as far as they are given, and without accepting anyone
+    /// before [`Node::serve`]: clients that connect wait.
+    pub fn prepare(
+        config: Config,
+        sockets: Sockets,
+        checkpoint: &Checkpoint,
+    ) -> Result<Node, StartError> {
         let settings = Settings {
             name: config.node.name.as_str().into(),
             trusted_proxies: config.node.trusted_proxies.clone(),
@@ -84,7 +99,7 @@ impl Node {
             Rc::new(Spine::new(state, worker, log, tracer, purger))
         };
         let server =
-            Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
+            Server::prepare(settings, sockets, spine).map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
         let following = Following::new(Arc::clone(&state), applier, listen, server.open())?;
         Ok(Node {
@@ -100,6 +115,26 @@ impl Node {
             tracer,
             _exporter: exporter,
         })
+    }
+
+    /// Accepts clients from now on.
+    pub fn serve(&self) {
+        if let Some(server) = &*self.server() {
+            server.serve();
+        }
+    }
+
+    /// The sockets that it listens on, for another process to listen on too; none once it drains.
+    ///
+    /// # Errors
+    /// The process has no more descriptors.
+    pub fn sockets(&self) -> std::io::Result<Sockets> {
+        self.server().as_ref().map_or_else(|| Ok(Sockets::default()), Server::sockets)
+    }
+
+    /// Whether it has what the log had when it joined control.
+    pub fn is_caught_up(&self) -> bool {
+        self.following.link().is_caught_up()
     }
 
     /// Where clients connect in the clear.
@@ -256,7 +291,7 @@ impl Node {
             self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
         let link = self.following.link();
         let waits = follows && !link.is_caught_up() && (in_time || link.is_connected());
-        self.server().is_some() && !waits
+        self.server().as_ref().is_some_and(Server::is_serving) && !waits
     }
 
     /// Stops accepting, lets requests under way finish for at most `node.drain`, tells control

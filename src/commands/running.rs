@@ -77,7 +77,7 @@ pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, 
 pub(super) async fn until_joined(node: &Node) -> Result<(), String> {
     // The node does not notify; usually it takes less than the first pause.
     let asked = async {
-        while !node.ready() {
+        while !node.is_caught_up() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
