@@ -137,6 +137,7 @@ fn node(mut s: Section<'_>) -> Node {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         },
+        state: s.text("state", "the absolute path of a directory", absolute_path),
     };
     s.finish(&[]);
     node
@@ -208,6 +209,12 @@ fn file_path(text: &str) -> Result<PathBuf, String> {
         _ if text.contains('\0') => Err("contains a NUL".into()),
         _ => Ok(PathBuf::from(text)),
     }
+}
+
+/// A path that does not depend on where the program was started.
+fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    let path = file_path(text)?;
+    if path.is_absolute() { Ok(path) } else { Err("not absolute".into()) }
 }
 
 /// A name that may stand in Cache-Status, Via and CDN-Loop as a token.

@@ -86,6 +86,9 @@ table! {
         pub drain: Duration => Reload,
         /// Worker threads, at least one; each has its own runtime.
         pub workers: usize => NodeRestart,
+        /// The directory for what the node keeps over a restart: its secret, and a lock. An absolute
+        /// path; `None` keeps the secret in memory.
+        pub state: Option<PathBuf> => NodeRestart,
     }
 }
 

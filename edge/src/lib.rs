@@ -34,6 +34,7 @@ mod shares;
 mod source;
 mod standing;
 mod state;
+pub mod state_directory;
 mod store;
 mod sweep;
 mod tier;

@@ -11,6 +11,7 @@ use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
 use crate::standing::FollowStatus;
 use crate::state::{Live, NodeState};
+use crate::state_directory::StateDirectory;
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
 use crate::upstream::Prober;
@@ -45,6 +46,8 @@ pub struct Node {
     tracer: Arc<Tracer>,
     /// Sends what is queued when it is dropped: after the server, whose requests make spans.
     _exporter: Option<Exporter>,
+    /// Locked while the node runs.
+    _directory: Option<StateDirectory>,
 }
 
 impl Node {
@@ -56,17 +59,21 @@ impl Node {
 
     /// Like [`Node::start`], with a place in the log that was kept over a restart.
     pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
-        let node = Self::prepare(config, Sockets::default(), checkpoint)?;
+        let directory = config.node.state.as_deref().map(StateDirectory::open).transpose();
+        let directory = directory.map_err(|error| StartError(error.to_string()))?;
+        let node = Self::prepare(config, Sockets::default(), checkpoint, directory)?;
         node.serve();
         Ok(node)
     }
 
-    /// Like [`Node::start_at`], on `sockets` as far as they are given, and without accepting anyone
-    /// before [`Node::serve`]: clients that connect wait.
+    /// Like [`Node::start_at`], on `sockets` as far as they are given, with the directory
+    /// `node.state` as it was opened before, and without accepting anyone before [`Node::serve`]:
+    /// clients that connect wait.
     pub fn prepare(
         config: Config,
         sockets: Sockets,
         checkpoint: &Checkpoint,
+        directory: Option<StateDirectory>,
     ) -> Result<Node, StartError> {
         let settings = Settings {
             name: config.node.name.as_str().into(),
@@ -98,8 +105,8 @@ impl Node {
             let (state, log, tracer, purger) = shared.clone();
             Rc::new(Spine::new(state, worker, log, tracer, purger))
         };
-        let server =
-            Server::prepare(settings, sockets, spine).map_err(|error| StartError(error.to_string()))?;
+        let server = Server::prepare(settings, sockets, spine)
+            .map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
         let following = Following::new(Arc::clone(&state), applier, listen, server.open())?;
         Ok(Node {
@@ -114,6 +121,7 @@ impl Node {
             log,
             tracer,
             _exporter: exporter,
+            _directory: directory,
         })
     }
 

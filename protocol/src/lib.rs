@@ -21,6 +21,7 @@
 pub mod frame;
 pub mod lines;
 pub mod question;
+pub mod secret;
 pub mod stats;
 pub mod warm;
 

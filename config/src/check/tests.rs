@@ -54,6 +54,11 @@ fn a_mistake_names_place_key_value_and_what_is_accepted() {
         ("[node]\nlisten = \"8080\"", &["line 2: node.listen = \"8080\"", "0.0.0.0:8080"]),
         ("[node]\nlisten = 8080", &["node.listen = 8080: not a text"]),
         ("[node]\nname = \"a b\"", &["node.name = \"a b\"", "RFC 9110"]),
+        ("[node]\nstate = \"\"", &["node.state = \"\"", "empty", "the absolute path"]),
+        (
+            "[node]\nstate = \"state\"",
+            &["node.state = \"state\"", "not absolute", "the absolute path of a directory"],
+        ),
         ("[node]\ndrain = \"30\"", &["node.drain", "30 has no unit", "1h30m", "from 0s to 1d"]),
         ("[node]\nworkers = -1", &["node.workers = -1: out of bounds", "0 to 1024"]),
         ("[node]\nworkers = 1.5", &["node.workers = 1.5: not a whole number"]),

@@ -147,8 +147,10 @@ impl Server {
             None => accept::bind(address),
         };
         let secure = settings.tls.as_ref().map(|tls| bound(sockets.secure, tls.listen));
-        let listeners =
-            Listeners { clear: bound(sockets.clear, settings.listen)?, secure: secure.transpose()? };
+        let listeners = Listeners {
+            clear: bound(sockets.clear, settings.listen)?,
+            secure: secure.transpose()?,
+        };
         let shared = Arc::new(ServerState {
             limits: ArcSwap::from_pointee(settings.limits),
             secrets: secrets.map(ArcSwap::from_pointee),
