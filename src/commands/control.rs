@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 use weir_config::Config;
-use weir_control::Process;
+use weir_control::{Gate, Process};
 
 /// Run control alone: the invalidation log that nodes follow, and its API
 ///
@@ -44,7 +44,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
     let control = weir_control::Control::open(Arc::new(process))
         .map_err(|error| complain(&error, Exit::Failed))?;
     let router = weir_control::router(control.clone());
-    let serving = tokio::spawn(weir_control::serve(listener, router, stopping));
+    let serving = tokio::spawn(weir_control::serve(listener, Gate::new(router), stopping));
     // Only now: whoever reads it may call immediately.
     let mut rows = vec![("control", format!("http://{listen}"))];
     rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));

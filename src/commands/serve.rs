@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_config::Config;
-use weir_control::{Control, Process};
+use weir_control::{Control, Gate, Process};
 use weir_edge::follow::Remote;
 use weir_edge::node::Node;
 
@@ -75,7 +75,7 @@ async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<E
         reload = Arc::new(move || drop(reloaded.reload()));
         weir_control::router(control)
     };
-    let admin = tokio::spawn(weir_control::serve(admin, router, stopping));
+    let admin = tokio::spawn(weir_control::serve(admin, Gate::new(router), stopping));
     // Only now: whoever reads it may call immediately. A control elsewhere may be down; the node then
     // waits for it.
     tell(&announcement);

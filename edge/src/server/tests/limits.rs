@@ -180,7 +180,7 @@ fn draining_lets_running_requests_finish_and_ends_idle_connections() {
 #[test]
 fn a_client_that_was_accepted_before_a_drain_gets_an_answer_to_its_first_request() {
     let server = start(limits());
-    let (mut early, mut silent) = (server.connect(), server.connect());
+    let (mut early, silent) = (server.connect(), server.connect());
     let mut running = server.connect();
     running.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
     server.until_seen("/held");
