@@ -63,7 +63,13 @@ impl Weir {
 
     /// `weir control`, listening there, with this configuration.
     pub(crate) fn control_at(listen: &str, config: &TextFile) -> Self {
-        let mut weir = Self::start(&["control", "--listen", listen, "--config", config.path()]);
+        Self::control_with(&["--listen", listen], config)
+    }
+
+    /// The same with these arguments.
+    pub(crate) fn control_with(arguments: &[&str], config: &TextFile) -> Self {
+        let all = [&["control", "--config", config.path()], arguments].concat();
+        let mut weir = Self::start(&all);
         weir.admin = weir.announced("control");
         weir
     }
@@ -181,6 +187,25 @@ impl Weir {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// A process that another one started, which the test does not wait for, with the log of that one.
+    pub(crate) fn successor(
+        listen: SocketAddr,
+        admin: SocketAddr,
+        lines: Receiver<String>,
+    ) -> Self {
+        Self { child: None, lines, listen, admin }
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.as_mut().expect("it was started").try_wait().expect("it can be asked").is_none()
+    }
+
     /// Its exit status, once it ends by itself.
     pub(crate) fn exit_status(mut self) -> Option<i32> {
         let mut child = self.child.take().expect("it runs");
@@ -286,7 +311,7 @@ pub(crate) fn get(listen: SocketAddr, path: &str) -> Answer {
     exchange(listen, &format!("GET {path}"), &[("Host", "example.com")], "")
 }
 
-fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
     try_exchange(to, line, fields, body).unwrap_or_else(|why| panic!("no answer to {line}: {why}"))
 }
 
