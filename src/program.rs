@@ -21,8 +21,8 @@ pub(crate) struct Program {
 }
 
 impl weir_control::Program for Program {
-    fn ready(&self) -> bool {
-        self.node.as_ref().is_none_or(|node| node.ready())
+    fn not_ready(&self) -> Option<String> {
+        self.node.as_ref()?.not_ready()
     }
 
     fn metrics(&self) -> String {

@@ -17,8 +17,11 @@ const KUBERNETES: &str = "deploy/kubernetes/base/config";
 /// The configuration of one of compose's containers, with what the engine would give it put in:
 /// volumes, names of other containers, variables.
 fn here(name: &str, text: &str, folder: &Folder, control: &str, parent: &str) -> TextFile {
+    // The engine makes the directory of a volume.
+    let volume = format!("{}/{name}", folder.path());
+    std::fs::create_dir(&volume).expect("a directory");
     let text = text
-        .replace("/var/lib/weir", &format!("{}/control", folder.path()))
+        .replace("/var/lib/weir", &volume)
         .replace("/run/weir/tokens", &format!("{}/tokens", folder.path()))
         .replace("/run/weir/operator", &format!("{}/operator", folder.path()))
         .replace("http://control:9090", control)
@@ -55,6 +58,10 @@ async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
     };
     missed(&parent, "metrics", "parent");
     missed(&edge, "metrics", "edge");
+    for name in ["parent-eu", "edge-eu-west"] {
+        let spool = format!("{}/{name}/spool", folder.path());
+        assert!(Path::new(&spool).is_dir(), "{spool}");
+    }
 
     // As within the container of control: no address and no token has to be given.
     let file = format!("{}/operator/operator", folder.path());
@@ -124,6 +131,62 @@ fn nobody_is_killed_while_a_node_drains() {
         let before = seconds_after(&pod, "sleep: { seconds: ");
         let grace = seconds_after(&pod, "terminationGracePeriodSeconds: ");
         assert!(grace > before + seconds_after(&config, "drain = \""));
+    }
+}
+
+/// What a node keeps for its next start, and what waits for slow clients, is in files.
+#[test]
+fn every_node_has_a_writable_place_of_its_own() {
+    const STATE: &str = "/var/lib/weir";
+    // Compose: a volume for each, which takes over the owner of the image's directory.
+    let image = read("deploy/Dockerfile");
+    assert!(image.contains(&format!("COPY --chown=65532:65532 dist/.gitkeep {STATE}/\n")));
+    let (_, volumes) = COMPOSE.split_once("\nvolumes:\n").expect("volumes");
+    let nodes = ["parent-eu", "parent-us", "edge-eu-west", "edge-eu-north", "edge-us-east"];
+    for name in nodes.into_iter().chain(["edge-asia-se"]) {
+        let (tier, _) = name.split_once('-').expect("a tier");
+        let (_, service) = COMPOSE.split_once(&format!("\n  {name}:\n")).expect(name);
+        let (service, _) = service.split_once("\n\n").expect("an end");
+        let mounts = format!("volumes: [*{tier}-config, *tokens, \"{name}:{STATE}\"]");
+        assert!(service.contains(&mounts), "{name}: {service}");
+        assert!(volumes.lines().any(|line| line == format!("  {name}:")), "{volumes}");
+    }
+    for (tier, config) in [("edge", EDGE), ("parent", PARENT)] {
+        assert!(config.contains(&format!("\npath = \"{STATE}/spool\"\n")), "{tier}");
+        // Kubernetes: what is mounted belongs to the node's group, and has room for the spool.
+        let pod = read(&format!("deploy/kubernetes/base/{tier}.yaml"));
+        let config = read(&format!("{KUBERNETES}/{tier}.toml"));
+        for line in [
+            "fsGroup: 65532",
+            "- { name: state, mountPath: /var/lib/weir }",
+            "- { name: spool, mountPath: /var/cache/weir }",
+        ] {
+            assert!(pod.lines().any(|found| found.trim() == line), "{tier}: {line}");
+        }
+        assert!(config.contains("\npath = \"/var/cache/weir\"\n"), "{tier}");
+        let spool = config.split_once("[spool]").expect("a spool").1;
+        let volume = pod.split_once("- name: spool\n").expect("its volume").1;
+        let (volume, spool) = (size_after(volume, "sizeLimit: "), size_after(spool, "size = \""));
+        assert!(volume > spool, "{tier}");
+        assert!(size_after(&pod, "ephemeral-storage: ") >= volume, "{tier}");
+    }
+    // An edge's name is its pod's, a parent's is its own: what it keeps goes with it.
+    assert!(
+        read("deploy/kubernetes/base/edge.yaml").contains("- name: state\n          emptyDir: ")
+    );
+    let parent = read("deploy/kubernetes/base/parent.yaml");
+    let claims = parent.split_once("volumeClaimTemplates:\n").expect("claims").1;
+    assert!(claims.contains("- metadata: { name: state }"), "{claims}");
+    // systemd: the unit makes both, and names the spool.
+    let unit = include_str!("../deploy/systemd/weir.service");
+    for line in [
+        "StateDirectory=weir",
+        "StateDirectoryMode=0700",
+        "CacheDirectory=weir",
+        "CacheDirectoryMode=0700",
+        "Environment=WEIR_SPOOL__PATH=/var/cache/weir",
+    ] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
     }
 }
 

@@ -372,6 +372,7 @@ impl Half {
     }
 
     fn prepared(&mut self) -> &mut Self {
+        self.say(&json!({"takeover": 1, "say": "begins", "instance": null}));
         self.say(&json!({"takeover": 1, "say": "prepared"}))
     }
 

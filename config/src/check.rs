@@ -20,7 +20,7 @@ use super::mistakes::{Location, Mistakes};
 use super::network::NETWORK_FORM;
 use super::section::{Notes, Section};
 use super::units::format_size;
-use super::{Config, Memory, Network, Node, Parents, Site, Tier};
+use super::{Config, Control, Memory, Network, Node, OnPartition, Parents, Site, Tier};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,6 +103,7 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     let needed = control.data.is_none();
     let sites = site::sites(&mut root, needed, longest_ttl(&node, &parents));
     let tokens = token::tokens(&mut root, &sites, &control, &mut absent);
+    ephemeral_fits(&root, &node, &control);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
     root.finish(&[]);
     Config { node, control, tokens, memory, parents, sites, limits, spool, log, tls, absent }
@@ -122,13 +123,9 @@ fn longest_ttl(node: &Node, parents: &Parents) -> u32 {
 fn node(mut s: Section<'_>) -> Node {
     let day = Duration::from_secs(86_400);
     let node = Node {
-        name: s
-            .text("name", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
-            .unwrap_or_else(|| "weir".into()),
+        name: s.text("name", NODE_FORM, node_name).unwrap_or_else(|| "weir".into()),
         tier: s.word("tier", Tier::Edge),
-        region: s
-            .text("region", "a token of RFC 9110 §5.6.2 of at most 64 characters", node_name)
-            .unwrap_or_else(|| "default".into()),
+        region: s.text("region", NODE_FORM, node_name).unwrap_or_else(|| "default".into()),
         listen: address(&mut s, "listen", ([0, 0, 0, 0], 8080)),
         admin: address(&mut s, "admin", ([127, 0, 0, 1], 9090)),
         trusted_proxies: networks(&mut s, "trusted_proxies").unwrap_or_default(),
@@ -138,6 +135,7 @@ fn node(mut s: Section<'_>) -> Node {
             workers => workers,
         },
         state: s.text("state", "the absolute path of a directory", absolute_path),
+        ephemeral: s.boolean("ephemeral", false),
     };
     s.finish(&[]);
     node
@@ -168,6 +166,24 @@ fn spool(mut s: Section<'_>) -> Spool {
     };
     s.finish(&[]);
     spool
+}
+
+/// A node that control forgets must not serve what a purge removed meanwhile.
+fn ephemeral_fits(root: &Section<'_>, node: &Node, control: &Control) {
+    let message = match (node.ephemeral, &control.url, control.on_partition) {
+        (false, ..) | (true, Some(_), OnPartition::Validate) => return,
+        (true, None, _) => "it is about control.url, which is missing",
+        (true, Some(_), _) => {
+            "control.on_partition is not \"validate\": a purge could be completed while this node \
+             serves what it removed; accepted: both, or neither"
+        }
+    };
+    root.notes().add(super::mistakes::Mistake {
+        path: "node.ephemeral".into(),
+        place: Location::Nowhere,
+        value: Some("true".into()),
+        message: message.into(),
+    });
 }
 
 /// Two listeners cannot have one address; said here rather than by the system at start.
@@ -216,6 +232,9 @@ fn absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = file_path(text)?;
     if path.is_absolute() { Ok(path) } else { Err("not absolute".into()) }
 }
+
+/// What [`node_name`] takes, for messages.
+const NODE_FORM: &str = "a token of RFC 9110 §5.6.2 of at most 64 characters";
 
 /// A name that may stand in Cache-Status, Via and CDN-Loop as a token.
 fn node_name(text: &str) -> Result<String, String> {

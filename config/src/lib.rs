@@ -89,6 +89,8 @@ table! {
         /// The directory for what the node keeps over a restart: its secret, and a lock. An absolute
         /// path; `None` keeps the secret in memory.
         pub state: Option<PathBuf> => NodeRestart,
+        /// Control forgets the node once its lease is over.
+        pub ephemeral: bool => NodeRestart,
     }
 }
 
@@ -122,6 +124,10 @@ table! {
         pub retention: usize => Reload,
         /// Purge calls that one caller may make in a second.
         pub rate: u32 => Reload,
+        /// How many nodes may be expected.
+        pub nodes: usize => Reload,
+        /// How many new names one token may join in a minute.
+        pub join_rate: u32 => Reload,
     }
 }
 
@@ -169,6 +175,9 @@ pub struct Token {
     pub scopes: Vec<Scope>,
     /// The sites it may do it to; empty means all.
     pub sites: Vec<String>,
+    /// The names of nodes that it alone may join under, and no others; empty means those that no
+    /// token names.
+    pub nodes: Vec<String>,
 }
 
 impl std::fmt::Debug for Token {

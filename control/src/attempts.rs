@@ -207,6 +207,7 @@ mod tests {
             secret: "0123456789abcdef".into(),
             scopes: vec![Scope::Read],
             sites: Vec::new(),
+            nodes: vec![],
         }))
     }
 

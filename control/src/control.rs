@@ -5,6 +5,7 @@ use crate::events::Events;
 use crate::ledger::{Bounds, Ledger, Listed, Order, Referrer, Refusal};
 use crate::process::Process;
 use crate::rate::Rates;
+use crate::refused_joins::RefusedJoins;
 use crate::report::EntryReport;
 use crate::sessions::Sessions;
 use crate::sites::KnownSites;
@@ -18,9 +19,6 @@ use weir_rules::log::Release;
 
 /// Bytes that listed entries take in memory; beyond it the oldest are forgotten early.
 const LARGEST_LOG: usize = 64 << 20;
-
-/// Most nodes that can be expected.
-const MOST_NODES: usize = 4096;
 
 /// Most purges that wait to become durable; further ones are refused with 429.
 const MOST_WAITING: usize = 10_000;
@@ -40,6 +38,7 @@ pub struct Control {
     pub(crate) traffic: Traffic,
     /// Turns true when it ends before the process does.
     pub(crate) ending: watch::Sender<bool>,
+    pub(crate) refused_joins: RefusedJoins,
 }
 
 impl Control {
@@ -114,7 +113,7 @@ impl Control {
     pub(crate) async fn until_done(&self, listed: &Listed, wait: Duration) {
         let done = async {
             self.ledger.until(listed, |progress| progress.completed.is_some()).await;
-            let counted = self.ledger.until(listed, |progress| progress.matched().is_some());
+            let counted = self.ledger.until(listed, |progress| progress.is_counted());
             // What is not counted by then is told as unknown.
             let _ = tokio::time::timeout(LONGEST_COUNT, counted).await;
         };
@@ -149,7 +148,8 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
         bytes: LARGEST_LOG,
         lease: control.lease,
         forget_after: control.forget_after,
-        nodes: MOST_NODES,
+        nodes: control.nodes,
+        join_rate: control.join_rate,
         waiting: MOST_WAITING,
     }
 }

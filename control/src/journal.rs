@@ -11,7 +11,9 @@ pub(crate) mod redb;
 use crate::ledger::Referrer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 use weir_protocol::frame::SiteHosts;
+use weir_rules::identity::SecretDigest;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, LogId, Mark, Release};
 use weir_rules::tier::Tier;
@@ -116,6 +118,19 @@ pub(crate) struct ArrivalsRecord {
     pub(crate) completed_us: Option<u64>,
     /// The nodes that applied it.
     pub(crate) nodes: Vec<ArrivalRecord>,
+    /// The nodes that had not when their lease was surely over. An older version does not read
+    /// them, and waits for these nodes again.
+    #[serde(default)]
+    pub(crate) lease_over: Vec<LeaseOverRecord>,
+}
+
+/// A node that an entry was completed without: its lease was over, so it validated all it had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseOverRecord {
+    /// The node.
+    pub(crate) name: String,
+    /// Its tier at the time.
+    pub(crate) tier: Tier,
 }
 
 /// How an entry arrived at a node that applied it.
@@ -144,16 +159,67 @@ pub(crate) struct NodeRecord {
     pub(crate) listen: String,
     /// The program's.
     pub(crate) version: String,
-    /// Its membership.
+    /// The membership of its newest process.
     pub(crate) member: String,
     /// It is expected to apply entries above this seq.
     pub(crate) joined_at: Seq,
     /// When it joined, milliseconds since 1970.
     pub(crate) joined_ms: u64,
-    /// At least this far it has applied.
+    /// At least this far all its processes have applied.
     pub(crate) applied: Seq,
     /// When it was last heard, milliseconds since 1970.
     pub(crate) heard_ms: u64,
+    /// The digest of its secret; `None` while it has shown none, as older versions do.
+    #[serde(default)]
+    pub(crate) secret: Option<SecretDigest>,
+    /// It is forgotten once its lease is surely over.
+    #[serde(default)]
+    pub(crate) ephemeral: bool,
+    /// Its processes, the newest last: never empty but where an older version wrote it.
+    #[serde(default)]
+    pub(crate) processes: Vec<ProcessRecord>,
+}
+
+/// A process of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessRecord {
+    /// Random for each process; empty where an older version wrote the node.
+    pub(crate) instance: String,
+    /// Its membership.
+    pub(crate) member: String,
+    /// At least this far it has applied.
+    pub(crate) applied: Seq,
+    /// Its lease in milliseconds, if it validates all it has stored once that is over.
+    #[serde(default)]
+    pub(crate) validates_after_ms: Option<u64>,
+}
+
+impl NodeRecord {
+    /// As an older version wrote it: without its processes.
+    pub(crate) fn completed(mut self) -> Self {
+        if self.processes.is_empty() {
+            let (member, applied) = (self.member.clone(), self.applied);
+            let instance = String::new();
+            let validates_after_ms = None;
+            self.processes.push(ProcessRecord { instance, member, applied, validates_after_ms });
+        }
+        self
+    }
+
+    /// The longest lease of its processes, if all of them validate what they have stored after it.
+    pub(crate) fn validates_after(&self) -> Option<Duration> {
+        let leases = self.processes.iter().map(|process| process.validates_after_ms);
+        let leases = leases.collect::<Option<Vec<_>>>()?;
+        leases.into_iter().max().map(Duration::from_millis)
+    }
+
+    /// Says of the node what follows from its processes.
+    pub(crate) fn settle(&mut self) {
+        if let Some(newest) = self.processes.last() {
+            self.member.clone_from(&newest.member);
+        }
+        self.applied = self.processes.iter().map(|process| process.applied).min().unwrap_or(0);
+    }
 }
 
 /// Sites, and the nodes that reported them.

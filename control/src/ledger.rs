@@ -17,7 +17,7 @@ mod writer;
 pub(crate) use counts::{Bounds, Counts, Propagation};
 pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
 pub(crate) use listed::{Listed, Order, Referrer, Warmed};
-pub(crate) use nodes::{Joined, NodeState, NodeView, SessionId};
+pub(crate) use nodes::{Joined, NodeState, NodeView, Right, SessionId};
 pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
 use crate::journal::{Batch, Contents, Journal, JournalError};
@@ -198,15 +198,26 @@ impl Ledger {
     ///
     /// # Errors
     /// It is not let in; see [`JoinError`].
-    pub(crate) async fn join(&self, hello: &Hello, now: Instant) -> Result<Joined, JoinError> {
-        let hello = Box::new(hello.clone());
-        self.ask(|reply| Job::Join(hello, now, reply), JoinError::Journal).await
+    pub(crate) async fn join(
+        &self,
+        hello: &Hello,
+        right: &Right,
+        now: Instant,
+    ) -> Result<Joined, JoinError> {
+        let (hello, right) = (Box::new(hello.clone()), right.clone());
+        self.ask(|reply| Job::Join(hello, right, now, reply), JoinError::Journal).await
     }
 
-    /// The session's node gave a sign of life. What an ended session says is not heard, here and
-    /// below.
-    pub(crate) fn heard(&self, session: SessionId, now: Instant, stats: Option<Stats>) {
-        self.shared.state().heard(session, now, stats);
+    /// The session's node gave a sign of life; whether the session is that of the process that
+    /// speaks for it: of two, the newer. What an ended session says is not heard, here and below.
+    pub(crate) fn heard(&self, session: SessionId, now: Instant, stats: Option<Stats>) -> bool {
+        self.shared.state().heard(session, now, stats)
+    }
+
+    /// Completes purges without those nodes that validate all they have stored and whose lease is
+    /// surely over.
+    pub(crate) fn note_leases(&self, now: Instant) {
+        self.shared.state().note_leases(now);
     }
 
     /// Everything up to `seq` holds on the session's node.
@@ -224,21 +235,42 @@ impl Ledger {
         self.shared.state().parted(session);
     }
 
-    /// The session's node drained: it is no longer expected.
+    /// The session's process drained: it is no longer expected, nor is its node if it has no other.
     ///
     /// # Errors
-    /// The journal fails: the node is still expected.
+    /// The journal fails: it is still expected.
     pub(crate) async fn leave(&self, session: SessionId) -> Result<(), JournalError> {
         self.forget_departing(Departing::Session(session), Instant::now()).await.map(drop)
     }
 
-    /// Expects the node no more and ends its session; `false` where there is no such node.
+    /// Another process of the session's node has ended: it is no longer expected.
     ///
     /// # Errors
-    /// The journal fails: the node is still expected.
-    pub(crate) async fn forget(&self, name: &str) -> Result<bool, JournalError> {
-        let departing = Departing::Named(name.to_owned());
-        Ok(!self.forget_departing(departing, Instant::now()).await?.is_empty())
+    /// The journal fails: it is still expected.
+    pub(crate) async fn ended(
+        &self,
+        session: SessionId,
+        instance: String,
+    ) -> Result<(), JournalError> {
+        let departing = Departing::Process(session, instance);
+        self.forget_departing(departing, Instant::now()).await.map(drop)
+    }
+
+    /// Expects these nodes no more and ends their sessions; returns the names of those that were
+    /// expected.
+    ///
+    /// # Errors
+    /// The journal fails: the nodes are still expected.
+    pub(crate) async fn forget(&self, names: Vec<String>) -> Result<Vec<String>, JournalError> {
+        self.forget_departing(Departing::Named(names), Instant::now()).await
+    }
+
+    /// Forgets the ephemeral nodes whose lease is surely over; returns their names.
+    ///
+    /// # Errors
+    /// The journal fails: the nodes are still expected.
+    pub(crate) async fn forget_ephemeral(&self, now: Instant) -> Result<Vec<String>, JournalError> {
+        self.forget_departing(Departing::Ephemeral, now).await
     }
 
     /// Forgets the nodes that were not heard for `forget_after`; returns their names.
@@ -260,7 +292,7 @@ impl Ledger {
     pub(crate) fn progress(&self, listed: &Listed) -> Progress {
         let state = self.shared.state();
         let connected =
-            |name: &str| state.nodes.get(name).is_some_and(|node| node.session.is_some());
+            |name: &str| state.nodes.get(name).is_some_and(|node| !node.sessions.is_empty());
         listed.arrivals().progress(connected)
     }
 

@@ -29,6 +29,7 @@ mod pieces;
 mod process;
 mod purge_request;
 mod rate;
+mod refused_joins;
 mod report;
 mod rest;
 mod router;

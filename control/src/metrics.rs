@@ -105,6 +105,21 @@ fn nodes(text: &mut Text, control: &Control) {
         let count = nodes.iter().filter(|node| node.state == state).count();
         text.sample(name, &[("state", state.as_str())], count as u64);
     }
+    let name = "weir_control_nodes_limit";
+    text.metric(name, "gauge", "Nodes that may be expected (control.nodes).");
+    text.sample(name, &[], control.config().control.nodes as u64);
+    let name = "weir_control_nodes_unproven";
+    text.metric(
+        name,
+        "gauge",
+        "Expected nodes that have shown no secret: any process may take their name.",
+    );
+    text.sample(name, &[], nodes.iter().filter(|node| !node.is_proven).count() as u64);
+    let name = "weir_control_joins_refused_total";
+    text.metric(name, "counter", "Nodes that were refused, by reason.");
+    for (reason, count) in control.refused_joins.counts() {
+        text.sample(name, &[("reason", reason)], count);
+    }
     let name = "weir_control_node_lag";
     text.metric(name, "gauge", "Entries of the log that an expected node has not applied.");
     for node in &nodes {

@@ -1,6 +1,5 @@
 //! The start of control: its log is opened, and what it does unasked begins.
 
-use crate::auth::Caller;
 use crate::control::{Control, bounds};
 use crate::events::Events;
 use crate::journal::memory::Memory;
@@ -9,7 +8,8 @@ use crate::journal::{Contents, Journal, JournalError};
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::rate::Rates;
-use crate::session;
+use crate::refused_joins::RefusedJoins;
+use crate::session::{self, Entrance};
 use crate::sessions::Sessions;
 use crate::traffic::{STEP, Traffic};
 use crate::warming::Warming;
@@ -22,6 +22,9 @@ use tokio::time::MissedTickBehavior;
 
 /// How often it is looked for nodes that were absent for `control.forget_after`.
 const LOOK_FOR_ABSENT: Duration = Duration::from_secs(5);
+
+/// How often it is looked for leases that are over.
+const LOOK_FOR_LEASES: Duration = Duration::from_secs(1);
 
 impl Control {
     /// Control in `process`, with the log that `control.data` holds; without that key in memory.
@@ -54,9 +57,19 @@ impl Control {
         let rates = Rates::new(config.control.rate);
         let traffic = Traffic::new(Instant::now(), SystemTime::now());
         let warming = Warming::new();
-        let ending = watch::Sender::new(false);
-        let control =
-            Arc::new(Self { process, ledger, sessions, events, rates, warming, traffic, ending });
+        let refused_joins = RefusedJoins::default();
+        let control = Arc::new(Self {
+            process,
+            ledger,
+            sessions,
+            events,
+            rates,
+            warming,
+            traffic,
+            refused_joins,
+            ending: watch::Sender::new(false),
+        });
+        tokio::spawn(control.clone().note_leases());
         tokio::spawn(control.clone().tell_of_entries());
         tokio::spawn(control.clone().forget_absent());
         tokio::spawn(control.clone().point_traffic());
@@ -65,7 +78,7 @@ impl Control {
 
     /// Attends the connection of a node in this process, to its end.
     pub async fn attend(self: Arc<Self>, transport: impl AsyncRead + AsyncWrite + Send) {
-        session::attend(self, Caller::Local, transport).await;
+        session::attend(self, Entrance::InProcess, transport).await;
     }
 
     /// Makes points of what nodes tell of their traffic, to the end of control.
@@ -80,6 +93,35 @@ impl Control {
             let expected: HashSet<String> =
                 self.ledger.nodes(Instant::now()).into_iter().map(|node| node.name).collect();
             self.traffic.point(step.into_std(), |name| expected.contains(name));
+        }
+    }
+
+    /// Waits no more for nodes that validate all they have stored and whose lease is over, and
+    /// forgets those of them that are ephemeral.
+    async fn note_leases(self: Arc<Self>) {
+        let mut looks = tokio::time::interval(LOOK_FOR_LEASES);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = self.stopped() => return,
+            }
+            let now = Instant::now();
+            self.ledger.note_leases(now);
+            match self.ledger.forget_ephemeral(now).await {
+                Ok(names) => {
+                    for name in names {
+                        tracing::info!(
+                            node = name,
+                            "node removed: it is ephemeral, and its lease is over"
+                        );
+                        self.events.forgotten(&name);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "ephemeral nodes whose lease is over are still expected");
+                }
+            }
         }
     }
 

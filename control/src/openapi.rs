@@ -67,7 +67,7 @@ pub(crate) fn schemas() -> Value {
         "nodes": {"type": "array", "items": {"type": "object", "properties": {
             "name": text,
             "tier": tier,
-            "state": {"enum": ["applied", "pending", "offline"]},
+            "state": {"enum": ["applied", "pending", "offline", "lease_over"]},
             "applied_ms": maybe("number"),
             "matched": maybe("integer"),
         }}},

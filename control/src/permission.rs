@@ -123,6 +123,7 @@ mod tests {
             secret: "0123456789abcdef".into(),
             scopes: vec![Scope::Purge],
             sites: vec!["shop".into()],
+            nodes: vec![],
         });
         for (body, allowed) in [
             (r#"{"paths": ["/a"], "site": "shop"}"#, true),
@@ -157,6 +158,7 @@ mod tests {
                 secret: "0123456789abcdef".into(),
                 scopes: vec![Scope::Purge],
                 sites: sites.iter().map(|site| (*site).to_owned()).collect(),
+                nodes: vec![],
             })
         };
         let alone = "[control]\ndata = \"/var/lib/weir\"\n";

@@ -12,8 +12,9 @@ use weir_config::Config;
 
 /// The program around the calls: what it knows of its node, and how it reads its configuration.
 pub trait Program: Send + Sync + 'static {
-    /// Whether its node, if it has one, accepts connections and is right to.
-    fn ready(&self) -> bool;
+    /// Why its node is not ready, in words: it does not accept connections, or is not right to.
+    /// `None` if it is, or without a node.
+    fn not_ready(&self) -> Option<String>;
 
     /// What its node counts, as Prometheus text; empty without one.
     fn metrics(&self) -> String;
@@ -146,8 +147,8 @@ pub(crate) struct Alone;
 
 #[cfg(test)]
 impl Program for Alone {
-    fn ready(&self) -> bool {
-        true
+    fn not_ready(&self) -> Option<String> {
+        None
     }
 
     fn metrics(&self) -> String {

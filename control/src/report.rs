@@ -73,6 +73,10 @@ const PURGED_WITHOUT: &str = "a node is offline: until it reconnects and applies
      serve what it has stored, up to its TTL; with on_partition = \"validate\", only until its \
      lease ends";
 
+/// What nodes do about a purge that was completed without them.
+const LEASE_OVER: &str = "the lease of a node is over: until it reconnects and applies this, it \
+     validates each stored response before it serves it";
+
 /// The same of a switch of releases.
 const SWITCHED_WITHOUT: &str =
     "a node is offline: it shows the previous release until it reconnects and applies this";
@@ -84,8 +88,12 @@ fn note(listed: &Listed, progress: &Progress) -> Option<&'static str> {
              anything",
         );
     }
-    if progress.nodes.iter().any(|node| node.state == Arrival::Offline) {
+    let any = |state| progress.nodes.iter().any(|node| node.state == state);
+    if any(Arrival::Offline) {
         return Some(if listed.purge().is_some() { PURGED_WITHOUT } else { SWITCHED_WITHOUT });
+    }
+    if any(Arrival::LeaseOver) {
+        return Some(LEASE_OVER);
     }
     let none = listed.purge().is_some() && progress.matched() == Some(0);
     none.then_some("no stored response matched")
@@ -177,6 +185,7 @@ mod tests {
             lease: hour,
             forget_after: hour,
             nodes: 10,
+            join_rate: 10,
             waiting: 10,
         };
         let ledger = Ledger::open(Box::<Memory>::default(), bounds).unwrap();

@@ -7,17 +7,19 @@
 
 use crate::auth::Caller;
 use crate::control::Control;
-use crate::ledger::{Ended, Joined};
+use crate::ledger::{Ended, Joined, Right};
 use crate::method;
 use crate::sessions::{AwaitedAnswers, PendingQuestion};
 use std::fmt;
 use std::future::ready;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use weir_config::Token;
 use weir_protocol::frame::{FromControl, FromNode, Hello, SiteHosts};
 use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
@@ -43,6 +45,47 @@ const GATHER: Duration = Duration::from_millis(4);
 /// Entries asked of the ledger at once, and bytes written at once.
 const ENTRIES: usize = 256;
 const BATCH: usize = 256 << 10;
+
+/// How a node's connection was made.
+pub(super) enum Entrance {
+    /// Within this process.
+    InProcess,
+    /// By a call of this caller.
+    Call(Caller),
+}
+
+impl Entrance {
+    fn caller(&self) -> Caller {
+        match self {
+            Self::InProcess => Caller::Local,
+            Self::Call(caller) => caller.clone(),
+        }
+    }
+
+    /// By what right a node joins under this name; in words why there is none.
+    fn right(&self, name: &str, tokens: &[Token]) -> Result<Right, String> {
+        let caller = self.caller();
+        let token = caller.name().to_owned();
+        let binds = |token: &Token| token.nodes.iter().any(|bound| bound == name);
+        let entitled = match self {
+            Self::InProcess => true,
+            Self::Call(Caller::Bearer(shown)) if binds(shown) => true,
+            Self::Call(Caller::Bearer(shown)) if !shown.nodes.is_empty() => {
+                let nodes = shown.nodes.join(", ");
+                return Err(format!("the token {token:?} is for the nodes {nodes}, not {name:?}"));
+            }
+            Self::Call(_) => match tokens.iter().find(|token| binds(token)) {
+                Some(_) => {
+                    return Err(format!(
+                        "the name {name:?} is for another token ([[token]] nodes)"
+                    ));
+                }
+                None => false,
+            },
+        };
+        Ok(Right { token, entitled })
+    }
+}
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -92,11 +135,12 @@ impl fmt::Display for Over {
     }
 }
 
-/// Attends a node's connection to its end. `caller` is who opened it.
-pub(super) async fn attend<T>(control: Arc<Control>, caller: Caller, transport: T)
+/// Attends a node's connection to its end.
+pub(super) async fn attend<T>(control: Arc<Control>, entrance: Entrance, transport: T)
 where
     T: AsyncRead + AsyncWrite + Send,
 {
+    let caller = entrance.caller();
     let (reading, mut writing) = tokio::io::split(transport);
     let mut lines = Lines::new(reading);
     let hello = tokio::select! {
@@ -107,16 +151,25 @@ where
         Ok(hello) => hello,
         Err(reason) => {
             tracing::warn!(caller = caller.name(), reason, "a node was refused");
-            return refuse(&mut writing, reason).await;
+            control.refused_joins.count("malformed");
+            return refuse(&mut writing, reason, false).await;
         }
     };
     let name = hello.name.clone();
-    let joined = match control.ledger.join(&hello, Instant::now()).await {
+    let joined = match entrance.right(&name, &control.config().tokens) {
+        Ok(right) => control
+            .ledger
+            .join(&hello, &right, Instant::now())
+            .await
+            .map_err(|error| (error.word(), error.is_temporary(), error.to_string())),
+        Err(reason) => Err(("reserved", false, reason)),
+    };
+    let joined = match joined {
         Ok(joined) => joined,
-        Err(error) => {
-            let reason = error.to_string();
-            tracing::warn!(node = name, reason, "a node was refused");
-            return refuse(&mut writing, reason).await;
+        Err((word, temporary, reason)) => {
+            tracing::warn!(node = name, caller = caller.name(), reason, "a node was refused");
+            control.refused_joins.count(word);
+            return refuse(&mut writing, reason, temporary).await;
         }
     };
     let keep = joined.welcomed.place.keep;
@@ -176,9 +229,9 @@ fn is_site_text(text: &str) -> bool {
 }
 
 /// Tells a node why it is not let in, if it takes it.
-async fn refuse(writing: &mut (impl AsyncWrite + Unpin), reason: String) {
+async fn refuse(writing: &mut (impl AsyncWrite + Unpin), reason: String, temporary: bool) {
     let mut out = Vec::new();
-    if write_line(&mut out, &FromControl::Refused { reason }).is_ok() {
+    if write_line(&mut out, &FromControl::Refused { reason, temporary }).is_ok() {
         let _ = timeout(HELLO_TIMEOUT, async {
             writing.write_all(&out).await?;
             writing.shutdown().await
@@ -198,6 +251,8 @@ struct Session<'a> {
     answers: mpsc::Sender<FromControl>,
     awaited: Mutex<AwaitedAnswers>,
     purges: Arc<Semaphore>,
+    /// How many [`FromNode::Alive`] were heard.
+    alive: AtomicU64,
 }
 
 /// What waits to be written beside entries and heartbeats.
@@ -232,6 +287,7 @@ impl<'a> Session<'a> {
             answers,
             awaited: Mutex::default(),
             purges: Arc::new(Semaphore::new(MOST_PURGES)),
+            alive: AtomicU64::new(0),
         };
         (session, Outgoing { answers: to_write, asked })
     }
@@ -287,8 +343,11 @@ impl<'a> Session<'a> {
                 ledger.matched(session, &counts);
             }
             FromNode::Alive(stats) => {
-                self.control.traffic.hear(self.name, self.tier, &stats, now);
-                ledger.heard(session, now, Some(stats));
+                // Two processes count each for itself.
+                if ledger.heard(session, now, Some(stats.clone())) {
+                    self.control.traffic.hear(self.name, self.tier, &stats, now);
+                }
+                self.alive.fetch_add(1, Ordering::Relaxed);
             }
             FromNode::Answer { ask, result } => {
                 ledger.heard(session, now, None);
@@ -301,6 +360,12 @@ impl<'a> Session<'a> {
             FromNode::Unknown => {
                 ledger.heard(session, now, None);
                 tracing::debug!(node = self.name, "an unknown frame");
+            }
+            FromNode::Ended { instance } => {
+                ledger.heard(session, now, None);
+                if let Err(error) = ledger.ended(session, instance).await {
+                    return Err(Over::Journal(error.to_string()));
+                }
             }
             FromNode::Leave => {
                 return Err(match ledger.leave(session).await {
@@ -377,7 +442,9 @@ impl<'a> Session<'a> {
                     if !self.is_let_in() {
                         return Over::Locked;
                     }
-                    Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()) })
+                    // What was heard first: the head is then at least that of when it was heard.
+                    let heard = Some(self.alive.load(Ordering::Relaxed));
+                    Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()), heard })
                 }
                 Some(asked) = outgoing.asked.recv() => self.number(asked),
                 Some(answer) = outgoing.answers.recv() => Some(answer),

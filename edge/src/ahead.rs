@@ -221,7 +221,10 @@ impl Shared {
                 chunk.map(|chunk| Entry::Spooled(chunk, open))
             }
             Err(error) => {
-                tracing::warn!(%error, "a response is not written to spool.path, its client is waited for");
+                tracing::warn!(
+                    error = error.why(),
+                    "a response is not written to spool.path, its client is waited for"
+                );
                 *file = Some(BodyFile::Failed);
                 None
             }

@@ -199,6 +199,11 @@ impl StoreError {
     pub(crate) fn new(why: impl Into<Box<str>>) -> Self {
         Self(why.into())
     }
+
+    /// Why, where something else than reading a body failed.
+    pub(crate) fn why(&self) -> &str {
+        &self.0
+    }
 }
 
 impl std::fmt::Display for StoreError {

@@ -18,5 +18,5 @@ mod thread;
 pub use crate::standing::FollowStatus;
 pub(crate) use apply::Applier;
 pub use dial::{Dial, InProcess, Remote, Undialled};
-pub(crate) use follower::{Follower, Following};
+pub(crate) use follower::{Follower, Following, Identity};
 pub(crate) use thread::Thread;

@@ -5,13 +5,13 @@ use crate::error::StartError;
 use crate::explain;
 use crate::exposition::{Gauges, render};
 use crate::follow::checkpoint::Checkpoint;
-use crate::follow::{Applier, Dial, Follower, Following, Thread};
+use crate::follow::{Applier, Dial, Follower, Following, Identity, Thread};
 use crate::otlp::Exporter;
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
 use crate::standing::FollowStatus;
 use crate::state::{Live, NodeState};
-use crate::state_directory::StateDirectory;
+use crate::state_directory::{StateDirectory, new_secret};
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
 use crate::upstream::Prober;
@@ -61,20 +61,34 @@ impl Node {
     pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
         let directory = config.node.state.as_deref().map(StateDirectory::open).transpose();
         let directory = directory.map_err(|error| StartError(error.to_string()))?;
-        let node = Self::prepare(config, Sockets::default(), checkpoint, directory)?;
+        let node = Self::prepare(config, Sockets::default(), checkpoint, directory, None)?;
         node.serve();
         Ok(node)
     }
 
     /// Like [`Node::start_at`], on `sockets` as far as they are given, with the directory
     /// `node.state` as it was opened before, and without accepting anyone before [`Node::serve`]:
-    /// clients that connect wait.
+    /// clients that connect wait. With `takes_over` as the process that takes over from the one with
+    /// that instance ([`Node::instance`]), which may still serve: a purge waits for both until that
+    /// one has left control, or this one says that it has ended ([`Node::other_ended`]).
     pub fn prepare(
         config: Config,
         sockets: Sockets,
         checkpoint: &Checkpoint,
         directory: Option<StateDirectory>,
+        takes_over: Option<String>,
     ) -> Result<Node, StartError> {
+        let secret = match &directory {
+            Some(directory) => directory.secret().clone(),
+            None => new_secret().map_err(|error| StartError(error.to_string()))?,
+        };
+        if directory.is_none() && config.control.url.is_some() {
+            tracing::warn!(
+                name = config.node.name,
+                "node.state is not set: if this process ends without draining, control refuses the \
+                 next one of this name until \"weir nodes forget\" frees it"
+            );
+        }
         let settings = Settings {
             name: config.node.name.as_str().into(),
             trusted_proxies: config.node.trusted_proxies.clone(),
@@ -108,7 +122,9 @@ impl Node {
         let server = Server::prepare(settings, sockets, spine)
             .map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
-        let following = Following::new(Arc::clone(&state), applier, listen, server.open())?;
+        let identity = Identity { secret, takes_over };
+        let following =
+            Following::new(Arc::clone(&state), applier, listen, server.open(), identity)?;
         Ok(Node {
             listen,
             listen_tls: server.listen_tls(),
@@ -288,18 +304,50 @@ impl Node {
         self.log.reopen();
     }
 
-    /// Whether it accepts connections, and is right to: not once it drains and, if it follows
-    /// control, not before it has what the log had when it joined. A node without a connection to
-    /// control is ready once the lease since its start is over (invariant I5).
-    pub fn ready(&self) -> bool {
+    /// What tells this process from others of the same node, which control may know of.
+    pub fn instance(&self) -> &str {
+        self.following.instance()
+    }
+
+    /// Tells control, once it is connected, that the process with this instance of the same node has
+    /// ended, so that no purge waits for it. The caller must be sure of it.
+    pub fn other_ended(&self, instance: String) {
+        self.following.other_ended(instance);
+    }
+
+    /// Why it is not ready, in words; `None` if it is. It is ready while it accepts connections and is
+    /// right to: not once it drains and, if it follows control, not before it has what the log had
+    /// when it joined, and not while control refuses it. A node that cannot reach control is ready
+    /// once the lease since its start is over (invariant I5); it validates everything it has stored
+    /// until control lets it in.
+    pub fn not_ready(&self) -> Option<String> {
+        match self.server().as_ref().map(Server::is_serving) {
+            None => return Some("the node drains".to_owned()),
+            Some(false) => return Some("the node does not accept clients yet".to_owned()),
+            Some(true) => {}
+        }
+        if let Some(reason) = self.following.link().refusal() {
+            return Some(format!("control refuses this node: {reason}"));
+        }
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let follows = self.state.lease.is_finite() || follower.is_some();
         drop(follower);
         let in_time =
             self.state.lease.length().is_none_or(|lease| self.state.started.elapsed() < lease);
         let link = self.following.link();
-        let waits = follows && !link.is_caught_up() && (in_time || link.is_connected());
-        self.server().as_ref().is_some_and(Server::is_serving) && !waits
+        if !follows || link.is_caught_up() {
+            return None;
+        }
+        match (link.is_connected(), in_time) {
+            (true, _) => Some("the node has not applied the log yet".to_owned()),
+            (false, true) => Some("the node has not joined control yet".to_owned()),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether it is ready: [`Node::not_ready`] gives no reason.
+    pub fn ready(&self) -> bool {
+        self.not_ready().is_none()
     }
 
     /// Stops accepting, lets requests under way finish for at most `node.drain`, tells control

@@ -1,6 +1,7 @@
 //! The lines of both sides: [`FromNode`], [`FromControl`].
 
 use crate::question::Question;
+use crate::secret::NodeSecret;
 use crate::stats::Stats;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -47,8 +48,15 @@ pub enum FromNode {
         /// Stale from now on, instead of never served again.
         soft: bool,
     },
-    /// The node drains, serves nothing any more and is not expected back.
+    /// The node drains, serves nothing any more and is not expected back. If it has other processes,
+    /// this one alone is not expected any more.
     Leave,
+    /// Another process of this node has ended, without [`FromNode::Leave`] if it crashed: it is not
+    /// expected any more. Said by one that cannot be wrong about it: they share a machine.
+    Ended {
+        /// The [`Hello::instance`] of the other one.
+        instance: String,
+    },
     /// A line of a newer node, which is ignored.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -75,6 +83,21 @@ pub struct Hello {
     /// ([`LONGEST_SITES`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<SiteHosts>>,
+    /// Its secret, by which it proves that the name is its own; `None` of an older node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<NodeSecret>,
+    /// The [`Hello::instance`] of the process of the same node that this one takes over from, and
+    /// that may still serve: both are expected until that one leaves or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_over: Option<String>,
+    /// Its lease in milliseconds, if it validates all that it has stored once the lease is over, and
+    /// counts it as [`weir_rules::lease`] says: then no purge needs to wait for it any longer. `None`
+    /// of a node that goes on by freshness lifetimes, and of an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validates_after_ms: Option<u64>,
+    /// It is to be forgotten once its lease is surely over; only with `validates_after_ms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
 }
 
 /// A site of a node, and the hosts that it takes.
@@ -100,6 +123,9 @@ pub enum FromControl {
     Refused {
         /// Why, in words.
         reason: String,
+        /// The reason is control's, not the node's: what the node is to control has not changed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        temporary: bool,
     },
     /// The next entry.
     Entry(Entry),
@@ -116,6 +142,10 @@ pub enum FromControl {
         /// connection, and renews no lease.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         head: Option<Seq>,
+        /// How many [`FromNode::Alive`] control has heard on this connection; not said by an older
+        /// control. The lease counts from when the last of them was said ([`weir_rules::lease::Spoken`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heard: Option<u64>,
     },
     /// Something to do or to tell.
     Ask {
@@ -227,9 +257,10 @@ mod tests {
         let entry = Entry { seq: 7, mark: u64::MAX, change: Change::Purge(purge) };
         for line in [
             FromControl::Entry(entry),
-            FromControl::Heartbeat { head: Some(1 << 53) },
-            FromControl::Heartbeat { head: None },
-            FromControl::Refused { reason: "entry".to_owned() },
+            FromControl::Heartbeat { head: Some(1 << 53), heard: Some(7) },
+            FromControl::Heartbeat { head: None, heard: None },
+            FromControl::Refused { reason: "entry".to_owned(), temporary: false },
+            FromControl::Refused { reason: "entry".to_owned(), temporary: true },
         ] {
             let text = serde_json::to_string(&line).unwrap();
             assert!(text.starts_with("{\"frame\":"), "{text}");

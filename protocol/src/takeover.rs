@@ -3,8 +3,9 @@
 //!
 //! 1. The new process says [`FromNew::Takeover`]; the old one answers [`FromOld::Offer`] with its
 //!    listening sockets (`SCM_RIGHTS`), or [`FromOld::Refused`].
-//! 2. The new process starts on these sockets without accepting anyone. Where control is elsewhere it
-//!    joins and catches up. Then it says [`FromNew::Prepared`].
+//! 2. The new process prepares a node on these sockets, which accepts nobody yet, and says
+//!    [`FromNew::Begins`]. Where control is elsewhere the node joins and catches up. Then the process
+//!    says [`FromNew::Prepared`].
 //! 3. The old process closes the log, if it has one, and says [`FromOld::Log`].
 //! 4. The new process opens the log and says [`FromNew::Opened`]. The node of the old process
 //!    follows that log from now on, over connections that begin with [`FromNew::Follow`]. Once it
@@ -39,6 +40,12 @@ pub const MOST_FILES: usize = 8;
 pub enum FromNew {
     /// The first line: it asks to take over.
     Takeover(Running),
+    /// It has a node, which may join control from now on.
+    Begins {
+        /// What tells the process from others of the same node
+        /// ([`Hello::instance`](crate::frame::Hello::instance)).
+        instance: Option<String>,
+    },
     /// It can serve, and has not begun to.
     Prepared,
     /// It has the log, and takes connections that begin with [`FromNew::Follow`].
@@ -68,6 +75,8 @@ pub enum FromOld {
         sockets: Vec<Offered>,
         /// Whether the lock comes with them.
         lock: bool,
+        /// What tells the process from others of the same node.
+        instance: Option<String>,
     },
     /// The log is closed. If it was in memory, it follows this line.
     Log {
@@ -232,7 +241,7 @@ mod tests {
         let reason = "no".to_owned();
         for line in [
             FromOld::Refused { reason },
-            FromOld::Offer { program, sockets, lock: true },
+            FromOld::Offer { program, sockets, lock: true, instance: Some("a".to_owned()) },
             FromOld::Log { bytes: 7 },
             FromOld::Go,
             FromOld::Draining,
@@ -241,6 +250,7 @@ mod tests {
         }
         for line in [
             FromNew::Takeover(running()),
+            FromNew::Begins { instance: None },
             FromNew::Prepared,
             FromNew::Opened,
             FromNew::Serving,
@@ -297,7 +307,8 @@ mod tests {
         #[test]
         fn no_json_is_taken_without_the_version(say in "[a-z]{1,9}", version: u32) {
             let line = format!("{{\"takeover\":{version},\"say\":\"{say}\"}}");
-            let known = ["prepared", "opened", "serving", "follow"].contains(&say.as_str());
+            // An instance may be left out: control alone has none.
+            let known = ["begins", "prepared", "opened", "serving", "follow"].contains(&say.as_str());
             let read = read::<FromNew>(line.as_bytes());
             prop_assert_eq!(read.is_ok(), version == VERSION && known);
         }

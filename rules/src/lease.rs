@@ -1,15 +1,20 @@
 //! What renews a node's lease (invariant I5): that it has every entry that the log had when control
 //! last spoke, not that control spoke.
 //!
-//! Each welcome and each heartbeat names the log's head as it was when the frame was sent. A node
-//! that has applied all entries up to that head lacked none then, so its lease is renewed as of the
-//! frame's receipt. Entries that came to the log later do not matter: a node under a steady stream
+//! Each welcome and each heartbeat names the log's head as it was when the frame was sent, and how
+//! much control had heard of the node by then. A node that has applied all entries up to that head
+//! lacked none then, so its lease is renewed as of when it said the last line that control had heard
+//! ([`Spoken`]), not of the frame's receipt: a frame may have been on its way for any time. So a lease
+//! that control has not heard the node for is over at the node too ([`is_surely_over`]), whatever
+//! the network delivers late. (A control of an older version does not say what it has heard, and
+//! relies on none of this: then the frame's receipt counts.) Entries that came to the log later do not matter: a node under a steady stream
 //! of purges renews too. No other frame renews the lease. An entry, a question or an answer shows
 //! that control is there, but not that nothing is missing.
 
 use crate::invalidation::Seq;
 use crate::time::Time;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Most heads that wait for their entries. Control names one at least once a second, and five a
 /// lease, so a node this far behind has lost its lease unless that is longer than a minute.
@@ -59,11 +64,100 @@ impl Renewals {
     }
 }
 
+/// Most lines of a node that control has yet to say it heard, for which the node remembers when it
+/// said them.
+const MOST_SAID: usize = 64;
+
+/// When a node said, on one connection, what control may have heard: first its hello, then an
+/// `alive` in answer to each heartbeat.
+#[derive(Clone, Debug)]
+pub struct Spoken {
+    /// Lines after the hello.
+    count: u64,
+    /// The lines that control was last known to have heard, and later ones, each with its time.
+    times: VecDeque<(u64, Time)>,
+}
+
+impl Spoken {
+    /// The node says hello at `at`.
+    pub fn hello(at: Time) -> Self {
+        Self { count: 0, times: VecDeque::from([(0, at)]) }
+    }
+
+    /// The node is about to say the next `alive`, at `at`.
+    pub fn alive(&mut self, at: Time) {
+        self.count += 1;
+        // Without room the line before stands in for it, which is earlier, so the lease is shorter.
+        if self.times.len() < MOST_SAID {
+            self.times.push_back((self.count, at));
+        }
+    }
+
+    /// Control has heard the hello and so many lines after it: when the last of them was said.
+    /// `None` if the node has not said so many.
+    pub fn heard(&mut self, count: u64) -> Option<Time> {
+        if count > self.count {
+            return None;
+        }
+        while self.times.get(1).is_some_and(|(number, _)| *number <= count) {
+            self.times.pop_front();
+        }
+        self.times.front().map(|(_, at)| *at)
+    }
+}
+
+/// By how much the clocks of two machines may differ while a lease passes: an eighth, and what one
+/// thread may lie behind another.
+const LEEWAY: Duration = Duration::from_secs(1);
+
+/// Whether the lease of a node is over by the node's own clock too, if control has not heard the
+/// node for `silence`. What control last heard was said before it was heard, and no lease is
+/// renewed as of a later time. `lease` is the node's own.
+///
+/// Both clocks must count while their machines are suspended, or control's must not run faster than
+/// the node's: a node whose clock stands still (a machine that is paused from outside) is not
+/// covered.
+pub fn is_surely_over(lease: Duration, silence: Duration) -> bool {
+    silence > lease.saturating_add(lease / 8).saturating_add(LEEWAY)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_lease_counts_from_what_control_had_heard() {
+        let mut said = Spoken::hello(at(10));
+        assert_eq!(said.heard(0), Some(at(10)));
+        said.alive(at(11));
+        said.alive(at(12));
+        assert_eq!(said.heard(0), Some(at(10)), "control had not heard them yet");
+        assert_eq!(said.heard(2), Some(at(12)));
+        assert_eq!(said.heard(1), Some(at(12)), "what was heard once was heard");
+        assert_eq!(said.heard(3), None, "it did not say so much");
+    }
+
+    #[test]
+    fn what_was_said_without_room_counts_as_said_earlier() {
+        let mut said = Spoken::hello(at(0));
+        for beat in 1..=1000 {
+            said.alive(at(beat));
+        }
+        assert_eq!(said.times.len(), MOST_SAID);
+        assert_eq!(said.heard(1000), Some(at(MOST_SAID as u64 - 1)));
+        said.alive(at(1001));
+        assert_eq!(said.heard(1001), Some(at(1001)));
+    }
+
+    #[test]
+    fn a_lease_is_surely_over_some_time_after_it_is_over() {
+        let lease = Duration::from_secs(16);
+        assert!(!is_surely_over(lease, Duration::from_secs(19)));
+        assert!(is_surely_over(lease, Duration::from_millis(19_001)));
+        assert!(!is_surely_over(Duration::MAX, Duration::MAX));
+    }
 
     fn at(secs: u64) -> Time {
         Time::from_secs(secs)

@@ -9,6 +9,7 @@ pub mod client_share;
 pub mod cookies;
 pub mod fields;
 pub mod freshness;
+pub mod identity;
 pub mod invalidation;
 pub mod key;
 pub mod lease;

@@ -92,6 +92,7 @@ async fn start(
     let (stop, stopping) = watch::channel(false);
     let process = Process::new(Program { node: None, settings }, config.clone(), stopping.clone());
     if let Some(takeover) = &mut takeover {
+        takeover.begins(None).await.map_err(not_taken_over)?;
         takeover.prepared().await.map_err(not_taken_over)?;
     }
     let built_in = BuiltIn::open(Arc::new(process), None)?;
@@ -119,7 +120,8 @@ impl Started {
         let serving = tokio::spawn(weir_control::serve(listener, built_in.gate(), stopping));
         running::publish(listening.as_ref());
         if let Some(takeover) = takeover {
-            takeover.serving().await;
+            // Nothing depends on the end of the old process.
+            drop(takeover.serving().await);
         }
         supervisor::ready();
         // Only now: whoever reads it may call immediately.

@@ -113,8 +113,13 @@ async fn start(
     running::all_used(takeover.is_some(), &sockets, "node.listen, tls.listen and node.admin")?;
     let (state, lock) = state_directory(config, takeover.as_mut())?;
     let at = Checkpoint::default();
-    let node = Node::prepare(config.clone(), node::Sockets { clear, secure }, &at, state);
+    let takes_over = takeover.as_ref().and_then(|takeover| takeover.instance.clone());
+    let on = node::Sockets { clear, secure };
+    let node = Node::prepare(config.clone(), on, &at, state, takes_over);
     let node = Arc::new(node.map_err(|error| error.0)?);
+    if let Some(takeover) = &mut takeover {
+        takeover.begins(Some(node.instance())).await.map_err(not_taken_over)?;
+    }
     let admin_too = admin.try_clone().map_err(|error| error.to_string())?;
     let admin = TcpListener::from_std(admin).map_err(|error| error.to_string())?;
     let (stop, stopping) = watch::channel(false);
@@ -190,7 +195,14 @@ impl Started {
             node.follow(remote, &Handle::current()).map_err(|error| error.0)?;
         }
         if let Some(takeover) = self.takeover {
-            takeover.serving().await;
+            let before = takeover.instance.clone();
+            let ended = takeover.serving().await;
+            let node = node.clone();
+            // Should it end without leaving control, no purge waits for it.
+            tokio::spawn(async move {
+                ended.await;
+                before.into_iter().for_each(|instance| node.other_ended(instance));
+            });
         }
         supervisor::ready();
         // Only now: whoever reads it may call immediately.

@@ -132,6 +132,19 @@ impl Channel {
         Ok(bytes)
     }
 
+    /// Says that nothing more is said.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// Until the other process has closed the connection, whatever it says.
+    pub(super) async fn until_closed(&mut self) {
+        while self.read().await.is_ok_and(|read| read > 0) {
+            self.unread.clear();
+            self.files.clear();
+        }
+    }
+
     /// The descriptors that came with the lines so far.
     pub(super) fn take_files(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.files)

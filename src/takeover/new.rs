@@ -23,6 +23,8 @@ pub(crate) struct Takeover {
     pub(crate) sockets: Vec<(Role, TcpListener)>,
     /// The lock of the state directory, held by both processes.
     pub(crate) lock: Option<File>,
+    /// What tells the old process from others of the same node.
+    pub(crate) instance: Option<String>,
 }
 
 /// Asks the process that listens in `directory` for a takeover; `None` if there is none.
@@ -45,18 +47,18 @@ pub(crate) async fn begin(directory: &Path, running: Running) -> Result<Option<T
         Err(error) => return Err(format!("{}: {error}", path.display())),
     }
     let asked = asked(&mut channel, running).await;
-    let (sockets, lock) = asked.map_err(|reason| reason.to_string())?;
-    Ok(Some(Takeover { channel, sockets, lock }))
+    let (sockets, lock, instance) = asked.map_err(|reason| reason.to_string())?;
+    Ok(Some(Takeover { channel, sockets, lock, instance }))
 }
 
 /// The sockets of the running process, and the lock.
 async fn asked(
     channel: &mut Channel,
     running: Running,
-) -> Result<(Vec<(Role, TcpListener)>, Option<File>), Broken> {
+) -> Result<(Vec<(Role, TcpListener)>, Option<File>, Option<String>), Broken> {
     channel.send(&FromNew::Takeover(running)).await?;
-    let (sockets, lock) = match channel.next(ANSWER).await? {
-        FromOld::Offer { sockets, lock, .. } => (sockets, lock),
+    let (sockets, lock, instance) = match channel.next(ANSWER).await? {
+        FromOld::Offer { sockets, lock, instance, .. } => (sockets, lock, instance),
         other => return Err(unexpected(other)),
     };
     let mut files = channel.take_files().into_iter();
@@ -64,10 +66,19 @@ async fn asked(
     let sockets: Vec<_> =
         roles.zip(&mut files).map(|(role, file)| (role, TcpListener::from(file))).collect();
     let lock = files.next().filter(|_| lock).map(File::from);
-    Ok((sockets, lock))
+    Ok((sockets, lock, instance))
 }
 
 impl Takeover {
+    /// Says which node this process has, before that joins control.
+    ///
+    /// # Errors
+    /// The old process is gone.
+    pub(crate) async fn begins(&mut self, instance: Option<&str>) -> Result<(), String> {
+        let begins = FromNew::Begins { instance: instance.map(str::to_owned) };
+        self.channel.send(&begins).await.map_err(|reason| reason.to_string())
+    }
+
     /// Says that this process can serve; returns the log that the old process had in memory. Its log
     /// in `control.data` is closed.
     ///
@@ -104,8 +115,8 @@ impl Takeover {
     }
 
     /// Says that this process serves; returns when the old process accepts nothing any more. If it
-    /// does not say so, it is in the log.
-    pub(crate) async fn serving(mut self) {
+    /// does not say so, it is in the log. What is returned resolves once the old process has ended.
+    pub(crate) async fn serving(mut self) -> impl Future<Output = ()> {
         let draining = async {
             self.channel.send(&FromNew::Serving).await?;
             match self.channel.next(ANSWER).await? {
@@ -117,6 +128,7 @@ impl Takeover {
             Ok(()) => tracing::info!("took over; the old process finishes its requests"),
             Err(reason) => tracing::error!(%reason, "took over, but the old process may serve on"),
         }
+        async move { self.channel.until_closed().await }
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::timeout;
 use weir_control::Gate;
 use weir_edge::node::Node;
 use weir_protocol::takeover::{FromNew, FromOld, LONGEST_LOG, Offered, Role, Running};
@@ -33,6 +34,9 @@ const PREPARE: Duration = Duration::from_secs(60);
 
 /// For each step while the log is closed.
 const STEP: Duration = Duration::from_secs(10);
+
+/// For a process to end that cannot take over.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the node follows the log in the new process.
 const LOOK: Duration = Duration::from_millis(5);
@@ -90,7 +94,7 @@ pub(crate) fn listen(directory: &Path, old: Old) -> io::Result<Listening> {
     }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let old = Arc::new(Giving { old, directory: directory.to_owned(), one: Mutex::new(()) });
+    let old = Arc::new(Giving { old, directory: directory.to_owned(), one: Mutex::new(None) });
     let task = tokio::spawn(accept(listener, old));
     Ok(Listening { directory: directory.to_owned(), task })
 }
@@ -99,8 +103,9 @@ pub(crate) fn listen(directory: &Path, old: Old) -> io::Result<Listening> {
 struct Giving {
     old: Old,
     directory: PathBuf,
-    /// Held by the takeover that runs.
-    one: Mutex<()>,
+    /// Held by the takeover that runs; afterwards the connection to the new process, to the end of
+    /// this one.
+    one: Mutex<Option<Channel>>,
 }
 
 async fn accept(listener: UnixListener, giving: Arc<Giving>) {
@@ -157,7 +162,7 @@ impl Giving {
 
     /// Has the process take over; if that fails, all is as before.
     async fn give(&self, mut channel: Channel, asked: Running) {
-        let Ok(_one) = self.one.try_lock() else {
+        let Ok(mut kept) = self.one.try_lock() else {
             return self.refuse(channel, "another takeover is in progress".to_owned()).await;
         };
         if *self.old.taken.borrow() {
@@ -168,42 +173,42 @@ impl Giving {
             return self.refuse(channel, reason).await;
         }
         tracing::info!(process = channel.peer(), version = asked.program, "a takeover begins");
-        let mut closed = None;
-        match self.steps(&mut channel, &mut closed).await {
+        let mut reached = Reached::default();
+        match self.steps(&mut channel, &mut reached).await {
             Ok(()) => {
                 tracing::info!("another process has taken over");
                 self.old.gate.close();
                 self.old.taken.send_replace(true);
+                // Its end tells the new process of this one's.
+                *kept = Some(channel);
             }
             Err(reason) => {
                 tracing::error!(%reason, "the takeover failed; this process serves on");
-                self.restore(channel, closed).await;
+                self.restore(channel, reached).await;
             }
         }
     }
 
-    async fn steps(
-        &self,
-        channel: &mut Channel,
-        closed: &mut Option<Option<Vec<u8>>>,
-    ) -> Result<(), Broken> {
+    async fn steps(&self, channel: &mut Channel, reached: &mut Reached) -> Result<(), Broken> {
         self.offer(channel).await?;
+        match channel.next(PREPARE).await? {
+            FromNew::Begins { instance } => reached.instance = instance,
+            other => return Err(failed(format!("the other process said {other:?} at its begin"))),
+        }
         expect(channel, &FromNew::Prepared, PREPARE).await?;
         let followed = self.old.node.as_ref().map(|node| node.followed().reconnects);
         if let Some(built_in) = &self.old.built_in {
             // From here on there is something to restore.
-            let log = closed.insert(None);
+            let log = reached.closed.insert(None);
             *log = built_in.close().await.map_err(failed)?;
         }
-        let log = closed.as_ref().and_then(Option::as_deref).unwrap_or_default();
+        let log = reached.closed.as_ref().and_then(Option::as_deref).unwrap_or_default();
         if log.len() as u64 > LONGEST_LOG {
             let reason = "the log in memory is too large to be handed over: set control.data";
             return Err(failed(reason.to_owned()));
         }
         channel.send(&FromOld::Log { bytes: log.len() as u64 }).await?;
-        tokio::time::timeout(STEP, channel.send_bytes(log))
-            .await
-            .unwrap_or(Err(Broken::Silent(STEP)))?;
+        timeout(STEP, channel.send_bytes(log)).await.unwrap_or(Err(Broken::Silent(STEP)))?;
         expect(channel, &FromNew::Opened, STEP).await?;
         if let (Some(built_in), Some(node), Some(before)) =
             (&self.old.built_in, &self.old.node, followed)
@@ -243,32 +248,54 @@ impl Giving {
         }
         files.extend(self.old.lock.as_ref().map(AsFd::as_fd));
         let program = env!("CARGO_PKG_VERSION").to_owned();
-        let offer = FromOld::Offer { program, sockets, lock: self.old.lock.is_some() };
+        let instance = self.old.node.as_ref().map(|node| node.instance().to_owned());
+        let offer = FromOld::Offer { program, sockets, lock: self.old.lock.is_some(), instance };
         channel.send_with(&offer, &files).await
     }
 
     /// Serves on, after a takeover that failed.
-    async fn restore(&self, channel: Channel, closed: Option<Option<Vec<u8>>>) {
-        let peer = channel.peer().and_then(Pid::from_raw);
-        let pidfd = peer.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        // The new process ends when it notices.
-        drop(channel);
-        let (Some(built_in), Some(log)) = (&self.old.built_in, closed) else { return };
-        loop {
-            match built_in.reopen(log.as_deref()).await {
-                Ok(()) => return tracing::info!("the log is open again"),
-                Err(reason) => {
-                    tracing::error!(reason, "the log cannot be opened again; trying again");
-                }
-            }
-            // One that hangs would keep the log for ever.
-            if let Some(pidfd) = &pidfd
-                && pidfd_send_signal(pidfd, Signal::KILL).is_ok()
-            {
-                tracing::error!("the process that was to take over is killed: it does not end");
-            }
+    async fn restore(&self, channel: Channel, reached: Reached) {
+        end(channel).await;
+        let Reached { closed, instance } = reached;
+        if let (Some(node), Some(instance)) = (&self.old.node, instance) {
+            // It may have joined control, and never served.
+            node.other_ended(instance);
         }
+        let (Some(built_in), Some(log)) = (&self.old.built_in, closed) else { return };
+        while let Err(reason) = built_in.reopen(log.as_deref()).await {
+            tracing::error!(reason, "the log cannot be opened again; trying again");
+        }
+        tracing::info!("the log is open again");
     }
+}
+
+/// How far a takeover has come, as far as there is something to restore.
+#[derive(Default)]
+struct Reached {
+    /// The log is closed; it is here if it was in memory.
+    closed: Option<Option<Vec<u8>>>,
+    /// The node of the new process.
+    instance: Option<String>,
+}
+
+/// Until the process at the other end has ended, which it does when it notices that it cannot take
+/// over. One that hangs is killed: it may hold the log.
+async fn end(mut channel: Channel) {
+    let peer = channel.peer().and_then(Pid::from_raw);
+    let Some(pidfd) = peer.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+        return;
+    };
+    if let Err(error) = channel.finish().await {
+        tracing::debug!(%error, "the other process has gone");
+    }
+    if timeout(LAST_MOMENTS, channel.until_closed()).await.is_ok() {
+        return;
+    }
+    match pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) => tracing::error!("the process that was to take over is killed: it did not end"),
+        Err(error) => tracing::error!(%error, "the process that was to take over does not end"),
+    }
+    drop(timeout(LAST_MOMENTS, channel.until_closed()).await);
 }
 
 /// A step that failed in this process.
@@ -296,6 +323,6 @@ async fn follows(node: &Node, before: u64) -> Result<(), Broken> {
             tokio::time::sleep(LOOK).await;
         }
     };
-    let within = tokio::time::timeout(STEP, follows).await;
+    let within = timeout(STEP, follows).await;
     within.map_err(|_| failed("this node cannot follow the log of the other process".to_owned()))
 }

@@ -40,6 +40,14 @@ for service in control origin "${parents[@]}" "${edges[@]}"; do
         inspect "$service" '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{index .HostConfig.LogConfig.Config "max-size"}}'
     )"
 done
+places=()
+for service in "${parents[@]}" "${edges[@]}"; do
+    place=$(inspect "$service" '{{range .Mounts}}{{if eq .Destination "/var/lib/weir"}}{{.Source}}{{end}}{{end}}')
+    expect "$service has made its spool in its volume, for itself alone" '^700 65532:65532$' \
+        "$(as_root stat -c '%a %u:%g' "$place/spool")"
+    places+=("$place")
+done
+expect "and each has a volume of its own" '^6$' "$(printf '%s\n' "${places[@]}" | sort -u | wc -l)"
 expect "ports are published on loopback alone" '^127\.0\.0\.1$' \
     "$(docker ps -q "${of_project[@]}" |
         xargs docker inspect -f '{{range .NetworkSettings.Ports}}{{range .}}{{println .HostIp}}{{end}}{{end}}' |

@@ -130,8 +130,20 @@ def check_config(name, config, container, mounts, volumes):
     same(f"{name}: mounted", {item["key"] for item in items}, set() if control else tokens)
     if control:
         same(f"{name}: data", config["control"]["data"], mounts["data"]["mountPath"])
+    else:
+        assert not mounts["state"].get("readOnly") and not mounts["spool"].get("readOnly"), name
+        same(f"{name}: spool", config["spool"]["path"], mounts["spool"]["mountPath"])
+        limit = quantity(volumes["spool"]["emptyDir"]["sizeLimit"])
+        assert limit > quantity(config["spool"]["size"].removesuffix("B")), f"{name}: sizeLimit"
+        asked = container["resources"]["requests"]["ephemeral-storage"]
+        assert quantity(asked) >= limit, f"{name}: ephemeral-storage"
     named = [env for env in container["env"] if env["name"] == "WEIR_NODE__NAME"]
     same(f"{name}: named after its pod", len(named), 0 if control else 1)
+
+
+def quantity(text):
+    """Bytes, of a number of Mi or Gi."""
+    return int(text[:-2]) * {"Mi": 1 << 20, "Gi": 1 << 30}[text[-2:]]
 
 
 def check_references(object, objects, workloads):

@@ -98,7 +98,7 @@ impl Log {
 impl Leash {
     /// A heartbeat that names this head, if the node still follows.
     pub(crate) fn beat(&self, head: u64) {
-        let _ = self.frames.send(FromControl::Heartbeat { head: Some(head) });
+        let _ = self.frames.send(FromControl::Heartbeat { head: Some(head), heard: None });
     }
 }
 

@@ -13,7 +13,7 @@ const URL_FORM: &str =
     "scheme, host and perhaps a port, such as http://10.0.0.9:9090 or https://control.example.com";
 
 /// Keys of the service itself, which a node that follows another one's must not have.
-const OF_THE_SERVICE: [&str; 4] = ["listen", "data", "forget_after", "rate"];
+const OF_THE_SERVICE: [&str; 6] = ["listen", "data", "forget_after", "rate", "nodes", "join_rate"];
 
 pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
@@ -34,6 +34,8 @@ pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
         purge_acl: networks(&mut s, "purge_acl").unwrap_or_else(Network::loopback),
         retention: s.count("retention", 10_000, 1..=1_000_000),
         rate: s.count("rate", 1000, 1..=1_000_000),
+        nodes: s.count("nodes", 4096, 1..=100_000),
+        join_rate: s.count("join_rate", 300, 1..=1_000_000),
     };
     if control.forget_after < control.lease {
         s.mistake("forget_after", "shorter than control.lease; accepted: at least that");

@@ -1,7 +1,7 @@
 //! `[[token]]`: who may call control, to do what.
 
 use super::secret::{Found, IfAbsent, form as form_of_secret, judged, secret as found, unknown};
-use super::{ID_FORM, id};
+use super::{ID_FORM, NODE_FORM, id, node_name};
 use crate::section::Section;
 use crate::words::Word;
 use crate::{Absent, Control, Scope, Site, Token};
@@ -32,7 +32,21 @@ pub(super) fn tokens(
                     }
                 })
                 .unwrap_or_default(),
+            nodes: s.list("nodes", 1000, NODE_FORM, node_name).unwrap_or_default(),
         };
+        if s.has("nodes") {
+            if token.nodes.is_empty() {
+                s.mistake("nodes", "empty; leave it out for every name that no token names");
+            } else if !token.scopes.is_empty() && !token.scopes.contains(&Scope::Node) {
+                s.mistake("nodes", "the token does not have the scope \"node\"");
+            }
+            for name in &token.nodes {
+                if let Some(other) = tokens.iter().find(|other| other.nodes.contains(name)) {
+                    let other = &other.name;
+                    s.mistake("nodes", format!("the token {other:?} has the node {name:?} too"));
+                }
+            }
+        }
         if !s.has("name") {
             s.mistake("name", format!("missing; accepted: {ID_FORM}"));
         } else if tokens.iter().any(|other| other.name == token.name) {

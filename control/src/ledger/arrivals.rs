@@ -1,7 +1,7 @@
 //! Which of the nodes that an entry expects have applied it, and when.
 
 use super::progress::{Arrival, NodeProgress, Progress};
-use crate::journal::{ArrivalRecord, ArrivalsRecord};
+use crate::journal::{ArrivalRecord, ArrivalsRecord, LeaseOverRecord};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_rules::tier::Tier;
@@ -30,6 +30,8 @@ enum SlotState {
     Waiting,
     /// The time is not known where it was applied while control was away.
     Applied(Option<Duration>),
+    /// Not applied, but the node's lease is surely over: it validates all it has stored.
+    LeaseOver,
 }
 
 impl Arrivals {
@@ -54,10 +56,25 @@ impl Arrivals {
             state: SlotState::Applied(known.applied_us.map(Duration::from_micros)),
             matched: known.matched,
         });
-        let mut arrivals = Self { slots: known.collect(), waiting: 0, completed: None };
+        let over = record.lease_over.into_iter().map(|over| Slot {
+            name: over.name.into(),
+            tier: over.tier,
+            state: SlotState::LeaseOver,
+            matched: None,
+        });
+        let slots = known.chain(over).collect();
+        let mut arrivals = Self { slots, waiting: 0, completed: None };
         arrivals.slots.sort_by(|a, b| a.name.cmp(&b.name));
         for (name, tier, applied) in nodes {
-            let Err(at) = arrivals.find(&name) else { continue };
+            let at = match arrivals.find(&name) {
+                Err(at) => at,
+                Ok(at) => {
+                    if applied && arrivals.slots[at].state == SlotState::LeaseOver {
+                        arrivals.slots[at].state = SlotState::Applied(None);
+                    }
+                    continue;
+                }
+            };
             let state = if applied { SlotState::Applied(None) } else { SlotState::Waiting };
             arrivals.waiting += usize::from(!applied);
             arrivals.slots.insert(at, Slot { name, tier, state, matched: None });
@@ -71,7 +88,7 @@ impl Arrivals {
     /// As the journal keeps them.
     pub(super) fn record(&self) -> ArrivalsRecord {
         let applied = self.slots.iter().filter_map(|slot| match slot.state {
-            SlotState::Waiting => None,
+            SlotState::Waiting | SlotState::LeaseOver => None,
             SlotState::Applied(took) => Some(ArrivalRecord {
                 name: slot.name.to_string(),
                 tier: slot.tier,
@@ -79,16 +96,35 @@ impl Arrivals {
                 matched: slot.matched,
             }),
         });
-        ArrivalsRecord { completed_us: self.completed.map(micros), nodes: applied.collect() }
+        let over = self.slots.iter().filter(|slot| slot.state == SlotState::LeaseOver);
+        let over =
+            over.map(|slot| LeaseOverRecord { name: slot.name.to_string(), tier: slot.tier });
+        ArrivalsRecord {
+            completed_us: self.completed.map(micros),
+            nodes: applied.collect(),
+            lease_over: over.collect(),
+        }
     }
 
     /// Notes that `name` has applied it; `false` where that was known, or was not expected.
     pub(super) fn applied(&mut self, name: &str, took: Option<Duration>) -> bool {
         let Ok(at) = self.find(name) else { return false };
+        match self.slots[at].state {
+            SlotState::Applied(_) => return false,
+            SlotState::Waiting => self.waiting -= 1,
+            SlotState::LeaseOver => {}
+        }
+        self.slots[at].state = SlotState::Applied(took);
+        true
+    }
+
+    /// Waits for `name` no more, whose lease is surely over; `false` where nothing changed.
+    pub(super) fn lease_over(&mut self, name: &str) -> bool {
+        let Ok(at) = self.find(name) else { return false };
         if self.slots[at].state != SlotState::Waiting {
             return false;
         }
-        self.slots[at].state = SlotState::Applied(took);
+        self.slots[at].state = SlotState::LeaseOver;
         self.waiting -= 1;
         true
     }
@@ -125,6 +161,7 @@ impl Arrivals {
         let told = |slot: &Slot| {
             let (state, applied) = match slot.state {
                 SlotState::Applied(took) => (Arrival::Applied, took),
+                SlotState::LeaseOver => (Arrival::LeaseOver, None),
                 SlotState::Waiting if connected(&slot.name) => (Arrival::Pending, None),
                 SlotState::Waiting => (Arrival::Offline, None),
             };

@@ -15,6 +15,8 @@ pub(crate) struct Bounds {
     pub(crate) forget_after: Duration,
     /// Most expected nodes.
     pub(crate) nodes: usize,
+    /// New names that one token may join in a minute.
+    pub(crate) join_rate: u32,
     /// Most orders that wait to become durable.
     pub(crate) waiting: usize,
 }

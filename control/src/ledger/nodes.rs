@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use weir_protocol::frame::{SiteHosts, Welcomed};
 use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
+use weir_rules::lease::is_surely_over;
 use weir_rules::tier::Tier;
 
 /// A node's connection, from its welcome on.
@@ -24,6 +25,15 @@ pub(crate) struct Joined {
     /// Turns to the reason when the session is over before its connection is; closes when the
     /// ledger does.
     pub(crate) ended: watch::Receiver<Option<Ended>>,
+}
+
+/// By what right a process joins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Right {
+    /// The name of the token that it showed.
+    pub(crate) token: String,
+    /// It may have its name without the node's secret.
+    pub(crate) entitled: bool,
 }
 
 /// Whether a node is there.
@@ -73,8 +83,14 @@ pub(crate) struct NodeView {
     pub(crate) stats: Option<Stats>,
     /// Since when it is expected.
     pub(crate) since: SystemTime,
-    /// Its session, where it has one.
+    /// The session of its newest process that is connected.
     pub(crate) session: Option<SessionId>,
+    /// Its processes: more than one while one takes over from another.
+    pub(crate) processes: usize,
+    /// Whether its name is for who shows its secret.
+    pub(crate) is_proven: bool,
+    /// Whether it is forgotten once its lease is over.
+    pub(crate) ephemeral: bool,
 }
 
 /// An expected node.
@@ -82,9 +98,12 @@ pub(crate) struct NodeView {
 pub(super) struct ExpectedNode {
     /// As the journal keeps it, but that `applied` and `heard_ms` may be ahead of it.
     pub(super) record: NodeRecord,
-    /// When it was heard, or control began to listen.
+    /// When any of its processes was heard, or control began to listen.
     pub(super) heard: Instant,
-    pub(super) session: Option<Session>,
+    /// Of its processes that are connected, one each; the newest last.
+    pub(super) sessions: Vec<Session>,
+    /// It validates all it has stored, and its lease is surely over: purges do not wait for it.
+    pub(super) lease_over: bool,
     pub(super) stats: Option<Stats>,
     /// What it reported last, if it did.
     pub(super) sites: Option<Arc<[SiteHosts]>>,
@@ -96,13 +115,17 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     /// The node's process.
     pub(super) instance: String,
+    /// When it was heard.
+    pub(super) heard: Instant,
     pub(super) ended: watch::Sender<Option<Ended>>,
 }
 
 impl ExpectedNode {
     /// Whose `record` the journal has, or will have.
     pub(super) fn new(record: NodeRecord, now: Instant) -> Self {
-        Self { record, heard: now, session: None, stats: None, sites: None }
+        let record = record.completed();
+        let (sessions, stats, sites) = (Vec::new(), None, None);
+        Self { record, heard: now, sessions, lease_over: false, stats, sites }
     }
 
     /// Whether an entry expects it.
@@ -110,9 +133,16 @@ impl ExpectedNode {
         is_expected_at(&self.record, seq)
     }
 
-    pub(super) fn hear(&mut self, now: Instant) {
+    /// The process of this session was heard; whether it is the newest that is connected, which
+    /// speaks for the node.
+    pub(super) fn hear(&mut self, session: SessionId, now: Instant) -> bool {
         self.heard = self.heard.max(now);
+        self.lease_over = false;
         self.record.heard_ms = super::millis(SystemTime::now());
+        if let Some(known) = self.sessions.iter_mut().find(|known| known.id == session) {
+            known.heard = known.heard.max(now);
+        }
+        self.sessions.last().is_some_and(|newest| newest.id == session)
     }
 
     /// How long it was not heard.
@@ -120,9 +150,27 @@ impl ExpectedNode {
         now.saturating_duration_since(self.heard)
     }
 
+    /// Whether it validates all it has stored, since its lease is over by its own clock too.
+    pub(super) fn is_lease_over(&self, now: Instant) -> bool {
+        let lease = self.record.validates_after();
+        lease.is_some_and(|lease| is_surely_over(lease, self.silence(now)))
+    }
+
+    /// How long ago a connected process was heard, if that is less than the lease.
+    pub(super) fn heard_within(
+        &self,
+        instance: &str,
+        lease: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
+        let session = self.sessions.iter().find(|session| session.instance == instance)?;
+        let silence = now.saturating_duration_since(session.heard);
+        (silence < lease).then_some(silence)
+    }
+
     pub(super) fn view(&self, head: Seq, lease: Duration, now: Instant) -> NodeView {
         let record = self.record.clone();
-        let state = match &self.session {
+        let state = match self.sessions.last() {
             None => NodeState::Offline,
             Some(_) if self.silence(now) >= lease => NodeState::Silent,
             Some(_) => NodeState::Connected,
@@ -139,7 +187,10 @@ impl ExpectedNode {
             heard: SystemTime::UNIX_EPOCH + Duration::from_millis(record.heard_ms),
             stats: self.stats.clone(),
             since: SystemTime::UNIX_EPOCH + Duration::from_millis(record.joined_ms),
-            session: self.session.as_ref().map(|session| session.id),
+            session: self.sessions.last().map(|session| session.id),
+            processes: record.processes.len(),
+            is_proven: record.secret.is_some(),
+            ephemeral: record.ephemeral,
         }
     }
 }

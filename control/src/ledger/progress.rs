@@ -9,7 +9,8 @@ pub(crate) struct Progress {
     /// The nodes that were expected when it was appended, except those that were forgotten before
     /// they applied it; by name.
     pub(crate) nodes: Vec<NodeProgress>,
-    /// From acceptance until all of them had applied it; `None` until they have. After a restart
+    /// From acceptance until all of them had applied it, but those whose lease was surely over;
+    /// `None` until they have. After a restart
     /// of control it may be the time at which that was noticed.
     pub(crate) completed: Option<Duration>,
 }
@@ -38,15 +39,19 @@ pub(crate) enum Arrival {
     Pending,
     /// Not yet, and it is not connected.
     Offline,
+    /// Not yet, and nobody waits for it: its lease is surely over, so it validates each stored
+    /// response before it sends it.
+    LeaseOver,
 }
 
 impl Arrival {
-    /// `applied`, `pending` or `offline`.
+    /// `applied`, `pending`, `offline` or `lease_over`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Pending => "pending",
             Self::Offline => "offline",
+            Self::LeaseOver => "lease_over",
         }
     }
 }
@@ -56,6 +61,12 @@ impl Progress {
     /// nobody heard it.
     pub(crate) fn expects_nobody(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// Whether all nodes that are waited for told how many stored responses the purge took.
+    pub(crate) fn is_counted(&self) -> bool {
+        let awaited = self.nodes.iter().filter(|node| node.state != Arrival::LeaseOver);
+        awaited.map(|node| node.matched).all(|matched| matched.is_some())
     }
 
     /// How many stored responses the purge took everywhere; `None` until all nodes told.

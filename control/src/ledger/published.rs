@@ -124,6 +124,12 @@ impl PublishedLog {
         if listed.release().is_some() {
             self.releases.push_back(listed.clone());
         }
+        if listed.purge().is_some() {
+            let over = self.nodes.iter().filter(|(_, node)| node.is_lease_over(now));
+            for (name, _) in over {
+                listed.arrivals().lease_over(name);
+            }
+        }
         if !listed.arrivals().complete(listed.elapsed(now)) {
             self.incomplete.insert(listed.seq(), listed.clone());
         }
@@ -237,7 +243,7 @@ impl PublishedLog {
             incomplete: self.incomplete.len(),
             waiting: 0,
             nodes: self.nodes.len(),
-            connected: self.sessions.len(),
+            connected: self.nodes.values().filter(|node| !node.sessions.is_empty()).count(),
             commits: 0,
             failures: 0,
             propagation: self.propagation.clone(),

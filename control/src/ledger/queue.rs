@@ -2,7 +2,7 @@
 
 use super::errors::{JoinError, Refusal};
 use super::listed::{Accepted, Listed, Order, Referrer};
-use super::nodes::{Joined, SessionId};
+use super::nodes::{Joined, Right, SessionId};
 use crate::journal::JournalError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use weir_rules::log::Release;
 #[derive(Debug)]
 pub(super) enum Job {
     Append(Appended, Reply<Arc<Listed>, Refusal>),
-    Join(Box<Hello>, Instant, Reply<Joined, JoinError>),
+    Join(Box<Hello>, Right, Instant, Reply<Joined, JoinError>),
     Forget(Departing, Instant, Reply<Vec<String>, JournalError>),
 }
 
@@ -31,8 +31,13 @@ pub(super) enum Appended {
 /// Which nodes are to be forgotten.
 #[derive(Debug)]
 pub(super) enum Departing {
+    /// The process of this session.
     Session(SessionId),
-    Named(String),
+    /// The process of this instance, as one of the same node says, whose session this is.
+    Process(SessionId, String),
+    Named(Vec<String>),
+    /// Ephemeral ones whose lease is surely over.
+    Ephemeral,
     /// Those that were not heard for the bounds' `forget_after`.
     Silent,
 }

@@ -1,19 +1,22 @@
 //! A batch on its way: what it will change, judged job by job against the published state and what
 //! is staged before it. Nothing of it is seen, and nobody is answered, until the journal holds it.
 
+use super::counts::Bounds;
 use super::errors::{JoinError, Refusal};
 use super::listed::{Accepted, Listed, Order, Reference, Referrer};
 use super::membership::NodeAdmission;
-use super::nodes::{Joined, SessionId};
+use super::nodes::{ExpectedNode, Joined, Right, SessionId};
 use super::published::{PublishedLog, expecting};
 use super::queue::{Appended, Departing, Job, Reply};
 use super::random;
 use super::sites::SiteList;
-use crate::journal::{Batch, JournalError, NodeRecord};
+use crate::journal::{Batch, JournalError, NodeRecord, ProcessRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use weir_protocol::frame::Hello;
+use weir_protocol::secret::NodeSecret;
+use weir_rules::identity::{Admission, Claim, Denial, Holder, Process, SecretDigest, admit};
 use weir_rules::invalidation::{Purge, Seq};
 use weir_rules::log::{Change, Entry, Resume, resume};
 
@@ -27,7 +30,7 @@ pub(super) struct Staging {
     /// What each node reported of its sites, once this batch changes that.
     sites: Option<BTreeMap<String, SiteList>>,
     /// The processes that joined in this batch, by their nodes' names.
-    instances: HashMap<String, String>,
+    joined: HashMap<String, Vec<String>>,
     steps: Vec<Step>,
     /// Orders among the jobs.
     pub(super) orders: usize,
@@ -43,6 +46,8 @@ enum Step {
     Reused(String, Reply<Arc<Listed>, Refusal>),
     Admit(NodeAdmission, Reply<Joined, JoinError>),
     Forget(Vec<String>, Instant, Reply<Vec<String>, JournalError>),
+    /// A process of a node that has others: the node's name, and the instance.
+    Retire(String, String, Instant, Reply<Vec<String>, JournalError>),
 }
 
 /// An answer that is due.
@@ -65,8 +70,14 @@ pub(super) enum Verdict {
 }
 
 impl Staging {
-    /// Judges the next job.
-    pub(super) fn take(&mut self, state: &PublishedLog, job: Job) -> Verdict {
+    /// Judges the next job. `new_name` counts a new name of a token, and says whether it is not one
+    /// too many of so many a minute.
+    pub(super) fn take(
+        &mut self,
+        state: &PublishedLog,
+        job: Job,
+        new_name: &mut dyn FnMut(&str, u32) -> bool,
+    ) -> Verdict {
         match job {
             Job::Append(Appended::Purge(order, referrer, accepted), reply) => {
                 self.orders += 1;
@@ -77,8 +88,26 @@ impl Staging {
                 let listed = self.list(state, accepted, |_| Change::Release(release));
                 self.append(listed, reply)
             }
-            Job::Join(hello, now, reply) => self.join(state, hello, now, reply),
+            Job::Join(hello, right, now, reply) => {
+                match self.join(state, hello, &right, now, new_name) {
+                    Ok(Some(admission)) => {
+                        self.steps.push(Step::Admit(admission, reply));
+                        Verdict::Staged
+                    }
+                    Ok(None) => Verdict::Restored(reply),
+                    Err(error) => Verdict::Answered(Answer::Joined(Err(error), reply)),
+                }
+            }
             Job::Forget(departing, now, reply) => {
+                if let Some((name, instance)) = self.retiring(state, &departing) {
+                    let records = self.records_mut(state);
+                    if let Some(record) = records.get_mut(&name) {
+                        record.processes.retain(|process| process.instance != instance);
+                        record.settle();
+                    }
+                    self.steps.push(Step::Retire(name, instance, now, reply));
+                    return Verdict::Staged;
+                }
                 let names = self.departing(state, &departing, now);
                 if names.is_empty() {
                     return Verdict::Answered(Answer::Forgotten(Ok(names), reply));
@@ -152,43 +181,96 @@ impl Staging {
         Verdict::Staged
     }
 
+    /// Lets a process in; `None` where it shows that the log was restored.
     fn join(
         &mut self,
         state: &PublishedLog,
         hello: Box<Hello>,
+        right: &Right,
         now: Instant,
-        reply: Reply<Joined, JoinError>,
-    ) -> Verdict {
-        let refused = |error, reply| Verdict::Answered(Answer::Joined(Err(error), reply));
+        new_name: &mut dyn FnMut(&str, u32) -> bool,
+    ) -> Result<Option<NodeAdmission>, JoinError> {
+        let secret = hello.secret.as_ref().map(digest);
         let known = self.record(state, &hello.name).cloned();
-        if known.is_some()
-            && let Some(heard) = self.other_instance(state, &hello, now)
-        {
-            return refused(JoinError::NameTaken { name: hello.name, heard }, reply);
-        }
-        let member = known.as_ref().map(|record| record.member.as_str());
+        let admission = self.judge(state, &hello, secret.as_ref(), right, known.as_ref(), now)?;
+        let continued = known.as_ref().and_then(|record| continued(record, admission, &hello));
+        let member = continued.map(|process| process.member.as_str());
         let resume = resume(&hello.standing, member, &state.reach(), |seq| state.mark_of(seq));
         let after = match resume {
-            Resume::Restored => return Verdict::Restored(reply),
+            Resume::Restored => return Ok(None),
             Resume::After(seq) => Some((seq, state.mark_at(seq))),
             Resume::Empty(_) => None,
         };
-        let most = state.bounds.nodes;
-        let count = self.records.as_ref().map_or(state.nodes.len(), BTreeMap::len);
-        if known.is_none() && count >= most {
-            return refused(JoinError::TooMany(most), reply);
+        if known.is_none() {
+            let Bounds { nodes: most, join_rate: per_minute, .. } = state.bounds;
+            let count = self.records.as_ref().map_or(state.nodes.len(), BTreeMap::len);
+            if count >= most {
+                return Err(JoinError::TooMany(most));
+            }
+            if !new_name(&right.token, per_minute) {
+                return Err(JoinError::TooFast { token: right.token.clone(), per_minute });
+            }
         }
-        let record = match self.admitted(state, &hello, known.as_ref(), after.is_some()) {
-            Ok(record) => record,
-            Err(error) => return refused(JoinError::Journal(error), reply),
+        let process = ProcessRecord {
+            instance: hello.instance.clone(),
+            member: match continued.filter(|_| after.is_some()) {
+                Some(process) => process.member.clone(),
+                None => random::member().map_err(JoinError::Journal)?,
+            },
+            applied: continued.map_or(0, |process| process.applied),
+            validates_after_ms: hello.validates_after_ms,
         };
+        let record = self.admitted(state, &hello, secret, known.as_ref(), (admission, process));
         if known.as_ref() != Some(&record) {
             self.records_mut(state).insert(record.name.clone(), record.clone());
         }
         self.report(state, &hello);
-        self.instances.insert(hello.name.clone(), hello.instance.clone());
-        self.steps.push(Step::Admit(NodeAdmission { hello, record, after, now }, reply));
-        Verdict::Staged
+        self.joined.entry(hello.name.clone()).or_default().push(hello.instance.clone());
+        Ok(Some(NodeAdmission { hello, record, after, now }))
+    }
+
+    /// Whether the process may have its name, and as what.
+    fn judge(
+        &self,
+        state: &PublishedLog,
+        hello: &Hello,
+        secret: Option<&SecretDigest>,
+        right: &Right,
+        known: Option<&NodeRecord>,
+        now: Instant,
+    ) -> Result<Admission, JoinError> {
+        let processes: Vec<_> = known.map_or(&[][..], |record| &record.processes).iter().collect();
+        let heard: Vec<_> = processes
+            .iter()
+            .map(|process| self.heard_within(state, &hello.name, &process.instance, now))
+            .collect();
+        let told: Vec<_> = processes
+            .iter()
+            .zip(&heard)
+            .map(|(process, heard)| Process {
+                instance: &process.instance,
+                is_live: heard.is_some(),
+            })
+            .collect();
+        let claim = Claim {
+            secret,
+            instance: &hello.instance,
+            takes_over: hello.takes_over.is_some(),
+            entitled: right.entitled,
+        };
+        let holder =
+            known.map(|record| Holder { secret: record.secret.as_ref(), processes: &told });
+        admit(&claim, holder.as_ref()).map_err(|denial| {
+            let name = hello.name.clone();
+            match denial {
+                Denial::NotProven => JoinError::NotProven(name),
+                Denial::TooManyProcesses => JoinError::TooManyProcesses(name),
+                Denial::Taken(at) => {
+                    let heard = heard.get(at).copied().flatten().unwrap_or_default();
+                    JoinError::NameTaken { name, heard }
+                }
+            }
+        })
     }
 
     /// Notes what a node reports, where that is news.
@@ -207,54 +289,81 @@ impl Staging {
         }
     }
 
-    /// Since when another living process of the same name was heard.
-    fn other_instance(
+    /// How long ago a connected process of the node was heard, if that is less than the lease.
+    fn heard_within(
         &self,
         state: &PublishedLog,
-        hello: &Hello,
+        name: &str,
+        instance: &str,
         now: Instant,
     ) -> Option<Duration> {
-        if let Some(joined) = self.instances.get(&hello.name) {
-            return (*joined != hello.instance).then_some(Duration::ZERO);
+        if self.joined.get(name).is_some_and(|joined| joined.iter().any(|one| one == instance)) {
+            return Some(Duration::ZERO);
         }
-        let node = state.nodes.get(hello.name.as_str())?;
-        let session = node.session.as_ref()?;
-        let silence = node.silence(now);
-        (session.instance != hello.instance && silence < state.bounds.lease).then_some(silence)
+        state.nodes.get(name)?.heard_within(instance, state.bounds.lease, now)
     }
 
-    /// The record of a node that is let in. One that may not keep what it has gets a new membership,
-    /// so that another process that ran under its name is not taken for it.
+    /// The record of a node one of whose processes is let in.
     fn admitted(
         &self,
         state: &PublishedLog,
         hello: &Hello,
+        secret: Option<SecretDigest>,
         known: Option<&NodeRecord>,
-        keeps: bool,
-    ) -> Result<NodeRecord, JournalError> {
-        let member = match known.filter(|_| keeps) {
-            Some(record) => record.member.clone(),
-            None => random::member()?,
-        };
+        (admission, process): (Admission, ProcessRecord),
+    ) -> NodeRecord {
         let now = super::millis(SystemTime::now());
-        Ok(NodeRecord {
+        let mut processes = known.map(|record| record.processes.clone()).unwrap_or_default();
+        match admission {
+            Admission::New | Admission::Instead => processes = vec![process],
+            Admission::Again(at) => processes[at] = process,
+            Admission::Beside => processes.push(process),
+        }
+        let before = known.and_then(|record| record.secret.clone());
+        let mut record = NodeRecord {
             name: hello.name.clone(),
             tier: hello.tier,
             region: hello.region.clone(),
             listen: hello.listen.clone(),
             version: hello.version.clone(),
-            member,
+            member: String::new(),
             joined_at: known.map_or_else(|| self.head(state), |record| record.joined_at),
             joined_ms: known.map_or(now, |record| record.joined_ms),
-            applied: known.map_or(0, |record| record.applied),
+            applied: 0,
             heard_ms: known.map_or(now, |record| record.heard_ms),
-        })
+            secret: secret.or(before),
+            ephemeral: hello.ephemeral && hello.validates_after_ms.is_some(),
+            processes,
+        };
+        record.settle();
+        record
+    }
+
+    /// The process that is to be expected no more, by its node's name and its instance, if the node
+    /// has others.
+    fn retiring(&self, state: &PublishedLog, departing: &Departing) -> Option<(String, String)> {
+        let (session, instance) = match departing {
+            Departing::Session(session) => (session, None),
+            Departing::Process(session, instance) => (session, Some(instance.as_str())),
+            _ => return None,
+        };
+        let name = state.sessions.get(session)?;
+        let mut sessions = state.nodes.get(name)?.sessions.iter();
+        let own = &sessions.find(|known| known.id == *session)?.instance;
+        let instance = instance.unwrap_or(own);
+        let processes = &self.record(state, name)?.processes;
+        let is_known = processes.iter().any(|process| process.instance == *instance);
+        (is_known && processes.len() > 1).then(|| (name.to_string(), instance.to_owned()))
     }
 
     /// The names of those who are to be forgotten. Whoever joined in this batch is not silent, and
     /// its earlier session says nothing any more.
     fn departing(&self, state: &PublishedLog, departing: &Departing, now: Instant) -> Vec<String> {
-        let earlier = |name: &&str| !self.instances.contains_key(*name);
+        let earlier = |name: &&str| !self.joined.contains_key(*name);
+        let those = |is_departing: &dyn Fn(&ExpectedNode) -> bool| {
+            let those = state.nodes.iter().filter(|(_, node)| is_departing(node));
+            those.map(|(name, _)| &**name).filter(earlier).collect()
+        };
         let names: Vec<&str> = match departing {
             Departing::Session(session) => state
                 .sessions
@@ -263,17 +372,16 @@ impl Staging {
                 .filter(earlier)
                 .into_iter()
                 .collect(),
-            Departing::Named(name) => vec![name.as_str()],
-            Departing::Silent => {
-                let silent = state
-                    .nodes
-                    .iter()
-                    .filter(|(_, node)| node.silence(now) >= state.bounds.forget_after);
-                silent.map(|(name, _)| &**name).filter(earlier).collect()
-            }
+            Departing::Process(..) => Vec::new(),
+            Departing::Named(names) => names.iter().map(String::as_str).collect(),
+            Departing::Silent => those(&|node| node.silence(now) >= state.bounds.forget_after),
+            Departing::Ephemeral => those(&|node| node.record.ephemeral && node.is_lease_over(now)),
         };
         let known = names.into_iter().filter(|name| self.record(state, name).is_some());
-        known.map(str::to_owned).collect()
+        let mut known: Vec<_> = known.map(str::to_owned).collect();
+        known.sort();
+        known.dedup();
+        known
     }
 
     /// The last seq once the batch is durable.
@@ -322,6 +430,10 @@ impl Staging {
                 }
                 Answer::Forgotten(Ok(names), reply)
             }
+            Step::Retire(name, instance, now, reply) => {
+                state.retire(&name, &instance, now);
+                Answer::Forgotten(Ok(Vec::new()), reply)
+            }
         };
         self.steps.into_iter().map(publish).collect()
     }
@@ -333,10 +445,35 @@ impl Staging {
                 Answer::Listed(Err(Refusal::Journal(error.clone())), reply)
             }
             Step::Admit(_, reply) => Answer::Joined(Err(JoinError::Journal(error.clone())), reply),
-            Step::Forget(_, _, reply) => Answer::Forgotten(Err(error.clone()), reply),
+            Step::Forget(_, _, reply) | Step::Retire(_, _, _, reply) => {
+                Answer::Forgotten(Err(error.clone()), reply)
+            }
         };
         self.steps.into_iter().map(fail).collect()
     }
+}
+
+/// The process on record whose place a process takes that is let in, and whose store it may have
+/// kept: a membership is that of one process, or of one store that outlives it.
+fn continued<'a>(
+    record: &'a NodeRecord,
+    admission: Admission,
+    hello: &Hello,
+) -> Option<&'a ProcessRecord> {
+    let member = hello.standing.member.as_deref();
+    match admission {
+        Admission::Again(at) => record.processes.get(at),
+        Admission::Instead => {
+            record.processes.iter().find(|process| Some(&*process.member) == member)
+        }
+        Admission::New | Admission::Beside => None,
+    }
+}
+
+/// What is kept of a node's secret.
+fn digest(secret: &NodeSecret) -> SecretDigest {
+    let digest = ring::digest::digest(&ring::digest::SHA256, secret.reveal().as_bytes());
+    SecretDigest(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Answer {

@@ -1,6 +1,8 @@
 //! The ledger, over a journal that fails and crashes as told.
 
 pub(crate) mod disk;
+mod identity;
+mod leases;
 mod log;
 mod model;
 
@@ -24,6 +26,7 @@ fn bounds(retention: usize) -> Bounds {
         lease: LEASE,
         forget_after: Duration::from_secs(3600),
         nodes: 100,
+        join_rate: 1000,
         waiting: 1000,
     }
 }
@@ -61,12 +64,23 @@ fn hello(name: &str, standing: &Standing) -> Hello {
         version: "1".into(),
         standing: standing.clone(),
         sites: None,
+        secret: None,
+        takes_over: None,
+        validates_after_ms: None,
+        ephemeral: false,
+    }
+}
+
+impl Ledger {
+    /// Takes in a node that shows the token of all nodes.
+    async fn arrive(&self, hello: &Hello, now: Instant) -> Result<Joined, JoinError> {
+        self.join(hello, &Right { token: "nodes".into(), entitled: false }, now).await
     }
 }
 
 /// A node that joins for the first time.
 async fn stranger(ledger: &Ledger, name: &str) -> Joined {
-    ledger.join(&hello(name, &Standing::default()), Instant::now()).await.unwrap()
+    ledger.arrive(&hello(name, &Standing::default()), Instant::now()).await.unwrap()
 }
 
 /// Where a node stands that applied everything up to `seq` since it joined.

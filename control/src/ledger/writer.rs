@@ -13,6 +13,7 @@ use crate::journal::{Batch, Journal, JournalError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use weir_rules::identity::NewNames;
 
 /// How often the journal is told what it was not promised: what nodes applied, and when.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -30,11 +31,16 @@ pub(super) struct Writer {
     unsure: bool,
     /// When what nodes applied is to be saved with whatever is written.
     save_at: Instant,
+    /// The new names that each token joined of late.
+    new_names: NewNames,
+    /// What their times count from.
+    started: Instant,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<LedgerCore>, journal: Box<dyn Journal>) -> Self {
-        Self { shared, journal, unsure: false, save_at: Instant::now() }
+        let (new_names, started) = (NewNames::default(), Instant::now());
+        Self { shared, journal, unsure: false, save_at: started, new_names, started }
     }
 
     /// Works until the queue is closed.
@@ -53,7 +59,10 @@ impl Writer {
     fn take(&mut self, jobs: Vec<Job>) {
         let mut staging = Staging::default();
         for job in jobs {
-            let verdict = staging.take(&self.shared.state(), job);
+            let mut new_name = |token: &str, per_minute| {
+                self.new_names.take(token, per_minute, self.started.elapsed())
+            };
+            let verdict = staging.take(&self.shared.state(), job, &mut new_name);
             match verdict {
                 Verdict::Staged => {}
                 Verdict::Answered(answer) => drop(answer.send()),

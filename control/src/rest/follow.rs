@@ -42,7 +42,10 @@ async fn follow(
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => session::attend(control, caller, TokioIo::new(upgraded)).await,
+            Ok(upgraded) => {
+                let entrance = session::Entrance::Call(caller);
+                session::attend(control, entrance, TokioIo::new(upgraded)).await;
+            }
             Err(error) => tracing::warn!(%error, "the connection of a node was lost"),
         }
         drop(room);

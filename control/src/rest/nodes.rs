@@ -66,8 +66,8 @@ async fn forget(
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Admin)?;
     caller.needs_all_sites("the removal of a node")?;
-    let forgotten = control.ledger.forget(&name).await;
-    if !forgotten.map_err(|error| ApiError::journal(error.to_string()))? {
+    let forgotten = control.ledger.forget(vec![name.clone()]).await;
+    if forgotten.map_err(|error| ApiError::journal(error.to_string()))?.is_empty() {
         return Err(no_such_node());
     }
     tracing::info!(node = name, caller = caller.name(), "node forgotten");

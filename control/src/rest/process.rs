@@ -116,8 +116,8 @@ async fn healthz() -> Json<Value> {
 }
 
 async fn readyz<S: OfProcess>(State(state): State<S>) -> Result<Json<Value>, ApiError> {
-    if state.process().program().ready() {
-        return Ok(Json(json!({"status": "ready"})));
+    match state.process().program().not_ready() {
+        None => Ok(Json(json!({"status": "ready"}))),
+        Some(reason) => Err(ApiError::unavailable(reason)),
     }
-    Err(ApiError::unavailable("the node does not accept connections"))
 }

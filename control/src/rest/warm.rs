@@ -217,6 +217,7 @@ mod tests {
             secret: "0123456789abcdef".into(),
             scopes: vec![Scope::Purge],
             sites: vec!["shop".into()],
+            nodes: vec![],
         });
         for (urls, allowed) in [
             (r#"["http://shop.example/a", "https://shop.example:8443/"]"#, true),

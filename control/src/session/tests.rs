@@ -100,6 +100,10 @@ fn hello(name: &str) -> Hello {
         version: "0".to_owned(),
         standing: Standing::default(),
         sites: None,
+        secret: None,
+        takes_over: None,
+        validates_after_ms: None,
+        ephemeral: false,
     }
 }
 
@@ -172,7 +176,7 @@ async fn heartbeats_come_amid_a_backlog_and_name_the_head_of_their_moment() {
         match timeout(PATIENCE, node.lines.next()).await.expect("control says something").unwrap() {
             Some(FromControl::Welcome(welcomed)) => assert_eq!(welcomed.place.head, BACKLOG),
             Some(FromControl::Entry(_)) => entries += 1,
-            Some(FromControl::Heartbeat { head }) => amid.push((entries, head)),
+            Some(FromControl::Heartbeat { head, .. }) => amid.push((entries, head)),
             other => panic!("{other:?}"),
         }
         if entries == 100 {
@@ -197,7 +201,7 @@ async fn who_says_no_hello_or_a_wrong_one_is_refused() {
     ] {
         let mut node = world.connect(1 << 20);
         node.say(&frame).await;
-        let Some(FromControl::Refused { reason }) = node.hear().await else { panic!("let in") };
+        let Some(FromControl::Refused { reason, .. }) = node.hear().await else { panic!("let in") };
         assert!(reason.contains(why), "{reason}");
         assert_eq!(node.hear().await, None);
     }

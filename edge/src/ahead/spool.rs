@@ -6,8 +6,9 @@ use crate::error::StoreError;
 use bytes::Bytes;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions, remove_file};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, OpenOptions, remove_file};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
@@ -33,12 +34,20 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// The spool of a configuration, once a file can be made there.
+    /// The spool of a configuration, once a file can be made there. A missing folder is created, for
+    /// this user alone; one that it would be in is not.
     ///
     /// # Errors
     /// Says why none can.
     pub(crate) fn open(config: &weir_config::Spool) -> Result<Option<Arc<Self>>, String> {
         let Some(path) = &config.path else { return Ok(None) };
+        let told = |error: &StoreError| format!("spool.path: {}", error.why());
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(told(&failed(path, &error)));
+            }
+            _ => {}
+        }
         let spool = Arc::new(Self {
             path: path.clone(),
             bytes: Arc::new(ByteBudget::new(config.size)),
@@ -46,8 +55,7 @@ impl Spool {
             sensitive: config.sensitive,
             turns: Semaphore::new(AT_ONCE),
         });
-        SpoolFile::create(Arc::clone(&spool), None)
-            .map_err(|error| format!("spool.path: {error}"))?;
+        SpoolFile::create(Arc::clone(&spool), None).map_err(|error| told(&error))?;
         Ok(Some(spool))
     }
 
@@ -187,6 +195,7 @@ fn unnamed(folder: &Path, name: &[u8]) -> std::io::Result<File> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn spool(folder: &Path, size: u64, max_response: u64) -> Arc<Spool> {
         let path = Some(folder.to_owned());
@@ -234,10 +243,28 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_does_not_exist_is_told() {
-        let path = Some(PathBuf::from("/does/not/exist"));
-        let config = weir_config::Spool { path, size: 1, max_response: 1, sensitive: false };
-        let error = Spool::open(&config).unwrap_err();
-        assert!(error.starts_with("spool.path: ") && error.contains("/does/not/exist"), "{error}");
+    fn a_missing_folder_is_created_for_this_user_alone() {
+        let folder = folder("missing");
+        let made = folder.join("spool");
+        // The second finds it there.
+        for _ in 0..2 {
+            spool(&made, 1, 1);
+        }
+        assert_eq!(std::fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_created_is_told() {
+        for path in ["/does/not/exist", "/dev/null", "/dev/null/spool"] {
+            let config = weir_config::Spool {
+                path: Some(PathBuf::from(path)),
+                size: 1,
+                max_response: 1,
+                sensitive: false,
+            };
+            let error = Spool::open(&config).unwrap_err();
+            assert!(error.starts_with(&format!("spool.path: {path}: ")), "{error}");
+        }
     }
 }

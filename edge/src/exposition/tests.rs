@@ -33,6 +33,7 @@ const GAUGES: Gauges<'_> = Gauges {
         connected: true,
         partitioned: false,
         reconnects: 2,
+        refusal: None,
     },
     purged: Purged { waiting: 7, uncounted: 1, targets: 9, floor: 4 },
     log_lines_dropped: 5,

@@ -12,15 +12,18 @@ use crate::warm::Warmer;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_config::Site;
 use weir_protocol::frame::{Hello, LONGEST_SITES, SiteHosts, Welcomed};
+use weir_protocol::secret::NodeSecret;
 use weir_protocol::stats::Stats;
+use weir_rules::identity::MOST_PROCESSES;
+use weir_rules::lease::Spoken;
 use weir_rules::tier::Tier;
 
 /// The shortest pause before a connection is tried again.
@@ -43,6 +46,22 @@ pub(crate) struct Following {
     /// Open client connections.
     open: Arc<AtomicUsize>,
     instance: String,
+    /// By which the node proves that its name is its own.
+    secret: NodeSecret,
+    /// The instance of the process that this one takes over from.
+    takes_over: Option<String>,
+    /// When it said what control may have heard, on the connection.
+    said: Mutex<Spoken>,
+    /// The instances of other processes of the node that have ended.
+    pub(super) others_ended: watch::Sender<Vec<String>>,
+}
+
+/// Who a process is to control.
+pub(crate) struct Identity {
+    /// The node's secret.
+    pub(crate) secret: NodeSecret,
+    /// The instance of the process that it takes over from.
+    pub(crate) takes_over: Option<String>,
 }
 
 /// A running task. Dropping it ends the task.
@@ -61,6 +80,7 @@ impl Following {
         applier: Applier,
         listen: SocketAddr,
         open: Arc<AtomicUsize>,
+        identity: Identity,
     ) -> Result<Self, StartError> {
         let warmer = Warmer::new(Arc::clone(&state), listen).map_err(StartError)?;
         let live = state.live.load();
@@ -70,7 +90,40 @@ impl Following {
         let instance = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
         let (calls, link) = (Arc::default(), Arc::default());
         let warmer = Arc::new(warmer);
-        Ok(Self { state, applier, calls, link, warmer, patience, tier, listen, open, instance })
+        let Identity { secret, takes_over } = identity;
+        let said = Mutex::new(Spoken::hello(state.now()));
+        Ok(Self {
+            state,
+            applier,
+            calls,
+            link,
+            warmer,
+            patience,
+            tier,
+            listen,
+            open,
+            instance,
+            secret,
+            takes_over,
+            said,
+            others_ended: watch::Sender::default(),
+        })
+    }
+
+    /// Tells control, on each connection, that another process of the node has ended.
+    pub(crate) fn other_ended(&self, instance: String) {
+        self.others_ended.send_modify(|ended| {
+            ended.push(instance);
+            // Control knows no more than these.
+            if ended.len() > MOST_PROCESSES {
+                ended.remove(0);
+            }
+        });
+    }
+
+    /// What tells this process from others of the same node.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// How the node and control are connected.
@@ -100,20 +153,33 @@ impl Following {
             connected: self.link.is_connected(),
             partitioned: self.state.lease.is_lost(self.state.now()),
             reconnects: self.link.reconnects(),
+            refusal: self.link.refusal(),
         }
     }
 
     pub(super) fn hello(&self) -> Hello {
+        let live = self.state.live.load();
+        let lease = self.state.lease.validated_after();
+        let lease = lease.map(|lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
         Hello {
             name: self.state.name.to_string(),
             tier: self.tier,
-            region: self.state.live.load().config.node.region.clone(),
+            region: live.config.node.region.clone(),
             listen: self.listen.to_string(),
             instance: self.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             standing: self.applier.standing(),
-            sites: reported(&self.state.live.load().config.sites),
+            sites: reported(&live.config.sites),
+            secret: Some(self.secret.clone()),
+            takes_over: self.takes_over.clone(),
+            validates_after_ms: lease,
+            ephemeral: live.config.node.ephemeral,
         }
+    }
+
+    /// What was said on the connection.
+    pub(super) fn spoken(&self) -> MutexGuard<'_, Spoken> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -197,6 +263,10 @@ async fn run(
             Err(_) => End::Lost(format!("no answer within {:?}", following.patience)),
         };
         report.ended(&end);
+        if let End::Refused(reason) = &end {
+            following.state.lease.refuse();
+            following.link.refused(reason);
+        }
         match end {
             End::Left => return,
             // Nothing is wrong with control.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use weir_protocol::frame::{FromControl, FromNode, Welcomed};
 use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
-use weir_rules::lease::Renewals;
+use weir_rules::lease::{Renewals, Spoken};
 use weir_rules::time::Time;
 
 /// Lines that may wait to be written, acknowledgements and counts aside: those never wait in line.
@@ -78,7 +78,9 @@ where
     // Before the hello, which tells of the sites as they are then.
     let mut sites = following.state.moved.subscribe();
     let (read, mut write) = tokio::io::split(stream);
-    let mut heard = Heard { lines: Lines::new(read), last: following.state.now() };
+    let hello_at = following.state.now();
+    *following.spoken() = Spoken::hello(hello_at);
+    let mut heard = Heard { lines: Lines::new(read), last: hello_at };
     // By a node that is to leave as well: control expects it from its hello on, until it says so.
     let welcomed = match welcome(following, &mut heard, &mut write).await {
         Ok(welcomed) => welcomed,
@@ -96,7 +98,9 @@ where
     following.calls.open(queue.clone());
     let head = welcomed.place.head;
     let mut renewals = Renewals::begin(seq);
-    renew(following, renewals.named(head, heard.last));
+    renew(following, renewals.named(head, hello_at));
+    // The floor is raised where it must be: purges reach whatever is stored from now on.
+    following.state.lease.admit();
     following.link.joined(head);
     if seq >= head {
         following.link.caught_up();
@@ -127,7 +131,7 @@ async fn welcome<S: AsyncRead + AsyncWrite>(
     send(write, &mut out, following.patience).await?;
     match hear(following, heard).await? {
         FromControl::Welcome(welcomed) => Ok(welcomed),
-        FromControl::Refused { reason } => Err(End::Refused(reason)),
+        FromControl::Refused { reason, temporary } => Err(refused(reason, temporary)),
         other => Err(End::Lost(format!("control began with {other:?}"))),
     }
 }
@@ -165,9 +169,17 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                 let own = following.state.purges.standing().own(seq);
                 following.state.popular.expect(own);
             }
-            FromControl::Heartbeat { head } => {
+            FromControl::Heartbeat { head, heard: count } => {
+                let said = match count {
+                    Some(count) => following.spoken().heard(count),
+                    // Of an older control, which relies on no lease.
+                    None => Some(heard.last),
+                };
+                let Some(said) = said else {
+                    return End::Lost("control has heard what was not said".to_owned());
+                };
                 if let Some(head) = head {
-                    renew(following, renewals.named(head, heard.last));
+                    renew(following, renewals.named(head, said));
                     following.link.extend(head);
                 }
                 tell.beats.send_modify(|beats| *beats += 1);
@@ -201,10 +213,15 @@ async fn listen<S: AsyncRead + AsyncWrite>(
             FromControl::Unknown => {
                 tracing::debug!("control sent an unknown frame");
             }
-            FromControl::Refused { reason } => return End::Refused(reason),
+            FromControl::Refused { reason, temporary } => return refused(reason, temporary),
             FromControl::Welcome(_) => return End::Lost("control welcomes twice".to_owned()),
         }
     }
+}
+
+/// How a connection ended on which control refused the node.
+fn refused(reason: String, temporary: bool) -> End {
+    if temporary { End::Lost(reason) } else { End::Refused(reason) }
 }
 
 /// The answer to a question that this version cannot read.
@@ -222,6 +239,8 @@ async fn speak<S: AsyncRead + AsyncWrite>(
     let mut noted = following.state.matched.subscribe();
     let mut seen = noted.borrow_and_update().saturating_sub(TOLD_AGAIN);
     noted.mark_changed();
+    let mut ended = following.others_ended.subscribe();
+    ended.mark_changed();
     let mut out = Vec::new();
     loop {
         let said = tokio::select! {
@@ -232,11 +251,20 @@ async fn speak<S: AsyncRead + AsyncWrite>(
             Ok(()) = told.acked.changed() => {
                 put(&mut out, &FromNode::Applied { seq: *told.acked.borrow_and_update() })
             }
-            Ok(()) = told.beats.changed() => put(&mut out, &FromNode::Alive(following.stats())),
+            Ok(()) = told.beats.changed() => {
+                let alive = FromNode::Alive(following.stats());
+                following.spoken().alive(following.state.now());
+                put(&mut out, &alive)
+            }
             Ok(()) = noted.changed() => {
                 let (counts, upto) = following.state.matched.after(seen);
                 seen = upto;
                 put_counts(&mut out, following, &counts)
+            }
+            Ok(()) = ended.changed() => {
+                let instances = ended.borrow_and_update().clone();
+                let said = instances.into_iter().map(|instance| FromNode::Ended { instance });
+                said.map(|ended| put(&mut out, &ended)).collect()
             }
             Some(line) = told.queue.recv() => put(&mut out, &line),
             else => return End::Left,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::checkpoint::Checkpoint;
-use super::follower::{Follower, Following};
+use super::follower::{Follower, Following, Identity};
 use super::{Applier, InProcess};
 use crate::request::PurgeAsk;
 use crate::state::NodeState;
@@ -18,6 +18,7 @@ use weir_config::Config;
 use weir_protocol::frame::{FromControl, FromNode, Welcomed};
 use weir_protocol::lines::{Lines, write_line};
 use weir_protocol::question::Question;
+use weir_protocol::secret::{BYTES, NodeSecret};
 use weir_rules::invalidation::{Purge, Seq, Subject, Target, Validity};
 use weir_rules::log::{Change, Entry, LogId, Release, Standing, Welcome};
 use weir_rules::tier::Tier;
@@ -27,6 +28,10 @@ use weir_rules::time::Time;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const LEASE: Duration = Duration::from_secs(15);
+
+fn identity() -> Identity {
+    Identity { secret: NodeSecret::new(&[7; BYTES]), takes_over: None }
+}
 
 /// A node without its listeners, and control as the test plays it.
 struct Scene {
@@ -50,8 +55,9 @@ pub(super) fn node(checkpoint: &Checkpoint) -> (Arc<NodeState>, Arc<Following>) 
     let sweeper = Sweeper::start(&state).unwrap();
     let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
     let listen = ([127, 0, 0, 1], 8080).into();
-    let following =
-        Arc::new(Following::new(Arc::clone(&state), applier, listen, Arc::default()).unwrap());
+    let following = Arc::new(
+        Following::new(Arc::clone(&state), applier, listen, Arc::default(), identity()).unwrap(),
+    );
     (state, following)
 }
 
@@ -353,11 +359,14 @@ async fn a_refused_node_asks_again() {
     for _ in 0..3 {
         let mut control = scene.accept().await;
         control.hello().await;
-        control.say(FromControl::Refused { reason: "the name is taken".to_owned() }).await;
+        control
+            .say(FromControl::Refused { reason: "the name is taken".to_owned(), temporary: false })
+            .await;
         control.until_end().await;
     }
     assert!(!scene.following.followed().connected);
     assert!(!scene.following.link().is_caught_up());
+    assert_eq!(scene.following.link().refusal().as_deref(), Some("the name is taken"));
     let mut control = scene.accept().await;
     control.hello().await;
     control.welcome("a", 0, 1, false).await;
@@ -366,6 +375,72 @@ async fn a_refused_node_asks_again() {
     control.say(purge(1, "x")).await;
     control.until_applied(1).await;
     assert!(scene.following.link().is_caught_up());
+    assert_eq!(scene.following.link().refusal(), None);
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_let_in_validates_everything_until_it_is() {
+    let mut scene = Scene::start();
+    let validates = |scene: &Scene| scene.state.lease.validates(scene.state.now());
+    let mut control = scene.accept().await;
+    assert!(validates(&scene), "it was never let in");
+    control.hello().await;
+    control.welcome("a", 0, 0, false).await;
+    control.until_applied(0).await;
+    assert!(!validates(&scene));
+    // A connection that is lost, and a refusal that is control's own fault, change nothing.
+    for refusal in [None, Some(FromControl::Refused { reason: "disk".into(), temporary: true })] {
+        if let Some(refusal) = refusal {
+            control.say(refusal).await;
+        }
+        drop(control);
+        control = scene.accept().await;
+        control.hello().await;
+        assert!(!validates(&scene) && scene.following.link().refusal().is_none());
+    }
+    control.say(FromControl::Refused { reason: "no".to_owned(), temporary: false }).await;
+    control.until_end().await;
+    let mut control = scene.accept().await;
+    assert!(validates(&scene) && scene.following.link().refusal().is_some());
+    control.hello().await;
+    control.welcome("a", 0, 0, true).await;
+    control.until_applied(0).await;
+    assert!(!validates(&scene));
+}
+
+#[tokio::test]
+async fn a_lease_counts_from_what_control_has_heard_however_late_the_heartbeat_comes() {
+    let (scene, mut control) = Scene::joined().await;
+    let lease = LEASE.as_millis() as u64;
+    let beat = |heard| FromControl::Heartbeat { head: Some(0), heard: Some(heard) };
+    control.say(beat(0)).await;
+    assert!(matches!(control.heard().await, FromNode::Alive(_)));
+    let said = scene.state.now();
+    // Long on their way: control had heard nothing after the first answer.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..3 {
+        control.say(beat(1)).await;
+        assert!(matches!(control.heard().await, FromNode::Alive(_)));
+    }
+    assert!(scene.state.lease.is_lost(said.plus_millis(lease + 1)));
+    control.say(beat(4)).await;
+    assert!(matches!(control.heard().await, FromNode::Alive(_)));
+    assert!(!scene.state.lease.is_lost(said.plus_millis(lease + 1)));
+    control.say(beat(9)).await;
+    control.until_end().await;
+}
+
+#[tokio::test]
+async fn a_process_says_that_another_has_ended_on_each_connection() {
+    let (mut scene, mut control) = Scene::joined().await;
+    let ended = FromNode::Ended { instance: "other".into() };
+    scene.following.other_ended("other".into());
+    assert_eq!(control.heard().await, ended);
+    drop(control);
+    let mut control = scene.accept().await;
+    control.hello().await;
+    control.welcome("a", 0, 0, true).await;
+    while control.heard().await != ended {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,7 +449,7 @@ async fn silence_for_the_lease_is_the_end_of_a_connection() {
     let begun = Instant::now();
     for beat in 1..=10 {
         tokio::time::sleep(LEASE / 5).await;
-        control.say(FromControl::Heartbeat { head: Some(0) }).await;
+        control.say(FromControl::Heartbeat { head: Some(0), heard: None }).await;
         let alive = control.heard().await;
         assert!(matches!(alive, FromNode::Alive(_)), "beat {beat}: {alive:?}");
     }
@@ -422,7 +497,7 @@ async fn a_refusal_is_no_sign_that_nothing_is_missed() {
     control.hello().await;
     let long_ago = Time::from_millis(1_000_000);
     scene.state.lease.renew(long_ago);
-    control.say(FromControl::Refused { reason: "no".to_owned() }).await;
+    control.say(FromControl::Refused { reason: "no".to_owned(), temporary: false }).await;
     control.until_end().await;
     assert!(scene.state.lease.is_lost(later) && scene.state.lease.is_lost(scene.state.now()));
     let mut control = scene.accept().await;
@@ -451,7 +526,7 @@ async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied(
     control.say(FromControl::Ask { ask: 1, what: Ok(what) }).await;
     assert!(matches!(control.heard().await, FromNode::Answer { .. }));
     control.say(FromControl::Purged { call: 7, status: 200, body: json!({}) }).await;
-    control.say(FromControl::Heartbeat { head: None }).await;
+    control.say(FromControl::Heartbeat { head: None, heard: None }).await;
     assert!(matches!(control.heard().await, FromNode::Alive(_)));
     assert!(is_lost(&scene), "an entry is missing yet");
     control.say(purge(2, "y")).await;
@@ -462,7 +537,7 @@ async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied(
     control.say(purge(3, "z")).await;
     control.until_applied(3).await;
     assert!(is_lost(&scene));
-    control.say(FromControl::Heartbeat { head: Some(3) }).await;
+    control.say(FromControl::Heartbeat { head: Some(3), heard: None }).await;
     assert!(matches!(control.heard().await, FromNode::Alive(_)));
     assert!(!is_lost(&scene));
 }
@@ -474,11 +549,11 @@ async fn a_stream_that_never_ends_renews_the_lease_as_of_when_its_head_was_named
         scene.state.lease.renew(LONG_AGO);
         let told = scene.state.now();
         // There is always an entry that is named and not there yet.
-        control.say(FromControl::Heartbeat { head: Some(seq) }).await;
+        control.say(FromControl::Heartbeat { head: Some(seq), heard: None }).await;
         assert!(matches!(control.heard().await, FromNode::Alive(_)));
         assert!(is_lost(&scene), "{seq}");
         let received = scene.state.now();
-        control.say(FromControl::Heartbeat { head: Some(seq + 1) }).await;
+        control.say(FromControl::Heartbeat { head: Some(seq + 1), heard: None }).await;
         assert!(matches!(control.heard().await, FromNode::Alive(_)));
         control.say(purge(seq, "x")).await;
         control.until_applied(seq).await;

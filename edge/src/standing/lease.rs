@@ -1,7 +1,7 @@
 //! Whether the node's lease holds (invariant I5), as lookups ask it: one load and one comparison
 //! with a time that they have at hand. What renews it is decided by [`weir_rules::lease`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use weir_config::{Control, OnPartition};
 use weir_rules::time::Time;
@@ -22,6 +22,9 @@ pub(crate) struct Lease {
     /// The lease and the slack; none if control is built in, for the two end together.
     bound: u64,
     rule: OnPartition,
+    /// Control does not expect this process: it has not let it in yet, or refuses it. Purges are
+    /// completed without it then, so everything stored is validated, whatever the rule.
+    outside: AtomicBool,
 }
 
 impl Lease {
@@ -33,7 +36,20 @@ impl Lease {
             Some(_) => lease.saturating_add(SLACK),
             None => u64::MAX,
         };
-        Self { renewed: AtomicU64::new(NEVER), bound, rule: control.on_partition }
+        // Control that is built in is there before the first request.
+        let outside = AtomicBool::new(control.url.is_some());
+        Self { renewed: AtomicU64::new(NEVER), bound, rule: control.on_partition, outside }
+    }
+
+    /// Control has let the node in. To be called once no lookup uses what control must not know of
+    /// any more.
+    pub(crate) fn admit(&self) {
+        self.outside.store(false, Ordering::Release);
+    }
+
+    /// Control refuses the node.
+    pub(crate) fn refuse(&self) {
+        self.outside.store(true, Ordering::Release);
     }
 
     /// Renews the lease as of `at`. To be called after the entries that this is due to are
@@ -51,12 +67,18 @@ impl Lease {
     /// Whether every stored response must be validated before it is sent.
     #[inline]
     pub(crate) fn validates(&self, now: Time) -> bool {
-        self.rule == OnPartition::Validate && self.is_lost(now)
+        self.outside.load(Ordering::Acquire)
+            || (self.rule == OnPartition::Validate && self.is_lost(now))
     }
 
     /// Whether the node follows control elsewhere, which can be lost.
     pub(crate) fn is_finite(&self) -> bool {
         self.bound != u64::MAX
+    }
+
+    /// How long after it was renewed the lease is over, if all that is stored is validated then.
+    pub(crate) fn validated_after(&self) -> Option<Duration> {
+        self.length().filter(|_| self.rule == OnPartition::Validate)
     }
 
     /// How long after it was renewed the lease is over.
@@ -76,9 +98,10 @@ mod tests {
         Lease::new(&Config::from_toml(&text).unwrap().control)
     }
 
-    /// The same, renewed.
+    /// The same of a node that was let in, renewed.
     fn renewed(control: &str, now: Time) -> Lease {
         let lease = lease(control);
+        lease.admit();
         lease.renew(now);
         lease
     }
@@ -89,8 +112,23 @@ mod tests {
             let lease = lease("url = \"http://c\"\nlease = \"1h\"\non_partition = \"validate\"");
             assert!(lease.is_lost(now) && lease.validates(now));
             lease.renew(now);
+            lease.admit();
             assert!(!lease.is_lost(now) && !lease.validates(now));
         }
+    }
+
+    #[test]
+    fn a_node_that_control_has_not_let_in_validates_everything_whatever_the_rule() {
+        let now = Time::from_secs(1_800_000_000);
+        let lease = lease("url = \"http://c\"\non_partition = \"serve\"");
+        assert!(lease.validates(now));
+        lease.admit();
+        lease.renew(now);
+        assert!(!lease.validates(now) && !lease.validates(now.plus_millis(999_999)));
+        lease.refuse();
+        assert!(lease.validates(now) && !lease.is_lost(now), "at once, not after the lease");
+        lease.admit();
+        assert!(!lease.validates(now));
     }
 
     #[test]
@@ -121,6 +159,7 @@ mod tests {
     fn whether_stored_responses_are_validated_is_for_the_operator_to_say() {
         let later = Time::from_secs(1_900_000_000);
         let serving = lease("url = \"http://c\"");
+        serving.admit();
         assert!(serving.is_lost(later) && !serving.validates(later));
         assert_eq!(serving.length(), Some(Duration::from_secs(15)));
         let built_in = lease("on_partition = \"validate\"");

@@ -1,6 +1,7 @@
 //! How the node and control are connected, for those who ask.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use weir_rules::invalidation::Seq;
 use weir_rules::log::LogId;
 
@@ -11,6 +12,8 @@ pub(crate) struct Link {
     caught_up: AtomicBool,
     head: AtomicU64,
     connections: AtomicU64,
+    /// Why control refuses the node, since it last did and until it lets it in.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Link {
@@ -18,7 +21,22 @@ impl Link {
     pub(crate) fn joined(&self, head: Seq) {
         self.head.store(head, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
+        *self.refusal_mut() = None;
         self.connected.store(true, Ordering::Release);
+    }
+
+    /// Control refuses the node.
+    pub(crate) fn refused(&self, reason: &str) {
+        *self.refusal_mut() = Some(reason.to_owned());
+    }
+
+    /// Why control refuses the node; `None` unless it does.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.refusal_mut().clone()
+    }
+
+    fn refusal_mut(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection is gone.
@@ -72,4 +90,6 @@ pub struct FollowStatus {
     pub partitioned: bool,
     /// How often control let the node in again.
     pub reconnects: u64,
+    /// Why control refuses the node; `None` unless it does.
+    pub refusal: Option<String>,
 }

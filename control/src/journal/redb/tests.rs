@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::journal::{
-    ArrivalRecord, ArrivalsRecord, Base, EntryRecord, Life, NodeRecord, SitesRecord,
+    ArrivalRecord, ArrivalsRecord, Base, EntryRecord, LeaseOverRecord, Life, NodeRecord,
+    ProcessRecord, SitesRecord,
 };
 use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
@@ -11,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use weir_protocol::frame::SiteHosts;
+use weir_rules::identity::SecretDigest;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry, LogId, Release};
 use weir_rules::tier::Tier;
@@ -73,6 +75,14 @@ fn node(name: &str) -> NodeRecord {
         joined_ms: 4,
         applied: 5,
         heard_ms: 6,
+        secret: Some(SecretDigest("d".into())),
+        ephemeral: true,
+        processes: vec![ProcessRecord {
+            instance: "i".into(),
+            member: "m".into(),
+            applied: 5,
+            validates_after_ms: Some(8),
+        }],
     }
 }
 
@@ -86,7 +96,8 @@ fn sites(id: &str, nodes: &[&str]) -> SitesRecord {
 fn arrivals() -> ArrivalsRecord {
     let record =
         ArrivalRecord { name: "a".into(), tier: Tier::Edge, applied_us: None, matched: Some(2) };
-    ArrivalsRecord { completed_us: Some(7), nodes: vec![record] }
+    let over = LeaseOverRecord { name: "b".into(), tier: Tier::Parent };
+    ArrivalsRecord { completed_us: Some(7), nodes: vec![record], lease_over: vec![over] }
 }
 
 fn life(log: &str) -> Option<Life> {

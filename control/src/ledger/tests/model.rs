@@ -162,9 +162,9 @@ impl World {
                 }
             }
             Op::Forget(node) => {
-                let forgotten = self.ledger.forget(&name(node)).await;
-                if let Ok(known) = forgotten {
-                    assert_eq!(known, self.promises.members.contains_key(&node));
+                let forgotten = self.ledger.forget(vec![name(node)]).await;
+                if let Ok(names) = &forgotten {
+                    assert_eq!(!names.is_empty(), self.promises.members.contains_key(&node));
                 }
                 self.removed(node, forgotten.is_ok());
             }
@@ -249,7 +249,7 @@ impl World {
         let hello = Hello { instance, ..hello(&name(node), follower.position.standing()) };
         let ledger = self.ledger.clone();
         let order = order("/amid", None);
-        let (joined, purged) = tokio::join!(ledger.join(&hello, Instant::now()), async {
+        let (joined, purged) = tokio::join!(ledger.arrive(&hello, Instant::now()), async {
             match amid {
                 true => Some(ledger.purge(order.clone(), me()).await),
                 false => None,

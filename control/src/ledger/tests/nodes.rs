@@ -23,7 +23,7 @@ async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it(
     assert_eq!(ledger.progress(&purge).completed, None);
     assert_eq!(ledger.counts().incomplete, 1);
 
-    let back = ledger.join(&hello("b", &standing(&ledger, &b, 0)), Instant::now()).await.unwrap();
+    let back = ledger.arrive(&hello("b", &standing(&ledger, &b, 0)), Instant::now()).await.unwrap();
     assert!(back.welcomed.place.keep);
     assert_eq!(states(&ledger, &purge)[1].1, Arrival::Pending);
     // What a session that ended says is not heard.
@@ -55,7 +55,7 @@ async fn whoever_waits_is_told_of_each_change() {
     ledger.parted(node.session);
     parted.await.unwrap();
     assert!(!waiting.is_finished());
-    assert!(ledger.forget("a").await.unwrap());
+    assert_eq!(ledger.forget(vec!["a".into()]).await.unwrap(), ["a"]);
     waiting.await.unwrap();
     assert!(ledger.progress(&purge).expects_nobody());
 }
@@ -65,23 +65,23 @@ async fn one_living_process_a_name() {
     let ledger = in_memory(100);
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let first = ledger.join(&hello("a", &Standing::default()), at(0)).await.unwrap();
+    let first = ledger.arrive(&hello("a", &Standing::default()), at(0)).await.unwrap();
     ledger.heard(first.session, at(10), None);
     let second = Hello { instance: "other".into(), ..hello("a", &Standing::default()) };
     let heard = Duration::from_secs(14);
-    let taken = ledger.join(&second, at(24)).await.unwrap_err();
+    let taken = ledger.arrive(&second, at(24)).await.unwrap_err();
     assert_eq!(taken, JoinError::NameTaken { name: "a".into(), heard });
     assert_eq!(ledger.nodes(at(24))[0].state, NodeState::Connected);
     assert_eq!(ledger.nodes(at(25))[0].state, NodeState::Silent);
     // The same process over another connection takes the place of its earlier one.
-    let again = ledger.join(&hello("a", &Standing::default()), at(24)).await.unwrap();
+    let again = ledger.arrive(&hello("a", &Standing::default()), at(24)).await.unwrap();
     assert_eq!(*first.ended.borrow(), Some(Ended::Replaced));
     // A silent one has to give way, and a parted one.
-    let other = ledger.join(&second, at(39)).await.unwrap();
+    let other = ledger.arrive(&second, at(39)).await.unwrap();
     assert_eq!(*again.ended.borrow(), Some(Ended::Replaced));
     ledger.parted(other.session);
     assert_eq!(ledger.nodes(at(39))[0].state, NodeState::Offline);
-    let third = ledger.join(&hello("a", &Standing::default()), at(39)).await.unwrap();
+    let third = ledger.arrive(&hello("a", &Standing::default()), at(39)).await.unwrap();
     assert_eq!(ledger.counts().connected, 1);
     // Ended sessions do not part the living one.
     ledger.parted(again.session);
@@ -95,15 +95,15 @@ async fn a_forgotten_node_comes_back_empty_and_is_not_waited_for() {
     let ledger = on(&disk);
     let node = stranger(&ledger, "a").await;
     let purge = ledger.purge(order("/1", None), me()).await.unwrap();
-    assert!(!ledger.forget("b").await.unwrap());
-    assert!(ledger.forget("a").await.unwrap());
+    assert!(ledger.forget(vec!["b".into()]).await.unwrap().is_empty());
+    assert_eq!(ledger.forget(vec!["a".into()]).await.unwrap(), ["a"]);
     assert_eq!(*node.ended.borrow(), Some(Ended::Forgotten));
     assert!(ledger.progress(&purge).completed.is_some());
     let back = standing(&ledger, &node, 0);
     drop(ledger);
     let ledger = on(&disk.rebooted());
     assert!(ledger.nodes(Instant::now()).is_empty());
-    let back = ledger.join(&hello("a", &back), Instant::now()).await.unwrap();
+    let back = ledger.arrive(&hello("a", &back), Instant::now()).await.unwrap();
     assert!(!back.welcomed.place.keep);
     assert_ne!(back.welcomed.place.member, node.welcomed.place.member);
     assert!(ledger.progress(&ledger.find(&purge.id).unwrap()).expects_nobody());
@@ -134,7 +134,7 @@ async fn silent_nodes_are_forgotten_after_a_time_that_begins_with_the_start() {
 async fn no_more_nodes_than_allowed() {
     let ledger = Ledger::open(Box::<Memory>::default(), Bounds { nodes: 1, ..bounds(9) }).unwrap();
     let a = stranger(&ledger, "a").await;
-    let b = ledger.join(&hello("b", &Standing::default()), Instant::now()).await;
+    let b = ledger.arrive(&hello("b", &Standing::default()), Instant::now()).await;
     assert_eq!(b.unwrap_err(), JoinError::TooMany(1));
     ledger.leave(a.session).await.unwrap();
     stranger(&ledger, "b").await;
@@ -161,11 +161,11 @@ async fn sites_of_expected_nodes_are_known_while_these_are_away_and_after_a_cras
     let known = |ids: &[&str], silent| (ids.iter().map(|id| (*id).to_owned()).collect(), silent);
     assert_eq!(reported(&ledger), known(&[], false));
     for hello in [of("a", Some("shop")), of("b", Some("shop")), of("c", Some("blog"))] {
-        let joined = ledger.join(&hello, Instant::now()).await.unwrap();
+        let joined = ledger.arrive(&hello, Instant::now()).await.unwrap();
         ledger.parted(joined.session);
     }
     assert_eq!(reported(&ledger), known(&["shop", "blog"], false));
-    let old = ledger.join(&of("old", None), Instant::now()).await.unwrap();
+    let old = ledger.arrive(&of("old", None), Instant::now()).await.unwrap();
     assert_eq!(reported(&ledger), known(&["shop", "blog"], true));
     drop(ledger);
     let disk = disk.rebooted();
@@ -173,9 +173,9 @@ async fn sites_of_expected_nodes_are_known_while_these_are_away_and_after_a_cras
     assert_eq!(reported(&ledger), known(&["shop", "blog"], true));
     // It was upgraded; another one has other sites now, and one is gone.
     ledger.parted(old.session);
-    ledger.join(&of("old", Some("blog")), Instant::now()).await.unwrap();
-    ledger.join(&of("a", Some("docs")), Instant::now()).await.unwrap();
-    ledger.forget("b").await.unwrap();
+    ledger.arrive(&of("old", Some("blog")), Instant::now()).await.unwrap();
+    ledger.arrive(&of("a", Some("docs")), Instant::now()).await.unwrap();
+    ledger.forget(vec!["b".into()]).await.unwrap();
     assert_eq!(reported(&ledger), known(&["docs", "blog"], false));
     drop(ledger);
     let disk = disk.rebooted();
@@ -183,9 +183,9 @@ async fn sites_of_expected_nodes_are_known_while_these_are_away_and_after_a_cras
     assert_eq!(reported(&ledger), known(&["docs", "blog"], false));
     // A name that was forgotten brings nothing back.
     for name in ["a", "c", "old"] {
-        ledger.forget(name).await.unwrap();
+        ledger.forget(vec![name.into()]).await.unwrap();
     }
-    ledger.join(&of("a", None), Instant::now()).await.unwrap();
+    ledger.arrive(&of("a", None), Instant::now()).await.unwrap();
     assert_eq!(reported(&ledger), known(&[], true));
     drop(ledger);
     assert_eq!(reported(&on(&disk.rebooted())), known(&[], true));
@@ -197,7 +197,7 @@ async fn sites_that_the_journal_did_not_take_are_told_again() {
     let ledger = on(&disk);
     let hello = Hello { sites: sites("shop"), ..hello("a", &Standing::default()) };
     disk.doom(Fate::TakenUnsaid);
-    assert!(ledger.join(&hello, Instant::now()).await.is_err());
+    assert!(ledger.arrive(&hello, Instant::now()).await.is_err());
     assert_eq!(reported(&ledger), (vec![], false));
     ledger.purge(order("/", None), me()).await.unwrap();
     let contents = disk.contents();
@@ -210,7 +210,7 @@ async fn who_joined_is_expected_after_a_crash_and_one_whose_record_failed_is_not
     let ledger = on(&disk);
     stranger(&ledger, "a").await;
     disk.doom(Fate::Refused);
-    let failed = ledger.join(&hello("b", &Standing::default()), Instant::now()).await;
+    let failed = ledger.arrive(&hello("b", &Standing::default()), Instant::now()).await;
     assert!(matches!(failed, Err(JoinError::Journal(_))));
     assert_eq!(ledger.nodes(Instant::now()).len(), 1);
     let purge = ledger.purge(order("/", None), me()).await.unwrap();
@@ -228,10 +228,10 @@ async fn a_node_that_reconnects_unchanged_costs_no_commit() {
     let first = stranger(&ledger, "a").await;
     let before = disk.batches();
     let again = hello("a", &standing(&ledger, &first, 0));
-    assert!(ledger.join(&again, Instant::now()).await.unwrap().welcomed.place.keep);
+    assert!(ledger.arrive(&again, Instant::now()).await.unwrap().welcomed.place.keep);
     assert_eq!(disk.batches(), before);
     let moved = Hello { region: "south".into(), ..again };
-    ledger.join(&moved, Instant::now()).await.unwrap();
+    ledger.arrive(&moved, Instant::now()).await.unwrap();
     assert_eq!(
         (disk.batches(), ledger.nodes(Instant::now())[0].region.as_str()),
         (before + 1, "south")
@@ -247,7 +247,7 @@ async fn a_node_whose_store_outlived_it_goes_on_after_its_checked_mark() {
     }
     // It had acknowledged 2 while control was away; its store was checked up to 1.
     let standing = Standing { checked: Some(1), ..standing(&ledger, &node, 2) };
-    let again = ledger.join(&hello("a", &standing), Instant::now()).await.unwrap();
+    let again = ledger.arrive(&hello("a", &standing), Instant::now()).await.unwrap();
     let place = &again.welcomed.place;
     let listed = ledger.after(0, 3).unwrap();
     assert_eq!((place.keep, place.after, place.mark), (true, 1, listed[0].entry.mark));
@@ -270,7 +270,7 @@ async fn who_may_keep_nothing_gets_a_new_membership() {
         member: Some(node.welcomed.place.member.clone()),
         ..Standing::default()
     };
-    let again = ledger.join(&hello("a", &behind), Instant::now()).await.unwrap();
+    let again = ledger.arrive(&hello("a", &behind), Instant::now()).await.unwrap();
     let place = again.welcomed.place;
     assert_eq!((place.keep, place.after), (false, 1));
     assert_ne!(place.member, node.welcomed.place.member);
@@ -299,7 +299,7 @@ async fn history_keeps_its_figures_over_a_restart() {
     assert_eq!((after.nodes[0].matched, after.nodes[1].matched), (Some(5), None));
     assert_eq!(ledger.progress(&open).completed, None);
     // It applied the second one while control was away: when is not known.
-    ledger.join(&hello("b", &kept), Instant::now()).await.unwrap();
+    ledger.arrive(&hello("b", &kept), Instant::now()).await.unwrap();
     let progress = ledger.progress(&open);
     assert!(progress.completed.is_some() && progress.nodes[0].applied.is_some());
     assert_eq!((progress.nodes[1].state, progress.nodes[1].applied), (Arrival::Applied, None));

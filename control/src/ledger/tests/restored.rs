@@ -33,11 +33,11 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
             ledger.purge(order(&format!("/new/{n}"), None), me()).await.unwrap();
         }
         let hello = hello("a", &standing);
-        let error = ledger.join(&hello, Instant::now()).await.unwrap_err();
+        let error = ledger.arrive(&hello, Instant::now()).await.unwrap_err();
         assert_eq!(error, JoinError::Restored);
         assert!(ledger.id() != before.0 && key(&ledger) != before.1);
         assert_eq!(*other.ended.borrow(), Some(Ended::Restored));
-        let welcome = ledger.join(&hello, Instant::now()).await.unwrap().welcomed.place;
+        let welcome = ledger.arrive(&hello, Instant::now()).await.unwrap().welcomed.place;
         assert_eq!((welcome.keep, welcome.after, welcome.head), (false, 0, 2 + appended));
         // What was answered before the backup keeps its id; what is new has one of the new life.
         assert_eq!(ledger.find(&old.id).unwrap().entry, old.entry);
@@ -60,7 +60,7 @@ async fn a_copy_has_a_new_id_and_a_wiped_one_too() {
     // Its nodes are expected, and have yet to apply everything.
     let first = ledger.find(&old.id).unwrap();
     assert_eq!(states(&ledger, &first), [("a".to_owned(), Arrival::Offline)]);
-    let place = ledger.join(&hello("a", &standing), Instant::now()).await.unwrap().welcomed.place;
+    let place = ledger.arrive(&hello("a", &standing), Instant::now()).await.unwrap().welcomed.place;
     assert_eq!((place.keep, place.log), (false, ledger.id()));
     assert_ne!(on(&Disk::default()).id(), on(&Disk::default()).id());
 }
@@ -72,10 +72,10 @@ async fn a_new_life_that_the_journal_refuses_is_none() {
     let ledger = on(&disk);
     let id = ledger.id();
     disk.doom(disk::Fate::Refused);
-    let error = ledger.join(&hello("a", &standing), Instant::now()).await.unwrap_err();
+    let error = ledger.arrive(&hello("a", &standing), Instant::now()).await.unwrap_err();
     assert!(matches!(error, JoinError::Journal(_)));
     assert_eq!(ledger.id(), id);
-    let error = ledger.join(&hello("a", &standing), Instant::now()).await.unwrap_err();
+    let error = ledger.arrive(&hello("a", &standing), Instant::now()).await.unwrap_err();
     assert_eq!(error, JoinError::Restored);
     assert_ne!(ledger.id(), id);
 }
