@@ -310,7 +310,7 @@ async fn a_new_process_that_cannot_start_changes_nothing() {
     let data = Folder::new("fails-data");
     let other = format!("data = {:?}", data.path());
     for (config, reason) in [
-        ("[node]\nlisten = 7\n".to_owned(), "node.listen = 7"),
+        (good.replace("workers = 2", "workers = -1"), "node.workers = -1"),
         (good.replace("\"lone\"", "\"other\""), "weir serve with node.name = \"lone\""),
         (Lone::config(&origin.url(), &other, &lone.state), "control.data"),
         (

@@ -255,7 +255,8 @@ impl Signals {
         loop {
             let demand = tokio::select! {
                 demand = self.next() => demand,
-                _ = reactions.taken.wait_for(|taken| *taken) => break,
+                // An error says that no process can take over.
+                Ok(_) = reactions.taken.wait_for(|taken| *taken) => break,
             };
             let react = match demand {
                 Demand::Stop => {
