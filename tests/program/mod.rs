@@ -111,7 +111,8 @@ impl Weir {
         Self::run_by(command)
     }
 
-    fn run_by(mut command: Command) -> Self {
+    /// By this command, which may do something first.
+    pub(crate) fn run_by(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
         Self::of(child, lines)
@@ -190,15 +191,6 @@ impl Weir {
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
-    }
-
-    /// A process that another one started, which the test does not wait for, with the log of that one.
-    pub(crate) fn successor(
-        listen: SocketAddr,
-        admin: SocketAddr,
-        lines: Receiver<String>,
-    ) -> Self {
-        Self { child: None, lines, listen, admin }
     }
 
     /// Whether it runs.
@@ -311,7 +303,7 @@ pub(crate) fn get(listen: SocketAddr, path: &str) -> Answer {
     exchange(listen, &format!("GET {path}"), &[("Host", "example.com")], "")
 }
 
-pub(crate) fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+fn exchange(to: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
     try_exchange(to, line, fields, body).unwrap_or_else(|why| panic!("no answer to {line}: {why}"))
 }
 
