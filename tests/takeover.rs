@@ -410,6 +410,20 @@ async fn a_new_process_that_ends_half_way_changes_nothing() {
     }
 }
 
+/// One that hangs refuses nobody, and is waited for only so long.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_hangs_is_not_waited_for_for_ever() {
+    let origin = Origin::start().await;
+    hello(&origin);
+    let lone = Lone::start("hangs", &origin.url(), "");
+    lone.weir.signal(rustix::process::Signal::STOP);
+    let new = lone.begin_to_take_over();
+    new.until_line("no takeover: the other process did not answer within 10 s");
+    assert_eq!(new.exit_status(), Some(1));
+    lone.weir.signal(rustix::process::Signal::CONT);
+    still_serves(&lone, 200);
+}
+
 /// A call that arrives while the log is closed waits, and is then done once.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_wait_while_the_log_is_closed() {

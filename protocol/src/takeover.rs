@@ -298,6 +298,20 @@ mod tests {
     }
 
     proptest! {
+        /// Above all, its version is read from it.
+        #[test]
+        fn what_is_read_is_written_as_the_same(
+            instance in proptest::option::of("[ -~]{0,40}"),
+            bytes: u64,
+            reason: String,
+        ) {
+            let begins = FromNew::Begins { instance };
+            prop_assert_eq!(again(&begins), begins);
+            for line in [FromOld::Log { bytes }, FromOld::Refused { reason }] {
+                prop_assert_eq!(again(&line), line);
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(line: Vec<u8>) {
             let _ = read::<FromNew>(&line);
