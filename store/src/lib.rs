@@ -2,6 +2,9 @@
 
 pub mod checkpoint;
 mod format;
+pub mod disk;
+mod index;
+mod journal;
 mod geometry;
 mod response;
 

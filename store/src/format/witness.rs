@@ -44,21 +44,21 @@ impl Witness {
         (checksum(Covers::Witness, place(store, sector), covered) == sum).then_some(witness)
     }
 
-    /// The later one of the two in the file. `None`: the file is damaged. A sector that is written
-    /// in part does not exist: devices write whole ones.
-    pub(crate) fn read(file: &[u8]) -> Option<Self> {
+    /// The later one of the two in the file, and the sector that it is in. `None`: the file is
+    /// damaged. A sector that is written in part does not exist: devices write whole ones.
+    pub(crate) fn read(file: &[u8]) -> Option<(Self, usize)> {
         if file.len() != WITNESS {
             return None;
         }
-        let mut latest: Option<Self> = None;
+        let mut latest: Option<(Self, usize)> = None;
         for (sector, bytes) in file.chunks(SECTOR).enumerate() {
             if bytes.iter().all(|byte| *byte == 0) {
                 continue;
             }
             let witness = Self::decode(bytes, sector)?;
             let order = |witness: &Self| (witness.journal, witness.durable);
-            if latest.is_none_or(|latest| order(&latest) < order(&witness)) {
-                latest = Some(witness);
+            if latest.is_none_or(|(latest, _)| order(&latest) < order(&witness)) {
+                latest = Some((witness, sector));
             }
         }
         latest
@@ -77,9 +77,9 @@ mod tests {
     fn the_later_sector_counts_and_a_damaged_one_is_noticed() {
         let of = |durable| Witness { store: StoreId([1; 16]), journal: 2, durable };
         let mut file = [of(10).encode(0), of(20).encode(1)].concat();
-        assert_eq!(Witness::read(&file), Some(of(20)));
+        assert_eq!(Witness::read(&file), Some((of(20), 1)));
         file[..SECTOR].copy_from_slice(&of(30).encode(0));
-        assert_eq!(Witness::read(&file), Some(of(30)));
+        assert_eq!(Witness::read(&file), Some((of(30), 0)));
         for bit in 0..WITNESS * 8 {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(Witness::read(&swapped), None);
         assert_eq!(Witness::read(&file[..SECTOR]), None);
         file[SECTOR..].fill(0);
-        assert_eq!(Witness::read(&file), Some(of(30)), "a sector that was not written yet");
+        assert_eq!(Witness::read(&file), Some((of(30), 0)), "a sector that was not written yet");
         assert_eq!(Witness::read(&[0; WITNESS]), None);
     }
 }
