@@ -142,6 +142,12 @@ impl Part {
         removed
     }
 
+    /// Whether a URL has as many responses as are kept.
+    pub(crate) fn is_full(&self, digest: u64, kind: Kind) -> bool {
+        kind == Kind::Response
+            && self.find(digest, |record| record.kind == kind).len() >= MOST_OF_A_URL
+    }
+
     /// Adds a record. Where its URL has [`MOST_OF_A_URL`] already, returns one that it replaces.
     pub(crate) fn insert(&mut self, digest: u64, record: Record) -> Option<Record> {
         let mut replaced = None;
@@ -180,6 +186,11 @@ impl Part {
     /// The response that was on its way has arrived, or will not.
     pub(crate) fn arrived(&mut self, pending: &Arc<Pending>) {
         self.pending.retain(|(_, _, other)| !Arc::ptr_eq(other, pending));
+    }
+
+    /// Whether a response of the URL is on its way.
+    pub(crate) fn expects(&self, digest: u64) -> bool {
+        self.pending.iter().any(|(other, _, _)| *other == fingerprint(digest))
     }
 
     /// Keeps responses of the URL that are on their way, with a variant that `is_wanted` accepts, out

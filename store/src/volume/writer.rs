@@ -1,0 +1,428 @@
+//! The segment that is written, and how it ends.
+
+use super::Volume;
+use super::queue::{Hold, Item, Written, entry_of};
+use super::reading::Found;
+use crate::format::footer::{self, Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
+use crate::format::journal::Change;
+use crate::format::record::{self, BodyForm, Decoded, What};
+use crate::format::trailer::{TRAILERS, Trailer};
+use crate::format::{SECTOR, UNIT, aligned};
+use crate::index::{Kind, Location, Pending, Record, slice_bits, slice_digest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+/// Bytes that are gathered before they are written.
+const BUFFER: usize = 1 << 20;
+
+/// Segments that could not be written, one after the other, before the volume is given up.
+const MOST_FAILURES: u32 = 3;
+
+/// What the one who writes knows. Held while anything is written.
+pub(super) struct Writer {
+    pub(super) open: Option<Open>,
+    pub(super) free: BTreeSet<u32>,
+    /// Segments that are full, by generation.
+    pub(super) sealed: BTreeMap<u64, u32>,
+    pub(super) next_generation: u64,
+    failures: u32,
+}
+
+/// The segment that is written.
+pub(super) struct Open {
+    pub(super) slot: u32,
+    pub(super) generation: u64,
+    /// Bytes of it that were written.
+    written: usize,
+    /// What comes next.
+    buffer: Vec<u8>,
+    staged: Vec<Staged>,
+    /// Records that were written, each once in the index.
+    pub(super) entries: Vec<Entry>,
+    /// How many of them the footers have.
+    listed: usize,
+    /// What a footer about the others, staged ones too, takes at most.
+    footer_bound: usize,
+    footer: FooterPlace,
+    trailers: u32,
+}
+
+/// A record in the buffer.
+struct Staged {
+    entry: Entry,
+    origin: Origin,
+    bytes: usize,
+}
+
+/// Where a record came from.
+enum Origin {
+    Queue { pending: Option<Arc<Pending>>, _hold: Option<Hold> },
+    Segment(Found),
+}
+
+impl Writer {
+    pub(super) fn new(free: BTreeSet<u32>, sealed: BTreeMap<u64, u32>, next: u64) -> Self {
+        Self { open: None, free, sealed, next_generation: next, failures: 0 }
+    }
+}
+
+impl Open {
+    fn new(slot: u32, generation: u64) -> Self {
+        Self {
+            slot,
+            generation,
+            written: 0,
+            buffer: Vec::new(),
+            staged: Vec::new(),
+            entries: Vec::new(),
+            listed: 0,
+            footer_bound: FOOTER_BOUND,
+            footer: FooterPlace::default(),
+            trailers: 0,
+        }
+    }
+
+    /// Where the next record begins.
+    pub(super) fn position(&self) -> usize {
+        aligned(self.written + self.buffer.len())
+    }
+
+    /// Whether a record of so many bytes and what the footer says of it have room.
+    fn fits(&self, bytes: usize, entry: usize, room: usize) -> bool {
+        self.position() + aligned(bytes) + self.footer_bound + entry + UNIT as usize <= room
+    }
+}
+
+impl Volume {
+    /// Writes what waits, until the queue is empty or about `bytes` were written; whether anything
+    /// is left. Waits for the disk. To be called by one thread, often.
+    pub fn work(&self, bytes: usize) -> bool {
+        let mut writer = self.writer();
+        let mut done = 0;
+        while done < bytes
+            && let Some(item) = self.queue.pop()
+        {
+            done += item.bound();
+            if self.has_failed() {
+                self.refuse(item);
+            } else {
+                self.write(&mut writer, item);
+            }
+        }
+        self.flush(&mut writer);
+        self.reclaim(&mut writer);
+        drop(writer);
+        self.queue.bytes() > 0
+    }
+
+    /// Makes what was written recoverable: after a crash of the process from now on, after a loss of
+    /// power once the system wrote it. To be called about once a second while anything is written.
+    pub fn settle(&self) {
+        let mut writer = self.writer();
+        self.flush(&mut writer);
+        self.write_footer(&mut writer, false);
+    }
+
+    /// Writes everything that waits, ends the segment, and makes all of it durable, for an orderly
+    /// end.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn close(&self) -> io::Result<()> {
+        while self.work(usize::MAX) {}
+        self.seal(&mut self.writer());
+        self.segments.sync()?;
+        self.journal.commit_all()
+    }
+
+    fn write(&self, writer: &mut Writer, item: Item) {
+        let (entry, bound) = (item.entry(), item.bound());
+        if !self.make_room(writer, bound, &entry) {
+            return self.refuse(item);
+        }
+        let handed_in = item.handed_in();
+        let Item { write_seq, what } = item;
+        match what {
+            Written::Response { head, form, body, pending, hold } => {
+                let origin = Origin::Queue { pending: Some(pending), _hold: hold };
+                self.stage(writer, entry, origin, |out, place| {
+                    record::encode_response(out, place, write_seq, &head, form, &body);
+                });
+            }
+            Written::Slice { url, name, body } => {
+                let origin = Origin::Queue { pending: None, _hold: None };
+                self.stage(writer, entry, origin, |out, place| {
+                    record::encode_slice(out, place, write_seq, url, name, &body);
+                });
+            }
+        }
+        self.counters.bytes_admitted.add(handed_in as u64);
+        if writer.open.as_ref().is_some_and(|open| open.buffer.len() >= BUFFER) {
+            self.flush(writer);
+        }
+    }
+
+    /// Writes a record again that is in use, with what it was judged by since. It keeps its write
+    /// sequence and its filled_at_seq.
+    pub(super) fn rewrite(&self, writer: &mut Writer, found: Found, decoded: Decoded) {
+        let Decoded { write_seq, url, what, body } = decoded;
+        match what {
+            What::Response { mut head, form } => {
+                self.update(&mut head, &found.record);
+                let entry =
+                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, form) };
+                let bound = record::response_bound(&head) + body.len();
+                if self.make_room(writer, bound, &entry) {
+                    self.stage(writer, entry, Origin::Segment(found), |out, place| {
+                        record::encode_response(out, place, write_seq, &head, form, &[body]);
+                    });
+                }
+            }
+            What::Slice(name) => {
+                let what = EntryWhat::Slice(name);
+                let entry = Entry { offset: 0, length: 0, write_seq, url, what };
+                if self.make_room(writer, record::SLICE_BOUND + body.len(), &entry) {
+                    self.stage(writer, entry, Origin::Segment(found), |out, place| {
+                        record::encode_slice(out, place, write_seq, url, name, &body);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Makes sure that a segment is open that has room for a record and its entry.
+    fn make_room(&self, writer: &mut Writer, bytes: usize, entry: &Entry) -> bool {
+        let room = self.geometry.room();
+        let fits = |open: &Open| open.fits(bytes, entry_bound(entry), room);
+        if writer.open.as_ref().is_some_and(fits) {
+            return true;
+        }
+        self.seal(writer);
+        self.open_segment(writer);
+        writer.open.as_ref().is_some_and(fits)
+    }
+
+    /// Opens a segment, and evicts one where no other is free then.
+    fn open_segment(&self, writer: &mut Writer) {
+        if self.has_failed() || writer.open.is_some() {
+            return;
+        }
+        if writer.free.is_empty() {
+            self.evict(writer);
+        }
+        let Some(slot) = writer.free.pop_first() else { return };
+        let generation = writer.next_generation;
+        writer.next_generation += 1;
+        self.journal.append(&Change::Open { generation, slot });
+        // Responses say themselves by which purges they were judged.
+        self.slot(slot).open(generation);
+        writer.open = Some(Open::new(slot, generation));
+        if writer.free.is_empty() {
+            self.evict(writer);
+        }
+    }
+
+    fn stage(
+        &self,
+        writer: &mut Writer,
+        mut entry: Entry,
+        origin: Origin,
+        encode: impl FnOnce(&mut Vec<u8>, crate::format::Place),
+    ) {
+        let Some(open) = &mut writer.open else { return };
+        let offset = open.position();
+        open.buffer.resize(offset - open.written, 0);
+        let begin = open.buffer.len();
+        // Offsets are below the size of a segment.
+        entry.offset = offset as u32;
+        encode(&mut open.buffer, self.place(open.generation, entry.offset));
+        let bytes = open.buffer.len() - begin;
+        entry.length = bytes as u32;
+        open.footer_bound += entry_bound(&entry);
+        open.staged.push(Staged { entry, origin, bytes });
+    }
+
+    /// Writes the buffer; what is in it is found from then on.
+    pub(super) fn flush(&self, writer: &mut Writer) {
+        let Some(open) = &mut writer.open else { return };
+        if open.buffer.is_empty() {
+            return;
+        }
+        let begin = self.geometry.begin(open.slot) + open.written as u64;
+        let written = self.segments.write_at(&open.buffer, begin);
+        let staged = std::mem::take(&mut open.staged);
+        if let Err(error) = written {
+            self.counters.errors.add(1);
+            open.buffer = Vec::new();
+            staged.into_iter().for_each(|staged| self.drop_staged(staged));
+            return self.failed(writer, &error);
+        }
+        self.counters.bytes_written.add(open.buffer.len() as u64);
+        open.written += open.buffer.len();
+        open.buffer.clear();
+        writer.failures = 0;
+        for staged in staged {
+            self.publish(open, staged);
+        }
+    }
+
+    /// A record was written: it is found from now on, unless something came between.
+    fn publish(&self, open: &mut Open, staged: Staged) {
+        let Staged { entry, origin, bytes } = staged;
+        let at = Location { slot: open.slot, offset: entry.offset, length: aligned(bytes) as u32 };
+        let (digest, variant, kind) = identity(&entry);
+        let mut part = self.index.part(digest);
+        let new = Record { variant, at, kind, is_hit: false, is_soft: false };
+        let replaced = match &origin {
+            Origin::Queue { pending, .. } => {
+                if let Some(pending) = pending {
+                    if pending.is_revoked() || self.has_failed() {
+                        self.counters.dropped.add(1);
+                        return;
+                    }
+                    part.arrived(pending);
+                    self.counters.admitted.add(1);
+                }
+                part.insert(digest, new)
+            }
+            Origin::Segment(found) => {
+                let old = found.record.at;
+                let Some(record) = part.remove(digest, |record| record.at == old).pop() else {
+                    return;
+                };
+                if record.is_soft {
+                    // Noted since it was read: the new copy does not say so.
+                    let seq = self.slot(old.slot).judged(old.offset).max(1);
+                    let generation = open.generation;
+                    self.journal.append(&Change::Soften { generation, offset: at.offset, seq });
+                }
+                self.forget(old);
+                self.counters.moved.add(1);
+                part.insert(digest, Record { is_soft: record.is_soft, ..new })
+            }
+        };
+        self.slot(at.slot).add_live();
+        self.counters.writes.add(1);
+        open.entries.push(entry);
+        if let Some(replaced) = replaced {
+            self.forget(replaced.at);
+        }
+    }
+
+    fn drop_staged(&self, staged: Staged) {
+        if let Origin::Queue { pending: Some(pending), .. } = &staged.origin {
+            self.index.part(staged.entry.url).arrived(pending);
+            self.counters.dropped.add(1);
+        }
+    }
+
+    fn refuse(&self, item: Item) {
+        if let Written::Response { head, pending, .. } = &item.what {
+            self.index.part(head.url).arrived(pending);
+            self.counters.dropped.add(1);
+        }
+    }
+
+    /// Segments could not be written: this one is left, and after a few the volume is given up.
+    fn failed(&self, writer: &mut Writer, _error: &io::Error) {
+        writer.failures += 1;
+        if writer.failures >= MOST_FAILURES {
+            return self.fail();
+        }
+        self.seal(writer);
+    }
+
+    /// Ends the segment.
+    pub(super) fn seal(&self, writer: &mut Writer) {
+        self.flush(writer);
+        self.write_footer(writer, true);
+        if let Some(open) = writer.open.take() {
+            writer.sealed.insert(open.generation, open.slot);
+        }
+    }
+
+    /// Writes a footer about the records since the last one, and a trailer that names it. A record
+    /// must not be recoverable before a checkpoint at least as late as what it was judged by: it
+    /// waits for the next footer, and is dropped where there is none.
+    pub(super) fn write_footer(&self, writer: &mut Writer, is_last: bool) {
+        let Some(open) = &mut writer.open else { return };
+        let covered = |entry: &Entry, applied: u64| match &entry.what {
+            EntryWhat::Response { stamps, .. } => stamps.valid_at <= applied,
+            EntryWhat::Slice(_) => true,
+        };
+        let waits = |open: &Open, applied| {
+            open.entries[open.listed..].iter().any(|entry| !covered(entry, applied))
+        };
+        if is_last && waits(open, self.journal.applied()) && self.journal.commit_all().is_err() {
+            return self.fail();
+        }
+        let applied = self.journal.applied();
+        let (ready, late): (Vec<_>, Vec<_>) =
+            open.entries.drain(open.listed..).partition(|entry| covered(entry, applied));
+        let wait_for = if is_last { Vec::new() } else { late.clone() };
+        if is_last {
+            late.iter().for_each(|entry| self.drop_uncovered(open.slot, entry));
+        }
+        if ready.is_empty() {
+            open.entries.extend(wait_for);
+            return;
+        }
+        let offset = open.position();
+        let place = self.place(open.generation, offset as u32);
+        let bytes = footer::encode(place, open.footer, &ready);
+        let at = FooterPlace { offset: offset as u32, length: bytes.len() as u32 };
+        let trailer = Trailer { number: open.trailers + 1, footer: at };
+        let sector = (self.geometry.segment as usize - TRAILERS)
+            + (trailer.number as usize % 2) * SECTOR;
+        let trailer_bytes = trailer.encode(self.place(open.generation, sector as u32));
+        let begin = self.geometry.begin(open.slot);
+        let written = self
+            .segments
+            .write_at(&bytes, begin + offset as u64)
+            .and_then(|()| self.segments.write_at(&trailer_bytes, begin + sector as u64));
+        let before = open.listed;
+        open.entries.extend(ready);
+        open.listed = open.entries.len();
+        open.entries.extend(wait_for);
+        open.footer_bound = FOOTER_BOUND
+            + open.entries[open.listed..].iter().map(entry_bound).sum::<usize>();
+        match written {
+            Ok(()) => {
+                self.counters.bytes_written.add((bytes.len() + SECTOR) as u64);
+                open.written = offset + bytes.len();
+                open.footer = at;
+                open.trailers = trailer.number;
+                self.slot(open.slot).set_footer(at);
+            }
+            // What is in no footer cannot be judged.
+            Err(_) => {
+                self.counters.errors.add(1);
+                let (slot, listed) = (open.slot, open.listed);
+                let lost: Vec<_> = open.entries.drain(before..listed).collect();
+                open.listed = before;
+                lost.iter().for_each(|entry| self.drop_uncovered(slot, entry));
+            }
+        }
+    }
+
+    fn drop_uncovered(&self, slot: u32, entry: &Entry) {
+        let (digest, _, _) = identity(entry);
+        let mut part = self.index.part(digest);
+        let is_it = |record: &Record| record.at.slot == slot && record.at.offset == entry.offset;
+        for record in part.remove(digest, is_it) {
+            self.forget(record.at);
+            self.counters.dropped.add(1);
+        }
+    }
+}
+
+/// What the index finds a record by.
+pub(super) fn identity(entry: &Entry) -> (u64, u32, Kind) {
+    match &entry.what {
+        EntryWhat::Response { variant, .. } => (entry.url, *variant, Kind::Response),
+        EntryWhat::Slice(name) => {
+            (slice_digest(entry.url, *name), slice_bits(*name), Kind::Slice)
+        }
+    }
+}
