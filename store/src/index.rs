@@ -10,6 +10,7 @@ pub(crate) use entry::{Kind, Location, Record};
 
 use crate::format::mixed;
 use crate::format::record::SliceName;
+use crate::journal::Moment;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use table::Table;
@@ -17,6 +18,9 @@ use twox_hash::XxHash3_64;
 
 /// Parts, each with a lock of its own.
 const PARTS: usize = 256;
+
+/// Removals that a part remembers before it looks which ones are durable.
+const LEAST_CROWDED: usize = 16;
 
 /// Responses of one URL that are kept; the next one takes the place of the one found first.
 pub(crate) const MOST_OF_A_URL: usize = 64;
@@ -73,6 +77,11 @@ pub(crate) struct Index {
 pub(crate) struct Part {
     table: Table,
     pending: Vec<(u32, u32, Arc<Pending>)>,
+    /// Removals that may not be durable yet: a record that is not here any more, and would be after
+    /// a crash.
+    recent: Vec<(u32, Moment)>,
+    /// The length of `recent` at which those that are durable are dropped.
+    crowded: usize,
 }
 
 /// The low bits of a digest, by which its part finds it. Never 0.
@@ -100,11 +109,14 @@ impl Index {
         }
     }
 
-    /// Records in it, of both kinds.
-    pub(crate) fn len(&self) -> usize {
-        let mut len = 0;
-        self.each_part(|part| len += part.table.len());
-        len
+    /// Responses and slices in it.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let (mut records, mut slices) = (0, 0);
+        self.each_part(|part| {
+            records += part.table.len();
+            slices += part.table.slices();
+        });
+        (records - slices, slices)
     }
 }
 
@@ -165,6 +177,23 @@ impl Part {
     /// Removes all records in a slot; returns how many.
     pub(crate) fn remove_slot(&mut self, slot: u32) -> usize {
         self.table.remove_where(|record| record.at.slot == slot)
+    }
+
+    /// Notes a removal. Those up to `durable` are forgotten now and then.
+    pub(crate) fn note_removal(&mut self, digest: u64, moment: Moment, durable: Moment) {
+        if self.recent.len() >= self.crowded.max(LEAST_CROWDED) {
+            self.recent.retain(|(_, moment)| *moment > durable);
+            self.recent.shrink_to(2 * self.recent.len());
+            self.crowded = 2 * self.recent.len();
+        }
+        self.recent.push((fingerprint(digest), moment));
+    }
+
+    /// The last removal of a record with this digest that is not durable.
+    pub(crate) fn last_removal(&self, digest: u64, durable: Moment) -> Option<Moment> {
+        let print = fingerprint(digest);
+        let of_digest = self.recent.iter().filter(|(other, _)| *other == print);
+        of_digest.map(|(_, moment)| *moment).max().filter(|moment| *moment > durable)
     }
 
     /// Removes everything.

@@ -22,6 +22,18 @@ use writing::Writing;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
+impl From<u64> for Moment {
+    fn from(moment: u64) -> Self {
+        Self(moment)
+    }
+}
+
+impl From<Moment> for u64 {
+    fn from(moment: Moment) -> Self {
+        moment.0
+    }
+}
+
 /// Changes that were appended and are not in the file yet.
 #[derive(Default)]
 struct Appended {

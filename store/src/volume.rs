@@ -56,6 +56,8 @@ pub struct Volume {
     writer: Mutex<Writer>,
     /// The next write sequence: the store's epoch, then a count.
     write_seq: AtomicU64,
+    /// The moment of the last end of a segment: what was in it may come back until it is durable.
+    retired: AtomicU64,
     counters: Counters,
     has_failed: AtomicBool,
 }
@@ -81,8 +83,8 @@ impl Volume {
         self.counters.counts()
     }
 
-    /// Records in the index: responses, and slices of bodies.
-    pub fn records(&self) -> usize {
+    /// Responses that can be found, and slices of bodies.
+    pub fn held(&self) -> (usize, usize) {
         self.index.len()
     }
 

@@ -1,7 +1,7 @@
 //! An open-addressing table of packed records with linear probing. It may hold many records with
 //! one fingerprint; they lie in one run.
 
-use super::entry::{Location, Record, fingerprint, pack, unpack};
+use super::entry::{Kind, Location, Record, fingerprint, pack, unpack};
 
 /// Places of the smallest table.
 const LEAST: usize = 8;
@@ -17,11 +17,17 @@ const AFTER: usize = 62;
 pub(super) struct Table {
     places: Box<[u128]>,
     len: usize,
+    /// Of them, those that are slices.
+    slices: usize,
 }
 
 impl Table {
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    pub(super) fn slices(&self) -> usize {
+        self.slices
     }
 
     fn home(&self, fingerprint: u32) -> usize {
@@ -67,6 +73,7 @@ impl Table {
         }
         self.put(pack(print, &record));
         self.len += 1;
+        self.slices += usize::from(record.kind == Kind::Slice);
     }
 
     fn put(&mut self, packed: u128) {
@@ -95,6 +102,7 @@ impl Table {
     pub(super) fn remove(&mut self, print: u32, at: Location) {
         let Some(mut hole) = self.place_of(print, at) else { return };
         self.len -= 1;
+        self.slices -= usize::from(unpack(self.places[hole]).kind == Kind::Slice);
         // Whatever behind the hole would not be found past it moves into it.
         let mut place = hole;
         loop {
@@ -139,7 +147,6 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::Kind;
     use super::*;
     use std::collections::BTreeSet;
 

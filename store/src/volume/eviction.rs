@@ -8,6 +8,7 @@ use crate::format::footer::{self, Entry, EntryWhat, entry_bound};
 use crate::format::journal::Change;
 use crate::format::record;
 use crate::index::{Kind, Record};
+use std::sync::atomic::Ordering;
 
 /// Of a segment's room, what may be taken by records that move into it: 1 / this.
 const MOVED_SHARE: usize = 2;
@@ -94,6 +95,9 @@ impl Volume {
         slot: u32,
         entries: Option<&[Entry]>,
     ) {
+        // Before anything leaves the index: who misses it there finds the moment.
+        let moment = self.journal.append(&Change::Retire { generation });
+        self.retired.fetch_max(moment.into(), Ordering::AcqRel);
         let mut evicted = 0;
         for entry in entries.unwrap_or_default() {
             let (digest, _, _) = identity(entry);
@@ -106,7 +110,6 @@ impl Volume {
         }
         self.counters.evicted.add(evicted as u64);
         self.slot(slot).close();
-        self.journal.append(&Change::Retire { generation });
         writer.free.insert(slot);
     }
 

@@ -106,10 +106,10 @@ impl Volume {
         getrandom::fill(&mut secret).map_err(io::Error::other)?;
         let geometry = options.geometry;
         let header = Header { store: StoreId(id), number: 1, epoch: 1, geometry, secret, snapshot: 0 };
-        let journal = Journal::begin(Arc::clone(&disk), header.clone(), &Manifest::default())?;
-        // Nothing in it has the new id.
+        // Nothing in it would have the new id. Its name becomes durable with that of the journal.
         let segments = disk.open(SEGMENTS)?;
         segments.set_length(0)?;
+        let journal = Journal::begin(Arc::clone(&disk), header.clone(), &Manifest::default())?;
         let writer = Writer::new((0..geometry.slots).collect(), [].into(), 1);
         let volume = Self {
             id: header.store,
@@ -123,6 +123,7 @@ impl Volume {
             writer: Mutex::new(writer),
             write_seq: AtomicU64::new(1 << COUNT_BITS),
             counters: Counters::default(),
+            retired: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
         };
         let opened = Opened { checkpoint: None, emptied, recovered: 0, reclaimed: 0 };
@@ -176,6 +177,7 @@ impl Volume {
             writer: Mutex::new(writer),
             write_seq: AtomicU64::new(u64::from(header.epoch) << COUNT_BITS),
             counters,
+            retired: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
         };
         Ok((volume, Opened { checkpoint, emptied: None, recovered, reclaimed }))

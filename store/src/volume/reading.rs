@@ -221,7 +221,7 @@ impl Volume {
             Some(decoded) => Ok(decoded),
             None => {
                 for record in part.remove(found.digest, |record| record.at == at) {
-                    self.forget(record.at);
+                    self.forget(&mut part, found.digest, record.at);
                 }
                 self.counters.damaged.add(1);
                 Err(Unread::Damaged)

@@ -8,14 +8,15 @@ use crate::index::{Kind, Location, Part, Pending, Record, is_of_key, key_bits, v
 use crate::journal::Moment;
 use crate::response::Seq;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Responses in the index, and on their way to it.
     pub responses: usize,
-    /// The moment to be committed before the removal outlives a crash; `None` where nothing was
-    /// recoverable.
+    /// The moment to be committed before the removal outlives a crash, also of what left the index
+    /// before for another reason; `None` where nothing is recoverable.
     pub moment: Option<Moment>,
 }
 
@@ -108,15 +109,21 @@ impl Volume {
     ) -> Removed {
         let is_wanted = |record: &Record| record.kind == Kind::Response && is_wanted(record);
         let records = part.remove(digest, is_wanted);
-        let moment = records.iter().map(|record| self.forget(record.at)).max();
+        records.iter().for_each(|record| drop(self.forget(part, digest, record.at)));
+        let durable = self.journal.durable();
+        // What left the index before may come back as well, unless that is durable.
+        let last = part.last_removal(digest, durable);
+        let retired = Moment::from(self.retired.load(Ordering::Acquire));
+        let moment = last.max(Some(retired).filter(|retired| *retired > durable));
         Removed { responses: records.len(), moment }
     }
 
     /// A record has just left the index.
-    pub(super) fn forget(&self, at: Location) -> Moment {
+    pub(super) fn forget(&self, part: &mut Part, digest: u64, at: Location) -> Moment {
         let slot = self.slot(at.slot);
         let generation = slot.generation();
         let moment = self.journal.append(&Change::Remove { generation, offset: at.offset });
+        part.note_removal(digest, moment, self.journal.durable());
         // The segment may end from here on.
         slot.remove_live();
         self.counters.removed.add(1);

@@ -297,7 +297,7 @@ impl Volume {
                     let generation = open.generation;
                     self.journal.append(&Change::Soften { generation, offset: at.offset, seq });
                 }
-                self.forget(old);
+                self.forget(&mut part, digest, old);
                 self.counters.moved.add(1);
                 part.insert(digest, Record { is_soft: record.is_soft, ..new })
             }
@@ -306,7 +306,7 @@ impl Volume {
         self.counters.writes.add(1);
         open.entries.push(entry);
         if let Some(replaced) = replaced {
-            self.forget(replaced.at);
+            self.forget(&mut part, digest, replaced.at);
         }
     }
 
@@ -411,7 +411,7 @@ impl Volume {
         let mut part = self.index.part(digest);
         let is_it = |record: &Record| record.at.slot == slot && record.at.offset == entry.offset;
         for record in part.remove(digest, is_it) {
-            self.forget(record.at);
+            self.forget(&mut part, digest, record.at);
             self.counters.dropped.add(1);
         }
     }
