@@ -439,6 +439,26 @@ impl World {
         self.checked = checkpoint.checked;
     }
 
+    /// The same node after a restart on this disk.
+    pub fn on(&self, disk: SimulatedDisk) -> Self {
+        let (volume, opened) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
+        let mut world = Self {
+            disk,
+            volume,
+            random: Random::new(self.step),
+            versions: self.versions.clone(),
+            purges: self.purges.clone(),
+            held: Held::default(),
+            walk: None,
+            found: 0,
+            emptied: 0,
+            recovered: 0,
+            ..*self
+        };
+        world.opened(&opened);
+        world
+    }
+
     /// An orderly end and a new beginning.
     pub fn restart(&mut self) {
         self.commit();
