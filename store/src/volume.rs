@@ -3,6 +3,7 @@
 //! checkpoints durable. Both may wait for the disk; nothing else does but reads that are asked to.
 
 mod eviction;
+mod footers;
 mod object;
 mod opening;
 mod queue;

@@ -4,7 +4,7 @@
 use super::Volume;
 use super::reading::Found;
 use super::writer::{Writer, identity};
-use crate::format::footer::{self, Entry, EntryWhat, entry_bound};
+use crate::format::footer::{Entry, EntryWhat, entry_bound};
 use crate::format::journal::Change;
 use crate::format::record;
 use crate::index::{Kind, Record};
@@ -111,46 +111,5 @@ impl Volume {
         self.counters.evicted.add(evicted as u64);
         self.slot(slot).close();
         writer.free.insert(slot);
-    }
-
-    /// What all footers of a segment say; `None` if one of them is damaged or cannot be read.
-    pub(super) fn footers(&self, slot: u32, generation: u64) -> Option<Vec<Entry>> {
-        let mut entries = Vec::new();
-        let mut at = self.slot(slot).footer();
-        while at.length > 0 {
-            let footer = self.footer_at(slot, generation, at)?;
-            entries.extend(footer.entries);
-            // Each lies before the one that names it: the search ends.
-            at = Some(footer.before).filter(|before| before.length == 0 || before.offset < at.offset)?;
-        }
-        Some(entries)
-    }
-
-    fn footer_at(
-        &self,
-        slot: u32,
-        generation: u64,
-        at: footer::FooterPlace,
-    ) -> Option<footer::Footer> {
-        let end = u64::from(at.offset) + u64::from(at.length);
-        if end > self.geometry.room() as u64 {
-            return None;
-        }
-        let mut bytes = vec![0; at.length as usize];
-        let begin = self.geometry.begin(slot) + u64::from(at.offset);
-        match self.segments.read_at(&mut bytes, begin) {
-            Ok(read) if read == bytes.len() => {
-                let footer = footer::decode(&bytes, self.place(generation, at.offset));
-                if footer.is_none() {
-                    self.counters.damaged.add(1);
-                }
-                footer
-            }
-            Ok(_) => None,
-            Err(_) => {
-                self.counters.errors.add(1);
-                None
-            }
-        }
     }
 }

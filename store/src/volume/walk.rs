@@ -81,8 +81,8 @@ impl Volume {
             drop(writer);
             match self.footers(slot, generation) {
                 Some(entries) => {
-                    let all = u32::MAX;
-                    self.judge(walk, (slot, generation, all), &entries, &mut judge);
+                    let all = (slot, generation, u32::MAX);
+                    self.judge(walk, all, &entries, &mut judge);
                 }
                 // What cannot be judged must go, unless it is gone already.
                 None => {
@@ -97,18 +97,24 @@ impl Volume {
         }
         // Nothing is written meanwhile.
         self.flush(&mut writer);
-        if let Some(open) = &writer.open {
-            let part = (open.slot, open.generation, open.position() as u32);
-            self.judge(walk, part, &open.entries, &mut judge);
-        }
         walk.is_over = true;
+        let Some(open) = &writer.open else { return };
+        let (slot, generation) = (open.slot, open.generation);
+        if let Some(entries) = self.footers(slot, generation) {
+            let part = (slot, generation, open.position() as u32);
+            self.judge(walk, part, entries.iter().chain(&open.entries), &mut judge);
+        } else {
+            self.seal(&mut writer);
+            writer.sealed.remove(&generation);
+            self.retire(&mut writer, generation, slot, None);
+        }
     }
 
-    fn judge(
+    fn judge<'e>(
         &self,
         walk: &mut Walk,
         (slot, generation, end): (u32, u64, u32),
-        entries: &[Entry],
+        entries: impl IntoIterator<Item = &'e Entry>,
         judge: &mut impl FnMut(&Judged<'_>) -> Verdict,
     ) {
         for entry in entries {

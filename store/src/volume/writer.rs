@@ -3,11 +3,10 @@
 use super::Volume;
 use super::queue::{Hold, Item, Written, entry_of};
 use super::reading::Found;
-use crate::format::footer::{self, Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
+use crate::format::footer::{Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
 use crate::format::journal::Change;
 use crate::format::record::{self, BodyForm, Decoded, What};
-use crate::format::trailer::{TRAILERS, Trailer};
-use crate::format::{SECTOR, UNIT, aligned};
+use crate::format::{UNIT, aligned};
 use crate::index::{Kind, Location, Pending, Record, slice_bits, slice_digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,6 +14,9 @@ use std::sync::Arc;
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
+
+/// Bytes of a footer that is not put off.
+const LONG_FOOTER: usize = 512 << 10;
 
 /// Segments that could not be written, one after the other, before the volume is given up.
 const MOST_FAILURES: u32 = 3;
@@ -34,18 +36,16 @@ pub(super) struct Open {
     pub(super) slot: u32,
     pub(super) generation: u64,
     /// Bytes of it that were written.
-    written: usize,
+    pub(super) written: usize,
     /// What comes next.
     buffer: Vec<u8>,
     staged: Vec<Staged>,
-    /// Records that were written, each once in the index.
+    /// Records that were written, each once in the index, and are in no footer yet.
     pub(super) entries: Vec<Entry>,
-    /// How many of them the footers have.
-    listed: usize,
-    /// What a footer about the others, staged ones too, takes at most.
-    footer_bound: usize,
-    footer: FooterPlace,
-    trailers: u32,
+    /// What a footer about them, and about those in the buffer, takes at most.
+    pub(super) footer_bound: usize,
+    pub(super) footer: FooterPlace,
+    pub(super) trailers: u32,
 }
 
 /// A record in the buffer.
@@ -76,7 +76,6 @@ impl Open {
             buffer: Vec::new(),
             staged: Vec::new(),
             entries: Vec::new(),
-            listed: 0,
             footer_bound: FOOTER_BOUND,
             footer: FooterPlace::default(),
             trailers: 0,
@@ -160,6 +159,10 @@ impl Volume {
         self.counters.bytes_admitted.add(handed_in as u64);
         if writer.open.as_ref().is_some_and(|open| open.buffer.len() >= BUFFER) {
             self.flush(writer);
+        }
+        if writer.open.as_ref().is_some_and(|open| open.footer_bound >= LONG_FOOTER) {
+            self.flush(writer);
+            self.write_footer(writer, false);
         }
     }
 
@@ -339,80 +342,6 @@ impl Volume {
         self.write_footer(writer, true);
         if let Some(open) = writer.open.take() {
             writer.sealed.insert(open.generation, open.slot);
-        }
-    }
-
-    /// Writes a footer about the records since the last one, and a trailer that names it. A record
-    /// must not be recoverable before a checkpoint at least as late as what it was judged by: it
-    /// waits for the next footer, and is dropped where there is none.
-    pub(super) fn write_footer(&self, writer: &mut Writer, is_last: bool) {
-        let Some(open) = &mut writer.open else { return };
-        let covered = |entry: &Entry, applied: u64| match &entry.what {
-            EntryWhat::Response { stamps, .. } => stamps.valid_at <= applied,
-            EntryWhat::Slice(_) => true,
-        };
-        let waits = |open: &Open, applied| {
-            open.entries[open.listed..].iter().any(|entry| !covered(entry, applied))
-        };
-        if is_last && waits(open, self.journal.applied()) && self.journal.commit_all().is_err() {
-            return self.fail();
-        }
-        let applied = self.journal.applied();
-        let (ready, late): (Vec<_>, Vec<_>) =
-            open.entries.drain(open.listed..).partition(|entry| covered(entry, applied));
-        let wait_for = if is_last { Vec::new() } else { late.clone() };
-        if is_last {
-            late.iter().for_each(|entry| self.drop_uncovered(open.slot, entry));
-        }
-        if ready.is_empty() {
-            open.entries.extend(wait_for);
-            return;
-        }
-        let offset = open.position();
-        let place = self.place(open.generation, offset as u32);
-        let bytes = footer::encode(place, open.footer, &ready);
-        let at = FooterPlace { offset: offset as u32, length: bytes.len() as u32 };
-        let trailer = Trailer { number: open.trailers + 1, footer: at };
-        let sector = (self.geometry.segment as usize - TRAILERS)
-            + (trailer.number as usize % 2) * SECTOR;
-        let trailer_bytes = trailer.encode(self.place(open.generation, sector as u32));
-        let begin = self.geometry.begin(open.slot);
-        let written = self
-            .segments
-            .write_at(&bytes, begin + offset as u64)
-            .and_then(|()| self.segments.write_at(&trailer_bytes, begin + sector as u64));
-        let before = open.listed;
-        open.entries.extend(ready);
-        open.listed = open.entries.len();
-        open.entries.extend(wait_for);
-        open.footer_bound = FOOTER_BOUND
-            + open.entries[open.listed..].iter().map(entry_bound).sum::<usize>();
-        match written {
-            Ok(()) => {
-                self.counters.bytes_written.add((bytes.len() + SECTOR) as u64);
-                open.written = offset + bytes.len();
-                open.footer = at;
-                open.trailers = trailer.number;
-                self.slot(open.slot).set_footer(at);
-            }
-            // What is in no footer cannot be judged.
-            Err(_) => {
-                self.counters.errors.add(1);
-                let (slot, listed) = (open.slot, open.listed);
-                let lost: Vec<_> = open.entries.drain(before..listed).collect();
-                open.listed = before;
-                lost.iter().for_each(|entry| self.drop_uncovered(slot, entry));
-            }
-        }
-    }
-
-    fn drop_uncovered(&self, slot: u32, entry: &Entry) {
-        let (digest, _, _) = identity(entry);
-        let mut part = self.index.part(digest);
-        let is_it = |record: &Record| record.at.slot == slot && record.at.offset == entry.offset;
-        for record in part.remove(digest, is_it) {
-            self.forget(&mut part, digest, record.at);
-            self.counters.dropped.add(1);
         }
     }
 }
