@@ -29,8 +29,8 @@ impl Geometry {
     /// size is below [`Geometry::SMALLEST_STORE`] or above what segments can be numbered for.
     pub fn of_size(bytes: u64) -> Option<Self> {
         let segment = (bytes / 256).next_power_of_two();
-        let segment = segment
-            .clamp(u64::from(Self::SMALLEST_SEGMENT), u64::from(Self::LARGEST_SEGMENT));
+        let segment =
+            segment.clamp(u64::from(Self::SMALLEST_SEGMENT), u64::from(Self::LARGEST_SEGMENT));
         let slots = bytes.saturating_sub(Self::JOURNAL_ROOM) / segment;
         let slots = u32::try_from(slots).ok()?;
         (Self::FEWEST_SLOTS..=Self::MOST_SLOTS).contains(&slots).then_some(Self {

@@ -69,7 +69,7 @@ fn a_response_takes_at_most_40_bytes_of_memory() {
             while volume.work(usize::MAX) {}
             // As removals are committed, about once a second.
             if number % 20_000 == 0 {
-                volume.settle();
+                volume.settle().unwrap();
             }
             if number >= MOST / 2 {
                 check(number);

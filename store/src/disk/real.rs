@@ -133,7 +133,7 @@ mod tests {
 
     fn directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("weir-store-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
+        let _gone = std::fs::remove_dir_all(&path);
         path
     }
 

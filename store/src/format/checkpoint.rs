@@ -5,7 +5,8 @@ use crate::checkpoint::{Checkpoint, SiteRules};
 
 /// Appends a checkpoint.
 pub(crate) fn encode(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
-    let Checkpoint { log, member, base, applied, mark, checked, sites, releases, wall } = checkpoint;
+    let Checkpoint { log, member, base, applied, mark, checked, sites, releases, wall } =
+        checkpoint;
     put_option(out, log.as_deref());
     put_option(out, member.as_deref());
     for number in [*base, *applied, *mark, *checked, *wall] {

@@ -157,11 +157,10 @@ pub(crate) fn decode(bytes: &[u8], place: Place) -> Option<Footer> {
     let before = FooterPlace { offset: decoder.u32()?, length: decoder.u32()? };
     let count = decoder.varint32()?;
     let first = decoder.varint()?;
-    let sites = (0..decoder.varint32()?)
-        .map(|_| decoder.text())
+    let sites = (0..decoder.varint32()?).map(|_| decoder.text()).collect::<Option<Vec<_>>>()?;
+    let entries = (0..count)
+        .map(|_| decode_entry(&mut decoder, first, &sites))
         .collect::<Option<Vec<_>>>()?;
-    let entries =
-        (0..count).map(|_| decode_entry(&mut decoder, first, &sites)).collect::<Option<Vec<_>>>()?;
     decoder.is_empty().then_some(Footer { before, entries })
 }
 

@@ -204,8 +204,17 @@ pub(crate) fn decode_batch(bytes: &[u8], place: Place) -> Option<&[u8]> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The header as another version would have written it.
+    pub(crate) fn of_version(header: &[u8], version: u32) -> [u8; SECTOR] {
+        let mut sector: [u8; SECTOR] = header[..SECTOR].try_into().unwrap();
+        sector[8..12].copy_from_slice(&version.to_le_bytes());
+        let sum = header_sum(&sector);
+        sector[SUM..SUM + 8].copy_from_slice(&sum.to_le_bytes());
+        sector
+    }
 
     fn header() -> Header {
         Header {
@@ -235,9 +244,7 @@ mod tests {
         let mut bytes = header().encode();
         bytes[8..12].copy_from_slice(&7u32.to_le_bytes());
         assert_eq!(Header::decode(&bytes), Err(BadHeader::Damaged));
-        let sum = header_sum(&bytes);
-        bytes[SUM..SUM + 8].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(Header::decode(&bytes), Err(BadHeader::Version(7)));
+        assert_eq!(Header::decode(&of_version(&bytes, 7)), Err(BadHeader::Version(7)));
     }
 
     #[test]

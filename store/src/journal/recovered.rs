@@ -111,8 +111,8 @@ pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered, Unusable> {
         Witness { journal, .. } if journal + 1 == header.number => 0,
         _ => return Err(Unusable::Damaged("the witness is of another journal")),
     };
-    let (manifest, end) = replay(&bytes, &header)
-        .ok_or(Unusable::Damaged("the journal contradicts itself"))?;
+    let (manifest, end) =
+        replay(&bytes, &header).ok_or(Unusable::Damaged("the journal contradicts itself"))?;
     if end < least.max(SECTOR as u64 + header.snapshot) {
         return Err(Unusable::Damaged("the journal is damaged or cut off"));
     }
@@ -125,8 +125,7 @@ fn replay(bytes: &[u8], header: &Header) -> Option<(Manifest, u64)> {
     let mut manifest = Manifest::default();
     let mut offset = SECTOR;
     while let Some(rest) = bytes.get(offset..) {
-        let place =
-            Place { store: header.store, generation: header.number, offset: offset as u64 };
+        let place = Place { store: header.store, generation: header.number, offset: offset as u64 };
         let Some(entries) = decode_batch(rest, place) else { break };
         let mut decoder = Decoder::new(entries);
         while !decoder.is_empty() {

@@ -64,9 +64,11 @@ impl Writing {
             let removed = removed.get(&generation).into_iter().flatten();
             changes.extend(removed.map(|offset| Change::Remove { generation, offset: *offset }));
             let softened = softened.get(&generation).into_iter().flatten();
-            changes.extend(
-                softened.map(|(offset, seq)| Change::Soften { generation, offset: *offset, seq: *seq }),
-            );
+            changes.extend(softened.map(|(offset, seq)| Change::Soften {
+                generation,
+                offset: *offset,
+                seq: *seq,
+            }));
         }
         let mut writing = Self {
             file: disk.open(JOURNAL)?,
@@ -153,11 +155,8 @@ impl Writing {
 
     /// Says how much is durable. Not synced itself: it may be late, and must not be early.
     fn bear_witness(&mut self) -> io::Result<()> {
-        let witness = Witness {
-            store: self.header.store,
-            journal: self.header.number,
-            durable: self.end,
-        };
+        let witness =
+            Witness { store: self.header.store, journal: self.header.number, durable: self.end };
         self.witness.write_at(&witness.encode(self.sector), (self.sector * SECTOR) as u64)?;
         self.sector = 1 - self.sector;
         Ok(())
@@ -171,7 +170,8 @@ impl Writing {
         let mut entries = Vec::new();
         let checkpoint = self.checkpoint.iter().cloned().map(|it| Change::Checkpoint(Box::new(it)));
         let live = self.live.iter();
-        let live = live.map(|(generation, slot)| Change::Open { generation: *generation, slot: *slot });
+        let live =
+            live.map(|(generation, slot)| Change::Open { generation: *generation, slot: *slot });
         let mut all = checkpoint.chain(live).chain(changes).peekable();
         while let Some(change) = all.next() {
             change.encode(&mut entries);

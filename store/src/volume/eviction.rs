@@ -63,9 +63,10 @@ impl Volume {
         }
         let found = Found { digest, record, generation };
         let mut read = self.read(&found);
-        let decoded = read.wait().ok().and_then(|()| {
-            record::decode(&read.bytes(), self.place(generation, record.at.offset))
-        });
+        let decoded = read
+            .wait()
+            .ok()
+            .and_then(|()| record::decode(&read.bytes(), self.place(generation, record.at.offset)));
         match decoded {
             Some(decoded) => {
                 *room -= bytes;

@@ -23,8 +23,7 @@ impl Volume {
     /// wait for the next footer, and are dropped if there is none.
     pub(super) fn write_footer(&self, writer: &mut Writer, is_last: bool) {
         let Some(open) = &mut writer.open else { return };
-        let are_covered =
-            |applied| open.entries.iter().all(|entry| is_covered(entry, applied));
+        let are_covered = |applied| open.entries.iter().all(|entry| is_covered(entry, applied));
         if is_last && !are_covered(self.journal.applied()) && self.journal.commit_all().is_err() {
             return self.fail();
         }
@@ -46,12 +45,13 @@ impl Volume {
 
     fn append_footer(&self, open: &mut Open, entries: &[Entry]) -> io::Result<()> {
         let offset = open.position();
-        let bytes = footer::encode(self.place(open.generation, offset as u32), open.footer, entries);
+        let bytes =
+            footer::encode(self.place(open.generation, offset as u32), open.footer, entries);
         let at = FooterPlace { offset: offset as u32, length: bytes.len() as u32 };
         let trailer = Trailer { number: open.trailers + 1, footer: at };
         // By turns, so that one of the two is always whole.
-        let sector = self.geometry.segment as usize - TRAILERS
-            + trailer.number as usize % 2 * SECTOR;
+        let sector =
+            self.geometry.segment as usize - TRAILERS + trailer.number as usize % 2 * SECTOR;
         let begin = self.geometry.begin(open.slot);
         self.segments.write_at(&bytes, begin + offset as u64)?;
         let trailer_bytes = trailer.encode(self.place(open.generation, sector as u32));

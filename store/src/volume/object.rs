@@ -1,7 +1,7 @@
 //! A body that is longer than a slice: written slice by slice while it arrives.
 
-use super::queue::{Hold, Item, Refused, Written};
 use super::Volume;
+use super::queue::{Hold, Item, Refused, Written};
 use crate::format::record::{BodyForm, SliceName};
 use crate::index::Pending;
 use crate::response::ResponseHead;

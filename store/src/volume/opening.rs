@@ -105,7 +105,8 @@ impl Volume {
         getrandom::fill(&mut id).map_err(io::Error::other)?;
         getrandom::fill(&mut secret).map_err(io::Error::other)?;
         let geometry = options.geometry;
-        let header = Header { store: StoreId(id), number: 1, epoch: 1, geometry, secret, snapshot: 0 };
+        let header =
+            Header { store: StoreId(id), number: 1, epoch: 1, geometry, secret, snapshot: 0 };
         // Nothing in it would have the new id. Its name becomes durable with that of the journal.
         let segments = disk.open(SEGMENTS)?;
         segments.set_length(0)?;
@@ -152,7 +153,7 @@ impl Volume {
             objects: HashSet::new(),
             recovered: 0,
         };
-        let reclaimed = search.run(&mut manifest)?;
+        let reclaimed = search.run(&mut manifest);
         let Search { index, slots, recovered, .. } = search;
         let used: HashSet<_> = manifest.live.values().copied().collect();
         let free: BTreeSet<_> = (0..geometry.slots).filter(|slot| !used.contains(slot)).collect();
@@ -213,13 +214,14 @@ impl Search<'_> {
     ///
     /// Newer segments come first, and in each the later records: what was written later replaced what
     /// was written earlier, and a record that moved lies behind all that it could have replaced.
-    fn run(&mut self, manifest: &mut Manifest) -> io::Result<u64> {
+    fn run(&mut self, manifest: &mut Manifest) -> u64 {
         let live: Vec<_> = manifest.live.iter().rev().map(|(at, slot)| (*at, *slot)).collect();
         let mut slices = Vec::new();
         let mut reclaimed = 0;
         for (generation, slot) in live {
+            // One that cannot be read is lost like one that is damaged.
             let entries = match slot < self.geometry.slots {
-                true => self.footers(generation, slot)?,
+                true => self.footers(generation, slot).ok().flatten(),
                 false => None,
             };
             let Some((last, mut entries)) = entries else {
@@ -262,7 +264,7 @@ impl Search<'_> {
         }
         manifest.removed.retain(|generation, _| manifest.live.contains_key(generation));
         manifest.softened.retain(|generation, _| manifest.live.contains_key(generation));
-        Ok(reclaimed)
+        reclaimed
     }
 
     fn record(&self, entry: &Entry, slot: u32, is_soft: bool) -> (u64, Record) {
@@ -276,9 +278,8 @@ impl Search<'_> {
     fn take(&mut self, entry: &Entry, slot: u32, is_soft: bool) -> bool {
         let EntryWhat::Response { object, stamps, .. } = &entry.what else { return false };
         let (digest, record) = self.record(entry, slot, is_soft);
-        let is_same = |other: &Record| {
-            other.kind == Kind::Response && other.variant == record.variant
-        };
+        let is_same =
+            |other: &Record| other.kind == Kind::Response && other.variant == record.variant;
         if stamps.valid_at > self.applied || self.index.part(digest).has(digest, is_same) {
             return false;
         }

@@ -124,14 +124,17 @@ impl Queue {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn push(&self, item: Item) -> Result<(), (Item, Refused)> {
-        let bytes = item.bound();
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.bound {
+    /// Whether there is room for so many bytes more: they are counted from now on.
+    fn reserve(&self, bytes: usize) -> bool {
+        let is_free = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bound;
+        if !is_free {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err((item, Refused::NoRoom));
         }
+        is_free
+    }
+
+    fn push(&self, item: Item) {
         self.items.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
-        Ok(())
     }
 
     pub(super) fn pop(&self) -> Option<Item> {
@@ -150,7 +153,12 @@ impl Volume {
     ///
     /// # Errors
     /// It is not taken.
-    pub fn put(&self, head: ResponseHead, body: Vec<Bytes>, hold: Option<Hold>) -> Result<(), Refused> {
+    pub fn put(
+        &self,
+        head: ResponseHead,
+        body: Vec<Bytes>,
+        hold: Option<Hold>,
+    ) -> Result<(), Refused> {
         let pending = self.expect(head.url, &head.key, &head.selecting);
         let write_seq = self.next_write_seq();
         let form = BodyForm::Inline;
@@ -160,23 +168,27 @@ impl Volume {
 
     pub(super) fn enqueue(&self, item: Item) -> Result<(), Refused> {
         let length: usize = match &item.what {
-            Written::Response { form: BodyForm::Inline, body, .. } => body.iter().map(Bytes::len).sum(),
+            Written::Response { form: BodyForm::Inline, body, .. } => {
+                body.iter().map(Bytes::len).sum()
+            }
             Written::Response { .. } => 0,
             Written::Slice { body, .. } => body.len(),
         };
         let needed = item.bound() + entry_bound(&item.entry()) + FOOTER_BOUND + 64;
         let is_too_large = length > self.geometry.slice as usize || needed > self.geometry.room();
-        let pushed = match (self.has_failed(), is_too_large) {
-            (true, _) => Err((item, Refused::Failed)),
-            (_, true) => Err((item, Refused::TooLarge)),
-            _ => self.queue.push(item),
-        };
-        pushed.map_err(|(item, why)| {
-            if let Written::Response { head, pending, .. } = &item.what {
-                self.index.part(head.url).arrived(pending);
+        let refused = match () {
+            () if self.has_failed() => Refused::Failed,
+            () if is_too_large => Refused::TooLarge,
+            () if !self.queue.reserve(item.bound()) => Refused::NoRoom,
+            () => {
+                self.queue.push(item);
+                return Ok(());
             }
-            self.counters.refused.add(1);
-            why
-        })
+        };
+        if let Written::Response { head, pending, .. } = &item.what {
+            self.index.part(head.url).arrived(pending);
+        }
+        self.counters.refused.add(1);
+        Err(refused)
     }
 }

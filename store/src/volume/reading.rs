@@ -135,9 +135,7 @@ impl Volume {
     /// short: [`Volume::response`] compares the whole of it.
     pub fn find(&self, url: u64, key: &[u8]) -> Vec<Found> {
         let bits = key_bits(key);
-        self.found(url, |record| {
-            record.kind == Kind::Response && is_of_key(record.variant, bits)
-        })
+        self.found(url, |record| record.kind == Kind::Response && is_of_key(record.variant, bits))
     }
 
     /// A slice of an object's body.
@@ -178,7 +176,12 @@ impl Volume {
     ///
     /// # Errors
     /// It is a miss.
-    pub fn response(&self, found: &Found, read: &Read, key: &[u8]) -> Result<StoredResponse, Unread> {
+    pub fn response(
+        &self,
+        found: &Found,
+        read: &Read,
+        key: &[u8],
+    ) -> Result<StoredResponse, Unread> {
         let Decoded { what, body, write_seq, .. } = self.decoded(found, read)?;
         let What::Response { mut head, form } = what else { return Err(Unread::Other) };
         if head.key != key {
@@ -200,7 +203,13 @@ impl Volume {
     ///
     /// # Errors
     /// It is a miss.
-    pub fn slice(&self, found: &Found, read: &Read, object: u64, number: u32) -> Result<Bytes, Unread> {
+    pub fn slice(
+        &self,
+        found: &Found,
+        read: &Read,
+        object: u64,
+        number: u32,
+    ) -> Result<Bytes, Unread> {
         let Decoded { what, body, .. } = self.decoded(found, read)?;
         match what {
             What::Slice(name) if name == SliceName { object, number } => Ok(body),

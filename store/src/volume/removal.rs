@@ -109,7 +109,9 @@ impl Volume {
     ) -> Removed {
         let is_wanted = |record: &Record| record.kind == Kind::Response && is_wanted(record);
         let records = part.remove(digest, is_wanted);
-        records.iter().for_each(|record| drop(self.forget(part, digest, record.at)));
+        for record in &records {
+            self.forget(part, digest, record.at);
+        }
         let durable = self.journal.durable();
         // What left the index before may come back as well, unless that is durable.
         let last = part.last_removal(digest, durable);

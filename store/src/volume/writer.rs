@@ -5,7 +5,7 @@ use super::queue::{Hold, Item, Written, entry_of};
 use super::reading::Found;
 use crate::format::footer::{Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
 use crate::format::journal::Change;
-use crate::format::record::{self, BodyForm, Decoded, What};
+use crate::format::record::{self, Decoded, What};
 use crate::format::{UNIT, aligned};
 use crate::index::{Kind, Location, Pending, Record, slice_bits, slice_digest};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,12 +115,25 @@ impl Volume {
         self.queue.bytes() > 0
     }
 
-    /// Makes what was written recoverable: after a crash of the process from now on, after a loss of
-    /// power once the system wrote it. To be called about once a second while anything is written.
-    pub fn settle(&self) {
+    /// Makes what was written recoverable: after a kill of the process from when this returns, after a
+    /// loss of power once the system wrote it. To be called about once a second. Waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Volume::commit`].
+    pub fn settle(&self) -> io::Result<()> {
         let mut writer = self.writer();
         self.flush(&mut writer);
         self.write_footer(&mut writer, false);
+        drop(writer);
+        // It names the segments that began.
+        if self.uncommitted() == 0 {
+            return Ok(());
+        }
+        let committed = self.journal.commit_all();
+        if committed.is_err() {
+            self.fail();
+        }
+        committed
     }
 
     /// Writes everything that waits, ends the segment, and makes all of it durable, for an orderly
@@ -350,8 +363,6 @@ impl Volume {
 pub(super) fn identity(entry: &Entry) -> (u64, u32, Kind) {
     match &entry.what {
         EntryWhat::Response { variant, .. } => (entry.url, *variant, Kind::Response),
-        EntryWhat::Slice(name) => {
-            (slice_digest(entry.url, *name), slice_bits(*name), Kind::Slice)
-        }
+        EntryWhat::Slice(name) => (slice_digest(entry.url, *name), slice_bits(*name), Kind::Slice),
     }
 }

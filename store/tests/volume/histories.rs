@@ -1,12 +1,8 @@
 //! Long random histories of a volume: everything that is found is held against what was handed in,
 //! over kills and losses of power. `WEIR_HISTORIES` makes a run longer, `WEIR_SEED` repeats one.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use super::world::{Plant, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use support::World;
 
 fn histories(default: u64) -> impl Iterator<Item = u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
@@ -99,13 +95,13 @@ fn an_orderly_end_keeps_everything_even_without_power() {
 
 /// Whether any of many histories with losses of power shows what must not be shown, or loses what was
 /// durable.
-fn is_caught(prepare: impl Fn(&World)) -> bool {
+fn is_caught(prepare: impl Fn(&mut World)) -> bool {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let caught = (0..200).any(|seed| {
         let history = || {
             let mut world = World::new(seed);
-            prepare(&world);
+            prepare(&mut world);
             run(&mut world, 2000, true);
             assert_eq!(world.emptied, 0, "a loss of power damages nothing");
         };
@@ -123,4 +119,11 @@ fn each_sync_that_is_omitted_is_caught() {
         assert_eq!(is_needed, omitted != "journal", "{omitted}");
     }
     assert!(!is_caught(|_| {}));
+}
+
+#[test]
+fn what_a_node_gets_wrong_is_caught() {
+    for plant in [Plant::MarkBeforeRemoval, Plant::MarkAboveStamps] {
+        assert!(is_caught(|world| world.plant = Some(plant)), "{plant:?}");
+    }
 }

@@ -8,29 +8,29 @@ use weir_store::disk::simulated::{Faults, SimulatedDisk};
 use weir_store::volume::{Body, Opened, Refused, Removed, StoredResponse, Unread, Verdict, Walk};
 use weir_store::{Checkpoint, Geometry, Moment, Options, ResponseHead, Stamps, Volume};
 
-pub const SEGMENT: u32 = 16 << 10;
-pub const SLICE: u32 = 4 << 10;
+pub(crate) const SEGMENT: u32 = 16 << 10;
+pub(crate) const SLICE: u32 = 4 << 10;
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { geometry: Geometry { segment: SEGMENT, slots: 8, slice: SLICE }, queue: 64 << 10 }
 }
 
 /// A source of numbers that a seed repeats.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % bound.max(1)
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
@@ -75,16 +75,18 @@ impl Drop for Hold {
 }
 
 /// What a node gets wrong on purpose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Plant {
-    /// The checked mark is durable before the removals of the walk: they are never committed.
-    pub mark_without_removals: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plant {
+    /// The checked mark is raised before the walk removed what it says is gone.
+    MarkBeforeRemoval,
+    /// The mark of a walk leaves out what is on its way.
+    MarkAboveStamps,
 }
 
-pub struct World {
-    pub disk: SimulatedDisk,
-    pub volume: Volume,
-    pub random: Random,
+pub(crate) struct World {
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) volume: Volume,
+    pub(crate) random: Random,
     step: u64,
     urls: u64,
     versions: HashMap<(u64, u64), Vec<Version>>,
@@ -95,13 +97,14 @@ pub struct World {
     checked: u64,
     held: Held,
     walk: Option<(Walk, u64)>,
-    pub found: u64,
-    pub emptied: u64,
-    pub recovered: u64,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) found: u64,
+    pub(crate) emptied: u64,
+    pub(crate) recovered: u64,
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let disk = SimulatedDisk::default();
         let (volume, _) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
         let mut random = Random::new(seed);
@@ -119,6 +122,7 @@ impl World {
             checked: 0,
             held: Held::default(),
             walk: None,
+            plant: None,
             found: 0,
             emptied: 0,
             recovered: 0,
@@ -155,12 +159,12 @@ impl World {
     }
 
     /// One thing that a node does, or that happens to it.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.step += 1;
         match self.random.below(100) {
             0..30 => self.put(),
             30..40 => drop(self.volume.work(self.step as usize % 9000)),
-            40..44 => self.volume.settle(),
+            40..44 => self.settle(),
             44..60 => self.look(),
             60..66 => self.purge(),
             66..72 => self.unsafe_request(),
@@ -169,6 +173,13 @@ impl World {
             88..92 => self.object(),
             92..95 => self.commit(),
             _ => drop(self.volume.work(usize::MAX)),
+        }
+    }
+
+    fn settle(&mut self) {
+        let moment = self.volume.checkpoint(&self.place());
+        if self.volume.settle().is_ok() {
+            self.committed(moment);
         }
     }
 
@@ -214,12 +225,12 @@ impl World {
             dies_at: None,
             is_banned: false,
         };
-        let Removed { moment, .. } =
-            self.volume.supersede(head.url, &head.key, &head.selecting);
+        let Removed { moment, .. } = self.volume.supersede(head.url, &head.key, &head.selecting);
         self.die(|of, at| (of, at) == (url, key), moment);
         let body = Self::body(version.number, length);
         let half = length / 2;
-        let body = vec![Bytes::copy_from_slice(&body[..half]), Bytes::copy_from_slice(&body[half..])];
+        let body =
+            vec![Bytes::copy_from_slice(&body[..half]), Bytes::copy_from_slice(&body[half..])];
         match self.volume.put(head, body, Some(Box::new(hold))) {
             Ok(()) => self.note(url, key, version),
             Err(why) => assert!(matches!(why, Refused::NoRoom | Refused::Failed), "{why}"),
@@ -229,7 +240,8 @@ impl World {
     fn object(&mut self) {
         let (url, key) = self.any_key();
         let (stamps, hold, begun) = self.stamps();
-        let (tag, length) = (self.random.below(5), SLICE as usize + self.random.below(9000) as usize);
+        let (tag, length) =
+            (self.random.below(5), SLICE as usize + self.random.below(9000) as usize);
         let head = self.head(url, key, tag, stamps);
         let version = Version {
             number: self.next,
@@ -240,8 +252,7 @@ impl World {
             dies_at: None,
             is_banned: false,
         };
-        let Removed { moment, .. } =
-            self.volume.supersede(head.url, &head.key, &head.selecting);
+        let Removed { moment, .. } = self.volume.supersede(head.url, &head.key, &head.selecting);
         self.die(|of, at| (of, at) == (url, key), moment);
         let body = Self::body(version.number, length);
         let writer = self.volume.begin_object(head.url, &head.key, &head.selecting);
@@ -315,7 +326,14 @@ impl World {
             Some(walk) => walk,
             None => {
                 let held = self.held.lock().unwrap();
-                let mark = held.keys().next().copied().unwrap_or(self.applied);
+                let lowest = held.keys().next().copied().unwrap_or(self.applied);
+                let mark = match self.plant {
+                    Some(Plant::MarkAboveStamps) => self.applied,
+                    _ => lowest,
+                };
+                if self.plant == Some(Plant::MarkBeforeRemoval) {
+                    self.checked = self.checked.max(mark);
+                }
                 (self.volume.walk(self.applied), mark)
             }
         };
@@ -345,7 +363,7 @@ impl World {
         self.check(url, key);
     }
 
-    pub fn check_all(&mut self) {
+    pub(crate) fn check_all(&mut self) {
         for url in 0..self.urls {
             (0..2).for_each(|key| self.check(url, key));
         }
@@ -376,7 +394,10 @@ impl World {
         }
         let missed =
             self.purges.iter().find(|purge| purge.tag == version.tag && purge.at > version.begun);
-        assert!(missed.is_none(), "{url} {key}: {version:?} is shown as {stored:?} after {missed:?}");
+        assert!(
+            missed.is_none(),
+            "{url} {key}: {version:?} is shown as {stored:?} after {missed:?}"
+        );
         self.found += 1;
     }
 
@@ -398,7 +419,7 @@ impl World {
 
     /// The process ends in the midst of it, and another one begins. `power` says for each sector that
     /// was not synced whether it is on the disk: without it, the process is killed.
-    pub fn crash(&mut self, keeps_power: bool) {
+    pub(crate) fn crash(&mut self, keeps_power: bool) {
         if !keeps_power {
             let keep = [0, 10, 50, 90, 100][self.random.below(5) as usize];
             let random = &mut self.random;
@@ -408,7 +429,7 @@ impl World {
     }
 
     /// Opens the store again.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         self.walk = None;
         let disk = Arc::new(self.disk.clone());
         let (volume, opened) = Volume::open(disk, options()).unwrap();
@@ -440,7 +461,7 @@ impl World {
     }
 
     /// The same node after a restart on this disk.
-    pub fn on(&self, disk: SimulatedDisk) -> Self {
+    pub(crate) fn on(&self, disk: SimulatedDisk) -> Self {
         let (volume, opened) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
         let mut world = Self {
             disk,
@@ -450,6 +471,7 @@ impl World {
             purges: self.purges.clone(),
             held: Held::default(),
             walk: None,
+            plant: None,
             found: 0,
             emptied: 0,
             recovered: 0,
@@ -460,14 +482,14 @@ impl World {
     }
 
     /// An orderly end and a new beginning.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.commit();
         self.volume.close().unwrap();
         self.disk.lose_power(|| false);
         self.reopen();
     }
 
-    pub fn omit(&self, omitted: &'static str) {
+    pub(crate) fn omit(&self, omitted: &'static str) {
         self.disk.set_faults(Faults { omitted: Some(omitted), ..Faults::default() });
     }
 }
