@@ -5,6 +5,9 @@ mod commands;
 mod logging;
 mod program;
 mod settings;
+mod sockets;
+mod supervisor;
+mod takeover;
 mod text;
 mod tokens;
 

@@ -184,6 +184,21 @@ fn nobody_is_killed_while_a_node_drains() {
     }
 }
 
+/// systemd follows an upgrade, and the sockets that it may hold are those of the configuration.
+#[test]
+fn systemd_knows_the_main_process_and_the_addresses() {
+    for unit in ["weir.service", "weir-control.service"] {
+        let unit = read(&format!("deploy/systemd/{unit}"));
+        assert!(unit.contains("\nType=notify\nNotifyAccess=main\n"), "{unit}");
+    }
+    assert!(read("deploy/systemd/weir.service").contains("\nEnvironment=WEIR_NODE__STATE="));
+    let sockets = read("deploy/systemd/weir.socket");
+    let config = weir_config::Config::for_origin("http://127.0.0.1:9").expect("a configuration");
+    for address in [config.node.listen, config.node.admin] {
+        assert!(sockets.contains(&format!("\nListenStream={address}\n")), "{address}");
+    }
+}
+
 /// What a node keeps for its next start, and what waits for slow clients, is in files.
 #[test]
 fn every_node_has_a_writable_place_of_its_own() {

@@ -13,6 +13,7 @@ use crate::traffic::Traffic;
 use crate::warming::Warming;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use weir_config::Config;
 use weir_rules::log::Release;
 
@@ -35,10 +36,44 @@ pub struct Control {
     pub(crate) rates: Rates,
     pub(crate) warming: Warming,
     pub(crate) traffic: Traffic,
+    /// Turns true when it ends before the process does.
+    pub(crate) ending: watch::Sender<bool>,
     pub(crate) refused_joins: RefusedJoins,
 }
 
 impl Control {
+    /// Until it ends: the process is told to stop, or another process takes over the log.
+    pub(crate) async fn stopped(&self) {
+        let mut ending = self.ending.subscribe();
+        tokio::select! {
+            () = self.process.stopped() => {}
+            // The sender lives as long as `self`.
+            _ = ending.wait_for(|ending| *ending) => {}
+        }
+    }
+
+    /// Ends the connections of nodes and the calls that wait; those are answered with what is
+    /// known. To be called before [`Control::close`], which waits for none of them.
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Closes the log: what was accepted is durable, and `control.data` is free for another process
+    /// when this returns. It blocks. The log itself where it is in memory only, for
+    /// [`Control::open_with`].
+    ///
+    /// # Errors
+    /// The log cannot be written down.
+    pub fn close(&self) -> Result<Option<Vec<u8>>, String> {
+        self.end();
+        self.ledger.close();
+        if self.config().control.data.is_some() {
+            return Ok(None);
+        }
+        let log = serde_json::to_vec(&self.ledger.contents());
+        log.map(Some).map_err(|error| format!("the log in memory: {error}"))
+    }
+
     /// Reloads the configuration, all or nothing. Returns the keys whose
     /// change needs a restart.
     ///
@@ -85,7 +120,7 @@ impl Control {
         tokio::select! {
             () = done => {}
             () = tokio::time::sleep(wait) => {}
-            () = self.process.stopped() => {}
+            () = self.stopped() => {}
         }
     }
 

@@ -119,6 +119,12 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
+    /// 503, with Retry-After: another process takes over, or has taken over.
+    pub(crate) fn taken_over() -> Self {
+        let error = Self::unavailable("another process takes over; try again in a second");
+        Self { retry_after: Some(1), ..error }
+    }
+
     /// The same, about this field.
     pub(crate) fn about(self, field: &str) -> Self {
         Self { field: Some(field.to_owned()), ..self }

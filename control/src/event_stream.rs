@@ -38,7 +38,7 @@ impl Control {
             tokio::select! {
                 moved = heads.changed() => if moved.is_err() { return },
                 () = self.events.progressed() => {}
-                () = self.process.stopped() => return,
+                () = self.stopped() => return,
             }
         }
     }
@@ -117,7 +117,7 @@ async fn pass_on(
         if let Some(piece) = piece.take() {
             tokio::select! {
                 sent = pieces.send(Bytes::from(piece)) => if sent.is_err() { return },
-                () = control.process.stopped() => return,
+                () = control.stopped() => return,
             }
         }
         piece = tokio::select! {
@@ -132,7 +132,7 @@ async fn pass_on(
                 Err(_) => Some(":\n\n".to_owned()),
             },
             () = pieces.closed() => return,
-            () = control.process.stopped() => return,
+            () = control.stopped() => return,
         };
     }
 }

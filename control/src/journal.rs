@@ -35,7 +35,7 @@ pub(crate) trait Journal: fmt::Debug + Send {
 }
 
 /// Everything that a journal holds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Contents {
     /// The log's life; `None` before its first.
     pub(crate) life: Option<Life>,

@@ -20,7 +20,7 @@ pub(crate) use listed::{Listed, Order, Referrer, Warmed};
 pub(crate) use nodes::{Joined, NodeState, NodeView, Right, SessionId};
 pub(crate) use progress::{Arrival, NodeProgress, Progress};
 
-use crate::journal::{Batch, Journal, JournalError};
+use crate::journal::{Batch, Contents, Journal, JournalError};
 use crate::sites::ReportedSites;
 use listed::Accepted;
 use published::PublishedLog;
@@ -37,11 +37,13 @@ use weir_rules::invalidation::Seq;
 use weir_rules::log::{LogId, Release};
 use writer::Writer;
 
-/// The ledger. What was ordered of it holds until it is dropped, which waits for the writer.
+/// The ledger. What was ordered of it holds until it is closed or dropped, which waits for the
+/// writer.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     shared: Arc<LedgerCore>,
-    writer: Option<JoinHandle<()>>,
+    /// `None` once it is closed.
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What callers and the writer share. Locking: `state`, then the arrivals of an entry; nothing
@@ -100,7 +102,7 @@ impl Ledger {
         let writer = thread.spawn(|| writer.run()).map_err(|error| {
             JournalError::new(format!("cannot start the thread that writes it: {error}"))
         })?;
-        Ok(Arc::new(Self { shared, writer: Some(writer) }))
+        Ok(Arc::new(Self { shared, writer: Mutex::new(Some(writer)) }))
     }
 
     /// The log's name.
@@ -326,6 +328,23 @@ impl Ledger {
         state.forget();
     }
 
+    /// Writes what waits, then lets go of the journal; returns once another process can open it.
+    /// Whatever is ordered later fails. Only the first call waits.
+    pub(crate) fn close(&self) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the ledger panicked");
+        }
+    }
+
+    /// All that it holds, as a journal would; nothing is added once it is closed.
+    pub(crate) fn contents(&self) -> Contents {
+        self.shared.state().contents()
+    }
+
     async fn append(&self, what: Appended) -> Result<Arc<Listed>, Refusal> {
         let most = self.shared.state().bounds.waiting;
         let (reply, answer) = oneshot::channel();
@@ -354,12 +373,7 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        self.shared.queue.close();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer of the ledger panicked");
-        }
+        self.close();
     }
 }
 

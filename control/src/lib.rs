@@ -15,6 +15,7 @@ mod event_stream;
 mod events;
 mod extract;
 mod fields;
+mod gate;
 mod journal;
 mod ledger;
 mod listener;
@@ -41,6 +42,7 @@ mod warm;
 mod warming;
 
 pub use control::Control;
+pub use gate::Gate;
 pub use listener::serve;
 pub use process::{Process, Program, Reloaded};
 pub use purge_request::LONGEST_WAIT_MS;

@@ -6,9 +6,9 @@ mod connections;
 mod timed;
 
 use crate::errors::ApiError;
+use crate::gate::Gate;
 use crate::process::stopped;
 use activity::Activity;
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use connections::Connections;
@@ -22,7 +22,6 @@ use timed::TimedStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
 /// What bounds the listener.
 #[derive(Clone, Copy, Debug)]
@@ -63,18 +62,19 @@ const LAST_CALLS: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Serves `router` on `listener` until `stopping` turns true; returns once every connection is
-/// closed, so that nothing of the router is still in use.
-pub async fn serve(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
-    serve_within(BOUNDS, listener, router, stopping).await;
+/// Serves what is behind `gate` on `listener` until `stopping` turns true; returns once every
+/// connection is closed, so that nothing behind it is still in use.
+pub async fn serve(listener: TcpListener, gate: Arc<Gate>, stopping: watch::Receiver<bool>) {
+    serve_within(BOUNDS, listener, gate, stopping).await;
 }
 
 async fn serve_within(
     bounds: Bounds,
     listener: TcpListener,
-    router: Router,
+    gate: Arc<Gate>,
     stopping: watch::Receiver<bool>,
 ) {
+    let mut listener = Some(listener);
     let mut stop = stopping.clone();
     let open = Arc::new(Connections::new(bounds.connections, bounds.reserved));
     let mut connections = JoinSet::new();
@@ -83,10 +83,10 @@ async fn serve_within(
             () = stopped(&mut stop) => break,
             // Ended ones are collected as they end; the set would otherwise grow.
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = accept(&mut listener, &gate) => match accepted {
                 Ok((stream, peer)) => match open.admit() {
                     Some(activity) => {
-                        let served = Served { bounds, peer, activity, router: router.clone() };
+                        let served = Served { bounds, peer, activity, gate: gate.clone() };
                         connections.spawn(served.serve(stream, stopping.clone()));
                     }
                     None => tracing::debug!(%peer, "refused an admin connection: there are too many"),
@@ -106,22 +106,42 @@ async fn serve_within(
     }
 }
 
+/// The next connection, while there are any to accept: those that come while calls are held wait in the
+/// queue of the socket, and another process that listens on it may take them.
+async fn accept(
+    listener: &mut Option<TcpListener>,
+    gate: &Gate,
+) -> std::io::Result<(TcpStream, SocketAddr)> {
+    while let Some(socket) = listener {
+        if !gate.accepts().await {
+            *listener = None;
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = gate.shut() => {}
+            accepted = socket.accept() => return accepted,
+        }
+    }
+    std::future::pending().await
+}
+
 /// A connection with what it is served from.
 struct Served {
     bounds: Bounds,
     peer: SocketAddr,
     activity: Arc<Activity>,
-    router: Router,
+    gate: Arc<Gate>,
 }
 
 impl Served {
     async fn serve(self, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true);
-        let Self { bounds, peer, activity, router } = self;
+        let Self { bounds, peer, activity, gate } = self;
         let stream = TimedStream::new(stream, Arc::clone(&activity), &bounds);
         let calls = Arc::clone(&activity);
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            answer(router.clone(), peer, Arc::clone(&calls), request)
+            answer(gate.clone(), peer, Arc::clone(&calls), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.head);
@@ -149,7 +169,7 @@ impl Served {
 }
 
 async fn answer(
-    router: Router,
+    gate: Arc<Gate>,
     peer: SocketAddr,
     activity: Arc<Activity>,
     request: http::Request<hyper::body::Incoming>,
@@ -166,7 +186,7 @@ async fn answer(
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
-    router.oneshot(request).await.map(|response| call.follow(response))
+    gate.call(request).await.map(|response| call.follow(response))
 }
 
 #[cfg(test)]

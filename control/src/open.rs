@@ -4,7 +4,7 @@ use crate::control::{Control, bounds};
 use crate::events::Events;
 use crate::journal::memory::Memory;
 use crate::journal::redb::Redb;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Contents, Journal, JournalError};
 use crate::ledger::Ledger;
 use crate::process::Process;
 use crate::rate::Rates;
@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 /// How often it is looked for nodes that were absent for `control.forget_after`.
@@ -31,11 +32,25 @@ impl Control {
     /// # Errors
     /// The log cannot be opened.
     pub fn open(process: Arc<Process>) -> Result<Arc<Self>, String> {
+        Self::open_with(process, None)
+    }
+
+    /// The same; without `control.data` with the log that another process had in memory, as
+    /// [`Control::close`] gave it.
+    ///
+    /// # Errors
+    /// The log cannot be opened, or is none.
+    pub fn open_with(process: Arc<Process>, log: Option<&[u8]>) -> Result<Arc<Self>, String> {
         let config = process.config();
         let failed = |error: JournalError| format!("control.data: {error}");
-        let journal: Box<dyn Journal> = match &config.control.data {
-            Some(directory) => Box::new(Redb::open(directory).map_err(failed)?),
-            None => Box::new(Memory),
+        let journal: Box<dyn Journal> = match (&config.control.data, log) {
+            (Some(directory), _) => Box::new(Redb::open(directory).map_err(failed)?),
+            (None, None) => Box::new(Memory::default()),
+            (None, Some(log)) => {
+                let held: Contents = serde_json::from_slice(log)
+                    .map_err(|error| format!("the log of the other process: {error}"))?;
+                Box::new(Memory::holding(held))
+            }
         };
         let ledger = Ledger::open(journal, bounds(&config)).map_err(failed)?;
         let (sessions, events) = (Sessions::new(), Events::new());
@@ -52,6 +67,7 @@ impl Control {
             warming,
             traffic,
             refused_joins,
+            ending: watch::Sender::new(false),
         });
         tokio::spawn(control.clone().note_leases());
         tokio::spawn(control.clone().tell_of_entries());
@@ -72,7 +88,7 @@ impl Control {
         loop {
             let step = tokio::select! {
                 step = steps.tick() => step,
-                () = self.process.stopped() => return,
+                () = self.stopped() => return,
             };
             let expected: HashSet<String> =
                 self.ledger.nodes(Instant::now()).into_iter().map(|node| node.name).collect();
@@ -88,7 +104,7 @@ impl Control {
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
-                () = self.process.stopped() => return,
+                () = self.stopped() => return,
             }
             let now = Instant::now();
             self.ledger.note_leases(now);
@@ -115,7 +131,7 @@ impl Control {
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
-                () = self.process.stopped() => return,
+                () = self.stopped() => return,
             }
             match self.ledger.forget_silent(Instant::now()).await {
                 Ok(names) => {

@@ -188,7 +188,7 @@ mod tests {
             join_rate: 10,
             waiting: 10,
         };
-        let ledger = Ledger::open(Box::new(Memory), bounds).unwrap();
+        let ledger = Ledger::open(Box::<Memory>::default(), bounds).unwrap();
         let order = Order {
             targets: vec![Target::Path("/a".into()), Target::Tag("t".into())],
             site: None,

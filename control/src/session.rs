@@ -145,7 +145,7 @@ where
     let mut lines = Lines::new(reading);
     let hello = tokio::select! {
         hello = hello(&mut lines) => hello,
-        () = control.process.stopped() => return,
+        () = control.stopped() => return,
     };
     let hello = match hello {
         Ok(hello) => hello,
@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
             over = over => over,
             over = self.read(&mut lines) => over,
             over = self.write(&mut writing, outgoing) => over,
-            () = self.control.process.stopped() => Over::Stopping,
+            () = self.control.stopped() => Over::Stopping,
         }
     }
 

@@ -148,7 +148,7 @@ impl Control {
         tokio::spawn(async move {
             tokio::select! {
                 () = control.warm_popular(&listed) => {}
-                () = control.process.stopped() => {}
+                () = control.stopped() => {}
             }
             drop(room);
         });

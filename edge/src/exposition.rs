@@ -358,6 +358,13 @@ fn following(text: &mut Text, followed: &FollowStatus) {
             followed.connected.into(),
         ),
         (
+            "weir_control_refused",
+            "gauge",
+            "1 while control refuses this node, so that it is not ready and validates every \
+             stored response, else 0.",
+            followed.refusal.is_some().into(),
+        ),
+        (
             "weir_control_partitioned",
             "gauge",
             "1 while the node's lease (control.lease) is over, so that it may have missed \

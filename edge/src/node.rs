@@ -23,6 +23,8 @@ use weir_config::Config;
 use weir_config::reload::Effect;
 use weir_rules::invalidation::{Purge, Seq};
 
+pub use crate::server::Sockets;
+
 pub use crate::explain::{
     ExplainedDecision, ExplainedOrigin, ExplainedPurge, ExplainedVariant, Explanation,
 };
@@ -49,7 +51,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds the listeners of `config` (port 0 lets the system choose) and starts the workers.
+    /// Binds the listeners of `config` (port 0 lets the system choose), starts the workers and
+    /// accepts clients.
     pub fn start(config: Config) -> Result<Node, StartError> {
         Self::start_at(config, &Checkpoint::default())
     }
@@ -58,23 +61,19 @@ impl Node {
     pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
         let directory = config.node.state.as_deref().map(StateDirectory::open).transpose();
         let directory = directory.map_err(|error| StartError(error.to_string()))?;
-        Self::start_in(config, checkpoint, directory)
+        let node = Self::prepare(config, Sockets::default(), checkpoint, directory, None)?;
+        node.serve();
+        Ok(node)
     }
 
-    /// Like [`Node::start_at`], with the directory `node.state` as it was opened before.
-    pub fn start_in(
-        config: Config,
-        checkpoint: &Checkpoint,
-        directory: Option<StateDirectory>,
-    ) -> Result<Node, StartError> {
-        Self::start_over(config, checkpoint, directory, None)
-    }
-
-    /// Like [`Node::start_in`], as the process that takes over from the one with the instance
-    /// `takes_over` ([`Node::instance`]), which may still serve: a purge waits for both until that
+    /// Like [`Node::start_at`], on `sockets` as far as they are given, with the directory
+    /// `node.state` as it was opened before, and without accepting anyone before [`Node::serve`]:
+    /// clients that connect wait. With `takes_over` as the process that takes over from the one with
+    /// that instance ([`Node::instance`]), which may still serve: a purge waits for both until that
     /// one has left control, or this one says that it has ended ([`Node::other_ended`]).
-    pub fn start_over(
+    pub fn prepare(
         config: Config,
+        sockets: Sockets,
         checkpoint: &Checkpoint,
         directory: Option<StateDirectory>,
         takes_over: Option<String>,
@@ -120,8 +119,8 @@ impl Node {
             let (state, log, tracer, purger) = shared.clone();
             Rc::new(Spine::new(state, worker, log, tracer, purger))
         };
-        let server =
-            Server::start(settings, spine).map_err(|error| StartError(error.to_string()))?;
+        let server = Server::prepare(settings, sockets, spine)
+            .map_err(|error| StartError(error.to_string()))?;
         let listen = server.listen();
         let identity = Identity { secret, takes_over };
         let following =
@@ -140,6 +139,26 @@ impl Node {
             _exporter: exporter,
             _directory: directory,
         })
+    }
+
+    /// Accepts clients from now on.
+    pub fn serve(&self) {
+        if let Some(server) = &*self.server() {
+            server.serve();
+        }
+    }
+
+    /// The sockets that it listens on, for another process to listen on too; none once it drains.
+    ///
+    /// # Errors
+    /// The process has no more descriptors.
+    pub fn sockets(&self) -> std::io::Result<Sockets> {
+        self.server().as_ref().map_or_else(|| Ok(Sockets::default()), Server::sockets)
+    }
+
+    /// Whether it has what the log had when it joined control.
+    pub fn is_caught_up(&self) -> bool {
+        self.following.link().is_caught_up()
     }
 
     /// Where clients connect in the clear.
@@ -302,8 +321,10 @@ impl Node {
     /// once the lease since its start is over (invariant I5); it validates everything it has stored
     /// until control lets it in.
     pub fn not_ready(&self) -> Option<String> {
-        if self.server().is_none() {
-            return Some("the node drains".to_owned());
+        match self.server().as_ref().map(Server::is_serving) {
+            None => return Some("the node drains".to_owned()),
+            Some(false) => return Some("the node does not accept clients yet".to_owned()),
+            Some(true) => {}
         }
         if let Some(reason) = self.following.link().refusal() {
             return Some(format!("control refuses this node: {reason}"));

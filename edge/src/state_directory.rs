@@ -2,12 +2,12 @@
 //! processes out. Files in it are readable by the node's user alone.
 //!
 //! The lock ends with the process, however that ends. A process that takes over from the one that
-//! holds it begins without ([`StateDirectory::shared`]) and locks once the other has let go.
+//! holds it gets the lock from it ([`StateDirectory::handed`]): there is no moment without.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use weir_protocol::secret::{BYTES, NodeSecret};
 
@@ -75,6 +75,32 @@ impl StateDirectory {
         }
         let secret = read(&secret)?;
         Ok(Self { path: path.to_owned(), lock, secret })
+    }
+
+    /// Opens the directory with the lock as another process holds it: both hold it from then on, and
+    /// it ends with the last of them.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::open`]; the lock is that of another directory.
+    pub fn handed(path: &Path, lock: File) -> Result<Self, StateError> {
+        let mut directory = Self::shared(path)?;
+        let identity = |file: &File| file.metadata().map(|about| (about.dev(), about.ino()));
+        let same = identity(&lock).and_then(|theirs| Ok(theirs == identity(&directory.lock)?));
+        match same {
+            Ok(true) => directory.lock = lock,
+            Ok(false) => return Err(StateError::InUse(path.to_owned())),
+            Err(error) => return Err(StateError::Io(path.join(LOCK), error)),
+        }
+        directory.lock()?;
+        Ok(directory)
+    }
+
+    /// The lock, for another process to hold too.
+    ///
+    /// # Errors
+    /// The process has no more descriptors.
+    pub fn lock_to_hand_over(&self) -> io::Result<File> {
+        self.lock.try_clone()
     }
 
     /// Takes the lock; nothing happens if this has it already.

@@ -23,6 +23,7 @@ pub mod lines;
 pub mod question;
 pub mod secret;
 pub mod stats;
+pub mod takeover;
 pub mod warm;
 
 /// The token of the Upgrade field.

@@ -4,11 +4,12 @@ mod topology;
 mod traffic;
 mod tries;
 
-use super::running::{self, Refused, Signals};
+use super::running::{self, Reactions, Refused, Signals};
 use super::{Exit, complain, print};
 use crate::settings::{Part, Settings};
 use clap::Args;
 use std::sync::Arc;
+use tokio::sync::watch;
 use topology::Topology;
 use traffic::Traffic;
 use weir_config::Config;
@@ -79,7 +80,12 @@ async fn run(
         }
         topology.end().await;
     };
-    Ok(signals.serve(Arc::new(move || drop(control.reload())), end).await)
+    let reactions = Reactions {
+        reload: Arc::new(move || drop(control.reload())),
+        upgrade: Arc::new(|| tracing::error!("not upgraded: a demo is stopped and started")),
+        taken: watch::Sender::new(false).subscribe(),
+    };
+    Ok(signals.serve(reactions, end).await)
 }
 
 #[cfg(test)]

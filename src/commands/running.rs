@@ -1,24 +1,35 @@
 //! What the commands that go on running have in common: start, signals, end.
 
 mod terminal;
+mod upgrade;
 
 use super::{Exit, complain};
 use crate::settings::Settings;
+use crate::sockets::Sockets;
+use crate::supervisor;
+use crate::takeover::{self, Listening, Old, Takeover};
 use crate::tokens;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use terminal::{HangUp, Terminal};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+pub(super) use upgrade::upgrade;
 use weir_config::Config;
 use weir_config::mistakes::Mistakes;
 use weir_edge::node::Node;
+use weir_protocol::takeover::Role;
 
 /// How long a node may take to join the control in its own process.
 const LONGEST_JOIN: Duration = Duration::from_secs(10);
+
+/// How long one that takes over may take to join a control elsewhere, and to catch up.
+const LONGEST_CATCH_UP: Duration = Duration::from_secs(50);
 
 /// Why the process does not start; already printed.
 pub(super) type Refused = Exit;
@@ -67,23 +78,98 @@ fn refuse(mistakes: &Mistakes) -> Refused {
     Exit::Failed
 }
 
-/// Listens at the address that `key` has.
-pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Refused> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| complain(&format!("{key} = \"{address}\": {error}"), Exit::Failed))
+/// Listens at the address that `key` has: on the socket of `sockets` that does, or on a new one.
+pub(super) async fn bind(
+    key: &str,
+    address: SocketAddr,
+    sockets: &mut Sockets,
+) -> Result<std::net::TcpListener, String> {
+    let failed = |error: std::io::Error| format!("{key} = \"{address}\": {error}");
+    match sockets.take(Role::Admin, address) {
+        Some(socket) => socket.set_nonblocking(true).map(|()| socket).map_err(failed),
+        None => {
+            let bound = TcpListener::bind(address).await.map_err(failed)?;
+            bound.into_std().map_err(failed)
+        }
+    }
+}
+
+/// The sockets to serve on: of the process that is taken over from, or of the service manager.
+pub(super) fn sockets(
+    takeover: &mut Option<Takeover>,
+    of_service_manager: Sockets,
+) -> Result<Sockets, String> {
+    match takeover {
+        Some(takeover) => Sockets::of_process(std::mem::take(&mut takeover.sockets)),
+        None => Ok(of_service_manager),
+    }
+}
+
+/// The message of a takeover that did not come about.
+pub(super) fn not_taken_over(reason: String) -> String {
+    format!("no takeover: {reason}")
+}
+
+/// Refuses sockets of the service manager that no key has: their clients would wait for ever. One of
+/// the old process whose key has changed is closed with it.
+pub(super) fn all_used(takes_over: bool, sockets: &Sockets, keys: &str) -> Result<(), String> {
+    let unused = sockets.unused();
+    for address in unused {
+        if !takes_over {
+            return Err(format!(
+                "the service manager passed a socket that listens at {address}, which is no address \
+                 of {keys}: write it there, or change ListenStream"
+            ));
+        }
+        tracing::info!(%address, "an address is given up; the old process serves it to its end");
+    }
+    Ok(())
+}
+
+/// Waits in `directory` for a process that takes over; the result is published once this process
+/// serves.
+pub(super) fn await_takeover(directory: &Path, old: Old) -> Option<Listening> {
+    let listening = takeover::listen(directory, old);
+    let warn = |error| {
+        tracing::warn!(%error, directory = %directory.display(), "no process can take over from this one");
+    };
+    listening.map_err(warn).ok()
+}
+
+/// Gives the socket of [`await_takeover`] its name.
+pub(super) fn publish(listening: Option<&Listening>) {
+    if let Some(Err(error)) = listening.map(Listening::publish) {
+        tracing::warn!(%error, "no process can take over from this one");
+    }
 }
 
 /// Until the node is one that control expects: a purge before that would be completed without it.
 pub(super) async fn until_joined(node: &Node) -> Result<(), String> {
     // The node does not notify; usually it takes less than the first pause.
     let asked = async {
-        while !node.ready() {
+        while !node.is_caught_up() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let joined = tokio::time::timeout(LONGEST_JOIN, asked).await;
     joined.map_err(|_| {
         "the node could not join the built-in control; see the log for the reason".into()
+    })
+}
+
+/// Until the node has what the log of a control elsewhere had when it joined.
+pub(super) async fn until_caught_up(node: &Node) -> Result<(), String> {
+    let caught_up = async {
+        while !node.is_caught_up() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let within = tokio::time::timeout(LONGEST_CATCH_UP, caught_up).await;
+    within.map_err(|_| {
+        format!(
+            "this node has not caught up with control within {} s; see the log for the reason",
+            LONGEST_CATCH_UP.as_secs()
+        )
     })
 }
 
@@ -124,12 +210,25 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// SIGUSR2.
+    upgrade: Signal,
 }
 
 /// What a signal asks for.
 enum Demand {
     Stop,
     Reload,
+    Upgrade,
+}
+
+/// What a process does at signals, but end.
+pub(super) struct Reactions {
+    /// At SIGHUP.
+    pub(super) reload: Arc<dyn Fn() + Send + Sync>,
+    /// At SIGUSR2.
+    pub(super) upgrade: Arc<dyn Fn() + Send + Sync>,
+    /// Turns true when another process has taken over.
+    pub(super) taken: watch::Receiver<bool>,
 }
 
 impl Signals {
@@ -142,20 +241,39 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).map_err(listened)?,
             interrupt: signal(SignalKind::interrupt()).map_err(listened)?,
             hang_up: signal(SignalKind::hangup()).map_err(listened)?,
+            upgrade: signal(SignalKind::user_defined2()).map_err(listened)?,
         })
     }
 
-    /// Reloads at each SIGHUP that was sent, until a signal to stop or the loss of the terminal; then
-    /// waits for `end`, unless a further signal to stop comes.
+    /// Reacts to signals until one to stop, the loss of the terminal, or a takeover by another
+    /// process; then waits for `end`, unless a signal to stop comes.
     pub(super) async fn serve(
         mut self,
-        reload: Arc<dyn Fn() + Send + Sync>,
+        mut reactions: Reactions,
         end: impl Future<Output = ()>,
     ) -> Exit {
-        while let Demand::Reload = self.next().await {
+        loop {
+            let demand = tokio::select! {
+                demand = self.next() => demand,
+                // An error says that no process can take over.
+                Ok(_) = reactions.taken.wait_for(|taken| *taken) => break,
+            };
+            let react = match demand {
+                Demand::Stop => {
+                    supervisor::stopping();
+                    break;
+                }
+                Demand::Reload => {
+                    supervisor::reloading();
+                    reactions.reload.clone()
+                }
+                Demand::Upgrade => reactions.upgrade.clone(),
+            };
             // The result is in the log.
-            let reload = reload.clone();
-            let _ = tokio::task::spawn_blocking(move || reload()).await;
+            let _ = tokio::task::spawn_blocking(move || react()).await;
+            if matches!(demand, Demand::Reload) {
+                supervisor::ready();
+            }
         }
         tracing::info!(
             "stopping: requests in progress may finish; a second signal stops immediately"
@@ -171,6 +289,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Demand::Stop,
                 _ = self.interrupt.recv() => return Demand::Stop,
+                _ = self.upgrade.recv() => return Demand::Upgrade,
                 told = self.terminal.hung_up(&mut self.hang_up) => match told {
                     HangUp::Sent => return Demand::Reload,
                     HangUp::Lost => {
@@ -184,8 +303,8 @@ impl Signals {
     }
 
     /// Until the process is to stop.
-    async fn stop(&mut self) {
-        while let Demand::Reload = self.next().await {}
+    pub(super) async fn stop(&mut self) {
+        while let Demand::Reload | Demand::Upgrade = self.next().await {}
     }
 
     /// Until the next signal to stop. One terminal that is gone may be told of several times.

@@ -1,28 +1,38 @@
 //! `weir serve`: a node, with control built in or as one of a topology, from start to drain.
 
 use super::check::fronted;
-use super::running::{self, Refused, Signals, bind, tokenless, until_joined};
+use super::running::{
+    self, Reactions, Signals, bind, not_taken_over, tokenless, until_joined, upgrade,
+};
 use super::{Exit, complain, tell};
-use crate::program::{Program, in_process};
+use crate::program::Program;
 use crate::settings::{Part, Settings};
+use crate::sockets::Sockets;
+use crate::supervisor;
+use crate::takeover::{self, BuiltIn, Listening, Old, Takeover};
 use crate::text::columns;
 use clap::Args;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_config::Config;
-use weir_control::{Control, Process};
+use weir_control::{Gate, Process};
 use weir_edge::follow::Remote;
-use weir_edge::node::Node;
+use weir_edge::follow::checkpoint::Checkpoint;
+use weir_edge::node::{self, Node};
+use weir_edge::state_directory::StateDirectory;
+use weir_protocol::takeover::{LogPlace, Role, Running};
 
 /// Run a node, with control built in unless the configuration sets control.url
 ///
 /// On SIGTERM or SIGINT, or if its terminal is closed, requests in progress may finish (node.drain); a
-/// second signal stops the node immediately. SIGHUP reloads the configuration. Under nohup, the node
-/// continues without its terminal.
+/// second signal stops the node immediately. SIGHUP reloads the configuration. SIGUSR2 starts the program
+/// anew, which then takes over. Under nohup, the node continues without its terminal.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// URL of the origin; with --config, replaces the origins of the only site
@@ -37,52 +47,208 @@ pub(crate) struct Serve {
     /// A configuration file (TOML); flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take over from the process that runs with the same node.state, if there is one
+    #[arg(long)]
+    takeover: bool,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Exit {
-        let Self { origin, listen, admin, config: file } = self;
+        let Self { origin, listen, admin, config: file, takeover } = self;
         let settings =
             Settings { part: Part::Node, file, origin, listen, admin, ..Settings::default() };
-        running::run(settings, serve)
+        let sockets = match Sockets::of_service_manager() {
+            Ok(sockets) => sockets,
+            Err(reason) => return complain(&reason, Exit::Failed),
+        };
+        running::run(settings, move |config, settings, mut signals| async move {
+            let started = tokio::select! {
+                started = start(&config, settings, takeover, sockets) => started,
+                () = signals.stop() => return Ok(Exit::Done),
+            };
+            let started = started.map_err(|reason| complain(&reason, Exit::Failed))?;
+            started.serve(&config, signals).await.map_err(|reason| complain(&reason, Exit::Failed))
+        })
     }
 }
 
-async fn serve(config: Config, settings: Settings, signals: Signals) -> Result<Exit, Refused> {
-    let admin = bind("node.admin", config.node.admin).await?;
-    let failed = |error: String| complain(&error, Exit::Failed);
-    let node = Arc::new(Node::start(config.clone()).map_err(|error| failed(error.0))?);
-    let announcement =
-        announcement(&config, &node, admin.local_addr().unwrap_or(config.node.admin));
+/// A node that is ready to serve.
+struct Started {
+    node: Arc<Node>,
+    process: Arc<Process>,
+    built_in: Option<Arc<BuiltIn>>,
+    /// The way to a control elsewhere, if the node does not follow it yet.
+    remote: Option<Remote>,
+    gate: Arc<Gate>,
+    admin: TcpListener,
+    listening: Option<Listening>,
+    takeover: Option<Takeover>,
+    taken: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
+    stopping: watch::Receiver<bool>,
+}
+
+async fn start(
+    config: &Config,
+    settings: Settings,
+    takes_over: bool,
+    sockets: Sockets,
+) -> Result<Started, String> {
+    let running = running(config);
+    let mut takeover = match (takes_over, &config.node.state) {
+        (true, Some(directory)) => {
+            takeover::begin(directory, running.clone()).await.map_err(not_taken_over)?
+        }
+        (true, None) => {
+            let accepted = "the directory in which the running process waits for the new one";
+            return Err(format!("--takeover: node.state is missing; accepted: {accepted}"));
+        }
+        (false, _) => None,
+    };
+    let mut sockets = running::sockets(&mut takeover, sockets)?;
+    let admin = bind("node.admin", config.node.admin, &mut sockets).await?;
+    let clear = sockets.take(Role::Listen, config.node.listen);
+    let secure = config.tls.as_ref();
+    let secure = secure.and_then(|tls| sockets.take(Role::ListenTls, tls.listen));
+    running::all_used(takeover.is_some(), &sockets, "node.listen, tls.listen and node.admin")?;
+    let (state, lock) = state_directory(config, takeover.as_mut())?;
+    let at = Checkpoint::default();
+    let takes_over = takeover.as_ref().and_then(|takeover| takeover.instance.clone());
+    let on = node::Sockets { clear, secure };
+    let node = Node::prepare(config.clone(), on, &at, state, takes_over);
+    let node = Arc::new(node.map_err(|error| error.0)?);
+    if let Some(takeover) = &mut takeover {
+        takeover.begins(Some(node.instance())).await.map_err(not_taken_over)?;
+    }
+    let admin_too = admin.try_clone().map_err(|error| error.to_string())?;
+    let admin = TcpListener::from_std(admin).map_err(|error| error.to_string())?;
     let (stop, stopping) = watch::channel(false);
     let program = Program { node: Some(node.clone()), settings };
-    let process = Process::new(program, config.clone(), stopping.clone());
-    let process = Arc::new(process);
+    let process = Arc::new(Process::new(program, config.clone(), stopping.clone()));
     let here = Handle::current();
     let (token, ca) = (config.control.token.as_ref(), config.control.ca.as_deref());
-    let dial = config.control.url.as_ref().map(|url| Remote::new(url, token, ca)).transpose();
-    let dial = dial.map_err(|error| failed(error.0))?;
-    let reload: Arc<dyn Fn() + Send + Sync>;
-    let router = if dial.is_some() {
-        let reloaded = process.clone();
-        reload = Arc::new(move || drop(reloaded.reload()));
-        weir_control::node_router(process)
-    } else {
-        let control = Control::open(process).map_err(failed)?;
-        node.follow(in_process(&control, &here), &here).map_err(|error| failed(error.0))?;
-        until_joined(&node).await.map_err(failed)?;
-        let reloaded = control.clone();
-        reload = Arc::new(move || drop(reloaded.reload()));
-        weir_control::router(control)
-    };
-    let admin = tokio::spawn(weir_control::serve(admin, router, stopping));
-    // Only now: whoever reads it may call immediately. A control elsewhere may be down; the node then
-    // waits for it.
-    tell(&announcement);
-    if let Some(dial) = dial {
-        node.follow(dial, &here).map_err(|error| failed(error.0))?;
+    let remote = config.control.url.as_ref().map(|url| Remote::new(url, token, ca)).transpose();
+    let mut remote = remote.map_err(|error| error.0)?;
+    let is_elsewhere = remote.is_some();
+    let mut log = None;
+    if let Some(takeover) = &mut takeover {
+        // With control elsewhere the node has what the log has before it serves.
+        if let Some(remote) = remote.take() {
+            node.follow(remote, &here).map_err(|error| error.0)?;
+            running::until_caught_up(&node).await.map_err(not_taken_over)?;
+        }
+        log = Some(takeover.prepared().await.map_err(not_taken_over)?);
     }
-    Ok(signals.serve(reload, drain(&node, stop, admin)).await)
+    let built_in = match is_elsewhere {
+        true => None,
+        false => Some(BuiltIn::open(process.clone(), log.as_deref())?),
+    };
+    let gate = match &built_in {
+        Some(built_in) => built_in.gate(),
+        None => Gate::new(weir_control::node_router(process.clone())),
+    };
+    let (taken, told) = watch::channel(false);
+    let old = Old {
+        running,
+        node: Some(node.clone()),
+        admin: admin_too,
+        gate: gate.clone(),
+        built_in: built_in.clone(),
+        lock,
+        taken,
+    };
+    let listening =
+        config.node.state.as_ref().and_then(|directory| running::await_takeover(directory, old));
+    if let Some(takeover) = &mut takeover {
+        takeover.opened().await.map_err(not_taken_over)?;
+    }
+    if let Some(built_in) = &built_in {
+        node.follow(built_in.dial(&here), &here).map_err(|error| error.0)?;
+        until_joined(&node).await?;
+    }
+    let taken = told;
+    Ok(Started {
+        node,
+        process,
+        built_in,
+        remote,
+        gate,
+        admin,
+        listening,
+        takeover,
+        taken,
+        stop,
+        stopping,
+    })
+}
+
+impl Started {
+    async fn serve(self, config: &Config, signals: Signals) -> Result<Exit, String> {
+        let Self { node, process, built_in, remote, gate, admin, listening, .. } = self;
+        let announcement =
+            announcement(config, &node, admin.local_addr().unwrap_or(config.node.admin));
+        node.serve();
+        let admin = tokio::spawn(weir_control::serve(admin, gate, self.stopping));
+        running::publish(listening.as_ref());
+        // A control elsewhere may be down; the node then waits for it.
+        if let Some(remote) = remote {
+            node.follow(remote, &Handle::current()).map_err(|error| error.0)?;
+        }
+        if let Some(takeover) = self.takeover {
+            let before = takeover.instance.clone();
+            let ended = takeover.serving().await;
+            let node = node.clone();
+            // Should it end without leaving control, no purge waits for it.
+            tokio::spawn(async move {
+                ended.await;
+                before.into_iter().for_each(|instance| node.other_ended(instance));
+            });
+        }
+        supervisor::ready();
+        // Only now: whoever reads it may call immediately.
+        tell(&announcement);
+        let reload: Arc<dyn Fn() + Send + Sync> = match built_in {
+            Some(built_in) => Arc::new(move || built_in.reload()),
+            None => Arc::new(move || drop(process.reload())),
+        };
+        let upgrade: Arc<dyn Fn() + Send + Sync> = match listening {
+            Some(_) => Arc::new(upgrade),
+            None => Arc::new(|| {
+                tracing::error!(
+                    "not upgraded: node.state is missing, where processes find each other"
+                );
+            }),
+        };
+        let reactions = Reactions { reload, upgrade, taken: self.taken };
+        Ok(signals.serve(reactions, drain(&node, self.stop, admin)).await)
+    }
+}
+
+/// What the process is to one that takes over from it, or that it takes over from.
+fn running(config: &Config) -> Running {
+    let log = match (&config.control.url, &config.control.data) {
+        (Some(_), _) => LogPlace::Elsewhere,
+        (None, Some(data)) => LogPlace::Directory(data.clone()),
+        (None, None) => LogPlace::Memory,
+    };
+    let program = env!("CARGO_PKG_VERSION").to_owned();
+    Running { node: Some(config.node.name.clone()), log, program }
+}
+
+/// The directory `node.state`, and its lock for another process.
+fn state_directory(
+    config: &Config,
+    takeover: Option<&mut Takeover>,
+) -> Result<(Option<StateDirectory>, Option<File>), String> {
+    let Some(path) = &config.node.state else { return Ok((None, None)) };
+    let state = match takeover.and_then(|takeover| takeover.lock.take()) {
+        Some(lock) => StateDirectory::handed(path, lock),
+        None => StateDirectory::open(path),
+    };
+    let state = state.map_err(|error| error.to_string())?;
+    let lock = state.lock_to_hand_over();
+    let lock = lock.map_err(|error| format!("node.state: {}: {error}", path.display()))?;
+    Ok((Some(state), Some(lock)))
 }
 
 /// Lets the node finish, while control still reports that it is not ready; then ends control.

@@ -71,6 +71,13 @@ impl Control {
         self.weir = Some(Weir::control_at(&self.at.to_string(), &self.config));
     }
 
+    /// Has a new process take over; returns the old one, which ends by itself.
+    pub(crate) fn take_over(&mut self) -> Weir {
+        let at = self.at.to_string();
+        let new = Weir::control_with(&["--listen", &at, "--takeover"], &self.config);
+        self.weir.replace(new).expect("control runs")
+    }
+
     /// Runs a client command against it as its operator does.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let [control, token] = &self.operator();

@@ -63,7 +63,13 @@ impl Weir {
 
     /// `weir control`, listening there, with this configuration.
     pub(crate) fn control_at(listen: &str, config: &TextFile) -> Self {
-        let mut weir = Self::start(&["control", "--listen", listen, "--config", config.path()]);
+        Self::control_with(&["--listen", listen], config)
+    }
+
+    /// The same with these arguments.
+    pub(crate) fn control_with(arguments: &[&str], config: &TextFile) -> Self {
+        let all = [&["control", "--config", config.path()], arguments].concat();
+        let mut weir = Self::start(&all);
         weir.admin = weir.announced("control");
         weir
     }
@@ -105,7 +111,8 @@ impl Weir {
         Self::run_by(command)
     }
 
-    fn run_by(mut command: Command) -> Self {
+    /// By this command, which may do something first.
+    pub(crate) fn run_by(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = lines_of(child.stderr.take().expect("its standard error is piped"));
         Self::of(child, lines)
@@ -179,6 +186,16 @@ impl Weir {
             let stopped = |states: &Vec<char>| states.iter().all(|state| *state == 'T');
             until("it stops", || thread_states(child.id()), stopped);
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.as_mut().expect("it was started").try_wait().expect("it can be asked").is_none()
     }
 
     /// Its exit status, once it ends by itself.

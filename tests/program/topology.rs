@@ -176,6 +176,19 @@ impl Topology {
         weir.exit_status()
     }
 
+    /// Has a new process take over from a node that has `node.state`; returns the old process,
+    /// which ends by itself.
+    pub(crate) fn take_over_node(&mut self, name: &str) -> Weir {
+        let member = self.nodes.get_mut(name).expect("a node of this name");
+        let new = Weir::serve(&["--config", member.config.path(), "--takeover"]);
+        member.weir.replace(new).expect("it runs")
+    }
+
+    /// Has a new process take over from control; returns the old process, which ends by itself.
+    pub(crate) fn take_over_control(&mut self) -> Weir {
+        self.control.take_over()
+    }
+
     /// A running node.
     pub(crate) fn node(&self, name: &str) -> &Weir {
         self.nodes[name].weir.as_ref().expect("it runs")

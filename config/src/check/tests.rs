@@ -59,6 +59,30 @@ fn a_mistake_names_place_key_value_and_what_is_accepted() {
             "[node]\nstate = \"state\"",
             &["node.state = \"state\"", "not absolute", "the absolute path of a directory"],
         ),
+        ("[node]\nephemeral = true", &["node.ephemeral = true", "control.url, which is missing"]),
+        (
+            "[node]\nephemeral = true\n[control]\nurl = \"http://c\"",
+            &["node.ephemeral = true", "control.on_partition is not \"validate\"", "both"],
+        ),
+        ("[control]\njoin_rate = 0", &["control.join_rate = 0: out of bounds", "1 to 1000000"]),
+        ("[control]\nnodes = 0", &["control.nodes = 0: out of bounds", "1 to 100000"]),
+        ("[control]\nurl = \"http://c\"\nnodes = 9", &["control.nodes", "control.url is set too"]),
+        (
+            "[[token]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\nscopes = [\"purge\"]\n\
+             nodes = [\"e\"]",
+            &["nodes", "does not have the scope \"node\""],
+        ),
+        (
+            "[[token]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\nscopes = [\"node\"]\n\
+             nodes = [\"e 1\"]",
+            &["nodes[0] = \"e 1\"", "RFC 9110"],
+        ),
+        (
+            "[[token]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\nscopes = [\"node\"]\n\
+             nodes = [\"e\"]\n[[token]]\nname = \"b\"\nsecret = \"1123456789abcdef\"\n\
+             scopes = [\"node\"]\nnodes = [\"e\"]",
+            &["nodes", "the token \"a\" has the node \"e\" too"],
+        ),
         ("[node]\ndrain = \"30\"", &["node.drain", "30 has no unit", "1h30m", "from 0s to 1d"]),
         ("[node]\nworkers = -1", &["node.workers = -1: out of bounds", "0 to 1024"]),
         ("[node]\nworkers = 1.5", &["node.workers = 1.5: not a whole number"]),

@@ -4,12 +4,22 @@
 use super::{Batch, Contents, Journal, JournalError};
 
 /// Keeps nothing: what the ledger holds is all there is.
-#[derive(Debug)]
-pub(crate) struct Memory;
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// What a ledger in another process held, which this one takes over from.
+    held: Contents,
+}
+
+impl Memory {
+    /// Begins with what a ledger in another process held.
+    pub(crate) fn holding(held: Contents) -> Self {
+        Self { held }
+    }
+}
 
 impl Journal for Memory {
     fn load(&mut self) -> Result<Contents, JournalError> {
-        Ok(Contents::default())
+        Ok(std::mem::take(&mut self.held))
     }
 
     fn commit(&mut self, _: &Batch) -> Result<(), JournalError> {

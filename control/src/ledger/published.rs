@@ -221,6 +221,19 @@ impl PublishedLog {
         records.map(|record| (record.name.clone(), record)).collect()
     }
 
+    /// All of it, as a journal would hold it.
+    pub(super) fn contents(&self) -> Contents {
+        Contents {
+            life: Some(self.life.clone()),
+            copied: false,
+            base: self.base.clone(),
+            entries: self.entries.iter().map(|listed| listed.record()).collect(),
+            arrivals: self.entries.iter().map(|l| (l.seq(), l.arrivals_record())).collect(),
+            nodes: self.node_records().into_values().collect(),
+            sites: super::sites::records(&self.sites_by_node()),
+        }
+    }
+
     /// What is counted, except what the writer counts.
     pub(super) fn counts(&self) -> Counts {
         Counts {

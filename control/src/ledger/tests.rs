@@ -32,7 +32,7 @@ fn bounds(retention: usize) -> Bounds {
 }
 
 fn in_memory(retention: usize) -> Arc<Ledger> {
-    Ledger::open(Box::new(Memory), bounds(retention)).unwrap()
+    Ledger::open(Box::<Memory>::default(), bounds(retention)).unwrap()
 }
 
 fn on(disk: &Disk) -> Arc<Ledger> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,7 +44,7 @@ async fn start(bounds: Bounds) -> (SocketAddr, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(serve_within(bounds, listener, router, stopping));
+    tokio::spawn(serve_within(bounds, listener, Gate::new(router), stopping));
     (address, stop)
 }
 

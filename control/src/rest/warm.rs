@@ -130,7 +130,7 @@ async fn tell(
         let next = tokio::select! {
             next = came.recv() => next,
             () = pieces.closed() => return,
-            () = control.process.stopped() => return,
+            () = control.stopped() => return,
         };
         let is_last = next.is_none();
         let piece = match next {

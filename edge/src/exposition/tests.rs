@@ -157,6 +157,7 @@ fn every_metric_is_announced_and_the_workers_are_added_up() {
         ("weir_purge_floor_seq", 4.0),
         ("weir_purge_lag", 3.0),
         ("weir_control_connected", 1.0),
+        ("weir_control_refused", 0.0),
         ("weir_control_partitioned", 0.0),
         ("weir_control_reconnects_total", 2.0),
         ("weir_access_log_dropped_lines_total", 5.0),

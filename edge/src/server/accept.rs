@@ -9,7 +9,7 @@ use super::serve::serve;
 use super::tls;
 use super::transport::Transport;
 use super::wire::Wire;
-use super::worker::{Permit, Refusal, Worker};
+use super::worker::{Beginning, Permit, Refusal, Worker};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -111,15 +111,16 @@ fn begin<H: Handler>(
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
     let worker = Rc::clone(worker);
     let handler = Rc::clone(handler);
+    let beginning = worker.begin();
     if secure {
-        tokio::task::spawn_local(serve_tls(socket, peer, worker, handler, permit));
+        tokio::task::spawn_local(serve_tls(socket, peer, beginning, worker, handler, permit));
     } else {
         tokio::task::spawn_local(async move {
             let share = permit.share.take();
             let _permit = permit;
             let Ok(local) = socket.local_addr() else { return };
             let connection = connection(Transport::Tcp(socket), peer, local, None, share, worker);
-            serve(handler, connection, None).await;
+            serve(handler, connection, beginning, None).await;
         });
     }
 }
@@ -144,7 +145,7 @@ fn wait<H: Handler>(
             Err(_) if secure => {}
             Err(refusal) => tell(socket, &worker, refusal).await,
         }
-        worker.waiting.set(worker.waiting.get() - 1);
+        worker.waited();
     });
 }
 
@@ -166,6 +167,7 @@ fn turn_away(socket: TcpStream, worker: &Rc<Worker>, secure: bool) {
 async fn serve_tls<H: Handler>(
     socket: TcpStream,
     peer: SocketAddr,
+    beginning: Beginning,
     worker: Rc<Worker>,
     handler: Rc<H>,
     mut permit: Permit,
@@ -190,7 +192,7 @@ async fn serve_tls<H: Handler>(
     let transport = Transport::Tls(Box::new(stream));
     let share = permit.share.take();
     let connection = connection(transport, peer, local, Some(secured), share, worker);
-    serve(handler, connection, Some(protocol)).await;
+    serve(handler, connection, beginning, Some(protocol)).await;
 }
 
 fn connection(

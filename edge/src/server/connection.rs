@@ -214,7 +214,7 @@ impl Connection {
     pub(super) fn begin(&self, http10: bool) {
         self.started.set(self.started.get() + 1);
         self.http10.set(http10);
-        self.closing.set(false);
+        self.closing.set(self.order.get() == Order::Finish);
         self.running.set(self.running.get() + 1);
     }
 
@@ -242,6 +242,11 @@ impl Connection {
         if running == 0 {
             self.idle_since.set(self.worker.now());
         }
+    }
+
+    /// Whether it has had a request.
+    pub(super) fn has_asked(&self) -> bool {
+        self.started.get() > 0
     }
 
     /// Whether the response in hand must say `Connection: close`.

@@ -68,6 +68,15 @@ pub(crate) trait Handler: 'static {
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }
 
+/// Sockets that listen already, in place of ones that a server binds.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For clients in the clear.
+    pub clear: Option<std::net::TcpListener>,
+    /// For TLS clients.
+    pub secure: Option<std::net::TcpListener>,
+}
+
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -91,6 +100,8 @@ pub(crate) struct Server {
     listen: SocketAddr,
     listen_tls: Option<SocketAddr>,
     phase: watch::Sender<Phase>,
+    /// `None` once it drains.
+    listeners: Option<Listeners>,
     /// Ends when the last worker has ended.
     workers_alive: mpsc::Receiver<()>,
     workers: Vec<JoinHandle<()>>,
@@ -99,6 +110,8 @@ pub(crate) struct Server {
 /// What the workers are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
+    /// Listening; nothing is accepted yet.
+    Holding,
     Serving,
     Draining,
     Stopped,
@@ -118,18 +131,25 @@ impl Listeners {
 }
 
 impl Server {
-    /// Binds, reads the certificates and starts the workers. `make_handler` is called once on
-    /// each worker's thread, inside its runtime, with the worker's number from 0.
+    /// Binds what `sockets` does not have, reads the certificates and starts the workers, which
+    /// accept nothing until [`Server::serve`]. `make_handler` is called once on each worker's
+    /// thread, inside its runtime, with the worker's number from 0.
     ///
     /// Errors say which address, file or thread.
-    pub(crate) fn start<H: Handler>(
+    pub(crate) fn prepare<H: Handler>(
         settings: Settings,
+        sockets: Sockets,
         make_handler: impl Fn(usize) -> Rc<H> + Send + Sync + Clone + 'static,
     ) -> io::Result<Self> {
         let secrets = settings.tls.as_ref().map(Secrets::load).transpose()?;
+        let bound = |socket: Option<std::net::TcpListener>, address| match socket {
+            Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+            None => accept::bind(address),
+        };
+        let secure = settings.tls.as_ref().map(|tls| bound(sockets.secure, tls.listen));
         let listeners = Listeners {
-            clear: accept::bind(settings.listen)?,
-            secure: settings.tls.as_ref().map(|tls| accept::bind(tls.listen)).transpose()?,
+            clear: bound(sockets.clear, settings.listen)?,
+            secure: secure.transpose()?,
         };
         let shared = Arc::new(ServerState {
             limits: ArcSwap::from_pointee(settings.limits),
@@ -148,7 +168,8 @@ impl Server {
             listen: listeners.clear.local_addr()?,
             listen_tls: listeners.secure.as_ref().map(|socket| socket.local_addr()).transpose()?,
             shared,
-            phase: watch::Sender::new(Phase::Serving),
+            phase: watch::Sender::new(Phase::Holding),
+            listeners: None,
             workers_alive,
             workers: Vec::new(),
         };
@@ -168,7 +189,36 @@ impl Server {
             server.workers.push(thread);
             start.recv().map_err(|_| io::Error::other("a worker ended at its start"))??;
         }
+        server.listeners = Some(listeners);
         Ok(server)
+    }
+
+    /// Accepts clients from now on.
+    pub(crate) fn serve(&self) {
+        self.phase.send_if_modified(|phase| {
+            let held = *phase == Phase::Holding;
+            if held {
+                *phase = Phase::Serving;
+            }
+            held
+        });
+    }
+
+    /// Whether clients are accepted.
+    pub(crate) fn is_serving(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
+
+    /// The sockets that it listens on, for another process to listen on too: clients that connect
+    /// wait in the queue of a socket, from which both processes accept.
+    pub(crate) fn sockets(&self) -> io::Result<Sockets> {
+        match &self.listeners {
+            Some(listeners) => {
+                let Listeners { clear, secure } = listeners.try_clone()?;
+                Ok(Sockets { clear: Some(clear), secure })
+            }
+            None => Ok(Sockets::default()),
+        }
     }
 
     /// Where clients connect in the clear.
@@ -234,8 +284,10 @@ impl Server {
     }
 
     /// Stops accepting, ends idle connections, lets requests under way finish for at most `bound`,
-    /// then ends everything, also what handlers spawned. Returns when all workers have ended.
+    /// then ends everything, also what handlers spawned. A client that was accepted has a moment to
+    /// send its first request. Returns when all workers have ended.
     pub(crate) async fn drain(mut self, bound: Duration) {
+        drop(self.listeners.take());
         self.phase.send_replace(Phase::Draining);
         let _ = tokio::time::timeout(bound, self.workers_alive.recv()).await;
         self.phase.send_replace(Phase::Stopped);
@@ -287,6 +339,12 @@ impl Run {
             let worker = Rc::new(Worker::new(self.shared));
             let handler = make_handler();
             let _ = started.send(Ok(()));
+            let mut phase = self.phase;
+            // An error says that nobody is left to say so.
+            let held = phase.wait_for(|phase| *phase > Phase::Holding).await.map(|phase| *phase);
+            if !matches!(held, Ok(Phase::Serving)) {
+                return;
+            }
             let mut accepting = vec![tokio::task::spawn_local(accept::accept(
                 clear,
                 Rc::clone(&worker),
@@ -302,7 +360,7 @@ impl Run {
             tokio::task::spawn_local(sweeper::sweep(Rc::clone(&worker)));
             let full = Rc::clone(&worker);
             tokio::task::spawn_local(async move { full.make_room().await });
-            follow(self.phase, &worker, accepting).await;
+            follow(phase, &worker, accepting).await;
         });
         // Without waiting for what handlers still run on blocking threads.
         runtime.shutdown_background();

@@ -4,6 +4,7 @@ use super::connection::{Connection, Order, Protocol};
 use super::h2::StreamTasks;
 use super::sent::{Answer, InFlight};
 use super::wire::Io;
+use super::worker::Beginning;
 use super::{Handler, upgrade};
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -36,9 +37,11 @@ const H2_PING: Duration = Duration::from_secs(20);
 pub(super) async fn serve<H: Handler>(
     handler: Rc<H>,
     connection: Rc<Connection>,
+    beginning: Beginning,
     protocol: Option<Protocol>,
 ) {
     let _listed = connection.worker.enlist(&connection);
+    drop(beginning);
     poll_fn(|cx| {
         *connection.task.borrow_mut() = Some(cx.waker().clone());
         Poll::Ready(())
@@ -60,10 +63,11 @@ pub(super) async fn serve<H: Handler>(
 }
 
 /// Reads until it is certain whether the client speaks HTTP/2 with prior knowledge
-/// (RFC 9113 §3.3). `None` when it left, or has to.
+/// (RFC 9113 §3.3). `None` when it left, or has to. One that is to finish still has a moment to send
+/// its first request: the client could not know.
 async fn preface(connection: &Connection) -> Option<Protocol> {
     poll_fn(|cx| {
-        if connection.ordered() != Order::None {
+        if connection.ordered() == Order::Abort {
             return Poll::Ready(None);
         }
         let worker = &connection.worker;
@@ -146,10 +150,13 @@ async fn drive<C: Future>(
 ) -> Option<C::Output> {
     let mut http = pin!(http);
     let mut finishing = false;
+    let is_http1 = connection.protocol() == Protocol::Http1;
     poll_fn(|cx| {
         match connection.ordered() {
             Order::None => {}
             Order::Finish if finishing => {}
+            // hyper would close it unread. The answer to its first request says that it ends.
+            Order::Finish if !connection.has_asked() && is_http1 => {}
             Order::Finish => {
                 finishing = true;
                 finish(http.as_mut());

@@ -14,6 +14,9 @@ const FASTEST_TICK: Duration = Duration::from_millis(10);
 /// A client to which nothing has gone for so long waits.
 const WAITING: Duration = Duration::from_millis(200);
 
+/// How long a client whose connection is to finish has for the first byte of its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
+
 /// Runs for as long as the worker does.
 pub(super) async fn sweep(worker: Rc<Worker>) {
     loop {
@@ -72,6 +75,9 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
             return Some(Order::None);
         }
         return None;
+    }
+    if connection.ordered() == Order::Finish && !connection.has_asked() {
+        return late(idle_since, FIRST_REQUEST).then_some(Order::Abort);
     }
     if !late(idle_since, limits.idle) {
         return None;

@@ -104,6 +104,9 @@ pub(super) struct Worker {
     epoch: Instant,
     now: Cell<u64>,
     draining: Cell<bool>,
+    /// Connections that were accepted and are not listed yet: their task has not begun, or TLS is
+    /// being negotiated.
+    beginning: Cell<usize>,
     /// Connections that may be taken beyond the limit: as many idle ones are about to close.
     room: Cell<usize>,
     /// Since the last tick: connections that a prefix may take beyond its share, because as many idle
@@ -133,6 +136,7 @@ impl Worker {
             epoch: Instant::now(),
             now: Cell::new(0),
             draining: Cell::new(false),
+            beginning: Cell::new(0),
             room: Cell::new(0),
             own_room: RefCell::default(),
             fruitless: Cell::new(0),
@@ -287,6 +291,12 @@ impl Worker {
         idle.len()
     }
 
+    /// Counts a connection that was accepted, until it is listed or gone.
+    pub(super) fn begin(self: &Rc<Self>) -> Beginning {
+        self.beginning.set(self.beginning.get() + 1);
+        Beginning(Rc::clone(self))
+    }
+
     /// Lists a connection until the returned value is dropped.
     pub(super) fn enlist(self: &Rc<Self>, connection: &Rc<Connection>) -> Listed {
         let slots = &mut *self.connections.borrow_mut();
@@ -311,15 +321,32 @@ impl Worker {
         self.each(|connection| connection.order(Order::Finish));
     }
 
-    /// Waits until no connection is listed.
+    /// Waits until no connection is listed, or about to be.
     pub(super) async fn emptied(&self) {
         loop {
             let emptied = self.empty.notified();
-            if self.connections.borrow().slots.iter().all(Option::is_none) {
+            let none = self.connections.borrow().slots.iter().all(Option::is_none);
+            if none && self.beginning.get() == 0 && self.waiting.get() == 0 {
                 return;
             }
             emptied.await;
         }
+    }
+
+    /// A client that waited for room was let in, or told that there is none.
+    pub(super) fn waited(&self) {
+        self.waiting.set(self.waiting.get() - 1);
+        self.empty.notify_one();
+    }
+}
+
+/// A connection on its way into its worker's list.
+pub(super) struct Beginning(Rc<Worker>);
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        self.0.beginning.set(self.0.beginning.get() - 1);
+        self.0.empty.notify_one();
     }
 }
 

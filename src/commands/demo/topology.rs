@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_config::Config;
-use weir_control::{Control, Process};
+use weir_control::{Control, Gate, Process};
 use weir_edge::node::Node;
 use weir_origin_sim::{Builder, Origin, demo_site};
 
@@ -94,7 +94,7 @@ impl Topology {
         let process = Process::new(Program { node: None, settings }, config, stopping.clone());
         let control = Control::open(Arc::new(process))?;
         let router = weir_control::router(control.clone());
-        let serving = tokio::spawn(weir_control::serve(listener, router, stopping));
+        let serving = tokio::spawn(weir_control::serve(listener, Gate::new(router), stopping));
         let here = Here { origin: origin.url(), control: control.clone() };
         let parents = here.nodes(&PARENTS, &[]).await?;
         let edges = here.nodes(&EDGES, &parents).await?;

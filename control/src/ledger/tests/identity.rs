@@ -188,7 +188,7 @@ async fn processes_of_a_node_are_bounded() {
 #[tokio::test]
 async fn new_names_are_limited_for_each_token_and_known_ones_are_not() {
     let bounds = Bounds { join_rate: 3, ..bounds(100) };
-    let ledger = Ledger::open(Box::new(Memory), bounds).unwrap();
+    let ledger = Ledger::open(Box::<Memory>::default(), bounds).unwrap();
     let named = |name: &str| hello(name, &Standing::default());
     for name in ["a", "b", "c", "a"] {
         ledger.arrive(&named(name), Instant::now()).await.unwrap();

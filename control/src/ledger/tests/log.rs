@@ -93,7 +93,8 @@ async fn retention_bounds_entries_and_references_and_keeps_releases() {
 
 #[tokio::test]
 async fn large_orders_are_forgotten_early() {
-    let ledger = Ledger::open(Box::new(Memory), Bounds { bytes: 1 << 20, ..bounds(1000) }).unwrap();
+    let ledger =
+        Ledger::open(Box::<Memory>::default(), Bounds { bytes: 1 << 20, ..bounds(1000) }).unwrap();
     let large = "/".repeat(300_000);
     for _ in 0..8 {
         ledger.purge(order(&large, None), me()).await.unwrap();
@@ -146,7 +147,8 @@ async fn an_order_whose_commit_fails_leaves_nothing_and_later_ones_work() {
 
 #[tokio::test]
 async fn orders_beyond_the_bound_are_refused_at_once() {
-    let ledger = Ledger::open(Box::new(Memory), Bounds { waiting: 2, ..bounds(10) }).unwrap();
+    let ledger =
+        Ledger::open(Box::<Memory>::default(), Bounds { waiting: 2, ..bounds(10) }).unwrap();
     // Nothing is taken while the state is locked.
     let state = ledger.shared.state();
     let (reply, _answer) = oneshot::channel();

@@ -132,7 +132,7 @@ async fn silent_nodes_are_forgotten_after_a_time_that_begins_with_the_start() {
 
 #[tokio::test]
 async fn no_more_nodes_than_allowed() {
-    let ledger = Ledger::open(Box::new(Memory), Bounds { nodes: 1, ..bounds(9) }).unwrap();
+    let ledger = Ledger::open(Box::<Memory>::default(), Bounds { nodes: 1, ..bounds(9) }).unwrap();
     let a = stranger(&ledger, "a").await;
     let b = ledger.arrive(&hello("b", &Standing::default()), Instant::now()).await;
     assert_eq!(b.unwrap_err(), JoinError::TooMany(1));

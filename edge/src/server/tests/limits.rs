@@ -1,7 +1,7 @@
 //! Bounds in time and number, and draining.
 #![allow(clippy::unwrap_used)]
 
-use super::support::{BOUND, limits, start, until};
+use super::support::{BOUND, Client, held, limits, start, until};
 use std::io::{Read, Write};
 use std::time::Duration;
 use weir_config::Limits;
@@ -173,6 +173,43 @@ fn draining_lets_running_requests_finish_and_ends_idle_connections() {
     let answer = running.rest();
     assert!(answer.contains("connection: close") && answer.ends_with("released"), "{answer}");
     draining.join().unwrap();
+}
+
+/// A client that connected before the drain could not know of it: what it then asks is answered, over
+/// HTTP/1 and HTTP/2, and it is told that nothing more is.
+#[test]
+fn a_client_that_was_accepted_before_a_drain_gets_an_answer_to_its_first_request() {
+    let server = start(limits());
+    let (mut early, silent) = (server.connect(), server.connect());
+    let mut running = server.connect();
+    running.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
+    server.until_seen("/held");
+    until(|| server.server.connections() == 3);
+    let address = server.server.listen();
+    let release = server.release;
+    let draining = drain(server.server, BOUND);
+    until(|| std::net::TcpStream::connect(address).is_err());
+    early.send("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
+    let answer = early.rest();
+    assert!(answer.contains("connection: close") && answer.ends_with("site /a"), "{answer}");
+    assert_eq!(silent.rest(), "", "a silent one is ended after a moment");
+    release.add_permits(1);
+    assert!(running.rest().ends_with("released"));
+    draining.join().unwrap();
+}
+
+/// What two servers that share a socket do not lose: whoever waits in its queue.
+#[test]
+fn clients_wait_in_the_queue_of_a_socket_until_a_server_serves_it() {
+    let first = start(limits());
+    let address = first.server.listen();
+    let second = held(1, limits(), None, first.server.sockets().unwrap());
+    drain(first.server, BOUND).join().unwrap();
+    let mut client = Client::to(address);
+    client.send("GET /a HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n");
+    assert_eq!(second.server.connections(), 0, "nobody is accepted yet");
+    second.server.serve();
+    assert!(client.rest().ends_with("site /a"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! something to be seen, not for time to pass.
 #![allow(clippy::unwrap_used)]
 
-use super::super::{Arrival, Connection, Handler, Server, Settings, intake};
+use super::super::{Arrival, Connection, Handler, Server, Settings, Sockets, intake};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -151,6 +151,18 @@ pub(super) fn start(limits: Limits) -> RunningServer {
 }
 
 pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> RunningServer {
+    let server = held(workers, limits, tls, Sockets::default());
+    server.server.serve();
+    server
+}
+
+/// One on these sockets, that accepts nobody yet.
+pub(super) fn held(
+    workers: usize,
+    limits: Limits,
+    tls: Option<Tls>,
+    sockets: Sockets,
+) -> RunningServer {
     let release = Arc::new(Semaphore::new(0));
     let seen = Arc::default();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -159,15 +171,13 @@ pub(super) fn start_with(workers: usize, limits: Limits, tls: Option<Tls>) -> Ru
     let (to_release, to_see) = (Arc::clone(&release), Arc::clone(&seen));
     let make =
         move |_| Rc::new(Words { release: Arc::clone(&to_release), seen: Arc::clone(&to_see) });
-    RunningServer { server: Server::start(settings, make).unwrap(), release, seen }
+    let server = Server::prepare(settings, sockets, make).unwrap();
+    RunningServer { server, release, seen }
 }
 
 impl RunningServer {
     pub(super) fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.server.listen()).unwrap();
-        stream.set_read_timeout(Some(BOUND)).unwrap();
-        stream.set_write_timeout(Some(BOUND)).unwrap();
-        Client { stream, read: Vec::new() }
+        Client::to(self.server.listen())
     }
 
     /// Everything a connection answers to `bytes`, up to its end.
@@ -204,6 +214,13 @@ pub(super) struct Client {
 }
 
 impl Client {
+    pub(super) fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        stream.set_write_timeout(Some(BOUND)).unwrap();
+        Self { stream, read: Vec::new() }
+    }
+
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
