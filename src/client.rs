@@ -98,6 +98,20 @@ impl Client {
         self.call(self.http.delete(self.at(segments)), Duration::ZERO).await
     }
 
+    /// DELETE of a path with parameters.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn delete_where(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Answer, String> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.call(self.http.delete(url), Duration::ZERO).await
+    }
+
     /// PUT of a JSON body to a path given by its segments; control may take `wait`.
     ///
     /// # Errors

@@ -191,6 +191,7 @@ async fn a_client_whose_requests_wait_leaves_room_in_the_queue_for_others() {
     assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")));
     assert_eq!(refused.handled(), "fwd=uri-miss; detail=client-share");
     assert_eq!(metric(&edge, REFUSED_REQUESTS), 1);
+    assert_eq!(metric(&edge, "weir_shed_requests_total"), 0, "the node has room for others");
     assert_eq!(metric(&edge, "weir_upstream_errors_total{kind=\"client-share\"}"), 1);
     // What needs no origin is not refused.
     assert_eq!(get_from(&edge, 2, "/stored").await.1.handled(), "hit");

@@ -113,7 +113,9 @@ fn what_control_finds_wrong_is_a_usage_error() {
         (&["explain", "/a", "-H", "no colon"], 2),
         // What control does not have is no mistake of the command line.
         (&["explain", "/a", "--node", "nobody"], 1),
-        (&["nodes", "--forget", "nobody"], 1),
+        (&["nodes", "forget", "nobody"], 1),
+        (&["nodes", "forget", "--state", "away"], 2),
+        (&["nodes", "forget"], 2),
         (&["purges", "no-such-purge"], 1),
     ] {
         let ran = run(&[arguments, &["--control", &control]].concat(), &[]);

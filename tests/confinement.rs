@@ -228,10 +228,9 @@ fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
         ]
         .concat(),
         "POST /v1/reload" | "GET /metrics" | "GET /v1/follow" | "GET /v1/purges"
-        | "GET /v1/nodes" | "GET /v1/stats" | "GET /v1/traffic" | "GET /v1/popular"
-        | "GET /v1/uncached" | "GET /healthz" | "GET /readyz" | "GET /openapi.json" => {
-            line(operation)
-        }
+        | "GET /v1/nodes" | "DELETE /v1/nodes" | "GET /v1/stats" | "GET /v1/traffic"
+        | "GET /v1/popular" | "GET /v1/uncached" | "GET /healthz" | "GET /readyz"
+        | "GET /openapi.json" => line(operation),
         // A stream, read beside the walk.
         "GET /v1/events" => Vec::new(),
         _ => panic!("{operation} is not tried; name here what a call could do to another site"),

@@ -175,6 +175,9 @@ pub(crate) struct NodeRecord {
     /// It is forgotten once its lease is surely over.
     #[serde(default)]
     pub(crate) ephemeral: bool,
+    /// The instances that its processes took over from, the latest last.
+    #[serde(default)]
+    pub(crate) predecessors: Vec<String>,
     /// Its processes, the newest last: never empty but where an older version wrote it.
     #[serde(default)]
     pub(crate) processes: Vec<ProcessRecord>,

@@ -92,6 +92,7 @@ pub(crate) fn schemas() -> Value {
         "applied_seq": whole, "lag": whole,
         "heard_at": {"type": "string", "format": "date-time"},
         "since": {"type": "string", "format": "date-time"},
+        "proven": {"type": "boolean"}, "ephemeral": {"type": "boolean"}, "processes": whole,
         "stats": {"type": ["object", "null"], "properties": {
             "requests": whole, "hits": whole, "stored": whole, "stored_bytes": whole,
         }},

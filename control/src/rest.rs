@@ -4,6 +4,7 @@ mod ask;
 mod events;
 mod explain;
 mod follow;
+mod forget;
 mod nodes;
 mod page;
 mod popular;

@@ -213,6 +213,7 @@ fn acceptable(hello: &Hello) -> Result<(), String> {
     }
     let words =
         [("listen", &hello.listen), ("instance", &hello.instance), ("version", &hello.version)];
+    let words = words.into_iter().chain(hello.takes_over.iter().map(|text| ("takes_over", text)));
     for (field, text) in words {
         if text.len() > LONGEST_WORD || text.chars().any(char::is_control) {
             let accepted = "accepted: at most 256 bytes without control characters";

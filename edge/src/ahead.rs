@@ -3,6 +3,9 @@
 //! the configuration allows it, in a [file](spool); both are bounded, for each response and together. At
 //! the bounds the upstream waits for the client, and only then can the client be
 //! [shed](crate::place::PlaceReaders).
+//!
+//! What waits is copied into parts of its own, so that it takes the memory that it is counted with: a
+//! piece as it was read is often a small part of a large buffer.
 
 mod pace;
 mod spool;
@@ -12,9 +15,9 @@ pub(crate) use spool::Spool;
 use crate::byte_budget::{ByteBudget, Portion};
 use crate::error::{StoreError, UpstreamError};
 use crate::failure::Abort;
-use crate::place::{PlaceReader, PlaceReaders};
+use crate::place::PlaceReader;
 use crate::source::{Piece, SourceBody};
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use pace::Pace;
 use spool::{Chunk, SpoolFile};
@@ -36,6 +39,21 @@ pub(crate) struct Ahead {
     /// On disk.
     pub(crate) spool: Option<Arc<Spool>>,
 }
+
+impl Ahead {
+    /// How many bytes of a body may be at hand for its client, beyond what waits here: few once half
+    /// of the memory is taken, since then there are many slow clients, or large ones.
+    pub(crate) fn at_hand(&self) -> u64 {
+        if self.memory.is_half_taken() { 1 } else { AT_HAND }
+    }
+}
+
+/// Bytes at hand for a client while there is memory.
+const AT_HAND: u64 = 64 * 1024;
+
+/// Bytes of a part: what one body holds of memory that is not counted is two parts, the first and
+/// the last, and one that is read back.
+const PART: usize = 16 * 1024;
 
 /// How far one body may run ahead.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +101,32 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Entry {
-    /// In memory, and whether it is counted against the node's budget.
-    Memory(Bytes, bool),
+    Memory(Part),
+    /// Its bytes are being written to the file; they come back as `Spooled`, or as `Memory`.
+    Writing,
     Spooled(Chunk, Arc<SpoolFile>),
     Trailers(HeaderMap),
+}
+
+/// Bytes in memory, at most [`PART`].
+#[derive(Debug)]
+struct Part {
+    bytes: BytesMut,
+    /// Whether it is counted against the node's budget, with [`PART`] bytes.
+    counted: bool,
+}
+
+impl Part {
+    fn takes_more(&self) -> bool {
+        self.bytes.len() < PART
+    }
+
+    /// Moves bytes here, as many as there is room for.
+    fn fill(&mut self, data: &mut Bytes) {
+        let bytes = data.len().min(PART - self.bytes.len());
+        self.bytes.extend_from_slice(&data[..bytes]);
+        data.advance(bytes);
+    }
 }
 
 impl AheadBody {
@@ -101,20 +141,7 @@ impl AheadBody {
         }
         let readers = body.place();
         let length = body.exact_length();
-        let waiting = Waiting {
-            entries: VecDeque::new(),
-            memory: Portion::of(&ahead.memory, rules.counts_for),
-            end: None,
-            client: None,
-            pace: Pace::new(Instant::now()),
-        };
-        let shared = Arc::new(Shared {
-            ahead: Arc::clone(ahead),
-            rules,
-            waiting: Mutex::new(waiting),
-            room: Notify::new(),
-            shed: Notify::new(),
-        });
+        let shared = Arc::new(Shared::of(ahead, rules));
         if let Some(readers) = readers {
             let reader: Weak<Shared> = Arc::downgrade(&shared);
             readers.enter(reader);
@@ -132,16 +159,22 @@ impl Drop for AheadBody {
 
 /// Reads a body to its end.
 async fn read(mut body: Box<dyn SourceBody>, shared: Arc<Shared>) {
-    let mut file = None;
+    let mut file = BodyFile::None;
     let reading = async {
-        loop {
+        let end = loop {
             match body.next().await {
                 Some(Ok(Piece::Data(data))) => shared.put(data, &mut file).await,
                 Some(Ok(Piece::Trailers(fields))) => shared.push(Entry::Trailers(fields)),
                 Some(Err(abort)) => break Err(abort),
                 None => break Ok(()),
             }
+        };
+        // The connection is free from here on.
+        drop(body);
+        if let BodyFile::Open(_) = &file {
+            shared.write(&mut Bytes::new(), &mut file).await;
         }
+        end
     };
     let end = tokio::select! {
         biased;
@@ -155,77 +188,139 @@ async fn read(mut body: Box<dyn SourceBody>, shared: Arc<Shared>) {
 
 /// The file of one body.
 enum BodyFile {
+    None,
     Open(Arc<SpoolFile>),
     /// It cannot be made, or written on: the body goes on without it (invariant I9).
     Failed,
 }
 
 impl Shared {
+    fn of(ahead: &Arc<Ahead>, rules: AheadRules) -> Self {
+        let waiting = Waiting {
+            entries: VecDeque::new(),
+            memory: Portion::of(&ahead.memory, rules.counts_for),
+            end: None,
+            client: None,
+            pace: Pace::new(Instant::now()),
+        };
+        let waiting = Mutex::new(waiting);
+        Self { ahead: Arc::clone(ahead), rules, waiting, room: Notify::new(), shed: Notify::new() }
+    }
+
     /// Adds bytes, once there is room for them.
-    async fn put(&self, data: Bytes, file: &mut Option<BodyFile>) {
-        if data.is_empty() {
-            return;
-        }
-        loop {
+    async fn put(&self, mut data: Bytes, file: &mut BodyFile) {
+        while !data.is_empty() {
             let taken = self.room.notified();
-            if self.put_in_memory(&data) {
-                return;
-            }
-            if let Some(entry) = self.spooled(&data, file).await {
-                return self.push(entry);
+            self.put_in_memory(&mut data);
+            if data.is_empty() || self.write(&mut data, file).await {
+                continue;
             }
             taken.await;
         }
     }
 
     /// What a client waits for is given to it whatever the bounds.
-    fn put_in_memory(&self, data: &Bytes) -> bool {
-        let bytes = data.len() as u64;
+    fn put_in_memory(&self, data: &mut Bytes) {
         let mut waiting = self.lock();
-        let entry = if waiting.entries.is_empty() {
-            Entry::Memory(data.clone(), false)
-        } else if waiting.memory.bytes() + bytes <= self.rules.memory
-            && waiting.memory.take(bytes).is_ok()
-        {
-            Entry::Memory(data.clone(), true)
-        } else {
+        if waiting.is_shed(data) {
+            return;
+        }
+        while !data.is_empty() {
+            if let Some(Entry::Memory(part)) = waiting.entries.back_mut()
+                && part.takes_more()
+            {
+                part.fill(data);
+                continue;
+            }
+            let counted = !waiting.entries.is_empty();
+            let part = PART as u64;
+            if counted
+                && (waiting.memory.bytes() + part > self.rules.memory
+                    || waiting.memory.take(part).is_err())
+            {
+                break;
+            }
+            waiting.start_part(counted, data);
+        }
+        waiting.wake();
+    }
+
+    /// Writes the last part, unless it is counted or the client is about to take it, and `data`, as far
+    /// as they make whole parts; the rest becomes the last part. Without `data` the last part is written
+    /// as it is. Whether there was room.
+    async fn write(&self, data: &mut Bytes, file: &mut BodyFile) -> bool {
+        let Some(spool) = &self.ahead.spool else { return false };
+        let forbidden = self.rules.sensitive && !spool.takes_sensitive();
+        if forbidden || matches!(file, BodyFile::Failed) {
             return false;
+        }
+        let last = self.lock().take_last();
+        let kept = last.as_ref().map_or(0, |last| last.len());
+        let whole = match data.is_empty() {
+            true => kept,
+            false => (kept + data.len()) / PART * PART,
         };
-        waiting.entries.push_back(entry);
+        if whole > 0 {
+            let mut bytes = Vec::with_capacity(whole);
+            bytes.extend_from_slice(last.as_deref().unwrap_or_default());
+            bytes.extend_from_slice(&data[..whole - kept]);
+            let Some((chunks, written)) = self.written(bytes, spool, file).await else {
+                self.lock().put_last_back(last);
+                return false;
+            };
+            data.advance(whole - kept);
+            let mut waiting = self.lock();
+            if waiting.is_shed(data) {
+                return true;
+            }
+            if last.is_some() {
+                waiting.entries.pop_back();
+            }
+            let entries =
+                chunks.into_iter().map(|chunk| Entry::Spooled(chunk, Arc::clone(&written)));
+            waiting.entries.extend(entries);
+        } else {
+            self.lock().put_last_back(last);
+        }
+        let mut waiting = self.lock();
+        if !data.is_empty() && !waiting.is_shed(data) {
+            waiting.start_part(false, data);
+        }
         waiting.wake();
         true
     }
 
-    async fn spooled(&self, data: &Bytes, file: &mut Option<BodyFile>) -> Option<Entry> {
-        let spool = self.ahead.spool.as_ref()?;
-        if self.rules.sensitive && !spool.takes_sensitive() {
-            return None;
-        }
+    /// The parts of the file that have these bytes; `None` if there is no room, or the file fails.
+    async fn written(
+        &self,
+        bytes: Vec<u8>,
+        spool: &Arc<Spool>,
+        file: &mut BodyFile,
+    ) -> Option<(Vec<Chunk>, Arc<SpoolFile>)> {
         let open = match file {
-            Some(BodyFile::Failed) => return None,
-            Some(BodyFile::Open(open)) => Some(Arc::clone(open)),
-            None => None,
+            BodyFile::Open(open) => Some(Arc::clone(open)),
+            BodyFile::None | BodyFile::Failed => None,
         };
-        let (own, data, client) = (Arc::clone(spool), data.clone(), self.rules.counts_for);
+        let (own, client) = (Arc::clone(spool), self.rules.counts_for);
         let written = spool.run(move || {
             let open = match open {
                 Some(open) => open,
                 None => Arc::new(SpoolFile::create(own, client)?),
             };
-            let chunk = open.write(&data)?;
-            Ok::<_, StoreError>((open, chunk))
+            let chunks = open.write(&bytes, PART)?;
+            Ok::<_, StoreError>((open, chunks))
         });
         match written.await {
-            Ok((open, chunk)) => {
-                *file = Some(BodyFile::Open(Arc::clone(&open)));
-                chunk.map(|chunk| Entry::Spooled(chunk, open))
+            Ok((open, chunks)) => {
+                *file = BodyFile::Open(Arc::clone(&open));
+                chunks.map(|chunks| (chunks, open))
             }
             Err(error) => {
                 tracing::warn!(
                     error = error.why(),
                     "a response is not written to spool.path, its client is waited for"
                 );
-                *file = Some(BodyFile::Failed);
+                *file = BodyFile::Failed;
                 None
             }
         }
@@ -233,6 +328,9 @@ impl Shared {
 
     fn push(&self, entry: Entry) {
         let mut waiting = self.lock();
+        if waiting.end.is_some() {
+            return;
+        }
         waiting.entries.push_back(entry);
         waiting.wake();
     }
@@ -263,6 +361,45 @@ impl PlaceReader for Shared {
 }
 
 impl Waiting {
+    /// Whether the client was shed. Nothing comes after what was dropped then: `data` goes, too.
+    fn is_shed(&self, data: &mut Bytes) -> bool {
+        let shed = self.end.is_some();
+        if shed {
+            data.clear();
+        }
+        shed
+    }
+
+    /// Adds a part with the first of these bytes.
+    fn start_part(&mut self, counted: bool, data: &mut Bytes) {
+        // A client that waits takes it as it is.
+        let more = if self.client.is_some() { data.len().min(PART) } else { PART };
+        let mut part = Part { bytes: BytesMut::with_capacity(more), counted };
+        part.fill(data);
+        self.entries.push_back(Entry::Memory(part));
+    }
+
+    /// The last part, to be written: it is not counted, and not the next that the client takes.
+    fn take_last(&mut self) -> Option<BytesMut> {
+        let last = self.entries.len().checked_sub(1).filter(|last| *last > 0)?;
+        match &mut self.entries[last] {
+            Entry::Memory(Part { bytes, counted: false }) => {
+                let bytes = std::mem::take(bytes);
+                self.entries[last] = Entry::Writing;
+                Some(bytes)
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts it back, as it is not written. A client that was shed meanwhile has nothing to take.
+    fn put_last_back(&mut self, last: Option<BytesMut>) {
+        if let (Some(bytes), Some(entry)) = (last, self.entries.back_mut()) {
+            *entry = Entry::Memory(Part { bytes, counted: false });
+            self.wake();
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(client) = self.client.take() {
             client.wake();
@@ -293,6 +430,10 @@ impl SourceBody for AheadBody {
         }
         let shared = Arc::clone(&self.shared);
         let mut waiting = shared.lock();
+        if let Some(Entry::Writing) = waiting.entries.front() {
+            waiting.client = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let Some(entry) = waiting.entries.pop_front() else {
             waiting.pace.caught_up();
             return match waiting.end.take() {
@@ -304,24 +445,26 @@ impl SourceBody for AheadBody {
             };
         };
         let bytes = match &entry {
-            Entry::Memory(data, counted) => {
+            Entry::Memory(Part { bytes, counted }) => {
                 if *counted {
-                    waiting.memory.give_back(data.len() as u64);
+                    waiting.memory.give_back(PART as u64);
                 }
-                data.len() as u64
+                bytes.len() as u64
             }
             Entry::Spooled(chunk, _) => chunk.bytes(),
-            Entry::Trailers(_) => 0,
+            Entry::Writing | Entry::Trailers(_) => 0,
         };
         waiting.pace.took(bytes, Instant::now());
         drop(waiting);
         shared.room.notify_one();
         match entry {
-            Entry::Memory(data, _) => Poll::Ready(Some(Ok(Piece::Data(data)))),
+            Entry::Memory(part) => Poll::Ready(Some(Ok(Piece::Data(part.bytes.freeze())))),
+            // It was not at the front.
+            Entry::Writing => Poll::Pending,
             Entry::Trailers(fields) => Poll::Ready(Some(Ok(Piece::Trailers(fields)))),
             Entry::Spooled(chunk, file) => {
-                let spool = file.spool();
-                let reading = async move { spool.run(move || file.read(&chunk)).await };
+                let (spool, buffer) = (file.spool(), chunk.buffer());
+                let reading = async move { spool.run(move || file.read(&chunk, buffer)).await };
                 self.reading = Some(tokio::spawn(reading));
                 self.poll_read_back(context)
             }
@@ -330,10 +473,6 @@ impl SourceBody for AheadBody {
 
     fn is_here(&self) -> bool {
         true
-    }
-
-    fn place(&self) -> Option<Arc<PlaceReaders>> {
-        None
     }
 
     /// Its head was judged before it began to run ahead.

@@ -55,6 +55,11 @@ impl ByteBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether more than half of it is taken.
+    pub(crate) fn is_half_taken(&self) -> bool {
+        self.used() > self.bound / 2
+    }
+
     /// Bytes taken.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

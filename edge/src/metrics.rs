@@ -67,7 +67,7 @@ events! {
     HitForMiss: "weir_hit_for_miss_total",
         "Requests not collapsed because their URL is known to be uncacheable.";
     Shed: "weir_shed_requests_total",
-        "Requests answered with 503 because a limit of this node was reached.";
+        "Requests answered with 503 because a limit of this node was reached, whoever sent them.";
     ClientShare: "weir_client_share_refused_requests_total",
         "Requests not sent to an upstream because their client prefix held too large a share of \
          limits.origin_queue.";

@@ -42,6 +42,9 @@ pub struct Holder<'a> {
     pub secret: Option<&'a SecretDigest>,
     /// Its processes.
     pub processes: &'a [Process<'a>],
+    /// The instances that its processes took over from, as they said. One of them may join after its
+    /// successor, if it could not reach control before, and is no node that is started anew.
+    pub predecessors: &'a [String],
 }
 
 /// A process that is expected.
@@ -91,7 +94,8 @@ pub fn admit(claim: &Claim<'_>, holder: Option<&Holder<'_>>) -> Result<Admission
     if let Some(known) = known {
         return Ok(Admission::Again(known));
     }
-    if claim.takes_over {
+    let is_taken_over = holder.predecessors.iter().any(|known| known == claim.instance);
+    if claim.takes_over || is_taken_over {
         let is_full = holder.processes.len() >= MOST_PROCESSES;
         return if is_full { Err(Denial::TooManyProcesses) } else { Ok(Admission::Beside) };
     }
@@ -150,7 +154,7 @@ mod tests {
     fn a_known_name_is_for_who_shows_its_secret() {
         let (own, other) = (digest("own"), digest("other"));
         let away = [Process { instance: "1", is_live: false }];
-        let holder = Holder { secret: Some(&own), processes: &away };
+        let holder = Holder { secret: Some(&own), processes: &away, predecessors: &[] };
         assert_eq!(admit(&claim(Some(&own), "2"), Some(&holder)), Ok(Admission::Instead));
         assert_eq!(admit(&claim(Some(&own), "1"), Some(&holder)), Ok(Admission::Again(0)));
         for shown in [None, Some(&other)] {
@@ -171,7 +175,7 @@ mod tests {
     fn a_name_without_a_secret_is_for_whoever_comes_until_one_shows_it() {
         let own = digest("own");
         let away = [Process { instance: "", is_live: false }];
-        let holder = Holder { secret: None, processes: &away };
+        let holder = Holder { secret: None, processes: &away, predecessors: &[] };
         for shown in [None, Some(&own)] {
             assert_eq!(admit(&claim(shown, "2"), Some(&holder)), Ok(Admission::Instead));
         }
@@ -181,15 +185,20 @@ mod tests {
     fn a_process_beside_another_says_so() {
         let own = digest("own");
         let there = [Process { instance: "1", is_live: true }];
-        let holder = Holder { secret: Some(&own), processes: &there };
+        let holder = Holder { secret: Some(&own), processes: &there, predecessors: &[] };
         let second = claim(Some(&own), "2");
         assert_eq!(admit(&second, Some(&holder)), Err(Denial::Taken(0)));
         let entitled = Claim { entitled: true, ..second };
         assert_eq!(admit(&entitled, Some(&holder)), Err(Denial::Taken(0)));
         let second = Claim { takes_over: true, ..second };
         assert_eq!(admit(&second, Some(&holder)), Ok(Admission::Beside));
+        // It comes later than its successor, which is away for now.
+        let (away, named) = ([Process { is_live: false, ..there[0] }], ["0".to_owned()]);
+        let holder = Holder { secret: Some(&own), processes: &away, predecessors: &named };
+        assert_eq!(admit(&claim(Some(&own), "0"), Some(&holder)), Ok(Admission::Beside));
+        assert_eq!(admit(&claim(Some(&own), "3"), Some(&holder)), Ok(Admission::Instead));
         let many = [there[0]; MOST_PROCESSES];
-        let holder = Holder { secret: Some(&own), processes: &many };
+        let holder = Holder { secret: Some(&own), processes: &many, predecessors: &[] };
         assert_eq!(admit(&second, Some(&holder)), Err(Denial::TooManyProcesses));
         assert_eq!(admit(&claim(Some(&own), "1"), Some(&holder)), Ok(Admission::Again(0)));
     }

@@ -2,35 +2,98 @@
 
 use super::{ControlArgs, Exit};
 use crate::text::{Align, Paint, harmless, table};
-use clap::Args;
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
 /// List the expected nodes and how far each is behind control
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Nodes {
-    /// Stop expecting this node: purges no longer wait for it, and it starts empty if it returns
-    #[arg(long, value_name = "NAME")]
-    forget: Option<String>,
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Forget(Forget),
+}
+
+/// Stop expecting nodes: purges no longer wait for them, and they start empty if they return
+///
+/// Names are those of "weir nodes". Instead of names, --state, --tier and --matching select all nodes that
+/// fit each of them. The name of a forgotten node is free for any process that has the node's token.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["names", "state", "tier", "matching"]))]
+struct Forget {
+    /// The nodes
+    #[arg(value_name = "NAME", conflicts_with_all = ["state", "tier", "matching"])]
+    names: Vec<String>,
+    /// All nodes in this state: connected, silent or offline
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// All nodes of this tier: edge or parent
+    #[arg(long, value_name = "TIER")]
+    tier: Option<String>,
+    /// All nodes with such a name, in which * stands for any characters
+    #[arg(long, value_name = "PATTERN")]
+    matching: Option<String>,
     #[command(flatten)]
     control: ControlArgs,
 }
 
 impl Nodes {
     pub(super) async fn run(self) -> Exit {
+        if let Some(Action::Forget(forget)) = self.action {
+            return forget.run().await;
+        }
         let client = match self.control.client() {
             Ok(client) => client,
             Err(exit) => return exit,
         };
-        let answer = match &self.forget {
-            Some(name) => client.delete(&["v1", "nodes", name]).await,
-            None => client.get("/v1/nodes", &[]).await,
-        };
-        let words = |body: &Value| match &self.forget {
-            Some(name) => format!("{} is no longer expected\n", harmless(name)),
-            None => told(body, Paint::for_stdout()),
-        };
+        let answer = client.get("/v1/nodes", &[]).await;
+        let words = |body: &Value| told(body, Paint::for_stdout());
         self.control.show(answer, words).map_or_else(|exit| exit, |_| Exit::Done)
     }
+}
+
+impl Forget {
+    async fn run(self) -> Exit {
+        let client = match self.control.client() {
+            Ok(client) => client,
+            Err(exit) => return exit,
+        };
+        if self.names.is_empty() {
+            let said = [("state", &self.state), ("tier", &self.tier), ("name", &self.matching)];
+            let said = said.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+            let query: Vec<_> = said.collect();
+            let answer = client.delete_where("/v1/nodes", &query).await;
+            return self.control.show(answer, forgotten).map_or_else(|exit| exit, |_| Exit::Done);
+        }
+        // Each by itself: one that is not expected is told, and the others are forgotten.
+        let mut exit = Exit::Done;
+        for name in &self.names {
+            let answer = client.delete(&["v1", "nodes", name]).await;
+            if let Err(failed) = self.control.show(answer, forgotten) {
+                exit = failed;
+            }
+        }
+        exit
+    }
+}
+
+/// A line for each node that is no longer expected.
+fn forgotten(body: &Value) -> String {
+    let names = match &body["forgotten"] {
+        Value::Array(names) => names.as_slice(),
+        name => std::slice::from_ref(name),
+    };
+    if names.is_empty() {
+        return "no expected node fits\n".to_owned();
+    }
+    let names = names.iter().filter_map(Value::as_str);
+    names.map(|name| format!("{} is no longer expected\n", harmless(name))).collect()
 }
 
 /// A line for each node.
@@ -96,6 +159,10 @@ mod tests {
             "parent-eu  parent  eu      offline          9       3         -       -",
         ];
         assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
+        assert_eq!(forgotten(&json!({"forgotten": "a"})), "a is no longer expected\n");
+        let two = "a is no longer expected\nb is no longer expected\n";
+        assert_eq!(forgotten(&json!({"forgotten": ["a", "b"]})), two);
+        assert_eq!(forgotten(&json!({"forgotten": []})), "no expected node fits\n");
         assert!(told(&json!({"nodes": []}), Paint::plain()).contains("no node is expected"));
     }
 }

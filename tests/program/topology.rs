@@ -2,7 +2,7 @@
 //! killed and started again where they were, cut off, put to sleep. Every wait is bounded.
 
 use super::control::NODE_TOKEN;
-use super::{Answer, Control, Line, TextFile, Weir, until};
+use super::{Answer, Control, Folder, Line, TextFile, Weir, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,6 +21,8 @@ struct Member {
     weir: Option<Weir>,
     config: TextFile,
     line: Line,
+    /// Its `node.state`.
+    state: Folder,
 }
 
 /// What a node is to be.
@@ -79,13 +81,14 @@ impl Spec {
         self
     }
 
-    fn config(&self, name: &str, control: SocketAddr) -> String {
+    fn config(&self, name: &str, control: SocketAddr, state: &Folder) -> String {
         let Self { tier, region, origins, node, tables, site } = self;
         let mut text = format!("[node]\nname = \"{name}\"\ntier = \"{tier}\"\n");
+        let state = state.path();
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "region = \"{region}\"\nworkers = 1\n{node}\
+            "region = \"{region}\"\nworkers = 1\nstate = \"{state}\"\n{node}\
              [control]\nurl = \"http://{control}\"\ntoken = \"{NODE_TOKEN}\"\n{tables}\n\
              [[site]]\nid = \"site\"\norigins = {origins:?}\n{site}"
         );
@@ -119,15 +122,16 @@ impl Topology {
     pub(crate) fn add(&mut self, name: &str, spec: &Spec) {
         let line = Line::to(self.at());
         let file = format!("{}-{name}.toml", self.name);
-        let config = TextFile::new(&file, &spec.config(name, line.at()));
-        self.nodes.insert(name.to_owned(), Member { weir: None, config, line });
+        let state = Folder::new(&format!("{}-{name}-state", self.name));
+        let config = TextFile::new(&file, &spec.config(name, line.at(), &state));
+        self.nodes.insert(name.to_owned(), Member { weir: None, config, line, state });
         self.start_node(name);
     }
 
     /// Writes a node's configuration anew; it takes it with a reload or when it starts.
     pub(crate) fn reconfigure(&self, name: &str, spec: &Spec) {
         let member = &self.nodes[name];
-        member.config.write(&spec.config(name, member.line.at()));
+        member.config.write(&spec.config(name, member.line.at(), &member.state));
     }
 
     /// Starts a node that was killed; returns when control sees it and it is ready.
@@ -151,6 +155,11 @@ impl Topology {
         let let_in = |metrics: &Answer| metrics.body.contains("\nweir_control_connected 1\n");
         until("it was let in", || node.json("GET /metrics", ""), let_in);
         node.until_ready();
+    }
+
+    /// The directory in which a node keeps its secret.
+    pub(crate) fn state_of(&self, name: &str) -> &Folder {
+        &self.nodes[name].state
     }
 
     /// Ends a node as a crash does.

@@ -73,7 +73,16 @@ impl Client {
 
     /// POST of JSON, to the last byte.
     pub(crate) async fn post(&mut self, target: &str, json: String) -> Result<Answer, Error> {
-        let request = Request::builder().method("POST").uri(target).header("host", &*self.host);
+        self.with_json("POST", target, json).await
+    }
+
+    async fn with_json(
+        &mut self,
+        method: &str,
+        target: &str,
+        json: String,
+    ) -> Result<Answer, Error> {
+        let request = Request::builder().method(method).uri(target).header("host", &*self.host);
         let request = request.header("content-type", "application/json");
         self.sender.ready().await?;
         complete(self.sender.send_request(request.body(Full::from(json))?).await?).await
@@ -101,6 +110,11 @@ pub(crate) async fn complete(response: Response<Incoming>) -> Result<Answer, Err
 /// One exchange on a connection of its own.
 pub(crate) async fn once(to: SocketAddr, method: &str, target: &str) -> Result<Answer, Error> {
     Client::connect(to).await?.exchange(method, target).await
+}
+
+/// PUT of JSON, on a connection of its own.
+pub(crate) async fn put(to: SocketAddr, target: &str, json: String) -> Result<Answer, Error> {
+    Client::connect(to).await?.with_json("PUT", target, json).await
 }
 
 /// The value of a metric without labels, from the node's admin address.

@@ -20,6 +20,7 @@ mod program;
 mod propagation;
 mod purged_hits;
 mod siege;
+mod soak;
 mod stampede;
 mod tiers;
 mod topology;
@@ -71,7 +72,9 @@ enum Bar {
     Ocean,
     /// What clients see, and what memory the node takes, while others attack it; nginx beside it
     Siege(siege::Siege),
-    /// All of them but siege, which takes longer than the others together
+    /// Minutes of load with faults on control, a parent and an edge: no wrong body, nothing that grows
+    Soak(soak::Soak),
+    /// All of them but siege and soak, which take longer than the others together
     All(crawl::Crawl),
 }
 
@@ -116,6 +119,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Tiers => tiers::run(programs, scale, checks).await,
         Bar::Ocean => ocean::run(programs, scale, checks).await,
         Bar::Siege(siege) => siege.run(programs, scale, checks).await,
+        Bar::Soak(soak) => soak.run(programs, scale, checks).await,
         Bar::All(crawl) => {
             stampede::run(programs, scale, checks).await?;
             large::run(programs, scale, checks).await?;

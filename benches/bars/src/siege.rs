@@ -89,9 +89,11 @@ impl Promises {
         match attack {
             Attack::Idle => Self { memory: true, ..most },
             Attack::SlowLarge | Attack::Admin => most,
-            Attack::SlowReaders | Attack::Window0 | Attack::Hanging | Attack::HangingH2 => {
-                Self { hits: false, ..most }
-            }
+            Attack::SlowReaders
+            | Attack::SlowNoStore
+            | Attack::Window0
+            | Attack::Hanging
+            | Attack::HangingH2 => Self { hits: false, ..most },
             Attack::Together => Self { survives: small, hits: false, healthz: false, ..most },
         }
     }
@@ -288,25 +290,34 @@ async fn besiege(
     Ok(Outcome { seen, before, most, after, kills })
 }
 
-/// A node with the limits of a compose edge, in front of this origin.
+/// A node with the configuration of a compose edge, in front of this origin.
 fn weir(programs: &Programs, origin: SocketAddr, cgroup: Option<&Path>) -> Result<Server, Error> {
     let folder = Folder::new("siege")?;
-    let (memory, limits) = (table("memory")?, table("limits")?);
-    let config = format!(
-        "{memory}\nmax_object = \"{MAX_OBJECT}\"\n{limits}\n[log]\nlevel = \"error\"\n\
-         [[site]]\norigins = [\"http://{origin}\"]\n"
-    );
-    let config = folder.file("node.toml", &config)?;
+    let config = folder.file("node.toml", &config(EDGE, origin, folder.path())?)?;
     Ok(Server::Weir(Weir::configured_in(programs, &config, cgroup)?, folder))
 }
 
-/// A table of the edge's configuration, up to the empty line after it.
-fn table(name: &str) -> Result<String, Error> {
-    let heading = format!("\n[{name}]\n");
-    let (_, keys) =
-        EDGE.split_once(&*heading).ok_or_else(|| format!("no [{name}] in edge.toml"))?;
-    let keys = keys.split("\n\n").next().unwrap_or_default();
-    Ok(format!("[{name}]\n{keys}"))
+/// The edge's configuration, of a node alone: without control, parents and their tokens, in front of
+/// this origin, with its files in this folder.
+fn config(edge: &str, origin: SocketAddr, folder: &Path) -> Result<String, Error> {
+    let mut config = String::new();
+    for table in format!("\n{edge}").split("\n[").skip(1) {
+        if ["control]", "parents]", "[token]]"].iter().all(|name| !table.starts_with(name)) {
+            config += &format!("[{table}\n");
+        }
+    }
+    for (from, to) in [
+        ("[memory]\n", format!("[memory]\nmax_object = \"{MAX_OBJECT}\"\n")),
+        ("[log]\n", format!("[log]\nlevel = \"error\"\npath = {:?}\n", folder.join("access"))),
+        ("path = \"/var/lib/weir/spool\"", format!("path = {:?}", folder.join("spool"))),
+        ("http://origin:8081", format!("http://{origin}")),
+    ] {
+        if !config.contains(from) {
+            return Err(format!("no {from:?} in edge.toml").into());
+        }
+        config = config.replace(from, &to);
+    }
+    Ok(config)
 }
 
 /// The memory of an edge's container.
@@ -320,13 +331,14 @@ fn container() -> Result<u64, Error> {
 fn script() -> serde_json::Value {
     let stored = |bytes: u64| json!({"body_bytes": bytes, "max_age": 86_400});
     let passing =
-        |bytes: u64| json!({"body_bytes": bytes, "headers": [["Cache-Control", "no-store"]]});
+        |bytes: u64, why: &str| json!({"body_bytes": bytes, "headers": [["Cache-Control", why]]});
     json!({"routes": {
         HIT: stored(1_024),
         "/page/*": stored(1_024),
-        "/slow/*": passing(SLOW),
+        "/slow/*": passing(SLOW, "private"),
+        "/secret/*": passing(SLOW, "no-store"),
         "/large/*": stored(LARGE),
-        "/still/*": passing(STILL),
+        "/still/*": passing(STILL, "private"),
         "/hanging/*": {"held": true},
     }})
 }
@@ -463,15 +475,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_of_a_compose_edge_are_found() {
+    fn a_node_has_the_whole_configuration_of_a_compose_edge() {
         assert_eq!(container().unwrap() % (1 << 20), 0);
-        let config = [table("memory").unwrap(), table("limits").unwrap()].join("\n");
-        let config = format!("{config}\n[[site]]\norigins = [\"http://a\"]\n");
+        let folder = Path::new("/folder");
+        let config = config(EDGE, "127.0.0.1:1".parse().unwrap(), folder).unwrap();
         let config = weir_config::Config::from_toml(&config).unwrap();
-        assert!(config.memory.size < container().unwrap());
+        assert_eq!(config.spool.path, Some(folder.join("spool")));
+        assert_eq!(config.log.path, Some(folder.join("access")));
+        let shipped = weir_config::Config::from_toml(
+            &EDGE.lines().filter(|line| !line.contains("_file = ")).collect::<Vec<_>>().join("\n"),
+        );
+        // It names tokens, whose files are not here; all else is read.
+        let mistakes = shipped.unwrap_err().0;
+        assert!(mistakes.iter().all(|mistake| mistake.path.starts_with("token")), "{mistakes:?}");
         let default = "[[site]]\norigins = [\"http://a\"]\n";
         let default = weir_config::Config::from_toml(default).unwrap();
+        assert!(config.memory.size < container().unwrap());
         assert!(config.limits.connections < default.limits.connections);
-        assert!(table("nothing").is_err());
+        assert_ne!(config.log.access, default.log.access);
+        assert!(super::config("[memory]\n", "127.0.0.1:1".parse().unwrap(), folder).is_err());
     }
 }

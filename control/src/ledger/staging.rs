@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use weir_protocol::frame::Hello;
 use weir_protocol::secret::NodeSecret;
-use weir_rules::identity::{Admission, Claim, Denial, Holder, Process, SecretDigest, admit};
+use weir_rules::identity::{
+    Admission, Claim, Denial, Holder, MOST_PROCESSES, Process, SecretDigest, admit,
+};
 use weir_rules::invalidation::{Purge, Seq};
 use weir_rules::log::{Change, Entry, Resume, resume};
 
@@ -258,8 +260,11 @@ impl Staging {
             takes_over: hello.takes_over.is_some(),
             entitled: right.entitled,
         };
-        let holder =
-            known.map(|record| Holder { secret: record.secret.as_ref(), processes: &told });
+        let holder = known.map(|record| Holder {
+            secret: record.secret.as_ref(),
+            processes: &told,
+            predecessors: &record.predecessors,
+        });
         admit(&claim, holder.as_ref()).map_err(|denial| {
             let name = hello.name.clone();
             match denial {
@@ -319,6 +324,16 @@ impl Staging {
             Admission::Again(at) => processes[at] = process,
             Admission::Beside => processes.push(process),
         }
+        let anew = matches!(admission, Admission::New | Admission::Instead);
+        let predecessors = known.filter(|_| !anew).map(|record| record.predecessors.clone());
+        let mut predecessors = predecessors.unwrap_or_default();
+        if let Some(instance) = &hello.takes_over {
+            predecessors.retain(|known| known != instance);
+            predecessors.push(instance.clone());
+            if predecessors.len() > MOST_PROCESSES {
+                predecessors.remove(0);
+            }
+        }
         let before = known.and_then(|record| record.secret.clone());
         let mut record = NodeRecord {
             name: hello.name.clone(),
@@ -333,6 +348,7 @@ impl Staging {
             heard_ms: known.map_or(now, |record| record.heard_ms),
             secret: secret.or(before),
             ephemeral: hello.ephemeral && hello.validates_after_ms.is_some(),
+            predecessors,
             processes,
         };
         record.settle();

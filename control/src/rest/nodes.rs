@@ -5,6 +5,7 @@ use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
 use crate::ledger::NodeView;
 use crate::operation::Operation;
+use crate::rest::forget::{forget, forget_selected};
 use crate::timestamp::rfc3339;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -30,10 +31,21 @@ pub(super) fn calls() -> Vec<Call> {
         .answer("200", "It is no longer expected.")
         .answer_as("404", "No such node is expected.", "Error")
         .answer_as("503", "The log cannot be written; the node is still expected.", "Error");
+    let those_no_more = Operation::new("Remove nodes")
+        .described(
+            "Removes all nodes that fit every parameter, of which at least one is needed. Needs a \
+             token without sites.",
+        )
+        .query("state", "connected, silent or offline.")
+        .query("tier", "edge or parent.")
+        .query("name", "A name, in which * stands for any characters.")
+        .answer("200", "The names of those that are no longer expected.")
+        .answer_as("503", "The log cannot be written; the nodes are still expected.", "Error");
     vec![
         Call::new("get", "/v1/nodes", get(all), expected),
         Call::new("get", "/v1/nodes/{name}", get(one), node),
         Call::new("delete", "/v1/nodes/{name}", delete(forget), no_more),
+        Call::new("delete", "/v1/nodes", delete(forget_selected), those_no_more),
     ]
 }
 
@@ -59,22 +71,6 @@ async fn one(
     Ok(Json(told(node, &caller)))
 }
 
-async fn forget(
-    State(control): State<SharedControl>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    caller.needs(Scope::Admin)?;
-    caller.needs_all_sites("the removal of a node")?;
-    let forgotten = control.ledger.forget(vec![name.clone()]).await;
-    if forgotten.map_err(|error| ApiError::journal(error.to_string()))?.is_empty() {
-        return Err(no_such_node());
-    }
-    tracing::info!(node = name, caller = caller.name(), "node forgotten");
-    control.events.forgotten(&name);
-    Ok(Json(json!({"forgotten": name})))
-}
-
 pub(super) fn no_such_node() -> ApiError {
     ApiError::not_found("no such node is expected; GET /v1/nodes lists the expected nodes")
 }
@@ -93,6 +89,9 @@ fn told(node: &NodeView, caller: &Caller) -> Value {
         "lag": node.lag,
         "heard_at": rfc3339(node.heard),
         "since": rfc3339(node.since),
+        "proven": node.is_proven,
+        "ephemeral": node.ephemeral,
+        "processes": node.processes,
         // What it told of itself last; nothing before its first heartbeat.
         "stats": stats.map(|stats| json!({
             "requests": stats.requests,

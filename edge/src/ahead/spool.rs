@@ -10,16 +10,21 @@ use std::fs::{DirBuilder, File, OpenOptions, remove_file};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use std::thread;
+use tokio::sync::oneshot;
 use weir_rules::client_share::Prefix;
 
 /// Bytes that authentication adds to each chunk.
 const TAG: usize = 16;
 
-/// Reads and writes at once. Each takes a thread and a buffer, and a disk works on few at a time.
-const AT_ONCE: usize = 4;
+/// Threads that read and write. A disk works on few jobs at a time, and what a thread has freed stays
+/// with it: the threads of a pool that come and go would keep memory.
+const AT_ONCE: usize = 2;
+
+/// A read or a write. As many wait as bodies do.
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Where bodies are spooled, and how much.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub(crate) struct Spool {
     /// Of one.
     most: u64,
     sensitive: bool,
-    turns: Semaphore,
+    jobs: Sender<Job>,
 }
 
 impl Spool {
@@ -48,14 +53,16 @@ impl Spool {
             }
             _ => {}
         }
+        let (jobs, waiting) = channel();
         let spool = Arc::new(Self {
             path: path.clone(),
             bytes: Arc::new(ByteBudget::new(config.size)),
             most: config.max_response,
             sensitive: config.sensitive,
-            turns: Semaphore::new(AT_ONCE),
+            jobs,
         });
         SpoolFile::create(Arc::clone(&spool), None).map_err(|error| told(&error))?;
+        start(waiting).map_err(|error| format!("spool.path: no thread for it: {error}"))?;
         Ok(Some(spool))
     }
 
@@ -64,10 +71,14 @@ impl Spool {
         &self,
         job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // The semaphore is never closed; were it, the job would be done out of turn.
-        let _turn = self.turns.acquire().await.ok();
-        let done = spawn_blocking(job).await;
-        done.unwrap_or_else(|_| Err(StoreError::new("the node stops")))
+        let (done, result) = oneshot::channel();
+        let job = Box::new(move || {
+            // Nobody waits for it any more: the client has left.
+            let _ = done.send(job());
+        });
+        let ended = |_| StoreError::new("the spool's threads have ended");
+        self.jobs.send(job).map_err(|_| StoreError::new("the spool's threads have ended"))?;
+        result.await.map_err(ended)?
     }
 
     /// Whether responses that are for one client alone, or must not be stored, may be written.
@@ -79,6 +90,25 @@ impl Spool {
     pub(crate) fn used(&self) -> u64 {
         self.bytes.used()
     }
+}
+
+/// Starts the threads, which end with the spool.
+fn start(waiting: Receiver<Job>) -> std::io::Result<()> {
+    let waiting = Arc::new(Mutex::new(waiting));
+    for number in 0..AT_ONCE {
+        let waiting = Arc::clone(&waiting);
+        let name = format!("weir-spool-{number}");
+        thread::Builder::new().name(name).spawn(move || {
+            loop {
+                let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                match job {
+                    Ok(job) => job(),
+                    Err(_) => return,
+                }
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// The file of one body.
@@ -108,6 +138,11 @@ impl Chunk {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes as u64
     }
+
+    /// Memory to read it into.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        vec![0; self.bytes + TAG]
+    }
 }
 
 impl std::fmt::Debug for SpoolFile {
@@ -128,25 +163,37 @@ impl SpoolFile {
         Ok(Self { spool, file, key: LessSafeKey::new(key), written: Mutex::new(written) })
     }
 
-    /// Appends bytes; `None` if the bounds do not allow them. Blocks.
-    pub(super) fn write(&self, data: &[u8]) -> Result<Option<Chunk>, StoreError> {
-        let bytes = (data.len() + TAG) as u64;
+    /// Appends bytes, in chunks of so many; `None` if the bounds do not allow all of them. Blocks.
+    pub(super) fn write(
+        &self,
+        data: &[u8],
+        chunk: usize,
+    ) -> Result<Option<Vec<Chunk>>, StoreError> {
+        let parts = data.chunks(chunk);
+        let bytes = (data.len() + parts.len() * TAG) as u64;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let at = written.bytes.bytes();
         // Counted whether or not the write succeeds: given back with the file.
         if at + bytes > self.spool.most || written.bytes.take(bytes).is_err() {
             return Ok(None);
         }
-        let chunk = Chunk { at, number: written.chunks, bytes: data.len() };
-        written.chunks += 1;
-        let mut sealed = data.to_vec();
-        let aad = Aad::empty();
         let told = |error: &dyn std::fmt::Display| failed(&self.spool.path, error);
-        self.key
-            .seal_in_place_append_tag(nonce(chunk.number), aad, &mut sealed)
-            .map_err(|error| told(&error))?;
-        self.file.write_all_at(&sealed, chunk.at).map_err(|error| told(&error))?;
-        Ok(Some(chunk))
+        let mut sealed = Vec::with_capacity(data.len() + parts.len() * TAG);
+        let mut chunks = Vec::with_capacity(parts.len());
+        for part in parts {
+            let begin = sealed.len();
+            let chunk = Chunk { at: at + begin as u64, number: written.chunks, bytes: part.len() };
+            written.chunks += 1;
+            sealed.extend_from_slice(part);
+            let tag = self
+                .key
+                .seal_in_place_separate_tag(nonce(chunk.number), Aad::empty(), &mut sealed[begin..])
+                .map_err(|error| told(&error))?;
+            sealed.extend_from_slice(tag.as_ref());
+            chunks.push(chunk);
+        }
+        self.file.write_all_at(&sealed, at).map_err(|error| told(&error))?;
+        Ok(Some(chunks))
     }
 
     /// Where it is.
@@ -154,10 +201,10 @@ impl SpoolFile {
         Arc::clone(&self.spool)
     }
 
-    /// Reads a part back, and checks that it is what was written. Blocks.
-    pub(super) fn read(&self, chunk: &Chunk) -> Result<Bytes, StoreError> {
+    /// Reads a part back, and checks that it is what was written. Blocks. The memory for it is
+    /// [`Chunk::buffer`]: allocated by who frees it.
+    pub(super) fn read(&self, chunk: &Chunk, mut sealed: Vec<u8>) -> Result<Bytes, StoreError> {
         let told = |error: &dyn std::fmt::Display| failed(&self.spool.path, error);
-        let mut sealed = vec![0; chunk.bytes + TAG];
         self.file.read_exact_at(&mut sealed, chunk.at).map_err(|error| told(&error))?;
         let opened = self.key.open_in_place(nonce(chunk.number), Aad::empty(), &mut sealed);
         opened.map_err(|_| told(&"what was read is not what was written"))?;
@@ -215,16 +262,19 @@ mod tests {
         let spool = spool(&folder, 1 << 20, 1 << 20);
         let file = SpoolFile::create(Arc::clone(&spool), None).unwrap();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
-        let chunks = [&b"hello"[..], b"", b"hello"].map(|data| file.write(data).unwrap().unwrap());
-        let read: Vec<_> = chunks.iter().map(|chunk| file.read(chunk).unwrap()).collect();
-        assert_eq!(read, [&b"hello"[..], b"", b"hello"]);
+        let mut chunks = file.write(b"hello, hello", 5).unwrap().unwrap();
+        chunks.extend(file.write(b"hello", 5).unwrap().unwrap());
+        let read: Vec<_> =
+            chunks.iter().map(|chunk| file.read(chunk, chunk.buffer()).unwrap()).collect();
+        assert_eq!(read, [&b"hello"[..], b", hel", b"lo", b"hello"]);
         let mut raw = vec![0; 5];
         file.file.read_exact_at(&mut raw, 0).unwrap();
         assert_ne!(raw, b"hello");
         // A byte that changed on the disk is found.
         file.file.write_all_at(&[raw[0] ^ 1], 0).unwrap();
-        assert!(file.read(&chunks[0]).is_err());
-        assert!(file.read(&chunks[2]).is_ok());
+        let read = |chunk: &Chunk| file.read(chunk, chunk.buffer());
+        assert!(read(&chunks[0]).is_err());
+        assert!(read(&chunks[2]).is_ok());
         drop(file);
         assert_eq!(spool.used(), 0);
         std::fs::remove_dir_all(&folder).unwrap();
@@ -235,10 +285,11 @@ mod tests {
         let folder = folder("bounds");
         let spool = spool(&folder, 100, 60);
         let [one, two] = [(); 2].map(|()| SpoolFile::create(Arc::clone(&spool), None).unwrap());
-        assert!(one.write(&[0; 40]).unwrap().is_some());
-        assert!(one.write(&[0; 10]).unwrap().is_none(), "the file's bound");
-        assert!(two.write(&[0; 40]).unwrap().is_none(), "the bound of all");
-        assert!(two.write(&[0; 20]).unwrap().is_some());
+        let fits = |file: &SpoolFile, bytes| file.write(&vec![0; bytes], 40).unwrap().is_some();
+        assert!(fits(&one, 40));
+        assert!(!fits(&one, 10), "the file's bound");
+        assert!(!fits(&two, 40), "the bound of all");
+        assert!(fits(&two, 20));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

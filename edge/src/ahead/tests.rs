@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::failure::Abort;
+use crate::place::PlaceReaders;
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const PIECE: usize = 1000;
+/// A piece that is a part by itself.
+const PIECE: usize = PART;
 
 /// A body whose pieces a test sends.
 struct Sent(mpsc::Receiver<Result<Piece, Abort>>, Option<Arc<PlaceReaders>>);
@@ -39,7 +41,7 @@ fn spool(name: &str, sensitive: bool) -> (PathBuf, Option<Arc<Spool>>) {
     let folder = std::env::temp_dir().join(format!("weir-ahead-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = Some(folder.clone());
-    let (size, max_response) = (1 << 20, 1 << 20);
+    let (size, max_response) = (4 << 20, 4 << 20);
     let config = weir_config::Spool { path, size, max_response, sensitive };
     (folder, Spool::open(&config).unwrap())
 }
@@ -167,6 +169,73 @@ async fn a_folder_that_goes_away_costs_nothing_but_the_files() {
     assert_eq!(sent_until_full(&sender, 100).await, 3);
     drop(sender);
     assert_eq!(rest(body).await, (numbered(5), Ok(())));
+}
+
+/// Pieces as they are read are often small parts of large buffers, or a byte each.
+#[tokio::test]
+async fn what_waits_takes_the_memory_that_it_is_counted_with() {
+    let (folder, spool) = spool("sizes", false);
+    let ahead = ahead(4 * PART as u64, spool);
+    for size in [1, 100, PART - 1, PART + 1, 5 * PART + 7] {
+        let (sender, pieces) = mpsc::channel(1);
+        let mut body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(2));
+        let whole = numbered(20);
+        let buffer = Bytes::from(whole.clone());
+        for at in (0..whole.len()).step_by(size) {
+            let piece = buffer.slice(at..whole.len().min(at + size));
+            timeout(PATIENCE, sender.send(Ok(Piece::Data(piece)))).await.unwrap().unwrap();
+        }
+        drop(sender);
+        // Read to its end, and all but the first part and the counted ones is in the file.
+        let written = || ahead.spool.as_ref().unwrap().used();
+        let most = (whole.len() - 3 * PART) as u64;
+        timeout(PATIENCE, async {
+            while written() < most {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(ahead.memory.used(), 2 * PART as u64, "{size}");
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.next().await {
+            let Ok(Piece::Data(data)) = piece else { panic!("no data") };
+            assert!(data.len() <= PART, "{size}");
+            assert!(!buffer.as_ptr_range().contains(&data.as_ptr()), "{size}: copied");
+            bytes.extend_from_slice(&data);
+        }
+        assert_eq!(bytes, whole, "{size}");
+        assert_eq!((ahead.memory.used(), written()), (0, 0));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn nothing_follows_what_was_dropped_of_a_client_that_was_shed() {
+    let (folder, spool) = spool("shed", false);
+    let ahead = ahead(4 * PART as u64, spool);
+    let shared = Arc::new(Shared::of(&ahead, rules(1)));
+    let (mut one, mut file) = (Bytes::from(numbered(4)), BodyFile::None);
+    shared.put(one.clone(), &mut file).await;
+    PlaceReader::shed(&*shared);
+    shared.put(one.clone(), &mut file).await;
+    shared.push(Entry::Trailers(HeaderMap::new()));
+    shared.put_in_memory(&mut one);
+    assert!(shared.lock().entries.is_empty() && ahead.memory.used() == 0);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn little_is_at_hand_once_half_of_the_memory_is_taken() {
+    let ahead = ahead(4 * PART as u64, None);
+    let (sender, pieces) = mpsc::channel(1);
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(3));
+    assert_eq!(ahead.at_hand(), AT_HAND);
+    sent_until_full(&sender, 100).await;
+    assert_eq!(ahead.at_hand(), 1);
+    drop(body);
+    timeout(PATIENCE, sender.closed()).await.unwrap();
+    assert_eq!(ahead.at_hand(), AT_HAND);
 }
 
 #[tokio::test]

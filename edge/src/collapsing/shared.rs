@@ -182,10 +182,6 @@ pub(crate) struct Interim {
     pub(crate) fields: HeaderMap,
 }
 
-/// Bytes that are at hand for the fastest reader of a body that is not retained. What waits beyond them
-/// is [counted](crate::ahead).
-const STEP: u64 = 64 * 1024;
-
 /// The most interim responses kept of one fill; what an origin sends beyond is dropped.
 const MAX_INTERIMS: usize = 8;
 
@@ -358,11 +354,12 @@ impl Fill {
         state.trim(self.window);
     }
 
-    /// Waits until the writer is less than a quarter of the window, and less than [`STEP`], ahead of the
-    /// fastest reader.
+    /// Waits until the writer is less than a quarter of the window, and less than `most` bytes, ahead of
+    /// the fastest reader of a body that is not retained. What waits beyond them is
+    /// [counted](crate::ahead).
     /// `false` when nobody reads any more and nothing is retained, so that going on would serve
     /// nobody.
-    pub(crate) async fn room(&self) -> bool {
+    pub(crate) async fn room(&self, most: u64) -> bool {
         poll_fn(|context| {
             let mut state = self.lock();
             if state.retain {
@@ -378,7 +375,7 @@ impl Fill {
             };
             // The rest of the window lies behind the fastest reader, for those a little slower: were
             // it all ahead, whoever is a byte behind would fall out.
-            if state.end.saturating_sub(fastest) < (self.window / 4).min(STEP) {
+            if state.end.saturating_sub(fastest) < (self.window / 4).min(most) {
                 return Poll::Ready(true);
             }
             state.writer = Some(context.waker().clone());

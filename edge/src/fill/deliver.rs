@@ -35,7 +35,7 @@ impl FillTask {
                 // Stored before the last byte is shown: a client that has it finds it stored.
                 break;
             }
-            if !self.fill.room().await {
+            if !self.fill.room(self.context.state.ahead.at_hand()).await {
                 return self.abandoned(&head);
             }
             let piece = tokio::select! {

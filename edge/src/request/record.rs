@@ -5,6 +5,7 @@ use super::Spine;
 use crate::access_log::{RequestHead, RequestRecord};
 use crate::body::ResponseBody;
 use crate::closing::{Closing, Notes, count};
+use crate::error::UpstreamError;
 use crate::metrics::{Event, SiteSlot};
 use crate::server::Connection;
 use crate::trace::Trace;
@@ -37,7 +38,12 @@ impl Spine {
         if record.outcome.collapsed {
             self.metrics.count(Event::Collapsed);
         }
-        if record.status == StatusCode::SERVICE_UNAVAILABLE && record.outcome.fwd_status.is_none() {
+        // A client above its share is counted where it is refused.
+        let refused_for_share = record.outcome.detail == Some(UpstreamError::ClientShare.word());
+        if record.status == StatusCode::SERVICE_UNAVAILABLE
+            && record.outcome.fwd_status.is_none()
+            && !refused_for_share
+        {
             self.metrics.count(Event::Shed);
         }
         let notes = notes.filter(|notes| notes.head.is_some());

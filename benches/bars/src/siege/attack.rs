@@ -41,6 +41,8 @@ pub(super) enum Attack {
     Idle,
     /// 1,000 readers that take 16 KiB every 4 s of 4 MiB that is not stored
     SlowReaders,
+    /// The same of a response with no-store, which must not be written to a file
+    SlowNoStore,
     /// 500 such readers of 8 MiB that would be stored, but is larger than memory.max_object
     SlowLarge,
     /// 50 HTTP/2 connections with 200 streams each that never open their window
@@ -52,7 +54,7 @@ pub(super) enum Attack {
     HangingH2,
     /// 600 clients of the admin listener that are silent, idle or never read
     Admin,
-    /// All of these, each a third of its size, except those of the admin listener
+    /// All of these but slow-no-store, each a third of its size, except those of the admin listener
     Together,
 }
 
@@ -94,7 +96,7 @@ impl Attack {
     fn force(self, scale: f64, files: u64) -> Force {
         let (clients, streams) = match self {
             Self::Idle => (scaled(15_000, scale, 100), 1),
-            Self::SlowReaders => (scaled(1_000, scale, 20), 1),
+            Self::SlowReaders | Self::SlowNoStore => (scaled(1_000, scale, 20), 1),
             Self::SlowLarge => (scaled(500, scale, 20), 1),
             Self::Window0 => (scaled(50, scale, 2), STREAMS),
             Self::Hanging => (scaled(14_000, scale, 100), 1),
@@ -198,6 +200,7 @@ impl Client {
                 until_closed(&mut stream).await
             }
             Attack::SlowReaders => self.sip(&format!("/slow/{number}"), arrived).await,
+            Attack::SlowNoStore => self.sip(&format!("/secret/{number}"), arrived).await,
             Attack::SlowLarge => self.sip(&format!("/large/{number}"), arrived).await,
             Attack::Window0 => {
                 // Half of them want the same, half each something else.

@@ -77,6 +77,7 @@ fn node(name: &str) -> NodeRecord {
         heard_ms: 6,
         secret: Some(SecretDigest("d".into())),
         ephemeral: true,
+        predecessors: vec!["h".into()],
         processes: vec![ProcessRecord {
             instance: "i".into(),
             member: "m".into(),

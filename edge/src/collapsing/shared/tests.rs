@@ -20,7 +20,7 @@ fn push(fill: &Fill) {
 /// Pushes while there is room.
 fn fill_up(fill: &Fill) {
     let mut context = Context::from_waker(Waker::noop());
-    while Box::pin(fill.room()).as_mut().poll(&mut context).is_ready() {
+    while Box::pin(fill.room(64 * 1024)).as_mut().poll(&mut context).is_ready() {
         push(fill);
     }
 }

@@ -1,0 +1,175 @@
+//! A directory of the system.
+
+use super::{Disk, DiskFile};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The file whose lock says that a process uses the directory.
+const LOCK: &str = "lock";
+
+/// A directory of the system. No other process can use it as a store meanwhile.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    directory: File,
+    /// Locked until this is dropped.
+    _lock: File,
+    /// Whether the file system can tell what is ready.
+    ready: Arc<AtomicBool>,
+}
+
+impl Directory {
+    /// Opens and locks a directory; makes it if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, opened or written, or another process uses it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let directory = File::open(path)?;
+        let lock = file_options().open(path.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => {
+                io::Error::new(io::ErrorKind::WouldBlock, "another process uses the directory")
+            }
+            error => error.into(),
+        })?;
+        let ready = Arc::new(AtomicBool::new(true));
+        Ok(Self { path: path.to_owned(), directory, _lock: lock, ready })
+    }
+}
+
+fn file_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options
+}
+
+impl Disk for Directory {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = file_options().open(self.path.join(name))?;
+        Ok(Arc::new(SystemFile { file, ready: Arc::clone(&self.ready) }))
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.path.join(name).try_exists()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+}
+
+struct SystemFile {
+    file: File,
+    ready: Arc<AtomicBool>,
+}
+
+impl DiskFile for SystemFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.file.read_at(&mut buffer[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(some) => read += some,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn read_ready(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        preadv2(&self.file, buffers, offset, ReadWriteFlags::NOWAIT).map_err(|error| match error {
+            Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL => {
+                self.ready.store(false, Ordering::Relaxed);
+                io::ErrorKind::Unsupported.into()
+            }
+            error => error.into(),
+        })
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("weir-store-{name}-{}", std::process::id()));
+        let _gone = std::fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn a_directory_has_one_user() {
+        let path = directory("lock");
+        let first = Directory::open(&path).unwrap();
+        let second = Directory::open(&path).unwrap_err();
+        assert_eq!(second.to_string(), "another process uses the directory");
+        drop(first);
+        Directory::open(&path).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_and_without_waiting() {
+        let path = directory("read");
+        let disk = Directory::open(&path).unwrap();
+        let file = disk.open("a").unwrap();
+        file.write_at(b"0123456789", 5).unwrap();
+        file.sync().unwrap();
+        let mut buffer = [0; 20];
+        assert_eq!(file.read_at(&mut buffer, 6).unwrap(), 9);
+        assert_eq!(&buffer[..9], b"123456789");
+        match file.read_ready(&mut buffer, 5) {
+            Ok(read) => assert_eq!(&buffer[..read], &b"0123456789"[..read]),
+            Err(error) => assert!(
+                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported),
+                "{error}"
+            ),
+        }
+        disk.rename("a", "b").unwrap();
+        disk.sync_names().unwrap();
+        assert!(!disk.exists("a").unwrap() && disk.exists("b").unwrap());
+        disk.remove("b").unwrap();
+        disk.remove("b").unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}

@@ -1,0 +1,19 @@
+//! A log-structured store of responses on disk.
+
+mod checkpoint;
+mod counters;
+pub mod disk;
+mod format;
+mod geometry;
+mod index;
+mod journal;
+mod response;
+pub mod volume;
+
+pub use checkpoint::{Checkpoint, SiteRules};
+pub use counters::Counts;
+pub use format::{FORMAT_VERSION, StoreId};
+pub use geometry::Geometry;
+pub use journal::Moment;
+pub use response::{ResponseHead, Seq, Stamps};
+pub use volume::{Options, Volume};

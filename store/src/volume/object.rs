@@ -1,0 +1,67 @@
+//! A body that is longer than a slice: written slice by slice while it arrives.
+
+use super::Volume;
+use super::queue::{Hold, Item, Refused, Written};
+use crate::format::record::{BodyForm, SliceName};
+use crate::index::Pending;
+use crate::response::ResponseHead;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A body on its way. Its slices are found only through the response that is handed in at the end;
+/// without that, their room is reclaimed like that of anything else.
+pub struct ObjectWriter<'a> {
+    volume: &'a Volume,
+    url: u64,
+    object: u64,
+    pending: Option<Arc<Pending>>,
+}
+
+impl Volume {
+    /// Begins a body in slices. From now on no older response of the same variant is found.
+    pub fn begin_object(&self, url: u64, key: &[u8], selecting: &[u8]) -> ObjectWriter<'_> {
+        let pending = self.expect(url, key, selecting);
+        ObjectWriter { volume: self, url, object: self.next_write_seq(), pending: Some(pending) }
+    }
+}
+
+impl ObjectWriter<'_> {
+    /// Hands in a slice: all have [`crate::Geometry::slice`] bytes but the last one. They may come in any
+    /// order, and some may be missing.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn slice(&self, number: u32, body: Bytes) -> Result<(), Refused> {
+        if self.pending.as_ref().is_some_and(|pending| pending.is_revoked()) {
+            return Err(Refused::Revoked);
+        }
+        let name = SliceName { object: self.object, number };
+        let what = Written::Slice { url: self.url, name, body };
+        self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
+    }
+
+    /// Hands in the response itself, with the length of its whole body. From when it is written it is
+    /// found, and its slices with it.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn commit(
+        mut self,
+        head: ResponseHead,
+        length: u64,
+        hold: Option<Hold>,
+    ) -> Result<(), Refused> {
+        let Some(pending) = self.pending.take() else { return Err(Refused::Revoked) };
+        let form = BodyForm::Sliced { object: self.object, length };
+        let what = Written::Response { head, form, body: Vec::new(), pending, hold };
+        self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
+    }
+}
+
+impl Drop for ObjectWriter<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.volume.index.part(self.url).arrived(&pending);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What was handed in and is not written yet: bounded in bytes.
+
+use super::Volume;
+use crate::format::footer::{Entry, EntryWhat, FOOTER_BOUND, entry_bound};
+use crate::format::record::{BodyForm, SLICE_BOUND, SliceName, response_bound};
+use crate::index::{Pending, variant};
+use crate::response::ResponseHead;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Whatever must live until it is decided whether a response is stored: the stamp that keeps the
+/// invalidation index from forgetting what the response must still be judged by.
+pub type Hold = Box<dyn Send>;
+
+/// Why a response is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Too much waits to be written.
+    NoRoom,
+    /// It is larger than a segment can hold.
+    TooLarge,
+    /// The volume has failed.
+    Failed,
+    /// It was removed or replaced while it was written.
+    Revoked,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRoom => "too much waits to be written",
+            Self::TooLarge => "it is larger than a segment can hold",
+            Self::Failed => "the disk has failed",
+            Self::Revoked => "it was removed or replaced while it was written",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Something to be written.
+pub(super) struct Item {
+    pub(super) write_seq: u64,
+    pub(super) what: Written,
+}
+
+pub(super) enum Written {
+    Response {
+        head: ResponseHead,
+        form: BodyForm,
+        body: Vec<Bytes>,
+        pending: Arc<Pending>,
+        hold: Option<Hold>,
+    },
+    Slice {
+        url: u64,
+        name: SliceName,
+        body: Bytes,
+    },
+}
+
+impl Item {
+    /// Bytes that its record takes, at most.
+    pub(super) fn bound(&self) -> usize {
+        match &self.what {
+            Written::Response { head, body, .. } => {
+                response_bound(head) + body.iter().map(Bytes::len).sum::<usize>()
+            }
+            Written::Slice { body, .. } => SLICE_BOUND + body.len(),
+        }
+    }
+
+    /// Bytes that were handed in.
+    pub(super) fn handed_in(&self) -> usize {
+        match &self.what {
+            Written::Response { head, body, .. } => {
+                head.bytes() + body.iter().map(Bytes::len).sum::<usize>()
+            }
+            Written::Slice { body, .. } => body.len(),
+        }
+    }
+
+    /// What the footer says of it, at a place that is not known yet.
+    pub(super) fn entry(&self) -> Entry {
+        let (url, what) = match &self.what {
+            Written::Response { head, form, .. } => (head.url, entry_of(head, *form)),
+            Written::Slice { url, name, .. } => (*url, EntryWhat::Slice(*name)),
+        };
+        Entry { offset: 0, length: 0, write_seq: self.write_seq, url, what }
+    }
+}
+
+/// What the footer says of a response.
+pub(super) fn entry_of(head: &ResponseHead, form: BodyForm) -> EntryWhat {
+    EntryWhat::Response {
+        variant: variant(&head.key, &head.selecting),
+        object: match form {
+            BodyForm::Inline => None,
+            BodyForm::Sliced { object, .. } => Some(object),
+        },
+        site: head.site.clone(),
+        key: head.key.as_ref().into(),
+        tags: head.tags.clone(),
+        stamps: head.stamps,
+    }
+}
+
+/// Items, in the order in which they came.
+pub(super) struct Queue {
+    items: Mutex<VecDeque<Item>>,
+    bytes: AtomicUsize,
+    bound: usize,
+}
+
+impl Queue {
+    pub(super) fn new(bound: usize) -> Self {
+        Self { items: Mutex::default(), bytes: AtomicUsize::new(0), bound }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is room for so many bytes more: they are counted from now on.
+    fn reserve(&self, bytes: usize) -> bool {
+        let is_free = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bound;
+        if !is_free {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        is_free
+    }
+
+    fn push(&self, item: Item) {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
+    }
+
+    pub(super) fn pop(&self) -> Option<Item> {
+        let item = self.items.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.bytes.fetch_sub(item.bound(), Ordering::Relaxed);
+        Some(item)
+    }
+}
+
+impl Volume {
+    /// Hands in a response with its whole body, of at most a slice, to be written. From now on no
+    /// older response of the same variant is found, whether this one is taken or not. It is found
+    /// itself once it is written, unless it was removed or replaced before.
+    ///
+    /// `hold` is dropped when that is decided.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn put(
+        &self,
+        head: ResponseHead,
+        body: Vec<Bytes>,
+        hold: Option<Hold>,
+    ) -> Result<(), Refused> {
+        let pending = self.expect(head.url, &head.key, &head.selecting);
+        let write_seq = self.next_write_seq();
+        let form = BodyForm::Inline;
+        let what = Written::Response { head, form, body, pending, hold };
+        self.enqueue(Item { write_seq, what })
+    }
+
+    pub(super) fn enqueue(&self, item: Item) -> Result<(), Refused> {
+        let length: usize = match &item.what {
+            Written::Response { form: BodyForm::Inline, body, .. } => {
+                body.iter().map(Bytes::len).sum()
+            }
+            Written::Response { .. } => 0,
+            Written::Slice { body, .. } => body.len(),
+        };
+        let needed = item.bound() + entry_bound(&item.entry()) + FOOTER_BOUND + 64;
+        let is_too_large = length > self.geometry.slice as usize || needed > self.geometry.room();
+        let refused = match () {
+            () if self.has_failed() => Refused::Failed,
+            () if is_too_large => Refused::TooLarge,
+            () if !self.queue.reserve(item.bound()) => Refused::NoRoom,
+            () => {
+                self.queue.push(item);
+                return Ok(());
+            }
+        };
+        if let Written::Response { head, pending, .. } = &item.what {
+            self.index.part(head.url).arrived(pending);
+        }
+        self.counters.refused.add(1);
+        Err(refused)
+    }
+}

@@ -1,0 +1,280 @@
+//! Finding and reading. Finding is a look into memory. A read is tried without waiting first, and
+//! may be continued where waiting is allowed.
+
+use super::Volume;
+use crate::disk::DiskFile;
+use crate::format::record::{self, BodyForm, Decoded, SliceName, What};
+use crate::index::{Kind, Record, is_of_key, key_bits, slice_bits, slice_digest};
+use crate::response::ResponseHead;
+use bytes::Bytes;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+/// A record that the index has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub(super) digest: u64,
+    pub(super) record: Record,
+    pub(super) generation: u64,
+}
+
+/// A read of a record, which may take several steps.
+pub struct Read {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    buffer: Vec<u8>,
+    read: usize,
+    bytes: Bytes,
+}
+
+/// Why a record could not be read. In each case the request is a miss.
+#[derive(Debug)]
+pub enum Unread {
+    /// It was removed, replaced or evicted meanwhile.
+    Gone,
+    /// Its checksum is wrong. It is not found any more.
+    Damaged,
+    /// It has another key, or is another slice, with the same digest.
+    Other,
+    /// The disk failed.
+    Disk(io::Error),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("it was removed meanwhile"),
+            Self::Damaged => f.write_str("its checksum is wrong"),
+            Self::Other => f.write_str("another record has the same digest"),
+            Self::Disk(error) => write!(f, "the disk failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// A response as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredResponse {
+    /// As it was handed in, with the stamps as of now.
+    pub head: ResponseHead,
+    /// The order of the store's writes: of two responses the later one has the higher number.
+    pub write_seq: u64,
+    /// Its body, or where that is.
+    pub body: Body,
+}
+
+/// The body of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// In slices of the object, to be found by [`Volume::find_slice`].
+    Sliced {
+        /// The object.
+        object: u64,
+        /// Bytes of the whole body.
+        length: u64,
+    },
+}
+
+impl Read {
+    /// Reads what can be read without waiting for the device; whether that is all.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn ready(&mut self) -> io::Result<bool> {
+        while self.read < self.buffer.len() {
+            let rest = &mut self.buffer[self.read..];
+            match self.file.read_ready(rest, self.offset + self.read as u64) {
+                Ok(0) => break,
+                Ok(read) => self.read += read,
+                Err(error) => {
+                    return match error.kind() {
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported => Ok(false),
+                        io::ErrorKind::Interrupted => continue,
+                        _ => Err(error),
+                    };
+                }
+            }
+        }
+        self.end();
+        Ok(true)
+    }
+
+    /// Reads the rest, and waits for the device.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn wait(&mut self) -> io::Result<()> {
+        if self.read < self.buffer.len() {
+            let rest = &mut self.buffer[self.read..];
+            self.read += self.file.read_at(rest, self.offset + self.read as u64)?;
+        }
+        self.end();
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.truncate(self.read);
+        self.read = 0;
+        if !buffer.is_empty() {
+            self.bytes = buffer.into();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+}
+
+impl Volume {
+    /// The responses that are stored under a cache key: several with Vary. The digest of the key is
+    /// short: [`Volume::response`] compares the whole of it.
+    pub fn find(&self, url: u64, key: &[u8]) -> Vec<Found> {
+        let bits = key_bits(key);
+        self.found(url, |record| record.kind == Kind::Response && is_of_key(record.variant, bits))
+    }
+
+    /// A slice of an object's body.
+    pub fn find_slice(&self, url: u64, object: u64, number: u32) -> Option<Found> {
+        let name = SliceName { object, number };
+        let bits = slice_bits(name);
+        let is_it = |record: &Record| record.kind == Kind::Slice && record.variant == bits;
+        self.found(slice_digest(url, name), is_it).pop()
+    }
+
+    fn found(&self, digest: u64, is_wanted: impl Fn(&Record) -> bool) -> Vec<Found> {
+        let part = self.index.part(digest);
+        let records = part.find(digest, is_wanted).into_iter();
+        // Slots end only after everything in them left the index.
+        let found = records.map(|record| {
+            let generation = self.slot(record.at.slot).generation();
+            Found { digest, record, generation }
+        });
+        found.collect()
+    }
+
+    /// Whether anything of a URL is stored, or on its way.
+    pub fn has_url(&self, url: u64) -> bool {
+        let part = self.index.part(url);
+        part.has(url, |record| record.kind == Kind::Response) || part.expects(url)
+    }
+
+    /// A read of what was found.
+    pub fn read(&self, found: &Found) -> Read {
+        let at = found.record.at;
+        let offset = self.geometry.begin(at.slot) + u64::from(at.offset);
+        let buffer = vec![0; at.length as usize];
+        let file = Arc::clone(&self.segments);
+        Read { file, offset, buffer, read: 0, bytes: Bytes::new() }
+    }
+
+    /// The response that a finished read brought, if it has this key.
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn response(
+        &self,
+        found: &Found,
+        read: &Read,
+        key: &[u8],
+    ) -> Result<StoredResponse, Unread> {
+        let Decoded { what, body, write_seq, .. } = self.decoded(found, read)?;
+        let What::Response { mut head, form } = what else { return Err(Unread::Other) };
+        if head.key != key {
+            return Err(Unread::Other);
+        }
+        self.update(&mut head, &found.record);
+        // What it was judged by was of another segment otherwise.
+        if self.slot(found.record.at.slot).generation() != found.generation {
+            return Err(Unread::Gone);
+        }
+        let body = match form {
+            BodyForm::Inline => Body::Whole(body),
+            BodyForm::Sliced { object, length } => Body::Sliced { object, length },
+        };
+        Ok(StoredResponse { head, write_seq, body })
+    }
+
+    /// The slice that a finished read brought.
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn slice(
+        &self,
+        found: &Found,
+        read: &Read,
+        object: u64,
+        number: u32,
+    ) -> Result<Bytes, Unread> {
+        let Decoded { what, body, .. } = self.decoded(found, read)?;
+        match what {
+            What::Slice(name) if name == SliceName { object, number } => Ok(body),
+            _ => Err(Unread::Other),
+        }
+    }
+
+    fn decoded(&self, found: &Found, read: &Read) -> Result<Decoded, Unread> {
+        let at = found.record.at;
+        self.counters.reads.add(1);
+        self.counters.bytes_read.add(read.bytes.len() as u64);
+        let decoded = record::decode(&read.bytes, self.place(found.generation, at.offset));
+        let mut part = self.index.part(found.digest);
+        let is_there = self.slot(at.slot).generation() == found.generation
+            && part.update(found.digest, at, |record| record.is_hit = true);
+        match decoded {
+            _ if !is_there => Err(Unread::Gone),
+            Some(decoded) => Ok(decoded),
+            None => {
+                for record in part.remove(found.digest, |record| record.at == at) {
+                    self.forget(&mut part, found.digest, record.at);
+                }
+                self.counters.damaged.add(1);
+                Err(Unread::Damaged)
+            }
+        }
+    }
+
+    /// Notes that a read failed.
+    pub fn note_error(&self) {
+        self.counters.errors.add(1);
+    }
+
+    /// Finds and reads the first response under a key, and waits for the disk.
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn get(&self, url: u64, key: &[u8]) -> Result<Option<StoredResponse>, Unread> {
+        for found in self.find(url, key) {
+            match self.response(&found, &self.read_whole(&found)?, key) {
+                Err(Unread::Other) => {}
+                other => return other.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds and reads a slice, and waits for the disk.
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn get_slice(&self, url: u64, object: u64, number: u32) -> Result<Option<Bytes>, Unread> {
+        let Some(found) = self.find_slice(url, object, number) else { return Ok(None) };
+        self.slice(&found, &self.read_whole(&found)?, object, number).map(Some)
+    }
+
+    fn read_whole(&self, found: &Found) -> Result<Read, Unread> {
+        let mut read = self.read(found);
+        let done = read.ready().and_then(|done| if done { Ok(()) } else { read.wait() });
+        match done {
+            Ok(()) => Ok(read),
+            Err(error) => {
+                self.note_error();
+                Err(Unread::Disk(error))
+            }
+        }
+    }
+}
