@@ -61,6 +61,7 @@ pub(crate) struct Old {
 /// A socket on which a process waits for the one that takes over from it. Dropping it ends that.
 pub(crate) struct Listening {
     directory: PathBuf,
+    taken: watch::Receiver<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -77,6 +78,12 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         self.task.abort();
+        // After a takeover the name is the new process's.
+        if !*self.taken.borrow()
+            && let Err(error) = std::fs::remove_file(self.directory.join(SOCKET))
+        {
+            tracing::debug!(%error, "the socket for a takeover cannot be removed");
+        }
     }
 }
 
@@ -94,9 +101,10 @@ pub(crate) fn listen(directory: &Path, old: Old) -> io::Result<Listening> {
     }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let taken = old.taken.subscribe();
     let old = Arc::new(Giving { old, directory: directory.to_owned(), one: Mutex::new(None) });
     let task = tokio::spawn(accept(listener, old));
-    Ok(Listening { directory: directory.to_owned(), task })
+    Ok(Listening { directory: directory.to_owned(), taken, task })
 }
 
 /// The process, and what its connections share.
