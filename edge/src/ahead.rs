@@ -74,8 +74,13 @@ struct Shared {
 #[derive(Debug)]
 struct Waiting {
     entries: VecDeque<Entry>,
-    /// Bytes in memory that are counted against the node's budget.
+    /// Bytes that were read ahead into memory.
     memory: Portion,
+    /// The piece that its client waits for or takes, counted whatever the bounds: it is given back when the
+    /// client comes for the next one.
+    in_hand: Portion,
+    /// Bytes of the piece that the client took last.
+    taken: u64,
     end: Option<Result<(), Abort>>,
     client: Option<Waker>,
     pace: Pace,
@@ -83,7 +88,7 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Entry {
-    /// In memory, and whether it is counted against the node's budget.
+    /// In memory, and whether it is counted in `memory`; else it is in `in_hand`.
     Memory(Bytes, bool),
     Spooled(Chunk, Arc<SpoolFile>),
     Trailers(HeaderMap),
@@ -104,6 +109,8 @@ impl AheadBody {
         let waiting = Waiting {
             entries: VecDeque::new(),
             memory: Portion::of(&ahead.memory, rules.counts_for),
+            in_hand: Portion::of(ahead.memory.whole(), rules.counts_for),
+            taken: 0,
             end: None,
             client: None,
             pace: Pace::new(Instant::now()),
@@ -183,6 +190,7 @@ impl Shared {
         let bytes = data.len() as u64;
         let mut waiting = self.lock();
         let entry = if waiting.entries.is_empty() {
+            waiting.in_hand.take_anyway(bytes);
             Entry::Memory(data.clone(), false)
         } else if waiting.memory.bytes() + bytes <= self.rules.memory
             && waiting.memory.take(bytes).is_ok()
@@ -290,6 +298,9 @@ impl SourceBody for AheadBody {
         }
         let shared = Arc::clone(&self.shared);
         let mut waiting = shared.lock();
+        // What it took before is sent: it comes for more.
+        let taken = std::mem::take(&mut waiting.taken);
+        waiting.in_hand.give_back(taken);
         let Some(entry) = waiting.entries.pop_front() else {
             waiting.pace.caught_up();
             return match waiting.end.take() {
@@ -302,12 +313,19 @@ impl SourceBody for AheadBody {
         };
         let bytes = match &entry {
             Entry::Memory(data, counted) => {
+                let bytes = data.len() as u64;
                 if *counted {
-                    waiting.memory.give_back(data.len() as u64);
+                    waiting.memory.give_back(bytes);
+                    waiting.in_hand.take_anyway(bytes);
                 }
-                data.len() as u64
+                waiting.taken = bytes;
+                bytes
             }
-            Entry::Spooled(chunk, _) => chunk.bytes(),
+            Entry::Spooled(chunk, _) => {
+                waiting.in_hand.take_anyway(chunk.bytes());
+                waiting.taken = chunk.bytes();
+                chunk.bytes()
+            }
             Entry::Trailers(_) => 0,
         };
         waiting.pace.took(bytes, Instant::now());

@@ -105,7 +105,7 @@ mod tests {
         let ask = Ask {
             method: Method::GET,
             target: PathAndQuery::from_static("/"),
-            headers: HeaderMap::new(),
+            headers: Arc::default(),
             client_host: None,
             interim: None,
             upgrade: None,

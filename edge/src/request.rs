@@ -25,15 +25,17 @@ pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
 use crate::access_log::{AccessLog, RequestRecord, Traffic};
 use crate::body::ResponseBody;
+use crate::byte_budget::NoRoom;
 use crate::clock::wall;
 use crate::closing::Notes;
-use crate::failure::Failure;
+use crate::failure::{Failure, MEMORY_LIMIT};
 use crate::fill::Sources;
 use crate::forward;
-use crate::lookup::{Lookup, lookup};
+use crate::lookup::{Lookup, Stale, lookup};
+use crate::memory::{self, REQUEST_BYTES, Use};
 use crate::metrics::WorkerMetrics;
 use crate::respond::{self, Heads, Values, Wish};
-use crate::server::{Arrival, Connection, Handler, Intake, intake, spell_target};
+use crate::server::{Arrival, Connection, Handler, Intake, NoMemory, intake, spell_target};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
 use crate::tier::{self, Asker, NodeFields, Requester};
@@ -227,6 +229,9 @@ impl Spine {
         if let Some(defect) = arrived.connection.defect() {
             return Err(Failure::Client(defect));
         }
+        if arrived.request.extensions().get::<NoMemory>().is_some() {
+            return Err(Failure::NoMemory(NoRoom::Budget));
+        }
         let arrival = Arrival {
             connection: Some(arrived.connection),
             node: &self.state.name,
@@ -264,6 +269,27 @@ impl Spine {
                 asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
             }
             return Ok(Disposition::Answered(response));
+        }
+        let memory = &self.state.memory;
+        match memory.take(REQUEST_BYTES + memory::header_bytes(request.headers())) {
+            Some(charge) => record.memory = Some(Arc::new(charge)),
+            None => {
+                memory.refuse(Use::Request);
+                return match &found {
+                    Some(Lookup::Stale { stored, stale: Stale { on_disconnect: true, .. } })
+                        if sender.asker.is_none() =>
+                    {
+                        let wish = facts.wish(request.method(), request.headers());
+                        let outcome = &mut record.outcome;
+                        outcome.handling = Handling::Hit;
+                        let response = self.hit(stored, &wish, self.state.now(), outcome);
+                        outcome.detail = Some(MEMORY_LIMIT);
+                        outcome.ttl = outcome.ttl.map(|ttl| ttl.min(-1));
+                        Ok(Disposition::Answered(response))
+                    }
+                    _ => Err(Failure::NoMemory(NoRoom::Budget)),
+                };
+            }
         }
         let (head, body) = request.into_parts();
         let trace = match notes {
