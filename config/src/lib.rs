@@ -5,8 +5,8 @@ pub mod check;
 #[doc(inline)]
 pub use check::host_fit;
 pub mod file;
-pub mod mistakes;
 pub mod machine;
+pub mod mistakes;
 pub mod nearest;
 pub mod network;
 pub mod reload;

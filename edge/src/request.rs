@@ -17,6 +17,8 @@ mod post;
 mod purge;
 mod record;
 mod sender;
+#[cfg(test)]
+mod sizes;
 mod upgrade;
 mod visit;
 
@@ -32,10 +34,12 @@ use crate::failure::{Failure, MEMORY_LIMIT};
 use crate::fill::Sources;
 use crate::forward;
 use crate::lookup::{Lookup, Stale, lookup};
-use crate::memory::{self, REQUEST_BYTES, Use};
+use crate::memory::{self, HTTP1_BYTES, REQUEST_BYTES, Use};
 use crate::metrics::WorkerMetrics;
 use crate::respond::{self, Heads, Values, Wish};
-use crate::server::{Arrival, Connection, Handler, Intake, NoMemory, intake, spell_target};
+use crate::server::{
+    Arrival, Connection, Handler, Intake, NoMemory, Protocol, intake, spell_target,
+};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
 use crate::tier::{self, Asker, NodeFields, Requester};
@@ -271,7 +275,12 @@ impl Spine {
             return Ok(Disposition::Answered(response));
         }
         let memory = &self.state.memory;
-        match memory.take(REQUEST_BYTES + memory::header_bytes(request.headers())) {
+        let of_protocol = match connection.protocol() {
+            Protocol::Http1 => HTTP1_BYTES,
+            Protocol::Http2 => 0,
+        };
+        let needed = REQUEST_BYTES + of_protocol + memory::header_bytes(request.headers());
+        match memory.take(needed) {
             Some(charge) => record.memory = Some(Arc::new(charge)),
             None => {
                 memory.refuse(Use::Request);

@@ -130,7 +130,9 @@ mod tests {
     #[test]
     fn one_client_alone_is_served_first_come_first_served() {
         let mut turns = Turns::default();
-        (0..100).for_each(|n| drop(turns.push(client(1), n)));
+        for n in 0..100 {
+            turns.push(client(1), n);
+        }
         assert_eq!(served(turns), (0..100).collect::<Vec<_>>());
     }
 
@@ -154,7 +156,9 @@ mod tests {
             waiting in prop::collection::vec(0u8..6, 0..80),
         ) {
             let mut turns = Turns::default();
-            waiting.iter().for_each(|last| drop(turns.push(client(*last), *last)));
+            for last in &waiting {
+                turns.push(client(*last), *last);
+            }
             let mut clients = waiting.clone();
             clients.sort_unstable();
             clients.dedup();

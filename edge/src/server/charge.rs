@@ -1,6 +1,8 @@
 //! What one connection has of `memory.connections`.
 
-use crate::memory::{CONNECTION_BYTES, Charge, HTTP2_BYTES, MemoryAccount, STREAM_BYTES, TLS_BYTES, Use};
+use crate::memory::{
+    CONNECTION_BYTES, Charge, HTTP2_BYTES, MemoryAccount, STREAM_BYTES, TLS_BYTES, Use,
+};
 use std::sync::Arc;
 
 /// Streams that are taken from the account at once: most connections have few.

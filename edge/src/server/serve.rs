@@ -117,7 +117,11 @@ async fn speak_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) ->
         })
     };
     let mut http = http1_builder(&limits).serve_connection(Io(Rc::clone(connection)), service);
-    let result = match drive(connection, &mut http, |http| Pin::new(&mut **http).graceful_shutdown()).await {
+    let result = match drive(connection, &mut http, |http| {
+        Pin::new(&mut **http).graceful_shutdown()
+    })
+    .await
+    {
         Driven::Ended(result) => result,
         Driven::Rests => {
             let unread = http.into_parts().read_buf;

@@ -3,11 +3,11 @@
 
 use super::balance::{Share, digest};
 use super::health::{Attempt, Change, Health, Verdict};
+use super::places::{Place, Places};
 use crate::error::UpstreamError;
 use crate::place::PlaceReaders;
 use crate::shares::{Held, Shares};
 use crate::source::Source;
-use super::places::{Place, Places};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
