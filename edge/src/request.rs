@@ -284,6 +284,9 @@ impl Spine {
             Some(charge) => record.memory = Some(Arc::new(charge)),
             None => {
                 memory.refuse(Use::Request);
+                if let Some(found) = &found {
+                    record.outcome.handling = fetch::handling(found);
+                }
                 return match &found {
                     Some(Lookup::Stale { stored, stale: Stale { on_disconnect: true, .. } })
                         if sender.asker.is_none() =>

@@ -74,11 +74,7 @@ fn node(config: &Config) -> Vec<(&'static str, String)> {
     }
     rows.push(("admin", format!("http://{}", config.node.admin)));
     rows.extend(config.sites.iter().map(|site| ("site", fronted(site))));
-    let beside = config.memory.beside(weir_config::machine::memory_limit());
-    rows.push((
-        "memory",
-        format!("{}, {} for connections", format_size(config.memory.size), format_size(beside)),
-    ));
+    rows.push(("memory", format_size(config.memory.size)));
     rows.push(("tokens", config.tokens.len().to_string()));
     rows
 }

@@ -535,7 +535,7 @@ fn follow(
 }
 
 /// Why a request goes to the upstream (RFC 9211 §2.2).
-fn handling(found: &Lookup) -> Handling {
+pub(super) fn handling(found: &Lookup) -> Handling {
     match found {
         Lookup::UriMiss => Handling::UriMiss,
         Lookup::VaryMiss(_) => Handling::VaryMiss,
