@@ -1,5 +1,6 @@
 //! The `weir` program: see `commands` for what it does.
 
+mod allocator;
 mod client;
 mod commands;
 mod logging;
@@ -14,9 +15,6 @@ mod tokens;
 use clap::Parser;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A content delivery network that you run yourself.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, disable_help_subcommand = true)]
@@ -29,6 +27,7 @@ struct Weir {
 }
 
 fn main() -> ExitCode {
+    weir_edge::release_memory_with(allocator::release_memory);
     match Weir::try_parse() {
         Ok(weir) => weir.command.run(),
         Err(instead) => commands::printed_instead(&instead),

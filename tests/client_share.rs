@@ -327,8 +327,8 @@ async fn a_client_whose_bodies_fill_the_memory_leaves_room_to_store_those_of_oth
     origin.route("/a", large());
     origin.route("/b", large());
     origin.default_route(reply("").body_bytes(200_000).max_age(60));
-    // 12 MiB of it are for bodies that are being stored.
-    let edge = edge_with("").tables("[memory]\nsize = \"32MiB\"").origin(&origin).start();
+    // Half of it is for bodies that are being stored.
+    let edge = edge_with("").tables("[memory]\nsize = \"24MiB\"").origin(&origin).start();
     let mut filling = Vec::new();
     for (client, target) in [(2, "/a"), (4, "/b")] {
         let mut one = edge.connect_from(client).await;

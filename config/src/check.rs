@@ -152,8 +152,9 @@ fn memory(mut s: Section<'_>) -> Memory {
             format!("larger than the whole store; at most {size}, memory.size"),
         );
     }
+    let connections = s.optional_size("connections", MIB..=(1 << 50));
     s.finish(&[]);
-    Memory { size, max_object }
+    Memory { size, max_object, connections }
 }
 
 fn spool(mut s: Section<'_>) -> Spool {

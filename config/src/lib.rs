@@ -5,6 +5,7 @@ pub mod check;
 #[doc(inline)]
 pub use check::host_fit;
 pub mod file;
+pub mod machine;
 pub mod mistakes;
 pub mod nearest;
 pub mod network;
@@ -15,7 +16,7 @@ mod warnings;
 pub mod words;
 
 pub use network::Network;
-pub use warnings::warnings;
+pub use warnings::{memory_warning, warnings};
 pub use weir_rules::tier::Tier;
 
 use reload::{Effect, Key, Keys, table};
@@ -242,13 +243,37 @@ pub enum ParentScope {
     Global,
 }
 
-/// The memory store.
+/// The memory store, and what everything else may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Bytes of stored responses, their overhead included.
     pub size: u64,
     /// Largest body stored, bytes.
     pub max_object: u64,
+    /// Bytes of everything outside the store: connections, requests that wait, uploads, bodies on their
+    /// way to slow clients. `None` is a part of what the machine allows ([`Memory::beside`]).
+    pub connections: Option<u64>,
+}
+
+/// What a node takes beside its store and its connections: the program, its threads and their buffers.
+pub const PROGRAM_BYTES: u64 = 64 << 20;
+
+/// The least that connections get, and what they get where nothing is known of the machine.
+const LEAST_CONNECTIONS: u64 = 32 << 20;
+const UNKNOWN_CONNECTIONS: u64 = 512 << 20;
+
+impl Memory {
+    /// Bytes of everything outside the store, of a process that may have `limit` bytes in all: the
+    /// configured ones, else half of what `size` and the program leave, and at least 32 MiB. `None` of a
+    /// limit that is not known is 512 MiB.
+    pub fn beside(&self, limit: Option<u64>) -> u64 {
+        self.connections.unwrap_or_else(|| match limit {
+            Some(limit) => {
+                (limit.saturating_sub(self.size + PROGRAM_BYTES) / 2).max(LEAST_CONNECTIONS)
+            }
+            None => UNKNOWN_CONNECTIONS,
+        })
+    }
 }
 
 /// One website.

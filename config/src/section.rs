@@ -215,6 +215,18 @@ impl<'a> Section<'a> {
     where
         N: TryFrom<u64>,
     {
+        self.optional_size(name, bounds).unwrap_or(default)
+    }
+
+    /// The same, without a default.
+    pub(super) fn optional_size<N>(
+        &mut self,
+        name: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<N>
+    where
+        N: TryFrom<u64>,
+    {
         let (least, most) = (format_size(*bounds.start()), format_size(*bounds.end()));
         let accepted = format!("{SIZE_FORM} from {least} to {most}");
         self.read(name, &accepted, |value| {
@@ -226,7 +238,6 @@ impl<'a> Section<'a> {
             let bytes = Some(bytes).filter(|bytes| bounds.contains(bytes));
             bytes.and_then(|bytes| N::try_from(bytes).ok()).ok_or_else(|| "out of bounds".into())
         })
-        .unwrap_or(default)
     }
 
     /// A duration within bounds.

@@ -1,10 +1,27 @@
 //! What `weir check` warns about: a configuration that runs, and perhaps not as it is meant.
 
-use crate::{Config, Site};
+use crate::units::format_size;
+use crate::{Config, PROGRAM_BYTES, Site};
 
 /// The warnings, each a sentence that names the key.
 pub fn warnings(config: &Config) -> Vec<String> {
     config.sites.iter().flat_map(|site| [differing(site), any_host(site)]).flatten().collect()
+}
+
+/// Whether the memory that a node may take is more than the process gets: `limit` is what its cgroup or the
+/// machine allows.
+pub fn memory_warning(config: &Config, limit: u64) -> Option<String> {
+    let memory = &config.memory;
+    let beside = memory.beside(Some(limit));
+    let most = memory.size.saturating_add(beside).saturating_add(PROGRAM_BYTES);
+    (most > limit).then(|| {
+        let [size, beside, program, limit] =
+            [memory.size, beside, PROGRAM_BYTES, limit].map(format_size);
+        format!(
+            "memory.size = {size}, memory.connections = {beside} and {program} for the program are more \
+             than the {limit} that this process may have; lower memory.size or memory.connections"
+        )
+    })
 }
 
 /// Members of one pool that are asked with different Hosts may answer with different sites.
@@ -53,6 +70,22 @@ mod tests {
         for word in ["client", "origin"] {
             assert!(warned(&format!("{pool}\nhost_header = {word:?}")).is_empty());
         }
+    }
+
+    #[test]
+    fn memory_that_the_process_does_not_get_is_warned_about() {
+        let warned = |memory: &str, limit: u64| {
+            let text = format!("[memory]\n{memory}\n[[site]]\norigins = [\"https://b.example\"]");
+            memory_warning(&Config::from_toml(&text).unwrap(), limit << 20)
+        };
+        let warning = warned("size = \"256MiB\"\nconnections = \"449MiB\"", 768).unwrap();
+        for part in ["memory.size = 256MiB", "memory.connections = 449MiB", "64MiB", "the 768MiB"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+        assert_eq!(warned("size = \"256MiB\"\nconnections = \"448MiB\"", 768), None);
+        // The default gives way to the store, but not without end.
+        assert_eq!(warned("size = \"640MiB\"", 768), None);
+        assert!(warned("size = \"704MiB\"", 768).is_some());
     }
 
     #[test]

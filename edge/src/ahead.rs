@@ -92,8 +92,13 @@ struct Shared {
 #[derive(Debug)]
 struct Waiting {
     entries: VecDeque<Entry>,
-    /// Bytes in memory that are counted against the node's budget.
+    /// Bytes that were read ahead into memory.
     memory: Portion,
+    /// The parts that `memory` does not count, and the piece that the client took last, until it comes for
+    /// the next one: counted whatever the bounds.
+    in_hand: Portion,
+    /// Bytes of the piece that the client took last.
+    taken: u64,
     end: Option<Result<(), Abort>>,
     client: Option<Waker>,
     pace: Pace,
@@ -112,7 +117,7 @@ enum Entry {
 #[derive(Debug)]
 struct Part {
     bytes: BytesMut,
-    /// Whether it is counted against the node's budget, with [`PART`] bytes.
+    /// Whether its [`PART`] bytes are counted in `memory`; else they are in `in_hand`.
     counted: bool,
 }
 
@@ -199,6 +204,8 @@ impl Shared {
         let waiting = Waiting {
             entries: VecDeque::new(),
             memory: Portion::of(&ahead.memory, rules.counts_for),
+            in_hand: Portion::of(ahead.memory.whole(), rules.counts_for),
+            taken: 0,
             end: None,
             client: None,
             pace: Pace::new(Instant::now()),
@@ -275,6 +282,7 @@ impl Shared {
             }
             if last.is_some() {
                 waiting.entries.pop_back();
+                waiting.in_hand.give_back(PART as u64);
             }
             let entries =
                 chunks.into_iter().map(|chunk| Entry::Spooled(chunk, Arc::clone(&written)));
@@ -354,6 +362,8 @@ impl PlaceReader for Shared {
         waiting.entries.clear();
         let bytes = waiting.memory.bytes();
         waiting.memory.give_back(bytes);
+        let bytes = waiting.in_hand.bytes() - waiting.taken;
+        waiting.in_hand.give_back(bytes);
         waiting.wake();
         drop(waiting);
         self.shed.notify_one();
@@ -376,7 +386,19 @@ impl Waiting {
         let more = if self.client.is_some() { data.len().min(PART) } else { PART };
         let mut part = Part { bytes: BytesMut::with_capacity(more), counted };
         part.fill(data);
+        if !counted {
+            self.in_hand.take_anyway(PART as u64);
+        }
         self.entries.push_back(Entry::Memory(part));
+    }
+
+    /// The client takes a part.
+    fn take_part(&mut self, counted: bool) {
+        if counted {
+            self.memory.give_back(PART as u64);
+            self.in_hand.take_anyway(PART as u64);
+        }
+        self.taken = PART as u64;
     }
 
     /// The last part, to be written: it is not counted, and not the next that the client takes.
@@ -430,6 +452,9 @@ impl SourceBody for AheadBody {
         }
         let shared = Arc::clone(&self.shared);
         let mut waiting = shared.lock();
+        // What it took before is sent: it comes for more.
+        let taken = std::mem::take(&mut waiting.taken);
+        waiting.in_hand.give_back(taken);
         if let Some(Entry::Writing) = waiting.entries.front() {
             waiting.client = Some(context.waker().clone());
             return Poll::Pending;
@@ -446,12 +471,16 @@ impl SourceBody for AheadBody {
         };
         let bytes = match &entry {
             Entry::Memory(Part { bytes, counted }) => {
-                if *counted {
-                    waiting.memory.give_back(PART as u64);
-                }
-                bytes.len() as u64
+                let (bytes, counted) = (bytes.len() as u64, *counted);
+                waiting.take_part(counted);
+                bytes
             }
-            Entry::Spooled(chunk, _) => chunk.bytes(),
+            Entry::Spooled(chunk, _) => {
+                let bytes = chunk.bytes();
+                waiting.in_hand.take_anyway(bytes);
+                waiting.taken = bytes;
+                bytes
+            }
             Entry::Writing | Entry::Trailers(_) => 0,
         };
         waiting.pace.took(bytes, Instant::now());

@@ -12,6 +12,8 @@ pub(crate) struct ByteBudget {
     used: AtomicU64,
     bound: u64,
     shares: Arc<Shares>,
+    /// The budget that all its bytes are taken from, too.
+    within: Option<Arc<ByteBudget>>,
 }
 
 /// What one body has of a budget; given back when it is dropped.
@@ -37,22 +39,49 @@ pub(crate) enum NoRoom {
 impl ByteBudget {
     /// A budget of so many bytes, none of them taken.
     pub(crate) fn new(bound: u64) -> Self {
-        Self { used: AtomicU64::new(0), bound, shares: Arc::default() }
+        Self { used: AtomicU64::new(0), bound, shares: Arc::default(), within: None }
+    }
+
+    /// The same, as a part of another budget: what is taken here is taken there, too.
+    pub(crate) fn within(whole: &Arc<ByteBudget>, bound: u64) -> Self {
+        Self { within: Some(Arc::clone(whole)), ..Self::new(bound) }
     }
 
     /// Takes `bytes`; `false`, and nothing taken, where that would pass the bound.
     fn take(&self, bytes: u64) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let fits = before.saturating_add(bytes) <= self.bound;
-        if !fits {
-            self.give_back(bytes);
+        if fits && self.within.as_ref().is_none_or(|whole| whole.take(bytes)) {
+            return true;
         }
-        fits
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// Takes `bytes` whatever the bound.
+    fn take_anyway(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.within {
+            whole.take_anyway(bytes);
+        }
     }
 
     /// Gives back what was taken.
     fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.within {
+            whole.give_back(bytes);
+        }
+    }
+
+    /// The budget that this one is a part of; itself if it is no part.
+    pub(crate) fn whole(self: &Arc<Self>) -> &Arc<Self> {
+        self.within.as_ref().unwrap_or(self)
+    }
+
+    /// Bytes there are.
+    pub(crate) fn bound(&self) -> u64 {
+        self.bound
     }
 
     /// Whether more than half of it is taken.
@@ -104,6 +133,20 @@ impl Portion {
         taken
     }
 
+    /// Takes `bytes` more whatever the bound and the share: they are in use already.
+    pub(crate) fn take_anyway(&mut self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.budget.take_anyway(bytes);
+        self.bytes += bytes;
+        match (&mut self.held, self.client) {
+            (Some(held), _) => held.add(bytes),
+            (None, Some(client)) => self.held = Some(self.budget.shares.hold(client, bytes)),
+            (None, None) => {}
+        }
+    }
+
     /// Gives back `bytes` of them.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
@@ -144,6 +187,23 @@ mod tests {
         assert_eq!(second.take(1 << 10), Ok(()));
         drop((first, second, other));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_budget_is_bounded_by_both() {
+        let whole = Arc::new(ByteBudget::new(100));
+        let part = Arc::new(ByteBudget::within(&whole, 60));
+        let mut portion = Portion::of(&part, None);
+        assert_eq!(portion.take(61), Err(NoRoom::Budget));
+        assert!(whole.take(50));
+        assert_eq!(portion.take(51), Err(NoRoom::Budget));
+        assert_eq!((portion.take(50), part.used(), whole.used()), (Ok(()), 50, 100));
+        portion.take_anyway(7);
+        assert_eq!((part.used(), whole.used()), (57, 107));
+        portion.give_back(17);
+        assert_eq!((part.used(), whole.used()), (40, 90));
+        drop(portion);
+        assert_eq!((part.used(), whole.used()), (0, 50));
     }
 
     #[test]

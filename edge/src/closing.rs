@@ -52,6 +52,7 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         let begun = self.record.begun;
+        self.record.memory = None;
         self.record.total = begun.elapsed();
         count(&self.record, &self.metrics);
         if let Some(notes) = self.notes.take() {

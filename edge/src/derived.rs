@@ -108,7 +108,8 @@ mod tests {
     }
 
     fn store(held: &Arc<Stored>) -> Store {
-        let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10 }, 4);
+        let store =
+            Store::new(&Memory { size: 1 << 20, max_object: 1 << 10, connections: None }, 4);
         assert!(store.insert_over(DIGEST, held.key(), |_| Some(Arc::clone(held))).is_stored());
         store
     }

@@ -1,6 +1,7 @@
 //! Writes the counts of all workers as Prometheus text (version 0.0.4). Every metric has its HELP
 //! and TYPE; label values are escaped.
 
+use crate::memory::USES;
 use crate::metrics::{
     Event, Histogram, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
 };
@@ -37,6 +38,12 @@ pub(crate) struct Gauges<'a> {
     pub(crate) connections_closed_idle: u64,
     /// Fills running now.
     pub(crate) fills_running: u64,
+    /// Bytes of everything outside the store.
+    pub(crate) memory_used: u64,
+    /// Those that it may have.
+    pub(crate) memory_bound: u64,
+    /// How often each [use](USES) of it was refused.
+    pub(crate) memory_refused: [u64; USES.len()],
     /// Bytes of bodies on their way into the store.
     pub(crate) filling_bytes: u64,
     /// Bytes in memory that clients have not taken yet, of bodies that are not stored.
@@ -197,6 +204,22 @@ fn events(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
 }
 
 fn fills(text: &mut Text, gauges: &Gauges<'_>) {
+    let name = "weir_connection_memory_bytes";
+    let help = "Memory used outside the store, in bytes: connections, requests in progress, uploads, and \
+                bodies for slow clients.";
+    text.metric(name, "gauge", help);
+    text.sample(name, &[], gauges.memory_used);
+    let name = "weir_connection_memory_limit_bytes";
+    let help = "Memory that may be used outside the store (memory.connections), in bytes.";
+    text.metric(name, "gauge", help);
+    text.sample(name, &[], gauges.memory_bound);
+    let name = "weir_connection_memory_refused_total";
+    let help = "Refusals because memory.connections was used up, by use: connection, protocol (TLS, HTTP/2 \
+                or an upgrade), stream, request, upload.";
+    text.metric(name, "counter", help);
+    for (what, value) in USES.iter().zip(gauges.memory_refused) {
+        text.sample(name, &[("use", what)], value);
+    }
     text.metric("weir_fills_running", "gauge", "Fills running now.");
     text.sample("weir_fills_running", &[], gauges.fills_running);
     let help = "Bytes of bodies that are being stored.";

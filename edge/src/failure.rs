@@ -1,8 +1,12 @@
 //! Why a request gets an answer of the node's own making, which becomes HTTP in
 //! [`crate::respond`]; and why a response breaks off.
 
+use crate::byte_budget::NoRoom;
 use crate::error::{ClientError, StoreError, UpstreamError};
 use http::StatusCode;
+
+/// The word for `memory.connections` in Cache-Status.
+pub(crate) const MEMORY_LIMIT: &str = "memory-limit";
 
 /// Why a request gets an answer of the node's own making.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(crate) enum Failure {
     PurgeRefused,
     /// A node asks what this one cannot tell the worth of; why.
     CannotVouch(&'static str),
+    /// `memory.connections` has no room for the request.
+    NoMemory(NoRoom),
     /// Ours: the response could not be made.
     Internal(&'static str),
 }
@@ -32,6 +38,8 @@ impl Failure {
             Self::NotCached => "only-if-cached",
             Self::UnknownHost => "unknown-host",
             Self::PurgeRefused => "purge-refused",
+            Self::NoMemory(NoRoom::Budget) => MEMORY_LIMIT,
+            Self::NoMemory(NoRoom::ClientShare) => "client-share",
             Self::CannotVouch(word) | Self::Internal(word) => word,
         }
     }
@@ -44,7 +52,7 @@ impl Failure {
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::PurgeRefused => StatusCode::FORBIDDEN,
-            Self::CannotVouch(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::CannotVouch(_) | Self::NoMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -71,6 +79,10 @@ impl Failure {
             Self::PurgeRefused => "PURGE is not allowed from here.".to_owned(),
             Self::CannotVouch(_) => {
                 "This parent cannot vouch for its responses to the requesting node.".to_owned()
+            }
+            Self::NoMemory(NoRoom::Budget) => "This node is short of memory.".to_owned(),
+            Self::NoMemory(NoRoom::ClientShare) => {
+                "Requests from your address take too much of this node's memory.".to_owned()
             }
             Self::Internal(_) => "The response could not be made.".to_owned(),
         }

@@ -18,6 +18,7 @@ pub mod follow;
 mod forward;
 mod host;
 mod lookup;
+mod memory;
 mod metrics;
 pub mod node;
 mod otlp;
@@ -27,6 +28,7 @@ mod parts;
 mod place;
 mod purge;
 mod ranking;
+mod release_memory;
 mod request;
 mod respond;
 mod server;
@@ -43,6 +45,7 @@ mod upstream;
 mod via;
 pub mod warm;
 
+pub use release_memory::release_memory_with;
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]
 pub use server::fuzzing;

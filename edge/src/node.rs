@@ -89,14 +89,6 @@ impl Node {
                  next one of this name until \"weir nodes forget\" frees it"
             );
         }
-        let settings = Settings {
-            name: config.node.name.as_str().into(),
-            trusted_proxies: config.node.trusted_proxies.clone(),
-            listen: config.node.listen,
-            workers: config.node.workers.max(1),
-            limits: config.limits,
-            tls: config.tls.clone(),
-        };
         let log = AccessLog::start(config.log.access, config.log.path.clone(), config.log.queue)
             .map_err(|error| StartError(format!("log.path: {error}")))?;
         let exporter = config.log.otlp.as_ref().map(|otlp| Exporter::start(otlp, &config.node));
@@ -107,7 +99,16 @@ impl Node {
         let tracer = Tracer::new(spans, sample);
         let (log, tracer) = (Arc::new(log), Arc::new(tracer));
         let purger = Arc::new(Purger::default());
-        let state = Arc::new(NodeState::new(config)?);
+        let state = Arc::new(NodeState::new(config.clone())?);
+        let settings = Settings {
+            name: config.node.name.as_str().into(),
+            trusted_proxies: config.node.trusted_proxies,
+            memory: Arc::clone(&state.memory),
+            listen: config.node.listen,
+            workers: config.node.workers.max(1),
+            limits: config.limits,
+            tls: config.tls,
+        };
         let prober = Prober::default();
         prober.follow(state.live.load().targets()).map_err(probes)?;
         let sweeper = Sweeper::start(&state)
@@ -271,6 +272,9 @@ impl Node {
             tier: self.state.tier.as_str(),
             uptime: self.state.started.elapsed(),
             fills_running: self.state.inflight.len() as u64,
+            memory_used: self.state.memory.used(),
+            memory_bound: self.state.memory.bound(),
+            memory_refused: self.state.memory.refusals(),
             filling_bytes: self.state.filling.used(),
             read_ahead_bytes: self.state.ahead.memory.used(),
             spool_bytes: self.state.ahead.spool.as_ref().map_or(0, |spool| spool.used()),

@@ -76,8 +76,8 @@ impl Parents {
 mod tests {
     use super::*;
     use crate::upstream::{Ask, For, UpstreamBody, digest};
+    use http::Method;
     use http::uri::PathAndQuery;
-    use http::{HeaderMap, Method};
     use std::collections::HashMap;
     use std::net::Ipv4Addr;
 
@@ -105,7 +105,7 @@ mod tests {
         let ask = Ask {
             method: Method::GET,
             target: PathAndQuery::from_static("/"),
-            headers: HeaderMap::new(),
+            headers: Arc::default(),
             client_host: None,
             interim: None,
             upgrade: None,

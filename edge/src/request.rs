@@ -17,6 +17,8 @@ mod post;
 mod purge;
 mod record;
 mod sender;
+#[cfg(test)]
+mod sizes;
 mod upgrade;
 mod visit;
 
@@ -25,15 +27,19 @@ pub use purge::{OnPurge, PurgeAnswer, PurgeAsk};
 
 use crate::access_log::{AccessLog, RequestRecord, Traffic};
 use crate::body::ResponseBody;
+use crate::byte_budget::NoRoom;
 use crate::clock::wall;
 use crate::closing::Notes;
-use crate::failure::Failure;
+use crate::failure::{Failure, MEMORY_LIMIT};
 use crate::fill::Sources;
 use crate::forward;
-use crate::lookup::{Lookup, lookup};
+use crate::lookup::{Lookup, Stale, lookup};
+use crate::memory::{self, HTTP1_BYTES, REQUEST_BYTES, Use};
 use crate::metrics::WorkerMetrics;
 use crate::respond::{self, Heads, Values, Wish};
-use crate::server::{Arrival, Connection, Handler, Intake, intake, spell_target};
+use crate::server::{
+    Arrival, Connection, Handler, Intake, NoMemory, Protocol, intake, spell_target,
+};
 use crate::state::{Live, NodeState, Site};
 use crate::store::Stored;
 use crate::tier::{self, Asker, NodeFields, Requester};
@@ -227,6 +233,9 @@ impl Spine {
         if let Some(defect) = arrived.connection.defect() {
             return Err(Failure::Client(defect));
         }
+        if arrived.request.extensions().get::<NoMemory>().is_some() {
+            return Err(Failure::NoMemory(NoRoom::Budget));
+        }
         let arrival = Arrival {
             connection: Some(arrived.connection),
             node: &self.state.name,
@@ -264,6 +273,35 @@ impl Spine {
                 asker.vouch(&self.state, response.headers_mut(), stored.filled_at, told)?;
             }
             return Ok(Disposition::Answered(response));
+        }
+        let memory = &self.state.memory;
+        let of_protocol = match connection.protocol() {
+            Protocol::Http1 => HTTP1_BYTES,
+            Protocol::Http2 => 0,
+        };
+        let needed = REQUEST_BYTES + of_protocol + memory::header_bytes(request.headers());
+        match memory.take(needed) {
+            Some(charge) => record.memory = Some(Arc::new(charge)),
+            None => {
+                memory.refuse(Use::Request);
+                if let Some(found) = &found {
+                    record.outcome.handling = fetch::handling(found);
+                }
+                return match &found {
+                    Some(Lookup::Stale { stored, stale: Stale { on_disconnect: true, .. } })
+                        if sender.asker.is_none() =>
+                    {
+                        let wish = facts.wish(request.method(), request.headers());
+                        let outcome = &mut record.outcome;
+                        outcome.handling = Handling::Hit;
+                        let response = self.hit(stored, &wish, self.state.now(), outcome);
+                        outcome.detail = Some(MEMORY_LIMIT);
+                        outcome.ttl = outcome.ttl.map(|ttl| ttl.min(-1));
+                        Ok(Disposition::Answered(response))
+                    }
+                    _ => Err(Failure::NoMemory(NoRoom::Budget)),
+                };
+            }
         }
         let (head, body) = request.into_parts();
         let trace = match notes {

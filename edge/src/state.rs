@@ -8,6 +8,7 @@ use crate::collapsing::Inflight;
 use crate::decisions::Decisions;
 use crate::error::StartError;
 use crate::host::without_port;
+use crate::memory::MemoryAccount;
 use crate::metrics::{SiteSlot, SiteSlots, WorkerMetrics};
 use crate::own::Own;
 use crate::parents::Parents;
@@ -60,6 +61,8 @@ pub(crate) struct NodeState {
     pub(crate) decisions: Decisions,
     /// Which stored responses were sent most.
     pub(crate) ranking: Ranking,
+    /// Memory of everything outside the store.
+    pub(crate) memory: Arc<MemoryAccount>,
     /// Bytes of bodies that are being stored.
     pub(crate) filling: Arc<ByteBudget>,
     /// What bodies that are not stored may take while their clients are slow.
@@ -139,6 +142,9 @@ fn fill_share(memory: u64) -> u64 {
     (memory / 8).max(16 << 20).min(memory / 2)
 }
 
+/// Bodies that wait for slow clients get this part of `memory.connections`, so that there is room for others.
+const READ_AHEAD_PART: u64 = 4;
+
 impl NodeState {
     /// A node with nothing stored. Its digests mean nothing in any other process.
     pub(crate) fn new(config: Config) -> Result<Self, StartError> {
@@ -160,7 +166,10 @@ impl NodeState {
         let metrics: Vec<Arc<WorkerMetrics>> = (0..workers).map(|_| Arc::default()).collect();
         let slots = SiteSlots::default();
         let spool = Spool::open(&config.spool).map_err(StartError)?;
-        let ahead = Arc::new(Ahead { memory: Arc::new(ByteBudget::new(share / 4)), spool });
+        let limit = weir_config::machine::memory_limit();
+        let account = MemoryAccount::new(config.memory.beside(limit));
+        let ahead = ByteBudget::within(account.budget(), account.bound() / READ_AHEAD_PART);
+        let ahead = Arc::new(Ahead { memory: Arc::new(ahead), spool });
         Ok(Self {
             name: Arc::from(name.as_str()),
             clock: Clock::new(),
@@ -176,7 +185,8 @@ impl NodeState {
             own: Own::new()?,
             matched: Matched::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
-            filling: Arc::new(ByteBudget::new(share - share / 4)),
+            filling: Arc::new(ByteBudget::new(share)),
+            memory: account,
             ahead,
             max_object: config.memory.max_object.min(memory.size / 2),
             ranking: Ranking::default(),

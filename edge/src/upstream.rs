@@ -21,6 +21,7 @@ mod head;
 mod health;
 mod link;
 mod member;
+mod places;
 mod pool;
 mod probe;
 mod trouble;
@@ -46,12 +47,12 @@ use dialer::Dialer;
 use fetched::AnsweredBy;
 use head::HeadLimits;
 use health::Attempt;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use link::{Link, Stream};
 use member::is_gateway_error;
 use std::iter::repeat;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -215,12 +216,12 @@ impl Upstream {
                 Some(following) if self.may_try_again(worker) => {
                     left -= 1;
                     // Should nobody say better, it is passed on after all.
-                    refusal = outcome.ok().or(refusal);
+                    refusal = outcome.ok().map(Box::new).or(refusal);
                     this = following;
                 }
                 _ => {
                     return outcome.or_else(|failed| match refusal {
-                        Some(refusal) => Ok(refusal),
+                        Some(refusal) => Ok(*refusal),
                         None => Err(self.told(&this, ask, failed.error)),
                     });
                 }
@@ -293,7 +294,8 @@ impl Upstream {
                 if ask.is_repeatable() && body.is_empty() =>
             {
                 let new = Connection::OpenedAfter(Instant::now().into_std());
-                self.exchange_on(new, candidate, worker, ask, body, end).await
+                // Boxed, as it is rare: the first try needs no room for it.
+                Box::pin(self.exchange_on(new, candidate, worker, ask, body, end)).await
             }
             outcome => outcome,
         }
@@ -336,10 +338,12 @@ impl Upstream {
         member.sent();
         let sent = Instant::now();
         let progress = body.progress();
-        let answer = match link {
-            Some(link) => self.head(link.send(request, connection), progress, end).await,
-            None => self.head(self.send(worker, request, connection), progress, end).await,
+        // Boxed, so that a request which still waits for a place has no room for it.
+        let answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>> = match link {
+            Some(link) => Box::pin(link.send(request, connection)),
+            None => Box::pin(self.send(worker, request, connection)),
         };
+        let answer = self.head(answer, progress, end).await;
         let answer = answer.and_then(|(response, stream)| {
             let checked = self.head_limits.check(response.version(), response.headers());
             checked.map(|()| (response, stream)).map_err(Failed::sent)
@@ -418,12 +422,11 @@ impl Upstream {
     /// Waits for the head of an answer.
     async fn head(
         &self,
-        answer: impl Future<Output = Answer>,
+        mut answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>>,
         progress: Option<Progress>,
         end: Option<Instant>,
     ) -> Answer {
         let first_byte = self.settings.timeouts.first_byte;
-        let mut answer = pin!(answer);
         let mut deadline = Instant::now() + self.wait(end);
         loop {
             tokio::select! {
@@ -570,7 +573,7 @@ fn request(
     *request.method_mut() = ask.method.clone();
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
-    let mut headers = ask.headers.clone();
+    let mut headers = HeaderMap::clone(&ask.headers);
     let visitors = ask.client_host.as_ref().filter(|_| member.address.visitors_host);
     headers.insert(header::HOST, visitors.unwrap_or(&member.host).clone());
     if let Some(protocol) = &ask.upgrade {

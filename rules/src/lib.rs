@@ -28,6 +28,7 @@ pub mod targeted;
 pub mod tier;
 pub mod time;
 pub mod trace_context;
+pub mod turns;
 pub mod validation;
 pub mod vary;
 pub mod versions;

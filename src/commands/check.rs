@@ -26,7 +26,7 @@ impl Check {
                 let (rows, warnings) = match part {
                     // What a node sends to origins is no business of control.
                     Part::Control => (control(&config), vec![]),
-                    Part::Node | Part::Any => (node(&config), weir_config::warnings(&config)),
+                    Part::Node | Part::Any => (node(&config), warnings(&config)),
                 };
                 print(&format!("{}: ok\n{}", self.file.display(), columns(&rows)));
                 for warning in warnings {
@@ -42,6 +42,12 @@ impl Check {
             }
         }
     }
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let limit = weir_config::machine::memory_limit();
+    let of_memory = limit.and_then(|limit| weir_config::memory_warning(config, limit));
+    weir_config::warnings(config).into_iter().chain(of_memory).collect()
 }
 
 /// What `weir control` opens with this configuration.

@@ -8,6 +8,7 @@ mod affinity;
 mod apply;
 mod check;
 mod client;
+mod costs;
 mod crawl;
 mod crowd;
 mod large;
@@ -58,6 +59,12 @@ enum Bar {
     Large,
     /// What 200,000 stored responses of 1 KB cost
     Memory,
+    /// What an idle connection costs, and a request that waits for the origin
+    Costs {
+        /// The kinds of clients, one after another; by default each of them
+        #[arg(value_name = "KIND")]
+        kinds: Vec<costs::Kind>,
+    },
     /// memory.size filled to the brim with small and with larger responses
     Brim,
     /// How long a purge takes to apply, with 1,000 and with 1,000,000 responses stored
@@ -112,6 +119,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Stampede => stampede::run(programs, scale, checks).await,
         Bar::Large => large::run(programs, scale, checks).await,
         Bar::Memory => memory::cost(programs, scale, checks).await,
+        Bar::Costs { kinds } => costs::run(kinds, programs, scale, checks).await,
         Bar::Brim => memory::brim(programs, scale, checks).await,
         Bar::Apply => apply::run(programs, scale, checks).await,
         Bar::PurgedHits => purged_hits::run(programs, scale, checks).await,
@@ -125,6 +133,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
             large::run(programs, scale, checks).await?;
             memory::cost(programs, scale, checks).await?;
             memory::brim(programs, scale, checks).await?;
+            costs::run(&[], programs, scale, checks).await?;
             apply::run(programs, scale, checks).await?;
             purged_hits::run(programs, scale, checks).await?;
             propagation::run(programs, scale, checks).await?;

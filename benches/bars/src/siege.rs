@@ -461,7 +461,7 @@ fn ms(time: Duration) -> String {
 
 /// Raises the soft limit of open files as far as is useful and allowed, here and for the programs
 /// that are started from here. Returns what it is.
-fn raise_open_files() -> Result<u64, Error> {
+pub(crate) fn raise_open_files() -> Result<u64, Error> {
     let limit = getrlimit(Resource::Nofile);
     let soft = limit.maximum.unwrap_or(FILES).min(FILES).max(limit.current.unwrap_or(FILES));
     let raised = Rlimit { current: Some(soft), maximum: limit.maximum };

@@ -43,7 +43,7 @@ fn the_shortest_file_equals_the_origin_flag() {
     assert_eq!(config.sites[0].id, "default");
     assert_eq!(config.sites[0].hosts, ["*"]);
     assert_eq!(config.sites[0].policy, weir_rules::storability::SitePolicy::default());
-    assert_eq!(config.memory, Memory { size: 512 << 20, max_object: 64 << 20 });
+    assert_eq!(config.memory, Memory { size: 512 << 20, max_object: 64 << 20, connections: None });
     assert!(config.node.workers >= 1);
     assert!(config.limits.origin_idle < Duration::from_secs(5));
 }

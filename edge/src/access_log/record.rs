@@ -4,6 +4,7 @@
 //! A new field of the log is declared here, in [`RequestHead`] or [`RequestRecord`], and written in
 //! `format.rs`.
 
+use crate::memory::Charge;
 use crate::metrics::SiteSlot;
 use crate::source::Source;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
@@ -50,6 +51,8 @@ pub(crate) struct RequestRecord {
     pub(crate) first_byte: Duration,
     /// From the request's head to the end of the response.
     pub(crate) total: Duration,
+    /// What it has of `memory.connections` until it ends; `None` if it was answered at once. Not logged.
+    pub(crate) memory: Option<Arc<Charge>>,
 }
 
 impl RequestRecord {
@@ -67,6 +70,7 @@ impl RequestRecord {
             bytes_out: 0,
             first_byte: Duration::ZERO,
             total: Duration::ZERO,
+            memory: None,
         }
     }
 }

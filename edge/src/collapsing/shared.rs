@@ -9,6 +9,7 @@
 //! it is cleared, only a window is kept: a sole reader holds the writer up, several do not wait
 //! for the slowest, which falls out ([`Fault::FellOut`]) and goes on by itself (invariant I7).
 
+use crate::byte_budget::Portion;
 use crate::decisions::Why;
 use crate::derived::Stamps;
 use crate::error::UpstreamError;
@@ -195,6 +196,8 @@ struct FillState {
     /// Bytes in the slices behind them.
     unsettled: usize,
     end: u64,
+    /// What the bytes that are held take, once they are not retained; `None` until that is said.
+    memory: Option<Portion>,
     retain: bool,
     finished: Option<Result<Option<HeaderMap>, Abort>>,
     readers: Vec<Option<ReaderState>>,
@@ -233,6 +236,7 @@ impl Fill {
                 settled: 0,
                 unsettled: 0,
                 end: 0,
+                memory: None,
                 retain: true,
                 finished: None,
                 readers: Vec::new(),
@@ -345,6 +349,11 @@ impl Fill {
         if tell {
             state.wake_readers();
         }
+    }
+
+    /// Counts what is held in `memory` from the moment that the body is not retained.
+    pub(crate) fn count_in(&self, memory: Portion) {
+        self.lock().memory = Some(memory);
     }
 
     /// Stops keeping the whole body: from now on only the window is kept.
@@ -485,6 +494,33 @@ impl FillState {
                 _ => self.settled -= 1,
             }
         }
+        self.count(readers);
+    }
+
+    /// Counts what is held. Where there is no memory for a window, only what the fastest reader has not had
+    /// is kept, and slower ones fall out.
+    fn count(&mut self, readers: usize) {
+        let Some(memory) = &mut self.memory else { return };
+        let held = |slices: &VecDeque<Slice>, end: u64| {
+            slices.front().map_or(0, |first| end.saturating_sub(first.start))
+        };
+        let mut bytes = held(&self.slices, self.end);
+        let more = bytes.saturating_sub(memory.bytes());
+        if more > 0 && memory.take(more).is_err() {
+            let at = self.readers.iter().flatten().map(|reader| reader.at);
+            let fastest = at.filter(|at| *at <= self.end).max().filter(|_| readers > 1);
+            let keep_from = fastest.unwrap_or(0);
+            while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
+                match self.settled {
+                    0 => self.unsettled -= slice.bytes.len(),
+                    _ => self.settled -= 1,
+                }
+            }
+            bytes = held(&self.slices, self.end);
+            // In hand: its reader cannot do without it.
+            memory.take_anyway(bytes.saturating_sub(memory.bytes()));
+        }
+        memory.give_back(memory.bytes().saturating_sub(bytes));
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct FillContext {
     pub(crate) host: Box<str>,
     /// The client's fields, or those of the anonymous request made of them: they select, and they
     /// bear on storing.
-    pub(crate) client: HeaderMap,
+    pub(crate) client: Arc<HeaderMap>,
     /// Whether it is an anonymous request for a static asset, made of one that is not.
     pub(crate) anonymous: bool,
     /// The plain request as the upstream gets it, without conditions and ranges.
@@ -73,7 +73,9 @@ impl FillContext {
         fill: &Arc<Fill>,
     ) -> Result<SourceAnswer, UpstreamError> {
         let mut ask = self.ask.clone();
-        plan.write(&mut ask.headers);
+        if plan.asks_more() {
+            plan.write(Arc::make_mut(&mut ask.headers));
+        }
         let fill = Arc::clone(fill);
         let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
             let mut fields = fields.clone();

@@ -19,7 +19,9 @@ impl FillTask {
         mut body: Box<dyn SourceBody>,
     ) {
         let mut storing = head.is_stored();
-        let mut room = Portion::of(&self.context.state.filling, self.context.ask.counts_for);
+        let client = self.context.ask.counts_for;
+        let mut room = Portion::of(&self.context.state.filling, client);
+        self.fill.count_in(Portion::of(&self.context.state.ahead.memory, client));
         if let Keeping::Pass(why) = &head.keeping {
             self.withdraw(&head);
             self.context.note(why.clone(), Some(head.status));
@@ -53,6 +55,7 @@ impl FillTask {
                         self.withdraw(&head);
                         self.context.note(why, Some(head.status));
                         self.fill.let_go();
+                        room.give_back(room.bytes());
                         body = self.context.ahead(body, &head.fields);
                     }
                     self.fill.push(data, head.end != Some(at));

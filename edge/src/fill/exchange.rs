@@ -7,7 +7,7 @@ use crate::derived::Stamps;
 use crate::purge::Stamp;
 use crate::source::Source;
 use crate::store::Stored;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::storability::{Exchange, Reason, Storability, Terms, storability};
 use weir_rules::time::Time;
@@ -60,7 +60,7 @@ impl FillExchange {
         let judged = cleaned.judged(&cleaned.fields);
         // The cookies of an anonymous request are part of the key: they say nothing about its user.
         let keyed = context.anonymous.then(|| {
-            let mut request = context.client.clone();
+            let mut request = HeaderMap::clone(&context.client);
             request.remove(header::COOKIE);
             request
         });

@@ -57,6 +57,11 @@ impl Plan {
         }
     }
 
+    /// Whether it adds anything to the plain request.
+    pub(super) fn asks_more(&self) -> bool {
+        !matches!(self, Self::Whole)
+    }
+
     /// Adds the conditions and the range to the fields of the plain request.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         match self {

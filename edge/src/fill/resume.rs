@@ -7,6 +7,7 @@ use crate::collapsing::FillHead;
 use crate::error::UpstreamError;
 use crate::upstream::UpstreamBody;
 use http::{HeaderValue, StatusCode, header};
+use std::sync::Arc;
 use weir_rules::range::{self, Span};
 
 /// How to go on with a response of this head: by a Range request of the client's own under the same
@@ -19,9 +20,9 @@ pub(crate) fn resume(head: &FillHead, context: impl FnOnce() -> FillContext) -> 
         Box::pin(async move {
             let mut ask = context.ask.clone();
             if let Ok(range) = HeaderValue::from_str(&format!("bytes={at}-")) {
-                ask.headers.insert(header::RANGE, range);
+                Arc::make_mut(&mut ask.headers).insert(header::RANGE, range);
             }
-            ask.headers.insert(header::IF_RANGE, validator.clone());
+            Arc::make_mut(&mut ask.headers).insert(header::IF_RANGE, validator.clone());
             let stamp = context.state.purges.stamp();
             let question = context.fetch_context(stamp.seq());
             let answer = context.sources.fetch(&question, &ask, &UpstreamBody::Empty).await?;

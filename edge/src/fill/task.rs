@@ -46,10 +46,11 @@ impl FillTask {
             && plan.is_missed_by(response.status(), response.headers(), body.exact_length())
         {
             plan = Plan::Whole;
-            answer = context.fetch(&plan, self.stamp.seq(), fill).await;
+            answer = Box::pin(context.fetch(&plan, self.stamp.seq(), fill)).await;
         }
         match answer {
-            Ok(answer) => self.answered(plan, answer).await,
+            // Boxed, so that a fetch which waits for its answer has no room for what follows.
+            Ok(answer) => Box::pin(self.answered(plan, answer)).await,
             Err(error) => self.failed(error, None),
         }
     }

@@ -36,7 +36,7 @@ fn purged(tags: &[&str]) -> Purges {
 
 /// The tag of the response that a request for German gets, with `stored` in the order of storing.
 fn found(stored: &[Arc<Stored>], purges: &Purges, least: Seq) -> Option<String> {
-    let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10 }, 4);
+    let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10, connections: None }, 4);
     let example = Stored::example();
     for stored in stored {
         assert!(store.insert_over(DIGEST, stored.key(), |_| Some(Arc::clone(stored))).is_stored());

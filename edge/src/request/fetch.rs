@@ -53,14 +53,14 @@ pub(super) async fn fetch(
         }
         record.outcome.handling = handling(&found);
         if visit.method == Method::HEAD && (alone || !may_fill(spine, &visit, &found)) {
-            let passed = pass::pass_safe(spine, &visit, record).await;
+            let passed = Box::pin(pass::pass_safe(spine, &visit, record)).await;
             return or_stale(spine, &visit, &found, passed, &mut record.outcome);
         }
         if visit.anonymous.is_some()
             && spine.state.decisions.is_not_for_everyone(visit.digest, spine.state.now())
         {
             spine.metrics.count(Event::HitForMiss);
-            return personal(spine, &visit, record).await;
+            return Box::pin(personal(spine, &visit, record)).await;
         }
         let known = spine.state.decisions.hit_for_miss(visit.digest, spine.state.now());
         let uncacheable = known.is_some();
@@ -69,7 +69,7 @@ pub(super) async fn fetch(
             record.outcome.detail = known;
         }
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
-            return passed(spine, &visit, &found, record).await;
+            return Box::pin(passed(spine, &visit, &found, record)).await;
         }
         let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
             Some(place) => place,
@@ -81,7 +81,7 @@ pub(super) async fn fetch(
         let answer = until_answered(&visit, &mut reader).await;
         if visit.anonymous.is_some() && !is_for_this_client(&visit, &answer) {
             drop(reader);
-            return personal(spine, &visit, record).await;
+            return Box::pin(personal(spine, &visit, record)).await;
         }
         let covered = covers_error(&found, &answer);
         let fits = || {
@@ -535,7 +535,7 @@ fn follow(
 }
 
 /// Why a request goes to the upstream (RFC 9211 §2.2).
-fn handling(found: &Lookup) -> Handling {
+pub(super) fn handling(found: &Lookup) -> Handling {
     match found {
         Lookup::UriMiss => Handling::UriMiss,
         Lookup::VaryMiss(_) => Handling::VaryMiss,

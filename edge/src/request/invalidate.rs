@@ -15,6 +15,7 @@ use crate::store::KeyText;
 use crate::upstream::{Ask, For, UpstreamBody, digest};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, header};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use weir_rules::invalidation::url_name;
@@ -70,7 +71,7 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: O
     let ask = Ask {
         method: Method::OPTIONS,
         target: url.target,
-        headers,
+        headers: Arc::new(headers),
         client_host: visit.client_host(),
         interim: None,
         upgrade: None,

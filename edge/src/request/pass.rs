@@ -95,7 +95,7 @@ pub(super) async fn pass(
     body: Incoming,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let body = upload(&visit, body).await.map_err(|error| failed(spine, error))?;
+    let body = upload(spine, &visit, body).await?;
     let exchanged = if visit.method.is_safe() {
         exchange(spine, &visit, body).await
     } else {
@@ -127,20 +127,23 @@ fn failed(spine: &Spine, error: UpstreamError) -> Failure {
 /// # Errors
 /// Content-Length announces no byte, and there are some. This is known only at the end of an HTTP/2
 /// stream, so that end is waited for: the upstream must not take the request for a complete one.
-async fn upload(visit: &Visit, body: Incoming) -> Result<UpstreamBody, UpstreamError> {
+async fn upload(spine: &Spine, visit: &Visit, body: Incoming) -> Result<UpstreamBody, Failure> {
     if body.is_end_stream() {
         return Ok(UpstreamBody::Empty);
     }
     let mut upload = visit.connection.upload(body);
     if upload.size_hint().exact() == Some(0) {
         return match upload.frame().await {
-            Some(Err(error)) => Err(UpstreamError::Client(error)),
+            Some(Err(error)) => Err(failed(spine, UpstreamError::Client(error))),
             // No body, perhaps with trailers, which have no place beside Content-Length.
             _ => Ok(UpstreamBody::Empty),
         };
     }
     let keep = visit.live.limits().retry_body_bytes;
-    Ok(UpstreamBody::Client(ClientBody::of(upload, keep)))
+    let length = upload.size_hint().exact();
+    let memory = spine.state.memory.upload(visit.counts_for(), length, keep as u64);
+    let memory = memory.map_err(Failure::NoMemory)?;
+    Ok(UpstreamBody::Client(ClientBody::of(upload, keep, memory)))
 }
 
 /// Sends a request, and invalidates what its answer does.
@@ -160,7 +163,7 @@ async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Ex
     let source = source.map(Arc::new);
     let head = clean_head(&spine.state, line, parts.headers, length, source, response_time);
     if validation::invalidates(&visit.method, status) {
-        invalidate::invalidate(spine, visit, &head).await;
+        Box::pin(invalidate::invalidate(spine, visit, &head)).await;
     }
     let passed = Passed { status, head, filled_at, request_time, response_time, received };
     Ok(Exchanged::Answered(Box::new(PassedAnswer { passed, body, stamps: (stamp, judged_to) })))
@@ -177,7 +180,7 @@ fn respond(
         Exchanged::Switched(answer) => {
             record.source = answer.source.clone().map(Arc::new);
             record.outcome.fwd_status = Some(answer.response.status());
-            return upgrade::switch(visit, *answer);
+            return upgrade::switch(&spine.state, visit, *answer);
         }
         Exchanged::Answered(answered) => *answered,
     };
@@ -258,7 +261,7 @@ async fn fetch(
     let ask = Ask {
         method: visit.method.clone(),
         target: visit.target.clone(),
-        headers: visit.fields_for_pass(&spine.state),
+        headers: Arc::new(visit.fields_for_pass(&spine.state)),
         client_host: visit.client_host(),
         interim: Some(interim),
         upgrade,
@@ -267,7 +270,8 @@ async fn fetch(
         trace: visit.trace.clone(),
     };
     let context = visit.fetch_context(&spine.state, spine.worker, begun);
-    let mut answer = std::pin::pin!(spine.sources.fetch(&context, &ask, &body));
+    // Boxed: it is the largest part of what waits, and a request does not always come here.
+    let mut answer = Box::pin(spine.sources.fetch(&context, &ask, &body));
     loop {
         tokio::select! {
             biased;

@@ -40,11 +40,11 @@ pub(crate) struct Visit {
     pub(super) site: Arc<Site>,
     /// Its method.
     pub(super) method: Method,
-    /// Its headers, as the client sent them.
-    pub(super) headers: HeaderMap,
+    /// Its headers, as the client sent them. A fill that it starts shares them.
+    pub(super) headers: Arc<HeaderMap>,
     /// The headers of an anonymous request, if it is one for a static asset that is fetched for
     /// everyone and has headers that such a request must not have.
-    pub(super) anonymous: Option<HeaderMap>,
+    pub(super) anonymous: Option<Arc<HeaderMap>>,
     /// Path and query for the origin.
     pub(super) target: PathAndQuery,
     /// Its cache key.
@@ -113,8 +113,8 @@ impl Visit {
             live: Arc::clone(keyed.live),
             site: Arc::clone(keyed.site),
             method: head.method,
-            headers: head.headers,
-            anonymous,
+            headers: Arc::new(head.headers),
+            anonymous: anonymous.map(Arc::new),
             target: origin_target(target, keyed.site),
             key: Box::from(keyed.key),
             digest: keyed.digest,
@@ -171,8 +171,8 @@ impl Visit {
     /// What a fetch of what this request asks for needs once the client has gone.
     pub(super) fn fill_context(&self, spine: &Spine, method: Method) -> FillContext {
         let headers = match method {
-            Method::GET => self.fields_for_fill(&spine.state),
-            _ => HeaderMap::new(),
+            Method::GET => Arc::new(self.fields_for_fill(&spine.state)),
+            _ => Arc::default(),
         };
         let client = self.anonymous.as_ref().unwrap_or(&self.headers).clone();
         FillContext {

@@ -1,7 +1,7 @@
 //! Accepting connections: the cap, the socket's options, TLS, and surviving a lack of descriptors.
 
 use super::Handler;
-use super::clients::Share;
+use super::charge::ConnectionCharge;
 use super::connection::{Connection, Protocol, Secured};
 use super::guard::Guard;
 use super::head::Bounds;
@@ -92,7 +92,9 @@ fn admit<H: Handler>(
 ) {
     match worker.permit(peer.ip()) {
         Ok(permit) => begin(socket, peer, worker, handler, secure, permit),
-        Err(Refusal::Full) => wait(socket, peer, worker, handler, secure),
+        Err(refusal @ (Refusal::Full | Refusal::Memory)) => {
+            wait(socket, peer, worker, handler, secure, refusal);
+        }
         Err(Refusal::ClientShare) => turn_away(socket, worker, secure),
     }
 }
@@ -116,10 +118,10 @@ fn begin<H: Handler>(
         tokio::task::spawn_local(serve_tls(socket, peer, beginning, worker, handler, permit));
     } else {
         tokio::task::spawn_local(async move {
-            let share = permit.share.take();
-            let _permit = permit;
             let Ok(local) = socket.local_addr() else { return };
-            let connection = connection(Transport::Tcp(socket), peer, local, None, share, worker);
+            let transport = Transport::Tcp(socket);
+            let connection = connection(transport, peer, local, None, &mut permit, worker);
+            let _permit = permit;
             serve(handler, connection, beginning, None).await;
         });
     }
@@ -133,9 +135,10 @@ fn wait<H: Handler>(
     worker: &Rc<Worker>,
     handler: &Rc<H>,
     secure: bool,
+    refusal: Refusal,
 ) {
     if worker.waiting.get() >= WAITING {
-        return worker.count_refused(Refusal::Full);
+        return worker.count_refused(refusal);
     }
     worker.waiting.set(worker.waiting.get() + 1);
     let (worker, handler) = (Rc::clone(worker), Rc::clone(handler));
@@ -176,8 +179,12 @@ async fn serve_tls<H: Handler>(
     let Some(secrets) = worker.shared.secrets.as_ref().map(|secrets| secrets.load_full()) else {
         return;
     };
+    if !permit.charge.as_mut().is_some_and(ConnectionCharge::begin_tls) {
+        return;
+    }
     let handshake = tokio_rustls::TlsAcceptor::from(secrets.server()).accept(socket);
-    let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
+    // Boxed, so that the connection has no room for it afterwards.
+    let stream = match Box::pin(tokio::time::timeout(HANDSHAKE, handshake)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "the TLS handshake failed"),
         Err(_) => return tracing::debug!(%peer, "the TLS handshake took too long"),
@@ -190,8 +197,7 @@ async fn serve_tls<H: Handler>(
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
     let secured = Secured { sni, certificates: secrets.certificates() };
     let transport = Transport::Tls(Box::new(stream));
-    let share = permit.share.take();
-    let connection = connection(transport, peer, local, Some(secured), share, worker);
+    let connection = connection(transport, peer, local, Some(secured), &mut permit, worker);
     serve(handler, connection, beginning, Some(protocol)).await;
 }
 
@@ -200,10 +206,12 @@ fn connection(
     peer: SocketAddr,
     local: SocketAddr,
     secured: Option<Secured>,
-    share: Option<Share>,
+    permit: &mut Permit,
     worker: Rc<Worker>,
 ) -> Rc<Connection> {
     let limits = worker.limits();
+    let memory = &worker.shared.memory;
+    let charge = permit.charge.take().unwrap_or_else(|| ConnectionCharge::take_anyway(memory));
     let guard = Guard::new(Bounds {
         header_bytes: limits.header_bytes,
         header_fields: limits.header_fields,
@@ -211,7 +219,7 @@ fn connection(
         body_bytes: limits.body_bytes,
     });
     let wire = Wire::new(transport, guard, worker.now());
-    Rc::new(Connection::new(peer, local, secured, share, wire, worker))
+    Rc::new(Connection::new(peer, local, secured, permit.share.take(), charge, wire, worker))
 }
 
 /// Answers a client that is not let in, for a moment.

@@ -1,6 +1,7 @@
 //! One client connection as the handler sees it, and the cells through which connection task, I/O,
 //! guard and sweeper of one worker share it. Everything here stays on that worker's thread.
 
+use super::charge::ConnectionCharge;
 use super::clients::Share;
 use super::h2::Streams;
 use super::tls::Certificates;
@@ -47,6 +48,16 @@ pub(super) enum Order {
     Abort,
 }
 
+/// Whether a connection has given up what it needs for requests, until the next one comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    #[default]
+    No,
+    /// It is to, when it can.
+    Wanted,
+    Resting,
+}
+
 /// One client connection. Shared by `Rc` between the handler's futures on it.
 pub(crate) struct Connection {
     peer: SocketAddr,
@@ -71,6 +82,9 @@ pub(crate) struct Connection {
     pub(super) upgrade: RefCell<State>,
     pub(super) streams: Streams,
     order: Cell<Order>,
+    /// What it has of `memory.connections`.
+    pub(super) memory: RefCell<ConnectionCharge>,
+    rest: Cell<Rest>,
     pub(super) task: RefCell<Option<Waker>>,
     pub(super) wire: RefCell<Wire>,
 }
@@ -81,6 +95,7 @@ impl Connection {
         local: SocketAddr,
         secured: Option<Secured>,
         share: Option<Share>,
+        charge: ConnectionCharge,
         wire: Wire,
         worker: Rc<Worker>,
     ) -> Self {
@@ -100,6 +115,8 @@ impl Connection {
             upgrade: RefCell::default(),
             streams: Streams::default(),
             order: Cell::new(Order::None),
+            memory: RefCell::new(charge),
+            rest: Cell::default(),
             task: RefCell::new(None),
             wire: RefCell::new(wire),
             worker,
@@ -215,6 +232,7 @@ impl Connection {
         self.started.set(self.started.get() + 1);
         self.http10.set(http10);
         self.closing.set(self.order.get() == Order::Finish);
+        self.rest.set(Rest::No);
         self.running.set(self.running.get() + 1);
     }
 
@@ -260,6 +278,25 @@ impl Connection {
             && self.order.get() == Order::None
             && !self.upgraded()
             && self.wire.borrow().head_since().is_none()
+    }
+
+    /// Has it rest, unless a request comes first.
+    pub(super) fn rest(&self) {
+        if self.rest.get() == Rest::No {
+            self.rest.set(Rest::Wanted);
+            self.wake();
+        }
+    }
+
+    /// Begins to rest if that is wanted and everything of the last response was sent; whether it does.
+    pub(super) fn begin_rest(&self) -> bool {
+        let rests = self.rest.get() == Rest::Wanted
+            && self.is_idle()
+            && !self.wire.borrow().outgoing.blocked;
+        if rests {
+            self.rest.set(Rest::Resting);
+        }
+        rests
     }
 
     pub(super) fn ordered(&self) -> Order {

@@ -80,6 +80,11 @@ impl HeldInput {
         self.fresh = true;
     }
 
+    /// Bytes that were given and not used may be given again. Nothing else is held then.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        *self = Self { bytes: bytes.to_vec(), given: 0, cleared: bytes.len(), fresh: false };
+    }
+
     /// The next bytes to give, at most `room`; none of them comes again.
     pub(super) fn take(&mut self, room: usize) -> TakenBytes<'_> {
         let from = self.given;

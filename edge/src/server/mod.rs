@@ -7,6 +7,7 @@
 //! guard refused, goes to the [`Handler`], so that there is one place where errors become HTTP.
 
 mod accept;
+mod charge;
 mod clients;
 mod connection;
 #[doc(hidden)]
@@ -34,6 +35,7 @@ pub(crate) use connection::{Connection, Protocol};
 pub(crate) use intake::{Arrival, Intake, intake, spell_target};
 pub(crate) use upload::Upload;
 
+use crate::memory::MemoryAccount;
 use arc_swap::ArcSwap;
 use clients::Clients;
 use http::{Request, Response};
@@ -77,6 +79,11 @@ pub struct Sockets {
     pub secure: Option<std::net::TcpListener>,
 }
 
+/// In the extensions of a request on an HTTP/2 stream for which `memory.connections` has no room: it must be
+/// answered with an error that says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMemory;
+
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -90,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Whose connections are counted for no client.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// What connections and streams take from.
+    pub(crate) memory: Arc<MemoryAccount>,
     /// The TLS listener and its certificates.
     pub(crate) tls: Option<Tls>,
 }
@@ -161,6 +170,7 @@ impl Server {
             closed_idle: AtomicU64::new(0),
             full: Notify::new(),
             clients: Clients::new(settings.trusted_proxies),
+            memory: settings.memory,
             name: settings.name,
         });
         let (alive, workers_alive) = mpsc::channel(1);

@@ -32,6 +32,9 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if self.stream.is_some() {
+            self.connection.memory.borrow_mut().end_stream();
+        }
         self.connection.end();
     }
 }

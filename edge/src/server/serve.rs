@@ -5,7 +5,7 @@ use super::h2::StreamTasks;
 use super::sent::{Answer, InFlight};
 use super::wire::Io;
 use super::worker::Beginning;
-use super::{Handler, upgrade};
+use super::{Handler, NoMemory, upgrade};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -56,7 +56,8 @@ pub(super) async fn serve<H: Handler>(
     };
     match protocol {
         Some(Protocol::Http1) => serve_http1(handler, &connection).await,
-        Some(Protocol::Http2) => serve_http2(handler, &connection).await,
+        // Boxed, as the other protocol below: only the one that is spoken takes memory.
+        Some(Protocol::Http2) => Box::pin(serve_http2(handler, &connection)).await,
         None => {}
     }
     connection.task.borrow_mut().take();
@@ -77,7 +78,41 @@ async fn preface(connection: &Connection) -> Option<Protocol> {
     .await
 }
 
+/// Serves request after request. A connection that has been idle for a while rests in between: hyper's state
+/// and buffers, which are most of what it takes, are there again with the next byte.
 async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
+    while Box::pin(speak_http1(Rc::clone(&handler), connection)).await == Spoken::Rests {
+        if !next_request(connection).await {
+            return;
+        }
+    }
+}
+
+/// Why hyper is done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    /// The connection ends.
+    Ended,
+    /// It is idle.
+    Rests,
+}
+
+/// Waits for the first byte of a request on a connection that rests; `false` when there will be none.
+async fn next_request(connection: &Connection) -> bool {
+    poll_fn(|cx| {
+        match connection.ordered() {
+            Order::None => {}
+            Order::Finish if !connection.has_asked() => {}
+            Order::Finish | Order::Abort => return Poll::Ready(false),
+        }
+        let worker = &connection.worker;
+        let scratch = &mut worker.scratch.borrow_mut();
+        connection.wire.borrow_mut().poll_next(cx, scratch, worker.now())
+    })
+    .await
+}
+
+async fn speak_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) -> Spoken {
     let limits = connection.worker.limits();
     let service = {
         let connection = Rc::clone(connection);
@@ -87,14 +122,28 @@ async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
-    let http = http1_builder(&limits).serve_connection(Io(Rc::clone(connection)), service);
-    let result = drive(connection, http, |http| http.graceful_shutdown()).await;
-    let granted = matches!(result, Some(Ok(()))) && connection.grant_upgrade();
-    if granted {
-        upgrade::until_dropped(connection).await;
-    } else if matches!(&result, Some(Err(error)) if error.is_user()) {
-        connection.cut_short();
+    let mut http = http1_builder(&limits).serve_connection(Io(Rc::clone(connection)), service);
+    let result = match drive(connection, &mut http, |http| {
+        Pin::new(&mut **http).graceful_shutdown()
+    })
+    .await
+    {
+        Driven::Ended(result) => result,
+        Driven::Rests => {
+            let unread = http.into_parts().read_buf;
+            connection.wire.borrow_mut().put_back(&unread);
+            return Spoken::Rests;
+        }
+        Driven::Aborted => return Spoken::Ended,
+    };
+    // hyper's buffers are of no use to the other protocol.
+    drop(http);
+    match result {
+        Ok(()) if connection.grant_upgrade() => upgrade::until_dropped(connection).await,
+        Err(error) if error.is_user() => connection.cut_short(),
+        _ => {}
     }
+    Spoken::Ended
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
@@ -116,11 +165,17 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
 
 async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
     connection.protocol.set(Protocol::Http2);
+    if !connection.memory.borrow_mut().begin_http2() {
+        return;
+    }
     connection.wire.borrow_mut().pass_untouched();
     let limits = connection.worker.limits();
     let service = {
         let connection = Rc::clone(connection);
-        hyper::service::service_fn(move |request: Request<Incoming>| {
+        hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            if !connection.memory.borrow_mut().begin_stream() {
+                request.extensions_mut().insert(NoMemory);
+            }
             let running = InFlight::begin(Rc::clone(&connection), false);
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
@@ -138,17 +193,26 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(H2_PING);
     let http = builder.serve_connection(Io(Rc::clone(connection)), service);
-    drive(connection, http, |http| http.graceful_shutdown()).await;
+    drive(connection, pin!(http), |http| http.as_mut().graceful_shutdown()).await;
     connection.streams.abort_all();
 }
 
-/// Polls hyper and follows orders; `None` when the order was to end now.
-async fn drive<C: Future>(
+/// How it ended that hyper was polled.
+enum Driven<T> {
+    /// By itself.
+    Ended(T),
+    /// The connection is to rest.
+    Rests,
+    /// The order was to end now.
+    Aborted,
+}
+
+/// Polls hyper and follows orders.
+async fn drive<C: Future + Unpin>(
     connection: &Connection,
-    http: C,
-    finish: impl Fn(Pin<&mut C>),
-) -> Option<C::Output> {
-    let mut http = pin!(http);
+    mut http: C,
+    finish: impl Fn(&mut C),
+) -> Driven<C::Output> {
     let mut finishing = false;
     let is_http1 = connection.protocol() == Protocol::Http1;
     poll_fn(|cx| {
@@ -159,11 +223,15 @@ async fn drive<C: Future>(
             Order::Finish if !connection.has_asked() && is_http1 => {}
             Order::Finish => {
                 finishing = true;
-                finish(http.as_mut());
+                finish(&mut http);
             }
-            Order::Abort => return Poll::Ready(None),
+            Order::Abort => return Poll::Ready(Driven::Aborted),
         }
-        http.as_mut().poll(cx).map(Some)
+        match Pin::new(&mut http).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Driven::Ended(ended)),
+            Poll::Pending if connection.begin_rest() => Poll::Ready(Driven::Rests),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }

@@ -3,8 +3,9 @@
 
 use super::connection::{Connection, Order, Protocol};
 use super::worker::Worker;
+use crate::release_memory::release_memory;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_config::Limits;
 
 /// Ticks come at least this often: a timeout is late by at most two of them.
@@ -17,11 +18,22 @@ const WAITING: Duration = Duration::from_millis(200);
 /// How long a client whose connection is to finish has for the first byte of its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
+/// A connection that was idle for so long is likely to stay so for longer.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a worker gives free memory back.
+const RELEASE_EVERY: Duration = Duration::from_secs(2);
+
 /// Runs for as long as the worker does.
 pub(super) async fn sweep(worker: Rc<Worker>) {
+    let mut released = Instant::now();
     loop {
         let tick = tick_of(&worker.limits());
         tokio::time::sleep(tick).await;
+        if released.elapsed() >= RELEASE_EVERY {
+            release_memory();
+            released = Instant::now();
+        }
         worker.tick();
         let limits = worker.limits();
         // What happened since the last tick was noted with that tick's time: a whole tick is
@@ -49,6 +61,7 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
     if wire.outgoing.blocked && late(wire.outgoing.progress, limits.slow_client) {
         return Some(Order::Abort);
     }
+    connection.memory.borrow_mut().settle();
     if connection.upgraded() {
         return None;
     }
@@ -80,6 +93,10 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
         return late(idle_since, FIRST_REQUEST).then_some(Order::Abort);
     }
     if !late(idle_since, limits.idle) {
+        drop(wire);
+        if connection.protocol() == Protocol::Http1 && late(idle_since, RESTS_AFTER) {
+            connection.rest();
+        }
         return None;
     }
     // An HTTP/2 client is told first (GOAWAY), and cut when it takes no notice.

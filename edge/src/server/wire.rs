@@ -135,6 +135,34 @@ impl Wire {
         }
     }
 
+    /// Waits, between requests, for the first bytes of the next one, and keeps them. `false` when the client
+    /// left.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: u64,
+    ) -> Poll<bool> {
+        if !self.held.is_empty() {
+            return Poll::Ready(true);
+        }
+        let read = match std::task::ready!(self.transport.poll_read(cx, scratch)) {
+            Ok(0) | Err(_) => return Poll::Ready(false),
+            Ok(read) => read,
+        };
+        self.head_since = Some(now);
+        self.incoming = Direction { blocked: false, progress: now };
+        self.held.keep(&scratch[..read]);
+        Poll::Ready(true)
+    }
+
+    /// Takes back what was given and not used, between requests.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.held.put_back(bytes);
+        }
+    }
+
     pub(super) fn defect_of(&self, ordinal: u64) -> Option<ClientError> {
         match &self.defect {
             Some((at, error)) if *at == ordinal => Some(error.clone()),

@@ -1,8 +1,10 @@
 //! One worker: a thread, its runtime, its connections, its coarse clock.
 
+use super::charge::ConnectionCharge;
 use super::clients::{Clients, Share};
 use super::connection::{Connection, Order};
 use super::tls::Secrets;
+use crate::memory::{CONNECTION_BYTES, MemoryAccount, Use};
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -47,6 +49,8 @@ pub(super) struct ServerState {
     pub(super) full: Notify,
     /// Whose they are.
     pub(super) clients: Clients,
+    /// What they take from.
+    pub(super) memory: Arc<MemoryAccount>,
     /// The node's name, for Cache-Status.
     pub(super) name: Arc<str>,
 }
@@ -68,6 +72,8 @@ pub(super) struct Permit {
     shared: Arc<ServerState>,
     /// What the connection is counted for, until it has that itself.
     pub(super) share: Option<Share>,
+    /// What it has of `memory.connections`, likewise.
+    pub(super) charge: Option<ConnectionCharge>,
 }
 
 impl Drop for Permit {
@@ -81,6 +87,8 @@ impl Drop for Permit {
 pub(super) enum Refusal {
     /// `limits.connections` is reached, and none is idle.
     Full,
+    /// `memory.connections` is used up, and none is idle.
+    Memory,
     /// Its client prefix holds too large a share of them, and none of these is idle.
     ClientShare,
 }
@@ -90,6 +98,7 @@ impl Refusal {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Full => "connection-limit",
+            Self::Memory => "memory-limit",
             Self::ClientShare => "client-share",
         }
     }
@@ -171,7 +180,7 @@ impl Worker {
         self.draining.get()
     }
 
-    /// Counts a connection in. At the limit, idle connections of this worker are closed for it, those
+    /// Counts a connection in. At the limit, or without memory for it, idle connections of this worker are closed for it, those
     /// of the prefix with the largest share first. A connection that is too much for the share of its
     /// prefix takes the place of an idle one of the same prefix.
     pub(super) fn permit(&self, peer: IpAddr) -> Result<Permit, Refusal> {
@@ -188,19 +197,23 @@ impl Worker {
             }
             _ => false,
         };
+        let memory = &self.shared.memory;
+        let charge = ConnectionCharge::take(memory);
         if may_exceed {
             self.shared.take(usize::MAX);
-        } else if self.shared.take(limit) {
+        } else if charge.is_some() && self.shared.take(limit) {
             self.room.set(0);
         } else {
             if self.room.get() == 0 {
                 self.room.set(self.close_idle((limit / CLOSED_PART).max(1), None));
             }
-            let room = self.room.get().checked_sub(1).ok_or(Refusal::Full)?;
+            let refusal = if charge.is_some() { Refusal::Full } else { Refusal::Memory };
+            let room = self.room.get().checked_sub(1).ok_or(refusal)?;
             self.room.set(room);
             self.shared.take(usize::MAX);
         }
-        Ok(Permit { shared: Arc::clone(&self.shared), share })
+        let charge = charge.unwrap_or_else(|| ConnectionCharge::take_anyway(memory));
+        Ok(Permit { shared: Arc::clone(&self.shared), share, charge: Some(charge) })
     }
 
     /// Whether an idle connection of a prefix, which holds so many, is closed for another one of it.
@@ -235,7 +248,7 @@ impl Worker {
         let until = tokio::time::Instant::now() + ROOM_WITHIN;
         loop {
             match self.permit(peer) {
-                Err(Refusal::Full) if tokio::time::Instant::now() < until => {}
+                Err(Refusal::Full | Refusal::Memory) if tokio::time::Instant::now() < until => {}
                 ended => return ended.inspect_err(|refusal| self.count_refused(*refusal)),
             }
             self.shared.full.notify_waiters();
@@ -246,6 +259,7 @@ impl Worker {
     /// Counts a connection that is not taken.
     pub(super) fn count_refused(&self, refusal: Refusal) {
         let counter = match refusal {
+            Refusal::Memory => return self.shared.memory.refuse(Use::Connection),
             Refusal::Full => &self.shared.refused,
             Refusal::ClientShare => &self.shared.clients.refused,
         };
@@ -257,7 +271,8 @@ impl Worker {
         loop {
             self.shared.full.notified().await;
             let limit = self.limits().connections;
-            if self.shared.connections.load(Ordering::Relaxed) >= limit {
+            let full = self.shared.connections.load(Ordering::Relaxed) >= limit;
+            if full || self.shared.memory.lacks(CONNECTION_BYTES) {
                 self.close_idle((limit / CLOSED_PART).max(1), None);
             }
         }

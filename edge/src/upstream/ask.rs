@@ -14,8 +14,9 @@ pub(crate) struct Ask {
     pub(crate) method: Method,
     /// Path and query, byte for byte as they go out.
     pub(crate) target: PathAndQuery,
-    /// Fields, less Host and hop-by-hop ones.
-    pub(crate) headers: HeaderMap,
+    /// Fields, less Host and hop-by-hop ones. Shared, because a request that waits for its turn needs no
+    /// copies of its own.
+    pub(crate) headers: Arc<HeaderMap>,
     /// The client's host with its port, for members that are asked with it.
     pub(crate) client_host: Option<HeaderValue>,
     /// Interim responses are handed to this.

@@ -1,6 +1,7 @@
 //! The body of a request on its way to the origin.
 
 use crate::error::ClientError;
+use crate::memory::Charge;
 use crate::server::Upload;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -85,6 +86,8 @@ struct Arriving {
     begun: AtomicBool,
     hint: SizeHint,
     progress: Progress,
+    /// What it may need until it is sent.
+    _memory: Charge,
 }
 
 /// The frames of a body. The lock is held for a few moves, never across an await.
@@ -146,8 +149,8 @@ impl ClientBody {
     /// client's connection cannot leave it, what goes upstream must be able to).
     ///
     /// Its first `keep` bytes are kept until it has been sent, so that a request which the upstream
-    /// did not process can be sent again.
-    pub(crate) fn of(mut upload: Upload, keep: usize) -> Self {
+    /// did not process can be sent again. `memory` is what it may need.
+    pub(crate) fn of(mut upload: Upload, keep: usize, memory: Charge) -> Self {
         let hint = upload.size_hint();
         let (sender, frames) = mpsc::channel(FRAMES);
         tokio::task::spawn_local(async move {
@@ -162,7 +165,8 @@ impl ClientBody {
         let kept = (keep > 0).then(Vec::new);
         let frames = Frames { arriving: frames, kept, room: keep, next: 0, latest: 0 };
         let (frames, begun) = (Mutex::new(frames), AtomicBool::new(false));
-        Self(Arc::new(Arriving { frames, begun, hint, progress: Progress::new() }), 0)
+        let progress = Progress::new();
+        Self(Arc::new(Arriving { frames, begun, hint, progress, _memory: memory }), 0)
     }
 
     fn again(&self) -> Option<Self> {

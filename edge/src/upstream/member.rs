@@ -3,18 +3,17 @@
 
 use super::balance::{Share, digest};
 use super::health::{Attempt, Change, Health, Verdict};
+use super::places::{Place, Places};
 use crate::error::UpstreamError;
 use crate::place::PlaceReaders;
 use crate::shares::{Held, Shares};
 use crate::source::Source;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use weir_config::{Ejection, Origin, Probe, Protocol};
 use weir_rules::client_share::{self, Prefix};
 
@@ -88,7 +87,7 @@ pub(crate) struct Member {
     pub(super) name: Arc<str>,
     pub(super) standing: Arc<Standing>,
     ejection: Ejection,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// For whose sake its places are held.
     pub(super) readers: Arc<PlaceReaders>,
 }
@@ -144,7 +143,7 @@ impl Member {
             .map_err(|error| format!("{}: {error}", address.authority))?;
         let name: Arc<str> = format!("{}://{}", address.scheme, address.authority).into();
         let standing = known.unwrap_or_else(|| Arc::new(Standing::new(&name)));
-        let places = Arc::new(Semaphore::new(connections));
+        let places = Places::new(connections);
         Ok(Self { index, address, host, name, standing, ejection, places, readers: Arc::default() })
     }
 
@@ -182,7 +181,7 @@ impl Member {
     }
 
     /// Waits for one of its places, in a queue of bounded length, of which a client prefix gets a
-    /// share. Clients that take less than `floor` bytes a second are
+    /// share and in which prefixes take turns. Clients that take less than `floor` bytes a second are
     /// [shed](PlaceReaders::shed_slowest) for it, each told to `shed`.
     pub(super) async fn place(
         self: &Arc<Self>,
@@ -193,22 +192,25 @@ impl Member {
         shed: impl Fn(),
     ) -> Result<Slot, UpstreamError> {
         let counted = RunningCount::begin(self);
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(Slot { _permit: permit, _counted: counted });
+        if let Some(place) = self.places.free() {
+            return Ok(Slot { _place: place, _counted: counted });
         }
         let _waiting = Waiting::enter(&self.standing, queue, client)?;
-        let permit = timeout(bound, Arc::clone(&self.places).acquire_owned());
-        let mut permit = pin!(permit);
-        let permit = loop {
+        let end = tokio::time::Instant::now() + bound;
+        let mut turn = self.places.wait(client);
+        loop {
             if self.readers.shed_slowest(floor, Instant::now()) {
                 shed();
             }
-            if let Ok(permit) = timeout(SHED_EVERY, permit.as_mut()).await {
-                break permit;
+            let now = tokio::time::Instant::now();
+            if now >= end {
+                return Err(UpstreamError::Busy);
             }
-        };
-        let permit = permit.map_err(|_| UpstreamError::Busy)?;
-        Ok(Slot { _permit: permit.map_err(|_| UpstreamError::Busy)?, _counted: counted })
+            if let Ok(place) = timeout_at(end.min(now + SHED_EVERY), turn.turn()).await {
+                let place = place.ok_or(UpstreamError::Busy)?;
+                return Ok(Slot { _place: place, _counted: counted });
+            }
+        }
     }
 
     /// Notes that a request was sent.
@@ -300,7 +302,7 @@ pub(super) fn is_gateway_error(status: StatusCode) -> bool {
 /// One of a member's places, kept until the answer has ended.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     _counted: RunningCount,
 }
 

@@ -5,6 +5,7 @@ use crate::error::UpstreamError;
 use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Fetched, UpstreamBody};
 use http::HeaderValue;
+use std::sync::Arc;
 use weir_rules::redirect::{self, OriginAddress, Visited};
 use weir_rules::tier;
 
@@ -72,9 +73,10 @@ fn of_release(context: &FetchContext<'_>, ask: &Ask) -> Option<Ask> {
     let release = release_in(context.key);
     let mut ask = ask.clone();
     if let Some(field) = &rules.field {
-        ask.headers.remove(field);
+        let headers = Arc::make_mut(&mut ask.headers);
+        headers.remove(field);
         if let Some(release) = release.and_then(|name| HeaderValue::from_str(name).ok()) {
-            ask.headers.insert(field, release);
+            headers.insert(field, release);
         }
     }
     if let (Some(path), Some(release)) = (&rules.path, release) {

@@ -7,6 +7,7 @@ use crate::metrics::Event;
 use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Candidate, Upstream, UpstreamBody};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
 use weir_rules::fields;
 use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::tier::{self, Claim, Provenance};
@@ -146,16 +147,17 @@ pub(crate) fn with_claim(
     let mut ask = ask.clone();
     let mut key = HeaderValue::from_str(key?).ok()?;
     key.set_sensitive(true);
-    ask.headers.insert(tier::KEY, key);
-    ask.headers.insert(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
+    let headers = Arc::make_mut(&mut ask.headers);
+    headers.insert(tier::KEY, key);
+    headers.insert(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
     if let Some(release) = release {
-        ask.headers.insert(tier::RELEASE, HeaderValue::from_str(release).ok()?);
+        headers.insert(tier::RELEASE, HeaderValue::from_str(release).ok()?);
     }
     if past {
-        ask.headers.insert(tier::PAST, HeaderValue::from_static("1"));
+        headers.insert(tier::PAST, HeaderValue::from_static("1"));
     }
     if personal {
-        ask.headers.insert(tier::PERSONAL, HeaderValue::from_static("1"));
+        headers.insert(tier::PERSONAL, HeaderValue::from_static("1"));
     }
     Some(ask)
 }

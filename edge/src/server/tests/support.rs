@@ -167,7 +167,9 @@ pub(super) fn held(
     let seen = Arc::default();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let trusted_proxies = Vec::new();
-    let settings = Settings { name: "edge".into(), listen, workers, limits, trusted_proxies, tls };
+    let memory = crate::memory::MemoryAccount::new(1 << 30);
+    let name = "edge".into();
+    let settings = Settings { name, listen, workers, limits, trusted_proxies, memory, tls };
     let (to_release, to_see) = (Arc::clone(&release), Arc::clone(&seen));
     let make =
         move |_| Rc::new(Words { release: Arc::clone(&to_release), seen: Arc::clone(&to_see) });

@@ -1,0 +1,107 @@
+//! What one connection has of `memory.connections`.
+
+use crate::memory::{
+    CONNECTION_BYTES, Charge, HTTP2_BYTES, MemoryAccount, STREAM_BYTES, TLS_BYTES, Use,
+};
+use std::sync::Arc;
+
+/// Streams that are taken from the account at once: most connections have few.
+const STREAMS: u32 = 8;
+
+/// See the module. Given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionCharge {
+    account: Arc<MemoryAccount>,
+    charge: Charge,
+    /// Streams that are paid for, and those that run.
+    paid: u32,
+    running: u32,
+}
+
+impl ConnectionCharge {
+    /// What a connection needs before its first request; `None` if there is no room.
+    pub(super) fn take(account: &Arc<MemoryAccount>) -> Option<Self> {
+        let charge = account.take(CONNECTION_BYTES)?;
+        Some(Self::of(account, charge))
+    }
+
+    /// The same, in place of a connection that is about to close.
+    pub(super) fn take_anyway(account: &Arc<MemoryAccount>) -> Self {
+        Self::of(account, account.take_anyway(CONNECTION_BYTES))
+    }
+
+    fn of(account: &Arc<MemoryAccount>, charge: Charge) -> Self {
+        Self { account: Arc::clone(account), charge, paid: 0, running: 0 }
+    }
+
+    /// The connection uses TLS; whether there is room.
+    pub(super) fn begin_tls(&mut self) -> bool {
+        self.more(TLS_BYTES, Use::Protocol)
+    }
+
+    /// The connection uses HTTP/2; whether there is room.
+    pub(super) fn begin_http2(&mut self) -> bool {
+        self.more(HTTP2_BYTES, Use::Protocol)
+    }
+
+    /// A stream begins; whether there is room. What one took is kept for the next until
+    /// [`ConnectionCharge::settle`].
+    pub(super) fn begin_stream(&mut self) -> bool {
+        self.running += 1;
+        if self.running <= self.paid {
+            return true;
+        }
+        let fits = self.more(u64::from(STREAMS) * STREAM_BYTES, Use::Stream);
+        self.paid += if fits { STREAMS } else { 0 };
+        fits
+    }
+
+    /// A stream ended.
+    pub(super) fn end_stream(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// Gives back what streams took that have ended.
+    pub(super) fn settle(&mut self) {
+        let needed = self.running.next_multiple_of(STREAMS);
+        let spare = self.paid.saturating_sub(needed);
+        self.paid -= spare;
+        self.charge.shrink(u64::from(spare) * STREAM_BYTES);
+    }
+
+    fn more(&mut self, bytes: u64, what: Use) -> bool {
+        let fits = self.charge.grow(bytes);
+        if !fits {
+            self.account.refuse(what);
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_paid_for_until_they_have_ended() {
+        let bytes = CONNECTION_BYTES + HTTP2_BYTES + 16 * STREAM_BYTES;
+        let account = MemoryAccount::new(bytes);
+        let mut charge = ConnectionCharge::take(&account).unwrap();
+        assert!(charge.begin_http2());
+        assert!((0..16).all(|_| charge.begin_stream()));
+        assert_eq!(account.used(), bytes);
+        assert!(!charge.begin_stream());
+        charge.end_stream();
+        charge.settle();
+        assert_eq!(account.used(), bytes, "sixteen run");
+        (0..9).for_each(|_| charge.end_stream());
+        charge.settle();
+        assert_eq!(account.used(), bytes - 8 * STREAM_BYTES, "seven run");
+        assert!(charge.begin_stream(), "it was paid for");
+        assert!(charge.begin_tls() && !charge.begin_tls(), "there is room for one");
+        assert_eq!(account.refusals(), [0, 1, 1, 0, 0]);
+        drop(charge);
+        assert_eq!(account.used(), 0);
+    }
+}
