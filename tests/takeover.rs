@@ -185,10 +185,8 @@ async fn three_takeovers_of_a_lone_node_with_its_log_on_disk_lose_nothing_either
 async fn three_takeovers_of_a_node_of_a_topology_lose_nothing() {
     let origin = Origin::start().await;
     hello(&origin);
-    let state = Folder::new("member-state");
     let mut topology = Topology::start("takeover-node");
-    let spec = Spec::edge(&origin.url()).node(&format!("state = {:?}", state.path()));
-    topology.add("one", &spec);
+    topology.add("one", &Spec::edge(&origin.url()));
     let listen = topology.node("one").listen;
     let ids = under_load((listen, topology.at()), || {
         let old = topology.take_over_node("one");
