@@ -63,7 +63,7 @@ impl Soak {
         let to_origin = Relay::to(origin.at, Some(IDLE)).await?;
         let folder = Folder::new("soak")?;
         let text = format!(
-            "[control]\ndata = {:?}\nrate = 100000\n[log]\nlevel = \"error\"\n",
+            "[control]\ndata = {:?}\nrate = 100000\nretention = 1000\n[log]\nlevel = \"error\"\n",
             folder.path().join("log")
         );
         let control = Control::configured(programs, &folder.file("control.toml", &text)?)?;

@@ -21,7 +21,7 @@ const TAG: usize = 16;
 
 /// Threads that read and write. A disk works on few jobs at a time, and what a thread has freed stays
 /// with it: the threads of a pool that come and go would keep memory.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 /// A read or a write. As many wait as bodies do.
 type Job = Box<dyn FnOnce() + Send>;
