@@ -46,7 +46,7 @@ enum Step {
     Repeat(Arc<Listed>, Reply<Arc<Listed>, Refusal>),
     /// Its reference is another order's of this batch, which gets this id.
     Reused(String, Reply<Arc<Listed>, Refusal>),
-    Admit(NodeAdmission, Reply<Joined, JoinError>),
+    Admit(Box<NodeAdmission>, Reply<Joined, JoinError>),
     Forget(Vec<String>, Instant, Reply<Vec<String>, JournalError>),
     /// A process of a node that has others: the node's name, and the instance.
     Retire(String, String, Instant, Reply<Vec<String>, JournalError>),
@@ -93,7 +93,7 @@ impl Staging {
             Job::Join(hello, right, now, reply) => {
                 match self.join(state, hello, &right, now, new_name) {
                     Ok(Some(admission)) => {
-                        self.steps.push(Step::Admit(admission, reply));
+                        self.steps.push(Step::Admit(Box::new(admission), reply));
                         Verdict::Staged
                     }
                     Ok(None) => Verdict::Restored(reply),
@@ -439,7 +439,7 @@ impl Staging {
             }
             Step::Repeat(listed, reply) => Answer::Listed(Ok(listed), reply),
             Step::Reused(id, reply) => Answer::Listed(Err(Refusal::ReferenceReused(id)), reply),
-            Step::Admit(admission, reply) => Answer::Joined(Ok(state.admit(admission)), reply),
+            Step::Admit(admission, reply) => Answer::Joined(Ok(state.admit(*admission)), reply),
             Step::Forget(names, now, reply) => {
                 for name in &names {
                     state.forget_node(name, now);

@@ -263,8 +263,8 @@ async fn speak<S: AsyncRead + AsyncWrite>(
             }
             Ok(()) = ended.changed() => {
                 let instances = ended.borrow_and_update().clone();
-                let said = instances.into_iter().map(|instance| FromNode::Ended { instance });
-                said.map(|ended| put(&mut out, &ended)).collect()
+                let mut ended = instances.into_iter().map(|instance| FromNode::Ended { instance });
+                ended.try_for_each(|ended| put(&mut out, &ended))
             }
             Some(line) = told.queue.recv() => put(&mut out, &line),
             else => return End::Left,
