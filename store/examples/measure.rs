@@ -27,7 +27,7 @@ fn head(number: u64) -> ResponseHead {
 
 fn open(path: &std::path::Path, size: u64) -> Volume {
     let disk = Arc::new(Directory::open(path).unwrap());
-    let options = Options { geometry: Geometry::of_size(size).unwrap(), queue: 64 << 20 };
+    let options = Options::new(Geometry::of_size(size).unwrap(), 64 << 20);
     let begun = Instant::now();
     let (volume, opened) = Volume::open(disk, options).unwrap();
     println!("opened in {:.3} s: {} records", begun.elapsed().as_secs_f64(), opened.recovered);

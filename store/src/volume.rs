@@ -32,7 +32,7 @@ use queue::Queue;
 use segments::Slot;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use writer::Writer;
 
 /// What a volume is opened with.
@@ -42,6 +42,18 @@ pub struct Options {
     pub geometry: Geometry,
     /// Bytes that may wait to be written.
     pub queue: usize,
+    /// The secret of a store that begins empty; `None`: a random one.
+    pub secret: Option<[u8; 16]>,
+    /// Which of the store's directories it is, and of how many. One that was another begins empty: the
+    /// URLs that it held belong to other directories now.
+    pub place: (u16, u16),
+}
+
+impl Options {
+    /// For a store in one directory.
+    pub fn new(geometry: Geometry, queue: usize) -> Self {
+        Self { geometry, queue, secret: None, place: (0, 1) }
+    }
 }
 
 /// A store in one directory.
@@ -61,6 +73,7 @@ pub struct Volume {
     retired: AtomicU64,
     counters: Counters,
     has_failed: AtomicBool,
+    failure: OnceLock<String>,
 }
 
 impl Volume {
@@ -105,6 +118,11 @@ impl Volume {
         self.has_failed.load(Ordering::Acquire)
     }
 
+    /// How the disk failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
     /// Appends a checkpoint. It is durable once [`Volume::commit`] returned for the moment that this
     /// returns, and with it everything that was removed before.
     ///
@@ -127,8 +145,8 @@ impl Volume {
     /// restart.
     pub fn commit(&self, moment: Moment) -> io::Result<()> {
         let committed = self.journal.commit(moment);
-        if committed.is_err() {
-            self.fail();
+        if let Err(error) = &committed {
+            self.fail(error);
         }
         committed
     }
@@ -138,8 +156,9 @@ impl Volume {
         self.journal.waiting()
     }
 
-    fn fail(&self) {
+    fn fail(&self, error: &io::Error) {
         self.counters.errors.add(1);
+        self.failure.get_or_init(|| error.to_string());
         self.has_failed.store(true, Ordering::Release);
         self.index.each_part(|part| part.clear());
     }

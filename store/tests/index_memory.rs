@@ -52,7 +52,7 @@ fn a_response_takes_at_most_40_bytes_of_memory() {
     let disk = Arc::new(Directory::open(&path).unwrap());
     let geometry = Geometry::of_size(256 << 20).unwrap();
     let before = ALLOCATED.load(Ordering::Relaxed);
-    let options = Options { geometry, queue: 4 << 20 };
+    let options = Options::new(geometry, 4 << 20);
     let (volume, _) = Volume::open(disk, options).unwrap();
     let moment = volume.checkpoint(&Checkpoint::default());
     volume.commit(moment).unwrap();

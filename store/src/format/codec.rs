@@ -58,6 +58,10 @@ impl<'a> Decoder<'a> {
         self.take(1).map(|bytes| bytes[0])
     }
 
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_le_bytes)
+    }
+
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_le_bytes)
     }

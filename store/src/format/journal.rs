@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! magic, 8 bytes; version, 4 bytes; 0, 4 bytes; checksum of the sector, 8 bytes; 0, 8 bytes
-//! the store's id, the journal's number, epoch, geometry, secret, length of the snapshot
+//! the store's id, the journal's number, epoch, geometry, secret, place, length of the snapshot
 //! (next sector) batches: checksum, 8 bytes; length, 4 bytes; entries
 //! ```
 
@@ -34,6 +34,8 @@ pub(crate) struct Header {
     pub(crate) geometry: Geometry,
     /// The secret that URLs are digested with.
     pub(crate) secret: [u8; 16],
+    /// Which of the store's directories this is, and of how many.
+    pub(crate) place: (u16, u16),
     /// Bytes of the batches that were written before the journal took the place of the one before.
     pub(crate) snapshot: u64,
 }
@@ -60,6 +62,8 @@ impl Header {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.secret);
+        out.extend_from_slice(&self.place.0.to_le_bytes());
+        out.extend_from_slice(&self.place.1.to_le_bytes());
         out.extend_from_slice(&self.snapshot.to_le_bytes());
         let mut sector = [0; SECTOR];
         sector[..out.len()].copy_from_slice(&out);
@@ -93,7 +97,9 @@ impl Header {
         let (segment, slots, slice) = (decoder.u32()?, decoder.u32()?, decoder.u32()?);
         let geometry = Geometry { segment, slots, slice };
         let secret = decoder.take(16)?.try_into().ok()?;
-        Some(Self { store, number, epoch, geometry, secret, snapshot: decoder.u64()? })
+        let place = (decoder.u16()?, decoder.u16()?);
+        let snapshot = decoder.u64()?;
+        Some(Self { store, number, epoch, geometry, secret, place, snapshot })
     }
 }
 
@@ -223,6 +229,7 @@ pub(crate) mod tests {
             epoch: 2,
             geometry: Geometry { segment: 1 << 20, slots: 10, slice: 1 << 16 },
             secret: [9; 16],
+            place: (1, 3),
             snapshot: 77,
         }
     }

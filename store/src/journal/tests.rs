@@ -11,7 +11,7 @@ use crate::geometry::Geometry;
 fn header(number: u64) -> Header {
     let geometry = Geometry { segment: 1 << 16, slots: 100, slice: 1 << 12 };
     let (store, secret) = (StoreId([7; 16]), [1; 16]);
-    Header { store, number, epoch: 0, geometry, secret, snapshot: 0 }
+    Header { store, number, epoch: 0, geometry, secret, place: (0, 1), snapshot: 0 }
 }
 
 fn begin(disk: &SimulatedDisk) -> Journal {

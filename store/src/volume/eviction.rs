@@ -46,7 +46,7 @@ impl Volume {
         }
     }
 
-    fn move_used(
+    pub(super) fn move_used(
         &self,
         writer: &mut Writer,
         entry: &Entry,

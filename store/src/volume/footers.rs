@@ -24,8 +24,11 @@ impl Volume {
     pub(super) fn write_footer(&self, writer: &mut Writer, is_last: bool) {
         let Some(open) = &mut writer.open else { return };
         let are_covered = |applied| open.entries.iter().all(|entry| is_covered(entry, applied));
-        if is_last && !are_covered(self.journal.applied()) && self.journal.commit_all().is_err() {
-            return self.fail();
+        if is_last
+            && !are_covered(self.journal.applied())
+            && let Err(error) = self.journal.commit_all()
+        {
+            return self.fail(&error);
         }
         let applied = self.journal.applied();
         let entries = std::mem::take(&mut open.entries);
@@ -43,7 +46,7 @@ impl Volume {
         }
     }
 
-    fn append_footer(&self, open: &mut Open, entries: &[Entry]) -> io::Result<()> {
+    pub(super) fn append_footer(&self, open: &mut Open, entries: &[Entry]) -> io::Result<()> {
         let offset = open.position();
         let bytes =
             footer::encode(self.place(open.generation, offset as u32), open.footer, entries);

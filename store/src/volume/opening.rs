@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Bits of a write sequence that count within one epoch.
 const COUNT_BITS: u32 = 40;
@@ -80,6 +80,9 @@ impl Volume {
             return Err(OpenError::Geometry(options.geometry));
         }
         let emptied = match recover(&*disk) {
+            Ok(recovered) if recovered.header.place != options.place => {
+                Some("the store had other directories")
+            }
             Ok(recovered) => match resized(recovered.header.geometry, options.geometry) {
                 Some(geometry) => return Self::recovered(disk, options, recovered, geometry),
                 None => Some("its segments do not fit into the size"),
@@ -101,12 +104,15 @@ impl Volume {
         options: Options,
         emptied: Option<&'static str>,
     ) -> Result<(Self, Opened), OpenError> {
-        let (mut id, mut secret) = ([0; 16], [0; 16]);
+        let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(io::Error::other)?;
-        getrandom::fill(&mut secret).map_err(io::Error::other)?;
-        let geometry = options.geometry;
-        let header =
-            Header { store: StoreId(id), number: 1, epoch: 1, geometry, secret, snapshot: 0 };
+        let secret = match options.secret {
+            Some(secret) => secret,
+            None => random_secret()?,
+        };
+        let Options { geometry, place, .. } = options;
+        let store = StoreId(id);
+        let header = Header { store, number: 1, epoch: 1, geometry, secret, place, snapshot: 0 };
         // Nothing in it would have the new id. Its name becomes durable with that of the journal.
         let segments = disk.open(SEGMENTS)?;
         segments.set_length(0)?;
@@ -126,6 +132,7 @@ impl Volume {
             counters: Counters::default(),
             retired: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
         };
         let opened = Opened { checkpoint: None, emptied, recovered: 0, reclaimed: 0 };
         Ok((volume, opened))
@@ -180,9 +187,17 @@ impl Volume {
             counters,
             retired: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
         };
         Ok((volume, Opened { checkpoint, emptied: None, recovered, reclaimed }))
     }
+}
+
+/// A secret to digest URLs with.
+pub(crate) fn random_secret() -> io::Result<[u8; 16]> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    Ok(secret)
 }
 
 /// The sizes of a store with segments of one size, of as many bytes as was asked for.

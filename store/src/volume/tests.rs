@@ -13,7 +13,7 @@ const SLICE: usize = 4 << 10;
 
 fn options() -> Options {
     let geometry = Geometry { segment: SEGMENT, slots: 6, slice: SLICE as u32 };
-    Options { geometry, queue: 64 << 10 }
+    Options::new(geometry, 64 << 10)
 }
 
 fn open(disk: &SimulatedDisk) -> (Volume, Opened) {
@@ -174,6 +174,51 @@ fn nothing_is_recoverable_before_a_checkpoint_that_covers_it() {
     assert_eq!(volume.counts().dropped, 1);
 }
 
+/// The order of the store's writes decides, also where the journal does not say which one is replaced.
+#[test]
+fn of_two_responses_in_footers_the_newer_one_is_found() {
+    for ends in [false, true] {
+        let disk = SimulatedDisk::default();
+        let volume = applied(&disk, 5);
+        put(&volume, 1, 5, b"old");
+        if ends {
+            seal(&volume);
+        } else {
+            volume.settle().unwrap();
+        }
+        // Its segment is named by the journal, as after any commit; the removal is not.
+        put(&volume, 2, 5, b"other");
+        volume.settle().unwrap();
+        put(&volume, 1, 5, b"new");
+        volume.write_footer(&mut volume.writer(), false);
+        let (volume, opened) = open(&disk);
+        assert_eq!((opened.recovered, body(&volume, 1).unwrap()), (2, "new".into()), "{ends}");
+        // Nor does the older one come back when the newer one is removed.
+        volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
+        assert_eq!(body(&open(&disk).0, 1), None, "{ends}");
+    }
+}
+
+/// A footer says of a response what it was judged by, and the checkpoint how far the node was: a
+/// journal that is behind the footers, as after a loss of power, hides what is ahead of it.
+#[test]
+fn what_a_footer_says_is_held_against_the_checkpoint_at_opening() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"covered");
+    volume.settle().unwrap();
+    put(&volume, 2, 6, b"ahead");
+    {
+        let open = &mut volume.writer();
+        let open = open.open.as_mut().unwrap();
+        let entries = std::mem::take(&mut open.entries);
+        volume.append_footer(open, &entries).unwrap();
+    }
+    let (volume, opened) = open(&disk);
+    assert_eq!(opened.recovered, 1);
+    assert_eq!((body(&volume, 1).unwrap(), body(&volume, 2)), ("covered".into(), None));
+}
+
 #[test]
 fn a_hold_ends_when_it_is_decided_and_not_before() {
     struct Hold(Arc<AtomicUsize>);
@@ -265,6 +310,31 @@ fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
     // Removed where it is now, it does not come back from where it was.
     volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
     assert_eq!(body(&open(&disk).0, 1), None);
+}
+
+/// A crash may come between the move and the end of the segment that it left.
+#[test]
+fn what_moved_is_removed_where_it_was() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"used");
+    assert_eq!(body(&volume, 1).unwrap(), "used");
+    seal(&volume);
+    put(&volume, 2, 5, b"other");
+    {
+        let writer = &mut volume.writer();
+        let (generation, slot) =
+            writer.sealed.first_key_value().map(|(at, of)| (*at, *of)).unwrap();
+        let entries = volume.footers(slot, generation).unwrap();
+        volume.move_used(writer, &entries[0], slot, generation, &mut (SEGMENT as usize));
+        volume.flush(writer);
+    }
+    assert_eq!(volume.counts().moved, 1);
+    volume.settle().unwrap();
+    volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
+    let (volume, opened) = open(&disk);
+    assert_eq!(opened.recovered, 1);
+    assert_eq!((body(&volume, 1), body(&volume, 2).unwrap()), (None, "other".into()));
 }
 
 #[test]

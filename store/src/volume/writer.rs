@@ -130,8 +130,8 @@ impl Volume {
             return Ok(());
         }
         let committed = self.journal.commit_all();
-        if committed.is_err() {
-            self.fail();
+        if let Err(error) = &committed {
+            self.fail(error);
         }
         committed
     }
@@ -341,10 +341,10 @@ impl Volume {
     }
 
     /// Segments could not be written: this one is left, and after a few the volume is given up.
-    fn failed(&self, writer: &mut Writer, _error: &io::Error) {
+    fn failed(&self, writer: &mut Writer, error: &io::Error) {
         writer.failures += 1;
         if writer.failures >= MOST_FAILURES {
-            return self.fail();
+            return self.fail(error);
         }
         self.seal(writer);
     }

@@ -1,8 +1,8 @@
 //! Bits that flip, files that are cut off, blocks and segments that change places: a wrong byte is
-//! never shown, what was removed stays removed, and the store always opens. `WEIR_HISTORIES` makes a
-//! run longer.
+//! never shown, what was removed stays removed, and the store always opens. `WEIR_HISTORIES=10` does ten
+//! times as much.
 
-use super::world::{Random, SEGMENT, World};
+use super::world::{Random, SEGMENT, World, number};
 
 /// Damages a file; what was done.
 fn damage(random: &mut Random, bytes: &mut Vec<u8>) -> String {
@@ -39,20 +39,19 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) -> String {
 
 #[test]
 fn damage_anywhere_costs_hits_and_nothing_else() {
-    let more = std::env::var("WEIR_HISTORIES").ok().and_then(|count| count.parse().ok());
     let (mut found, mut damages, mut emptied) = (0, 0, 0);
-    for seed in 0..more.unwrap_or(40u64) {
+    for seed in 0..34 * number("WEIR_HISTORIES").unwrap_or(1) {
         let mut world = World::new(seed);
-        (0..800).for_each(|_| world.step());
+        (0..500).for_each(|_| world.step());
         world.volume.settle().unwrap();
         let mut random = Random::new(seed);
-        for number in 0..30 {
+        for place in 0..30 {
             let disk = world.disk.copy();
             let name = ["segments", "segments", "segments", "journal", "witness"]
                 [random.below(5) as usize];
             let mut what = String::new();
             disk.damage(name, |bytes| what = damage(&mut random, bytes));
-            println!("seed {seed}, {number}: {name}: {what}");
+            println!("seed {seed}, {place}: {name}: {what}");
             let mut damaged = world.on(disk);
             damaged.check_all();
             // It works as ever, also after the next start.
@@ -66,6 +65,6 @@ fn damage_anywhere_costs_hits_and_nothing_else() {
         }
     }
     println!("{damages} damages, {found} responses found, {emptied} stores emptied");
-    assert!(damages >= 1000 || more.is_some());
+    assert!(damages >= 1000);
     assert!(found > damages && emptied > 0);
 }

@@ -1,23 +1,29 @@
 //! Long random histories of a volume: everything that is found is held against what was handed in,
-//! over kills and losses of power. `WEIR_HISTORIES` makes a run longer, `WEIR_SEED` repeats one.
+//! over kills and losses of power. `WEIR_HISTORIES=10` runs ten times as many, `WEIR_SEED` repeats one.
 
-use super::world::{Plant, World};
+use super::world::{Plant, World, number};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-fn histories(default: u64) -> impl Iterator<Item = u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+/// The seeds of a test's histories, of which there are so many by default.
+fn histories(count: u64) -> impl Iterator<Item = u64> {
     match number("WEIR_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WEIR_HISTORIES").unwrap_or(default),
+        None => 0..count * number("WEIR_HISTORIES").unwrap_or(1),
     }
 }
 
-/// Runs a history with crashes; how many crashes there were.
+/// Whether a test runs all its histories: only then its totals say anything.
+fn is_whole() -> bool {
+    number("WEIR_SEED").is_none()
+}
+
+/// Runs a history with crashes, in some often and in some seldom; how many crashes there were.
 fn run(world: &mut World, steps: u64, loses_power: bool) -> u64 {
     let mut crashes = 0;
-    for step in 0..steps {
+    let gap = [50, 150, 400][world.random.below(3) as usize];
+    for _ in 0..steps {
         world.step();
-        if world.random.chance(1) && step % 7 == 0 {
+        if world.random.below(gap) == 0 {
             crashes += 1;
             world.crash(!loses_power);
             world.check_all();
@@ -36,7 +42,7 @@ fn named(seed: u64, history: impl FnOnce()) {
 #[test]
 fn without_crashes_only_the_newest_valid_response_is_found() {
     let mut found = 0;
-    for seed in histories(60) {
+    for seed in histories(20) {
         named(seed, || {
             let mut world = World::new(seed);
             (0..1500).for_each(|_| world.step());
@@ -44,41 +50,43 @@ fn without_crashes_only_the_newest_valid_response_is_found() {
             found += world.found;
         });
     }
-    assert!(found > 1000, "hardly anything was found: {found}");
+    assert!(found > 1000 || !is_whole(), "hardly anything was found: {found}");
 }
 
 #[test]
 fn after_a_kill_nothing_comes_back_that_was_removed_for_good() {
     let (mut crashes, mut recovered) = (0, 0);
-    for seed in histories(60) {
+    for seed in histories(20) {
         named(seed, || {
             let mut world = World::new(seed);
-            crashes += run(&mut world, 3000, false);
+            crashes += run(&mut world, 1500, false);
             recovered += world.recovered;
             assert_eq!(world.emptied, 0, "a kill damages nothing");
         });
     }
-    assert!(crashes > 100 && recovered > crashes, "{crashes} crashes, {recovered} recovered");
+    let enough = crashes > 100 && recovered > crashes;
+    assert!(enough || !is_whole(), "{crashes} crashes, {recovered} recovered");
 }
 
 #[test]
 fn after_a_loss_of_power_nothing_comes_back_that_was_removed_for_good() {
     let (mut crashes, mut recovered) = (0, 0);
-    for seed in histories(300) {
+    for seed in histories(90) {
         named(seed, || {
             let mut world = World::new(seed);
-            crashes += run(&mut world, 3000, true);
+            crashes += run(&mut world, 1500, true);
             recovered += world.recovered;
             assert_eq!(world.emptied, 0, "a loss of power damages nothing");
         });
     }
     println!("{crashes} losses of power, {recovered} records recovered");
-    assert!(crashes >= 1000 && recovered > crashes, "{crashes} crashes, {recovered} recovered");
+    let enough = crashes >= 1000 && recovered > crashes;
+    assert!(enough || !is_whole(), "{crashes} crashes, {recovered} recovered");
 }
 
 #[test]
 fn an_orderly_end_keeps_everything_even_without_power() {
-    for seed in histories(40) {
+    for seed in histories(15) {
         named(seed, || {
             let mut world = World::new(seed);
             for _ in 0..5 {
@@ -95,14 +103,14 @@ fn an_orderly_end_keeps_everything_even_without_power() {
 
 /// Whether any of many histories with losses of power shows what must not be shown, or loses what was
 /// durable.
-fn is_caught(prepare: impl Fn(&mut World)) -> bool {
+fn is_caught(histories: u64, prepare: impl Fn(&mut World)) -> bool {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let caught = (0..200).any(|seed| {
+    let caught = (0..histories).any(|seed| {
         let history = || {
             let mut world = World::new(seed);
             prepare(&mut world);
-            run(&mut world, 2000, true);
+            run(&mut world, 1500, true);
             assert_eq!(world.emptied, 0, "a loss of power damages nothing");
         };
         catch_unwind(AssertUnwindSafe(history)).is_err()
@@ -113,17 +121,16 @@ fn is_caught(prepare: impl Fn(&mut World)) -> bool {
 
 #[test]
 fn each_sync_that_is_omitted_is_caught() {
-    for omitted in ["journal", "journal.new", "witness", "/"] {
-        let is_needed = is_caught(|world| world.omit(omitted));
-        // After its change of name a journal is written through the file that was opened as new.
-        assert_eq!(is_needed, omitted != "journal", "{omitted}");
+    // After its change of name a journal is written through the file that was opened as new.
+    for omitted in ["journal.new", "witness", "/"] {
+        assert!(is_caught(200, |world| world.omit(omitted)), "{omitted}");
     }
-    assert!(!is_caught(|_| {}));
+    assert!(!is_caught(20, |_| {}));
 }
 
 #[test]
 fn what_a_node_gets_wrong_is_caught() {
     for plant in [Plant::MarkBeforeRemoval, Plant::MarkAboveStamps] {
-        assert!(is_caught(|world| world.plant = Some(plant)), "{plant:?}");
+        assert!(is_caught(200, |world| world.plant = Some(plant)), "{plant:?}");
     }
 }

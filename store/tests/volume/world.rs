@@ -12,7 +12,12 @@ pub(crate) const SEGMENT: u32 = 16 << 10;
 pub(crate) const SLICE: u32 = 4 << 10;
 
 pub(crate) fn options() -> Options {
-    Options { geometry: Geometry { segment: SEGMENT, slots: 8, slice: SLICE }, queue: 64 << 10 }
+    Options::new(Geometry { segment: SEGMENT, slots: 8, slice: SLICE }, 64 << 10)
+}
+
+/// A number from the environment.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// A source of numbers that a seed repeats.
