@@ -8,6 +8,7 @@ mod geometry;
 mod index;
 mod journal;
 mod response;
+mod store;
 pub mod volume;
 
 pub use checkpoint::{Checkpoint, SiteRules};
@@ -16,4 +17,8 @@ pub use format::{FORMAT_VERSION, StoreId};
 pub use geometry::Geometry;
 pub use journal::Moment;
 pub use response::{ResponseHead, Seq, Stamps};
+pub use store::{
+    Began, NotDurable, Observer, SetAside, Status, Store, StoreDirectory, StoreError, StoreMoment,
+    StoreOptions, StoreRemoved, StoreWalk,
+};
 pub use volume::{Options, Volume};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// A body on its way. Its slices are found only through the response that is handed in at the end;
 /// without that, their room is reclaimed like that of anything else.
-pub struct ObjectWriter<'a> {
-    volume: &'a Volume,
+pub struct ObjectWriter {
+    volume: Arc<Volume>,
     url: u64,
     object: u64,
     pending: Option<Arc<Pending>>,
@@ -19,13 +19,14 @@ pub struct ObjectWriter<'a> {
 
 impl Volume {
     /// Begins a body in slices. From now on no older response of the same variant is found.
-    pub fn begin_object(&self, url: u64, key: &[u8], selecting: &[u8]) -> ObjectWriter<'_> {
-        let pending = self.expect(url, key, selecting);
-        ObjectWriter { volume: self, url, object: self.next_write_seq(), pending: Some(pending) }
+    pub fn begin_object(self: &Arc<Self>, url: u64, key: &[u8], selecting: &[u8]) -> ObjectWriter {
+        let pending = Some(self.expect(url, key, selecting));
+        let object = self.next_write_seq();
+        ObjectWriter { volume: Arc::clone(self), url, object, pending }
     }
 }
 
-impl ObjectWriter<'_> {
+impl ObjectWriter {
     /// Hands in a slice: all have [`crate::Geometry::slice`] bytes but the last one. They may come in any
     /// order, and some may be missing.
     ///
@@ -36,7 +37,8 @@ impl ObjectWriter<'_> {
             return Err(Refused::Revoked);
         }
         let name = SliceName { object: self.object, number };
-        let what = Written::Slice { url: self.url, name, body };
+        let Some(pending) = self.pending.clone() else { return Err(Refused::Revoked) };
+        let what = Written::Slice { url: self.url, name, body, pending };
         self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
     }
 
@@ -53,12 +55,13 @@ impl ObjectWriter<'_> {
     ) -> Result<(), Refused> {
         let Some(pending) = self.pending.take() else { return Err(Refused::Revoked) };
         let form = BodyForm::Sliced { object: self.object, length };
-        let what = Written::Response { head, form, body: Vec::new(), pending, hold };
+        pending.keep(hold);
+        let what = Written::Response { head, form, body: Vec::new(), pending };
         self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
     }
 }
 
-impl Drop for ObjectWriter<'_> {
+impl Drop for ObjectWriter {
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.volume.index.part(self.url).arrived(&pending);

@@ -53,16 +53,23 @@ pub(super) enum Written {
         form: BodyForm,
         body: Vec<Bytes>,
         pending: Arc<Pending>,
-        hold: Option<Hold>,
     },
     Slice {
         url: u64,
         name: SliceName,
         body: Bytes,
+        /// Of the response that it belongs to.
+        pending: Arc<Pending>,
     },
 }
 
 impl Item {
+    /// Whether nobody will find it: what it is of was removed or replaced meanwhile.
+    pub(super) fn is_revoked(&self) -> bool {
+        let (Written::Response { pending, .. } | Written::Slice { pending, .. }) = &self.what;
+        pending.is_revoked()
+    }
+
     /// Bytes that its record takes, at most.
     pub(super) fn bound(&self) -> usize {
         match &self.what {
@@ -124,8 +131,30 @@ impl Queue {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for so many bytes more: they are counted from now on.
+    /// Whether there is room for so many bytes more: they are counted from now on. What was revoked
+    /// gives its room back first.
     fn reserve(&self, bytes: usize) -> bool {
+        self.try_reserve(bytes) || (self.forget(Item::is_revoked) > 0 && self.try_reserve(bytes))
+    }
+
+    /// Drops items; returns how many.
+    fn forget(&self, is_wanted: impl Fn(&Item) -> bool) -> usize {
+        let mut dropped = Vec::new();
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *items);
+        for item in all {
+            match is_wanted(&item) {
+                true => dropped.push(item),
+                false => items.push_back(item),
+            }
+        }
+        drop(items);
+        let bytes = dropped.iter().map(Item::bound).sum();
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        dropped.len()
+    }
+
+    fn try_reserve(&self, bytes: usize) -> bool {
         let is_free = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bound;
         if !is_free {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -162,8 +191,16 @@ impl Volume {
         let pending = self.expect(head.url, &head.key, &head.selecting);
         let write_seq = self.next_write_seq();
         let form = BodyForm::Inline;
-        let what = Written::Response { head, form, body, pending, hold };
+        pending.keep(hold);
+        let what = Written::Response { head, form, body, pending };
         self.enqueue(Item { write_seq, what })
+    }
+
+    /// Nothing is found, taken or written any more.
+    pub(crate) fn set_aside(&self) {
+        self.has_failed.store(true, Ordering::Release);
+        self.index.each_part(|part| part.clear());
+        self.queue.forget(|_| true);
     }
 
     pub(super) fn enqueue(&self, item: Item) -> Result<(), Refused> {

@@ -39,6 +39,10 @@ pub enum Unread {
     Other,
     /// The disk failed.
     Disk(io::Error),
+    /// Too many reads wait for the disk.
+    Busy,
+    /// The disk took too long.
+    Late,
 }
 
 impl fmt::Display for Unread {
@@ -47,6 +51,8 @@ impl fmt::Display for Unread {
             Self::Gone => f.write_str("it was removed meanwhile"),
             Self::Damaged => f.write_str("its checksum is wrong"),
             Self::Other => f.write_str("another record has the same digest"),
+            Self::Busy => f.write_str("too many reads wait for the disk"),
+            Self::Late => f.write_str("the disk took too long"),
             Self::Disk(error) => write!(f, "the disk failed: {error}"),
         }
     }

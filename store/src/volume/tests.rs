@@ -16,12 +16,13 @@ fn options() -> Options {
     Options::new(geometry, 64 << 10)
 }
 
-fn open(disk: &SimulatedDisk) -> (Volume, Opened) {
-    Volume::open(Arc::new(disk.clone()), options()).unwrap()
+fn open(disk: &SimulatedDisk) -> (Arc<Volume>, Opened) {
+    let (volume, opened) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
+    (Arc::new(volume), opened)
 }
 
 /// A volume that has applied the log up to this number, durably.
-fn applied(disk: &SimulatedDisk, applied: Seq) -> Volume {
+fn applied(disk: &SimulatedDisk, applied: Seq) -> Arc<Volume> {
     let (volume, _) = open(disk);
     commit(&volume, applied, 0);
     volume
@@ -279,12 +280,153 @@ fn a_soft_mark_outlives_the_purge_that_made_it() {
 }
 
 #[test]
-fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
+fn what_was_evicted_is_waited_for_by_an_unsafe_request() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"old");
+    volume.settle().unwrap();
+    seal(&volume);
+    volume.evict(&mut volume.writer());
+    assert_eq!(body(&volume, 1), None);
+    let moment = volume.remove_url(1).moment.expect("it would come back after a crash");
+    assert_eq!(body(&open(&disk.copy()).0, 1).unwrap(), "old", "it does come back");
+    volume.commit(moment).unwrap();
+    assert_eq!(body(&open(&disk).0, 1), None);
+}
+
+#[test]
+fn a_segment_without_footers_leaves_nothing_in_the_index() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"a");
+    seal(&volume);
+    damage(&disk, &volume, 1);
+    volume.evict(&mut volume.writer());
+    assert_eq!(volume.held(), (0, 0));
+    assert_eq!(volume.counts().evicted, 1);
+}
+
+#[test]
+fn what_is_in_no_footer_because_it_failed_is_dropped() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"a");
+    let full = Some(io::ErrorKind::StorageFull);
+    volume.flush(&mut volume.writer());
+    disk.set_faults(Faults { writes: full, ..Faults::default() });
+    volume.write_footer(&mut volume.writer(), false);
+    disk.set_faults(Faults::default());
+    assert_eq!(body(&volume, 1), None, "no walk could judge it");
+    assert_eq!(volume.counts().dropped, 1);
+}
+
+#[test]
+fn a_checkpoint_that_fails_at_the_end_of_a_segment_fails_the_volume() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 6, b"a");
+    disk.set_faults(Faults { syncs: Some(io::ErrorKind::Other), ..Faults::default() });
+    seal(&volume);
+    assert!(volume.has_failed());
+    assert_eq!(volume.failure(), Some("other error"));
+}
+
+#[test]
+fn what_was_removed_while_it_was_read_is_gone() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"a");
+    let found = volume.find(1, &head(1, 0).key)[0];
+    let mut read = volume.read(&found);
+    read.wait().unwrap();
+    volume.remove_url(1);
+    assert!(matches!(volume.response(&found, &read, &head(1, 0).key), Err(Unread::Gone)));
+}
+
+#[test]
+fn what_was_found_in_a_segment_that_ended_removes_nothing_of_the_next_one() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"first");
+    let first = volume.find(1, &head(1, 0).key)[0];
+    loop {
+        put(&volume, 1, 5, b"other");
+        seal(&volume);
+        volume.work(0);
+        let again = volume.find(1, &head(1, 0).key)[0];
+        if (again.record.at, again.generation) == (first.record.at, first.generation) {
+            continue;
+        }
+        if again.record.at == first.record.at {
+            break;
+        }
+    }
+    assert_eq!(volume.remove(&first), Removed::default());
+    assert_eq!(volume.soften(&first, 6), None);
+    assert_eq!(body(&volume, 1).unwrap(), "other");
+}
+
+#[test]
+fn what_is_superseded_while_it_waits_is_not_stored() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    volume.put(head(1, 5), vec![], None).unwrap();
+    assert_eq!(volume.supersede(1, &head(1, 5).key, b"").responses, 1);
+    volume.work(usize::MAX);
+    assert_eq!(volume.held(), (0, 0));
+}
+
+/// Noted between the read and the write: the copy itself does not say so.
+#[test]
+fn a_soft_mark_moves() {
     let disk = SimulatedDisk::default();
     let volume = applied(&disk, 5);
     put(&volume, 1, 5, b"used");
+    assert_eq!(body(&volume, 1).unwrap(), "used");
+    seal(&volume);
+    put(&volume, 2, 5, b"other");
+    let found = volume.find(1, &head(1, 0).key)[0];
+    {
+        let writer = &mut volume.writer();
+        let (generation, slot) = (found.generation, found.record.at.slot);
+        let entries = volume.footers(slot, generation).unwrap();
+        volume.move_used(writer, &entries[0], slot, generation, &mut (SEGMENT as usize));
+        volume.soften(&found, 5).unwrap();
+        volume.flush(writer);
+    }
+    assert_eq!(volume.counts().moved, 1);
+    let soft_at =
+        |volume: &Volume| volume.get(1, &head(1, 0).key).unwrap().unwrap().head.stamps.soft_at;
+    assert_eq!(soft_at(&volume), 5);
+    volume.close().unwrap();
+    assert!(soft_at(&open(&disk).0) > 0);
+}
+
+#[test]
+fn room_of_what_was_revoked_is_given_back_at_once() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    let large = || vec![Bytes::from(vec![0; SLICE])];
+    let refused = (100..).find(|url| volume.put(head(*url, 5), large(), None).is_err());
+    let writer = volume.begin_object(1, &head(1, 5).key, b"");
+    assert_eq!(writer.slice(0, large()[0].clone()), Err(Refused::NoRoom));
+    for url in 100..refused.unwrap() {
+        volume.remove_url(url);
+    }
+    assert_eq!(writer.slice(0, large()[0].clone()), Ok(()), "nothing was written meanwhile");
+    volume.remove_url(1);
+    assert_eq!(volume.put(head(2, 5), large(), None), Ok(()));
+    while volume.work(usize::MAX) {}
+    assert_eq!((volume.held(), volume.waiting()), ((1, 0), 0), "nor are slices of what is gone");
+}
+
+#[test]
+fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    put(&volume, 1, 5, b"used");
     put(&volume, 2, 5, b"unused");
-    walk(&volume, 5, Verdict::Keep);
+    walk(&volume, 9, Verdict::Keep);
     let before = volume.get(1, &head(1, 0).key).unwrap().unwrap();
     let first = volume.find(1, &before.head.key)[0];
     for url in 10.. {
@@ -304,7 +446,7 @@ fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
     read.wait().unwrap();
     assert!(matches!(volume.response(&first, &read, &before.head.key), Err(Unread::Gone)));
     volume.settle().unwrap();
-    commit(&volume, 5, 0);
+    commit(&volume, 9, 0);
     let (volume, _) = open(&disk);
     assert_eq!(volume.get(1, &before.head.key).unwrap().unwrap(), before);
     // Removed where it is now, it does not come back from where it was.
@@ -467,9 +609,11 @@ fn a_failed_sync_ends_the_volume_and_it_may_begin_anew() {
     let volume = applied(&disk, 5);
     put(&volume, 1, 5, b"a");
     let moment = volume.remove_url(1).moment.unwrap();
+    put(&volume, 2, 5, b"b");
     disk.set_faults(Faults { syncs: Some(io::ErrorKind::Other), ..Faults::default() });
     assert!(volume.commit(moment).is_err());
     assert!(volume.has_failed());
+    assert_eq!((body(&volume, 2), volume.held()), (None, (0, 0)));
     disk.set_faults(Faults::default());
     let (anew, opened) =
         Volume::empty(Arc::new(disk.clone()), options(), Some("its disk failed")).unwrap();
