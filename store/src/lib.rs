@@ -1,5 +1,6 @@
 //! A log-structured store of responses on disk.
 
+mod admission;
 mod checkpoint;
 mod counters;
 pub mod disk;
@@ -11,6 +12,7 @@ mod response;
 mod store;
 pub mod volume;
 
+pub use admission::{Admission, Admit};
 pub use checkpoint::{Checkpoint, SiteRules};
 pub use counters::Counts;
 pub use format::{FORMAT_VERSION, StoreId};
