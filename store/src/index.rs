@@ -238,6 +238,12 @@ impl Part {
         self.pending.iter().any(|(other, _, _)| *other == fingerprint(digest))
     }
 
+    /// Whether a response of a variant is on its way.
+    pub(crate) fn expects_variant(&self, digest: u64, variant: u32) -> bool {
+        let print = fingerprint(digest);
+        self.pending.iter().any(|(other, of, _)| (*other, *of) == (print, variant))
+    }
+
     /// Keeps responses of the URL that are on their way, with a variant that `is_wanted` accepts, out
     /// of the index; returns how many.
     pub(crate) fn revoke(&mut self, digest: u64, is_wanted: impl Fn(u32) -> bool) -> usize {

@@ -35,14 +35,14 @@ impl Store {
     pub async fn get_slice(
         &self,
         url: u64,
-        object: u64,
+        objects: &[u64],
         number: u32,
     ) -> Result<Option<Bytes>, Unread> {
         let Some(life) = self.device(url).life() else { return Ok(None) };
         let until = Instant::now() + self.options.read_wait;
-        let Some(found) = life.volume().find_slice(url, object, number) else { return Ok(None) };
+        let Some(found) = life.volume().find_slice(url, objects, number) else { return Ok(None) };
         let read = read(&life, &found, until).await?;
-        life.volume().slice(&found, &read, object, number).map(Some)
+        life.volume().slice(&found, &read, objects, number).map(Some)
     }
 }
 

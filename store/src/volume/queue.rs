@@ -26,6 +26,10 @@ pub enum Refused {
     Failed,
     /// It was removed or replaced while it was written.
     Revoked,
+    /// It is being written or extended already.
+    Running,
+    /// It was extended as often as a body may be: it must be written anew.
+    TooManyObjects,
 }
 
 impl fmt::Display for Refused {
@@ -34,6 +38,8 @@ impl fmt::Display for Refused {
             Self::NoRoom => "too much waits to be written",
             Self::TooLarge => "it is larger than a segment can hold",
             Self::Failed => "the disk has failed",
+            Self::Running => "it is being written already",
+            Self::TooManyObjects => "it was extended too often",
             Self::Revoked => "it was removed or replaced while it was written",
         })
     }
@@ -73,8 +79,8 @@ impl Item {
     /// Bytes that its record takes, at most.
     pub(super) fn bound(&self) -> usize {
         match &self.what {
-            Written::Response { head, body, .. } => {
-                response_bound(head) + body.iter().map(Bytes::len).sum::<usize>()
+            Written::Response { head, form, body, .. } => {
+                response_bound(head, form) + body.iter().map(Bytes::len).sum::<usize>()
             }
             Written::Slice { body, .. } => SLICE_BOUND + body.len(),
         }
@@ -93,7 +99,7 @@ impl Item {
     /// What the footer says of it, at a place that is not known yet.
     pub(super) fn entry(&self) -> Entry {
         let (url, what) = match &self.what {
-            Written::Response { head, form, .. } => (head.url, entry_of(head, *form)),
+            Written::Response { head, form, .. } => (head.url, entry_of(head, form)),
             Written::Slice { url, name, .. } => (*url, EntryWhat::Slice(*name)),
         };
         Entry { offset: 0, length: 0, write_seq: self.write_seq, url, what }
@@ -101,12 +107,12 @@ impl Item {
 }
 
 /// What the footer says of a response.
-pub(super) fn entry_of(head: &ResponseHead, form: BodyForm) -> EntryWhat {
+pub(super) fn entry_of(head: &ResponseHead, form: &BodyForm) -> EntryWhat {
     EntryWhat::Response {
         variant: variant(&head.key, &head.selecting),
-        object: match form {
-            BodyForm::Inline => None,
-            BodyForm::Sliced { object, .. } => Some(object),
+        objects: match form {
+            BodyForm::Inline => Vec::new(),
+            BodyForm::Sliced { objects, .. } => objects.clone(),
         },
         site: head.site.clone(),
         key: head.key.as_ref().into(),

@@ -510,22 +510,74 @@ fn a_range_reads_its_slices_only() {
     assert!(volume.get(1, &head.key).unwrap().is_none(), "it is found when all of it is there");
     writer.commit(head.clone(), 4 * SLICE as u64, None).unwrap();
     volume.work(usize::MAX);
-    let Body::Sliced { object, length } = volume.get(1, &head.key).unwrap().unwrap().body else {
+    let Body::Sliced { objects, length } = volume.get(1, &head.key).unwrap().unwrap().body else {
         panic!("not in slices");
     };
     assert_eq!(length, 4 * SLICE as u64);
     let (reads, bytes) = (disk.reads(), volume.counts().bytes_read);
-    assert_eq!(volume.get_slice(1, object, 3).unwrap(), Some(slice(3)));
+    assert_eq!(volume.get_slice(1, &objects, 3).unwrap(), Some(slice(3)));
     assert_eq!(disk.reads() - reads, 1);
     assert!(volume.counts().bytes_read - bytes < SLICE as u64 + 100);
-    assert_eq!(volume.get_slice(1, object, 2).unwrap(), None);
+    assert_eq!(volume.get_slice(1, &objects, 2).unwrap(), None);
     volume.close().unwrap();
     let (volume, _) = open(&disk);
     assert_eq!(volume.held(), (1, 3));
-    assert_eq!(volume.get_slice(1, object, 1).unwrap(), Some(slice(1)));
+    assert_eq!(volume.get_slice(1, &objects, 1).unwrap(), Some(slice(1)));
     // Without the response its slices are garbage.
     volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
     assert_eq!(open(&disk).0.held(), (0, 0));
+}
+
+#[test]
+fn a_body_is_extended_and_its_new_slices_are_found_with_its_new_head() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    let slice = |number: u32| Bytes::from(vec![number as u8; SLICE]);
+    let sliced = |volume: &Volume| {
+        let stored = volume.get(1, &head(1, 0).key).unwrap()?;
+        let Body::Sliced { objects, .. } = stored.body else { panic!("not in slices") };
+        let has = |number| volume.get_slice(1, &objects, number).unwrap().is_some();
+        Some((
+            (0..4).filter(|number| has(*number)).collect::<Vec<_>>(),
+            stored.head.stamps,
+            objects,
+        ))
+    };
+    let writer = volume.begin_object(1, &head(1, 9).key, b"");
+    writer.slice(1, slice(1)).unwrap();
+    writer.commit(head(1, 9), 4 * SLICE as u64, None).unwrap();
+    volume.work(usize::MAX);
+    walk(&volume, 9, Verdict::Soften(8));
+    let (_, before, objects) = sliced(&volume).unwrap();
+    let extend = || volume.extend_object(1, &head(1, 9).key, b"", &objects);
+    let writer = extend().unwrap();
+    assert_eq!(extend().err(), Some(Refused::Running));
+    writer.slice(3, slice(3)).unwrap();
+    volume.work(usize::MAX);
+    volume.settle().unwrap();
+    assert_eq!(sliced(&volume).unwrap().0, [1], "nothing says yet by which purges it was judged");
+    assert_eq!(sliced(&open(&disk.copy()).0).unwrap().0, [1], "nor after a crash");
+    // Its fetch began before the walk: the caller takes the lower stamp.
+    writer.commit(head(1, 7), 4 * SLICE as u64, None).unwrap();
+    volume.work(usize::MAX);
+    let (slices, stamps, objects) = sliced(&volume).unwrap();
+    assert_eq!((slices, stamps.valid_at, objects.len()), (vec![1, 3], 7, 2));
+    assert!(before.soft_at > 0 && stamps.soft_at > 0, "a soft purge still matches it");
+    assert_eq!(volume.held(), (1, 2));
+    volume.close().unwrap();
+    let (opened, _) = open(&disk);
+    assert_eq!(sliced(&opened).unwrap().0, [1, 3]);
+    assert!(sliced(&opened).unwrap().1.soft_at > 0);
+    // The older head is gone for good, and an invalidation reaches an extension.
+    let writer = opened.extend_object(1, &head(1, 9).key, b"", &objects).unwrap();
+    opened.commit(opened.remove_url(1).moment.unwrap()).unwrap();
+    writer.commit(head(1, 9), 4 * SLICE as u64, None).unwrap();
+    opened.work(usize::MAX);
+    assert_eq!(sliced(&opened), None);
+    assert_eq!(sliced(&open(&disk).0), None);
+    let many = vec![1; 32];
+    let refused = opened.extend_object(1, &head(1, 9).key, b"", &many).err();
+    assert_eq!(refused, Some(Refused::TooManyObjects));
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl Volume {
             Written::Response { head, form, body, pending } => {
                 let origin = Origin::Queue(Some(pending));
                 self.stage(writer, entry, origin, |out, place| {
-                    record::encode_response(out, place, write_seq, &head, form, &body);
+                    record::encode_response(out, place, write_seq, &head, &form, &body);
                 });
             }
             Written::Slice { url, name, body, .. } => {
@@ -188,11 +188,11 @@ impl Volume {
             What::Response { mut head, form } => {
                 self.update(&mut head, &found.record);
                 let entry =
-                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, form) };
-                let bound = record::response_bound(&head) + body.len();
+                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, &form) };
+                let bound = record::response_bound(&head, &form) + body.len();
                 if self.make_room(writer, bound, &entry) {
                     self.stage(writer, entry, Origin::Segment(found), |out, place| {
-                        record::encode_response(out, place, write_seq, &head, form, &[body]);
+                        record::encode_response(out, place, write_seq, &head, &form, &[body]);
                     });
                 }
             }
@@ -291,7 +291,7 @@ impl Volume {
         let (digest, variant, kind) = identity(&entry);
         let mut part = self.index.part(digest);
         let mut hold = None;
-        let new = Record { variant, at, kind, is_hit: false, is_soft: false };
+        let mut new = Record { variant, at, kind, is_hit: false, is_soft: false };
         let replaced = match &origin {
             Origin::Queue(pending) => {
                 if let Some(pending) = pending {
@@ -303,6 +303,17 @@ impl Volume {
                     hold = pending.take_hold();
                     part.arrived(pending);
                     self.counters.admitted.add(1);
+                    // The one that this one extends.
+                    let is_same = |old: &Record| old.kind == kind && old.variant == variant;
+                    for old in part.remove(digest, is_same) {
+                        if old.is_soft {
+                            new.is_soft = true;
+                            let seq = self.slot(old.at.slot).judged(old.at.offset).max(1);
+                            let (generation, offset) = (open.generation, at.offset);
+                            self.journal.append(&Change::Soften { generation, offset, seq });
+                        }
+                        self.forget(&mut part, digest, old.at);
+                    }
                 } else if self.has_failed() {
                     return;
                 }

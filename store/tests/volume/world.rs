@@ -410,10 +410,10 @@ impl World {
         let expected = Self::body(version.number, version.length);
         match &stored.body {
             Body::Whole(body) => assert!(*body == expected, "a wrong byte in {version:?}"),
-            Body::Sliced { object, length } => {
+            Body::Sliced { objects, length } => {
                 assert_eq!(*length, version.length as u64);
                 for (number, slice) in expected.chunks(SLICE as usize).enumerate() {
-                    let read = self.volume.get_slice(stored.head.url, *object, number as u32);
+                    let read = self.volume.get_slice(stored.head.url, objects, number as u32);
                     if let Ok(Some(read)) = read {
                         assert!(read == slice, "a wrong byte in slice {number} of {version:?}");
                     }
