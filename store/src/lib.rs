@@ -1,5 +1,6 @@
 //! A log-structured store of responses on disk.
 
+mod admission;
 mod checkpoint;
 mod counters;
 pub mod disk;
@@ -8,12 +9,18 @@ mod geometry;
 mod index;
 mod journal;
 mod response;
+mod store;
 pub mod volume;
 
+pub use admission::{Admission, Admit};
 pub use checkpoint::{Checkpoint, SiteRules};
 pub use counters::Counts;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use geometry::Geometry;
 pub use journal::Moment;
 pub use response::{ResponseHead, Seq, Stamps};
+pub use store::{
+    Began, NotDurable, Observer, SetAside, Status, Store, StoreDirectory, StoreError, StoreMoment,
+    StoreOptions, StoreRemoved, StoreWalk,
+};
 pub use volume::{Options, Volume};

@@ -14,6 +14,7 @@ mod walk;
 mod writer;
 
 pub use object::ObjectWriter;
+pub(crate) use opening::random_secret;
 pub use opening::{OpenError, Opened};
 pub use queue::{Hold, Refused};
 pub use reading::{Body, Found, Read, StoredResponse, Unread};

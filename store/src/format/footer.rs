@@ -12,7 +12,7 @@
 //! ```
 
 use super::codec::{Decoder, Encode, varint_len};
-use super::record::SliceName;
+use super::record::{SliceName, decode_objects};
 use super::{Covers, Place, UNIT, checksum};
 use crate::response::Stamps;
 use std::collections::HashMap;
@@ -48,8 +48,8 @@ pub(crate) enum EntryWhat {
     Response {
         /// Tells the responses of a URL apart.
         variant: u32,
-        /// The object that its slices belong to, if its body is in slices.
-        object: Option<u64>,
+        /// The objects that its slices belong to, if its body is in slices.
+        objects: Vec<u64>,
         site: Box<str>,
         key: Box<[u8]>,
         tags: Vec<Box<str>>,
@@ -65,10 +65,10 @@ pub(crate) fn entry_bound(entry: &Entry) -> usize {
     numbers
         + match &entry.what {
             EntryWhat::Slice(name) => varint_len(name.object) + 5,
-            EntryWhat::Response { site, key, tags, .. } => {
+            EntryWhat::Response { site, key, tags, objects, .. } => {
                 let tags: usize = tags.iter().map(|tag| 5 + tag.len()).sum();
-                // Variant, object, site, length of the key, stamps, number of tags.
-                4 + 10 + (5 + 5 + site.len()) + 5 + 30 + 5 + key.len() + tags
+                // Variant, objects, site, length of the key, stamps, number of tags.
+                4 + (1 + 10 * objects.len()) + (5 + 5 + site.len()) + 5 + 30 + 5 + key.len() + tags
             }
         }
 }
@@ -107,8 +107,8 @@ pub(crate) fn encode(place: Place, before: FooterPlace, entries: &[Entry]) -> Ve
 
 fn encode_entry(out: &mut Vec<u8>, entry: &Entry, first: u64, sites: &HashMap<&str, u64>) {
     out.push(match &entry.what {
-        EntryWhat::Response { object: None, .. } => RESPONSE,
-        EntryWhat::Response { object: Some(_), .. } => SLICED_RESPONSE,
+        EntryWhat::Response { objects, .. } if objects.is_empty() => RESPONSE,
+        EntryWhat::Response { .. } => SLICED_RESPONSE,
         EntryWhat::Slice(_) => SLICE,
     });
     out.put_varint(u64::from(entry.offset / UNIT));
@@ -116,10 +116,11 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry, first: u64, sites: &HashMap<&s
     out.put_varint(entry.write_seq - first);
     out.extend_from_slice(&entry.url.to_le_bytes());
     match &entry.what {
-        EntryWhat::Response { variant, object, site, key, tags, stamps } => {
+        EntryWhat::Response { variant, objects, site, key, tags, stamps } => {
             out.put_varint(u64::from(*variant));
-            if let Some(object) = object {
-                out.put_varint(*object);
+            if !objects.is_empty() {
+                out.put_varint(objects.len() as u64);
+                objects.iter().for_each(|object| out.put_varint(*object));
             }
             out.put_varint(sites.get(&**site).copied().unwrap_or_default());
             out.put_block(key);
@@ -173,7 +174,10 @@ fn decode_entry(decoder: &mut Decoder<'_>, first: u64, sites: &[&str]) -> Option
     let what = match kind {
         RESPONSE | SLICED_RESPONSE => {
             let variant = decoder.varint32()?;
-            let object = if kind == SLICED_RESPONSE { Some(decoder.varint()?) } else { None };
+            let objects = match kind {
+                SLICED_RESPONSE => decode_objects(decoder)?,
+                _ => Vec::new(),
+            };
             let site = Box::from(*sites.get(usize::try_from(decoder.varint()?).ok()?)?);
             let key = decoder.block()?.into();
             let filled_at = decoder.varint()?;
@@ -182,7 +186,7 @@ fn decode_entry(decoder: &mut Decoder<'_>, first: u64, sites: &[&str]) -> Option
             let tags = (0..decoder.varint32()?)
                 .map(|_| decoder.text().map(Box::from))
                 .collect::<Option<Vec<_>>>()?;
-            EntryWhat::Response { variant, object, site, key, tags, stamps }
+            EntryWhat::Response { variant, objects, site, key, tags, stamps }
         }
         SLICE => {
             EntryWhat::Slice(SliceName { object: decoder.varint()?, number: decoder.varint32()? })
@@ -202,10 +206,10 @@ mod tests {
         Place { store: StoreId([7; 16]), generation: 3, offset: 1600 }
     }
 
-    fn response(offset: u32, site: &str, object: Option<u64>) -> Entry {
+    fn response(offset: u32, site: &str, objects: &[u64]) -> Entry {
         let what = EntryWhat::Response {
             variant: 0xf_ffff,
-            object,
+            objects: objects.to_vec(),
             site: site.into(),
             key: Box::from(*b"http://h/a"),
             tags: vec!["one".into(), "two".into()],
@@ -217,10 +221,10 @@ mod tests {
     fn entries() -> Vec<Entry> {
         let slice = EntryWhat::Slice(SliceName { object: 4, number: 2 });
         vec![
-            response(336, "a", None),
-            response(0, "b", Some(12)),
-            Entry { what: slice, ..response(672, "a", None) },
-            response(1008, "a", None),
+            response(336, "a", &[]),
+            response(0, "b", &[12, 1 << 60]),
+            Entry { what: slice, ..response(672, "a", &[]) },
+            response(1008, "a", &[]),
         ]
     }
 

@@ -291,14 +291,14 @@ impl Search<'_> {
 
     /// Whether a response is live: nothing that was written later has taken its place.
     fn take(&mut self, entry: &Entry, slot: u32, is_soft: bool) -> bool {
-        let EntryWhat::Response { object, stamps, .. } = &entry.what else { return false };
+        let EntryWhat::Response { objects, stamps, .. } = &entry.what else { return false };
         let (digest, record) = self.record(entry, slot, is_soft);
         let is_same =
             |other: &Record| other.kind == Kind::Response && other.variant == record.variant;
         if stamps.valid_at > self.applied || self.index.part(digest).has(digest, is_same) {
             return false;
         }
-        self.objects.extend(object);
+        self.objects.extend(objects);
         self.add(digest, record)
     }
 

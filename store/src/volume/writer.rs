@@ -1,7 +1,7 @@
 //! The segment that is written, and how it ends.
 
 use super::Volume;
-use super::queue::{Hold, Item, Written, entry_of};
+use super::queue::{Item, Written, entry_of};
 use super::reading::Found;
 use crate::format::footer::{Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
 use crate::format::journal::Change;
@@ -57,7 +57,8 @@ struct Staged {
 
 /// Where a record came from.
 enum Origin {
-    Queue { pending: Option<Arc<Pending>>, _hold: Option<Hold> },
+    /// The queue; a slice is found without being waited for.
+    Queue(Option<Arc<Pending>>),
     Segment(Found),
 }
 
@@ -103,7 +104,7 @@ impl Volume {
             && let Some(item) = self.queue.pop()
         {
             done += item.bound();
-            if self.has_failed() {
+            if self.has_failed() || item.is_revoked() {
                 self.refuse(item);
             } else {
                 self.write(&mut writer, item);
@@ -156,14 +157,14 @@ impl Volume {
         let handed_in = item.handed_in();
         let Item { write_seq, what } = item;
         match what {
-            Written::Response { head, form, body, pending, hold } => {
-                let origin = Origin::Queue { pending: Some(pending), _hold: hold };
+            Written::Response { head, form, body, pending } => {
+                let origin = Origin::Queue(Some(pending));
                 self.stage(writer, entry, origin, |out, place| {
-                    record::encode_response(out, place, write_seq, &head, form, &body);
+                    record::encode_response(out, place, write_seq, &head, &form, &body);
                 });
             }
-            Written::Slice { url, name, body } => {
-                let origin = Origin::Queue { pending: None, _hold: None };
+            Written::Slice { url, name, body, .. } => {
+                let origin = Origin::Queue(None);
                 self.stage(writer, entry, origin, |out, place| {
                     record::encode_slice(out, place, write_seq, url, name, &body);
                 });
@@ -187,11 +188,11 @@ impl Volume {
             What::Response { mut head, form } => {
                 self.update(&mut head, &found.record);
                 let entry =
-                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, form) };
-                let bound = record::response_bound(&head) + body.len();
+                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, &form) };
+                let bound = record::response_bound(&head, &form) + body.len();
                 if self.make_room(writer, bound, &entry) {
                     self.stage(writer, entry, Origin::Segment(found), |out, place| {
-                        record::encode_response(out, place, write_seq, &head, form, &[body]);
+                        record::encode_response(out, place, write_seq, &head, &form, &[body]);
                     });
                 }
             }
@@ -289,16 +290,32 @@ impl Volume {
         let at = Location { slot: open.slot, offset: entry.offset, length: aligned(bytes) as u32 };
         let (digest, variant, kind) = identity(&entry);
         let mut part = self.index.part(digest);
-        let new = Record { variant, at, kind, is_hit: false, is_soft: false };
+        let mut hold = None;
+        let mut new = Record { variant, at, kind, is_hit: false, is_soft: false };
         let replaced = match &origin {
-            Origin::Queue { pending, .. } => {
+            Origin::Queue(pending) => {
                 if let Some(pending) = pending {
                     if pending.is_revoked() || self.has_failed() {
                         self.counters.dropped.add(1);
                         return;
                     }
+                    // Dropped once it is in the index.
+                    hold = pending.take_hold();
                     part.arrived(pending);
                     self.counters.admitted.add(1);
+                    // The one that this one extends.
+                    let is_same = |old: &Record| old.kind == kind && old.variant == variant;
+                    for old in part.remove(digest, is_same) {
+                        if old.is_soft {
+                            new.is_soft = true;
+                            let seq = self.slot(old.at.slot).judged(old.at.offset).max(1);
+                            let (generation, offset) = (open.generation, at.offset);
+                            self.journal.append(&Change::Soften { generation, offset, seq });
+                        }
+                        self.forget(&mut part, digest, old.at);
+                    }
+                } else if self.has_failed() {
+                    return;
                 }
                 part.insert(digest, new)
             }
@@ -324,10 +341,11 @@ impl Volume {
         if let Some(replaced) = replaced {
             self.forget(&mut part, digest, replaced.at);
         }
+        drop(hold);
     }
 
     fn drop_staged(&self, staged: Staged) {
-        if let Origin::Queue { pending: Some(pending), .. } = &staged.origin {
+        if let Origin::Queue(Some(pending)) = &staged.origin {
             self.index.part(staged.entry.url).arrived(pending);
             self.counters.dropped.add(1);
         }

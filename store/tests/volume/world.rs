@@ -90,7 +90,7 @@ pub(crate) enum Plant {
 
 pub(crate) struct World {
     pub(crate) disk: SimulatedDisk,
-    pub(crate) volume: Volume,
+    pub(crate) volume: Arc<Volume>,
     pub(crate) random: Random,
     step: u64,
     urls: u64,
@@ -116,7 +116,7 @@ impl World {
         let urls = 1 + random.below(40);
         Self {
             disk,
-            volume,
+            volume: Arc::new(volume),
             random,
             step: 0,
             urls,
@@ -410,10 +410,10 @@ impl World {
         let expected = Self::body(version.number, version.length);
         match &stored.body {
             Body::Whole(body) => assert!(*body == expected, "a wrong byte in {version:?}"),
-            Body::Sliced { object, length } => {
+            Body::Sliced { objects, length } => {
                 assert_eq!(*length, version.length as u64);
                 for (number, slice) in expected.chunks(SLICE as usize).enumerate() {
-                    let read = self.volume.get_slice(stored.head.url, *object, number as u32);
+                    let read = self.volume.get_slice(stored.head.url, objects, number as u32);
                     if let Ok(Some(read)) = read {
                         assert!(read == slice, "a wrong byte in slice {number} of {version:?}");
                     }
@@ -438,7 +438,7 @@ impl World {
         self.walk = None;
         let disk = Arc::new(self.disk.clone());
         let (volume, opened) = Volume::open(disk, options()).unwrap();
-        drop(std::mem::replace(&mut self.volume, volume));
+        drop(std::mem::replace(&mut self.volume, Arc::new(volume)));
         self.held = Held::default();
         self.opened(&opened);
     }
@@ -470,7 +470,7 @@ impl World {
         let (volume, opened) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
         let mut world = Self {
             disk,
-            volume,
+            volume: Arc::new(volume),
             random: Random::new(self.step),
             versions: self.versions.clone(),
             purges: self.purges.clone(),
