@@ -7,6 +7,7 @@ pub mod disk;
 mod format;
 mod geometry;
 mod index;
+mod inspect;
 mod journal;
 mod response;
 mod store;
@@ -17,6 +18,7 @@ pub use checkpoint::{Checkpoint, SiteRules};
 pub use counters::Counts;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use geometry::Geometry;
+pub use inspect::{InspectError, Stat, Verified, clear, stat, verify};
 pub use journal::Moment;
 pub use response::{ResponseHead, Seq, Stamps};
 pub use store::{
