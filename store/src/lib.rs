@@ -11,6 +11,8 @@ mod inspect;
 mod journal;
 mod response;
 mod store;
+#[doc(hidden)]
+pub mod untrusted;
 pub mod volume;
 
 pub use admission::{Admission, Admit};

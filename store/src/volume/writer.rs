@@ -149,7 +149,7 @@ impl Volume {
         self.journal.commit_all()
     }
 
-    fn write(&self, writer: &mut Writer, item: Item) {
+    pub(super) fn write(&self, writer: &mut Writer, item: Item) {
         let (entry, bound) = (item.entry(), item.bound());
         if !self.make_room(writer, bound, &entry) {
             return self.refuse(item);
