@@ -1,4 +1,5 @@
-//! A log-structured store of responses on disk.
+//! A log-structured store of responses on disk. [`Store`] is a store in several directories with
+//! threads of its own, [`Volume`] one directory of it without.
 
 mod admission;
 mod checkpoint;
