@@ -102,7 +102,11 @@ mod tests {
             let bytes: Vec<u8> = (0..length)
                 .map(|at| {
                     let byte = mixed(random ^ at);
-                    if byte % 5 == 0 { (byte >> 8) as u8 } else { ((byte >> 8) % most) as u8 }
+                    if byte.is_multiple_of(5) {
+                        (byte >> 8) as u8
+                    } else {
+                        ((byte >> 8) % most) as u8
+                    }
                 })
                 .collect();
             super::decode(&bytes);
