@@ -4,7 +4,7 @@ use super::segments::Slot;
 use super::writer::identity;
 use crate::checkpoint::Checkpoint;
 use crate::disk::DiskFile;
-use crate::format::footer::{Entry, EntryWhat, FooterPlace};
+use crate::format::footer::{self, Entry, EntryWhat, FooterPlace};
 use crate::format::trailer::{TRAILERS, Trailer};
 use crate::format::{Place, SECTOR, StoreId, aligned};
 use crate::geometry::Geometry;
@@ -179,7 +179,7 @@ impl<'a> Search<'a> {
             let mut bytes = vec![0; at.length as usize];
             let begin = self.geometry.begin(slot) + u64::from(at.offset);
             let read = self.segments.read_at(&mut bytes, begin)?;
-            let footer = crate::format::footer::decode(&bytes[..read], place(at.offset as usize));
+            let footer = footer::decode_brief(&bytes[..read], place(at.offset as usize));
             let Some(footer) = footer else { return Ok(None) };
             entries.extend(footer.entries);
             if footer.before.length > 0 && footer.before.offset >= at.offset {
