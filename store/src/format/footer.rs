@@ -147,6 +147,16 @@ pub(crate) struct Footer {
 
 /// Reads a footer that was written at this place. `None`: it is damaged, or another one.
 pub(crate) fn decode(bytes: &[u8], place: Place) -> Option<Footer> {
+    decode_with(bytes, place, true)
+}
+
+/// The same without sites, keys and tags, which are empty: nothing is allocated for a response but for
+/// its objects.
+pub(crate) fn decode_brief(bytes: &[u8], place: Place) -> Option<Footer> {
+    decode_with(bytes, place, false)
+}
+
+fn decode_with(bytes: &[u8], place: Place, has_texts: bool) -> Option<Footer> {
     let mut decoder = Decoder::new(bytes);
     let sum = decoder.u64()?;
     if checksum(Covers::Footer, place, decoder.rest()) != sum {
@@ -160,12 +170,17 @@ pub(crate) fn decode(bytes: &[u8], place: Place) -> Option<Footer> {
     let first = decoder.varint()?;
     let sites = (0..decoder.varint32()?).map(|_| decoder.text()).collect::<Option<Vec<_>>>()?;
     let entries = (0..count)
-        .map(|_| decode_entry(&mut decoder, first, &sites))
+        .map(|_| decode_entry(&mut decoder, first, &sites, has_texts))
         .collect::<Option<Vec<_>>>()?;
     decoder.is_empty().then_some(Footer { before, entries })
 }
 
-fn decode_entry(decoder: &mut Decoder<'_>, first: u64, sites: &[&str]) -> Option<Entry> {
+fn decode_entry(
+    decoder: &mut Decoder<'_>,
+    first: u64,
+    sites: &[&str],
+    has_texts: bool,
+) -> Option<Entry> {
     let kind = decoder.u8()?;
     let offset = decoder.varint32()?.checked_mul(UNIT)?;
     let length = decoder.varint32()?;
@@ -178,14 +193,20 @@ fn decode_entry(decoder: &mut Decoder<'_>, first: u64, sites: &[&str]) -> Option
                 SLICED_RESPONSE => decode_objects(decoder)?,
                 _ => Vec::new(),
             };
-            let site = Box::from(*sites.get(usize::try_from(decoder.varint()?).ok()?)?);
-            let key = decoder.block()?.into();
+            let site = *sites.get(usize::try_from(decoder.varint()?).ok()?)?;
+            let key = decoder.block()?;
             let filled_at = decoder.varint()?;
             let valid_at = filled_at.checked_add(decoder.varint()?)?;
             let stamps = Stamps { filled_at, valid_at, soft_at: decoder.varint()? };
-            let tags = (0..decoder.varint32()?)
-                .map(|_| decoder.text().map(Box::from))
-                .collect::<Option<Vec<_>>>()?;
+            let mut tags = Vec::new();
+            for _ in 0..decoder.varint32()? {
+                let tag = decoder.text()?;
+                if has_texts {
+                    tags.push(Box::from(tag));
+                }
+            }
+            let (site, key) = if has_texts { (site, key) } else { ("", &[][..]) };
+            let (site, key) = (site.into(), key.into());
             EntryWhat::Response { variant, objects, site, key, tags, stamps }
         }
         SLICE => {
@@ -236,6 +257,14 @@ mod tests {
         assert!(bytes.len() <= bound, "{} of {bound}", bytes.len());
         let footer = decode(&bytes, place()).unwrap();
         assert_eq!((footer.before, footer.entries), (before, entries()));
+        let brief = decode_brief(&bytes, place()).unwrap();
+        assert_eq!(brief.before, before);
+        for (entry, mut full) in brief.entries.into_iter().zip(entries()) {
+            if let EntryWhat::Response { site, key, tags, .. } = &mut full.what {
+                (*site, *key, *tags) = Default::default();
+            }
+            assert_eq!(entry, full);
+        }
         let empty = decode(&encode(place(), before, &[]), place()).unwrap();
         assert!(empty.entries.is_empty());
     }

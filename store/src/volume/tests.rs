@@ -366,6 +366,40 @@ fn what_was_found_in_a_segment_that_ended_removes_nothing_of_the_next_one() {
     assert_eq!(body(&volume, 1).unwrap(), "other");
 }
 
+/// Between the copy into the buffer and the write of it.
+#[test]
+fn what_is_removed_while_it_is_written_is_not_found() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    volume.put(head(1, 5), vec![], None).unwrap();
+    {
+        let writer = &mut volume.writer();
+        let item = volume.queue.pop().unwrap();
+        volume.write(writer, item);
+        assert_eq!(volume.remove_url(1).responses, 1);
+        volume.flush(writer);
+    }
+    assert_eq!((volume.held(), volume.counts().dropped), ((0, 0), 1));
+    volume.settle().unwrap();
+    assert_eq!(open(&disk).0.held(), (0, 0));
+}
+
+#[test]
+fn of_too_many_responses_of_a_url_none_comes_back() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    for number in 0..=64 {
+        let head = ResponseHead { key: format!("http://h/1?{number}").into(), ..head(1, 5) };
+        volume.put(head, vec![], None).unwrap();
+        volume.work(usize::MAX);
+    }
+    assert_eq!(volume.held(), (64, 0));
+    volume.settle().unwrap();
+    assert_eq!(open(&disk.copy()).0.held(), (64, 0));
+    volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
+    assert_eq!(open(&disk).0.held(), (0, 0));
+}
+
 #[test]
 fn what_is_superseded_while_it_waits_is_not_stored() {
     let disk = SimulatedDisk::default();
