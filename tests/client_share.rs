@@ -353,6 +353,39 @@ async fn a_client_whose_bodies_fill_the_memory_leaves_room_to_store_those_of_oth
     }
 }
 
+/// Who comes last to the queue of an origin does not wait for all that another client has put there.
+#[tokio::test]
+async fn clients_take_turns_in_the_queue_of_an_origin() {
+    const CROWD: usize = 20;
+    let origin = Origin::start().await;
+    origin.route("/held", held("held"));
+    origin.route("/queued/*", reply("queued"));
+    let edge = edge_with("origin_connections = 1").workers(1).origin(&origin).start();
+    let mut first = edge.connect_from(2).await;
+    first.request("GET", "/held", &[], "").await;
+    origin.until_requests("/held", 1).await;
+    let running = "weir_upstream_member_running";
+    let running = || {
+        let metrics = edge.node.metrics();
+        let line = metrics.lines().find(|line| line.starts_with(running)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0_usize)
+    };
+    let mut queued = Vec::new();
+    for (client, n) in (0..CROWD).map(|n| (2, n)).chain([(3, CROWD)]) {
+        let mut one = edge.connect_from(client).await;
+        one.request("GET", &format!("/queued/{client}/{n}"), &[], "").await;
+        until("it to be in the queue", running, |running| *running == n + 2).await;
+        queued.push(one);
+    }
+    origin.release("/held");
+    for mut one in queued {
+        assert_eq!(one.answer("GET").await.line(), "200 queued");
+    }
+    let asked = origin.requests("/queued/*");
+    let at = asked.iter().position(|asked| asked.path().starts_with("/queued/3/"));
+    assert!(at.is_some_and(|at| at <= 1), "after {at:?} others of {}", asked.len());
+}
+
 #[tokio::test]
 async fn a_proxy_that_is_not_trusted_is_named_once() {
     let origin = Origin::start().await;

@@ -295,6 +295,8 @@ impl Connection {
             && !self.wire.borrow().outgoing.blocked;
         if rests {
             self.rest.set(Rest::Resting);
+            #[cfg(test)]
+            self.worker.shared.rests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         rests
     }

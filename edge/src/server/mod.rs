@@ -172,6 +172,8 @@ impl Server {
             clients: Clients::new(settings.trusted_proxies),
             memory: settings.memory,
             name: settings.name,
+            #[cfg(test)]
+            rests: AtomicU64::new(0),
         });
         let (alive, workers_alive) = mpsc::channel(1);
         let mut server = Self {
@@ -264,6 +266,12 @@ impl Server {
     /// Connections refused because of their client prefix's share, since the start.
     pub(crate) fn refused_for_share(&self) -> u64 {
         self.shared.clients.refused.load(Ordering::Relaxed)
+    }
+
+    /// How often connections have begun to rest.
+    #[cfg(test)]
+    pub(crate) fn rests(&self) -> u64 {
+        self.shared.rests.load(Ordering::Relaxed)
     }
 
     /// Idle connections closed for new ones, since the start.

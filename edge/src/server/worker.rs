@@ -53,6 +53,9 @@ pub(super) struct ServerState {
     pub(super) memory: Arc<MemoryAccount>,
     /// The node's name, for Cache-Status.
     pub(super) name: Arc<str>,
+    /// How often connections have begun to rest.
+    #[cfg(test)]
+    pub(super) rests: AtomicU64,
 }
 
 impl ServerState {

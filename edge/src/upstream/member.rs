@@ -36,7 +36,7 @@ impl Role {
     }
 }
 
-/// How often one that waits for a place looks for a client to shed.
+/// How often one that waits for a place asks for a client to be shed.
 const SHED_EVERY: Duration = Duration::from_secs(1);
 
 /// How a member is reached, and how it stands to the others.

@@ -5,6 +5,7 @@ mod guard;
 mod intake;
 mod limits;
 mod requests;
+mod rest;
 mod smuggling;
 mod support;
 mod tls;

@@ -42,13 +42,14 @@ fn tls(certificates: Vec<Certificate>) -> Tls {
     Tls { listen: SocketAddr::from(([127, 0, 0, 1], 0)), certificates, reload: Duration::ZERO }
 }
 
-/// Asks for `/` with SNI `sni` and Host `host`, trusting only `trusted`.
-fn ask(
+type Stream = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+/// Connects with SNI `sni`, trusting only `trusted`.
+fn connected(
     server: &RunningServer,
     trusted: &CertificateDer<'static>,
     sni: &'static str,
-    host: &str,
-) -> Result<String, std::io::Error> {
+) -> Result<Stream, std::io::Error> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -62,7 +63,17 @@ fn ask(
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let socket = TcpStream::connect(server.server.listen_tls().unwrap())?;
     socket.set_read_timeout(Some(BOUND))?;
-    let mut stream = rustls::StreamOwned::new(session, socket);
+    Ok(rustls::StreamOwned::new(session, socket))
+}
+
+/// Asks for `/a` with SNI `sni` and Host `host`, trusting only `trusted`.
+fn ask(
+    server: &RunningServer,
+    trusted: &CertificateDer<'static>,
+    sni: &'static str,
+    host: &str,
+) -> Result<String, std::io::Error> {
+    let mut stream = connected(server, trusted, sni)?;
     write!(stream, "GET /a HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -165,4 +176,24 @@ fn errors_name_the_file() {
     assert!(error_of(&one.chain, &missing).contains("missing.pem"));
     let mismatch = error_of(&one.chain, &two.key);
     assert!(mismatch.contains("one.pem") && mismatch.contains("two.key"), "{mismatch}");
+}
+
+#[test]
+fn a_connection_over_tls_rests_and_goes_on() {
+    let folder = Folder::new("rest");
+    let (files, der) = folder.certificate("site", &["site.test"]);
+    let server = start_with(1, limits(), Some(tls(vec![files])));
+    let mut stream = connected(&server, &der, "site.test").unwrap();
+    write!(stream, "GET /a HTTP/1.1\r\nHost: site.test\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"site.test /a") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    until(|| server.server.rests() == 1);
+    write!(stream, "GET /b HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("site.test /b"), "{answer}");
 }
