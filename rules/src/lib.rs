@@ -32,4 +32,5 @@ pub mod turns;
 pub mod validation;
 pub mod vary;
 pub mod versions;
+pub mod wildcard;
 pub mod withdrawal;
