@@ -150,11 +150,11 @@ async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
 /// What a call is tried with: the line, and the body.
 type Attempt = (String, String);
 
-/// The attempts on a site at one operation of the document; `id` is that of a purge of this site.
-/// Those that name nothing of a site come once.
-fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
+/// The attempts of a token of the site `own` on another site at one operation of the document; `id` is that
+/// of a purge of the other site. Those that name nothing of a site come once.
+fn attempts(operation: &str, own: &str, site: &str, id: &str) -> Vec<Attempt> {
     let line = |line: &str| {
-        let line = line.replace("SITE", site).replace("ID", id);
+        let line = line.replace("SITE", site).replace("OWN", own).replace("ID", id);
         vec![(line, String::new())]
     };
     let bodies = |line: &str, bodies: &[Value]| -> Vec<Attempt> {
@@ -175,9 +175,9 @@ fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
                        "reference": format!("reference-of-{site}")}),
                 json!({"site": site, "urls": [url]}),
                 json!({"urls": [url]}),
-                json!({"urls": [url], "site": "shop"}),
+                json!({"urls": [url], "site": own}),
                 json!({"hosts": [host]}),
-                json!({"hosts": [host], "site": "shop", "soft": true}),
+                json!({"hosts": [host], "site": own, "soft": true}),
             ],
         ),
         "GET /v1/purges/{id}" => line("GET /v1/purges/ID"),
@@ -213,7 +213,7 @@ fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
         "POST /purge/{url}" => line("POST /purge/SITE.example/a"),
         "GET /2020-05-31/distribution/{distribution}/invalidation" => [
             line("GET /2020-05-31/distribution/SITE/invalidation"),
-            line("GET /2020-05-31/distribution/shop/invalidation?Marker=ID"),
+            line("GET /2020-05-31/distribution/OWN/invalidation?Marker=ID"),
         ]
         .concat(),
         "POST /2020-05-31/distribution/{distribution}/invalidation" => vec![(
@@ -224,7 +224,7 @@ fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
         )],
         "GET /2020-05-31/distribution/{distribution}/invalidation/{id}" => [
             line("GET /2020-05-31/distribution/SITE/invalidation/ID"),
-            line("GET /2020-05-31/distribution/shop/invalidation/ID"),
+            line("GET /2020-05-31/distribution/OWN/invalidation/ID"),
         ]
         .concat(),
         "POST /v1/reload" | "GET /metrics" | "GET /v1/follow" | "GET /v1/purges"
@@ -237,9 +237,18 @@ fn attempts(operation: &str, site: &str, id: &str) -> Vec<Attempt> {
     }
 }
 
-/// Walks over every operation with the token of the shop, which tries what it can on the blog.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_operation_costs_or_tells_the_other_site_anything() {
+    no_operation_reaches(("shop", OF_SHOP), ("blog", OF_BLOG)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_operation_costs_or_tells_the_first_site_anything() {
+    no_operation_reaches(("blog", OF_BLOG), ("shop", OF_SHOP)).await;
+}
+
+/// Walks over every operation with the token of the site `own`, which tries what it can on the site `other`.
+async fn no_operation_reaches((own, of_own): (&str, &str), (other, of_other): (&str, &str)) {
     let sites = TwoSites::serve().await;
     for site in ["shop", "blog"] {
         assert_eq!(
@@ -247,40 +256,44 @@ async fn no_operation_costs_or_tells_the_other_site_anything() {
             ("fwd=uri-miss".into(), "hit".into())
         );
     }
-    // Of the blog there is something to see everywhere.
-    let node = sites.weir.ask("GET /secret-of-blog", &[("Host", "blog.example")]);
+    // Of the other site there is something to see everywhere.
+    let tag = format!("tag-of-{other}");
+    let reference = format!("reference-of-{other}");
+    let secret = format!("GET /secret-of-{other}");
+    let node = sites.weir.ask(&secret, &[("Host", &format!("{other}.example"))]);
     assert_eq!(node.status, 404, "{}", node.head);
-    let mut events = Events::of(&sites, OF_SHOP);
-    let order = json!({"site": "blog", "tags": ["tag-of-blog"], "reference": "reference-of-blog"});
-    let of_blog = sites.purge(OF_BLOG, &order);
-    let id = of_blog["id"].as_str().expect("an id");
-    let release = r#"{"name": null}"#;
-    assert_eq!(sites.call(OF_BLOG, "PUT /v1/sites/blog/release", release).status, 200);
+    let mut events = Events::of(&sites, of_own);
+    let order = json!({"site": other, "tags": [tag], "reference": reference});
+    let of_the_other = sites.purge(of_other, &order);
+    let id = of_the_other["id"].as_str().expect("an id");
+    let release = format!("/v1/sites/{other}/release");
+    let put = sites.call(of_other, &format!("PUT {release}"), r#"{"name": null}"#);
+    assert_eq!(put.status, 200, "{}", put.body);
     let (log, _) = id.rsplit_once('-').expect("the log and a number");
     let never = format!("{log}-7");
 
-    let document = sites.call(OF_SHOP, "GET /openapi.json", "").json();
+    let document = sites.call(of_own, "GET /openapi.json", "").json();
     let paths = document["paths"].as_object().expect("paths");
     let mut tried = 0;
     for (path, methods) in paths {
         for method in methods.as_object().expect("methods").keys() {
             let operation = format!("{} {path}", method.to_uppercase());
-            let on_blog = attempts(&operation, "blog", id);
-            for (attempt, nowhere) in on_blog.into_iter().zip(attempts(&operation, "nope", &never))
-            {
+            let on_other = attempts(&operation, own, other, id);
+            let on_none = attempts(&operation, own, "nope", &never);
+            for (attempt, nowhere) in on_other.into_iter().zip(on_none) {
                 let (line, body) = &attempt;
-                let answer = sites.call(OF_SHOP, line, body);
+                let answer = sites.call(of_own, line, body);
                 tried += 1;
                 // What the call itself said may come back; nothing else.
-                let said = line.contains("blog") || body.contains("blog");
-                let told = if said { answer.body.replace("blog", "nope") } else { answer.body };
-                assert!(!told.contains("blog"), "{line} {body}: {told}");
+                let said = line.contains(other) || body.contains(other);
+                let told = if said { answer.body.replace(other, "nope") } else { answer.body };
+                assert!(!told.contains(other), "{line} {body}: {told}");
                 if attempt == nowhere {
                     continue;
                 }
                 // It is answered as for a site that does not exist.
                 let (line, body) = &nowhere;
-                let nothing = sites.call(OF_SHOP, line, body);
+                let nothing = sites.call(of_own, line, body);
                 let told = told.replace(id, &never);
                 assert_eq!(
                     (answer.status, &told),
@@ -297,18 +310,17 @@ async fn no_operation_costs_or_tells_the_other_site_anything() {
     assert!(tried > 40, "{tried}");
 
     // Its own site is all that it could change, and its own references are free.
-    let own = json!({"site": "shop", "tags": ["own"], "reference": "reference-of-blog"});
-    let own = sites.purge(OF_SHOP, &own);
-    assert_ne!(own["id"], of_blog["id"]);
+    let order = json!({"site": own, "tags": ["own"], "reference": reference});
+    assert_ne!(sites.purge(of_own, &order)["id"], of_the_other["id"]);
     let told = events.until("completed");
-    assert!(told.contains("\"own\"") && !told.contains("tag-of-blog"), "{told}");
-    assert_eq!(sites.handled("blog"), "hit");
-    let release = sites.call(OF_BLOG, "GET /v1/sites/blog/release", "").json();
+    assert!(told.contains("\"own\"") && !told.contains(&tag), "{told}");
+    assert_eq!(sites.handled(other), "hit");
+    let release = sites.call(of_other, &format!("GET {release}"), "").json();
     assert_eq!(release["name"], Value::Null);
-    let purges = sites.call(OF_BLOG, "GET /v1/purges", "").json();
+    let purges = sites.call(of_other, "GET /v1/purges", "").json();
     let purges = purges["purges"].as_array().expect("a list").clone();
-    assert_eq!((purges.len(), &purges[0]["id"]), (1, &of_blog["id"]));
-    let node = sites.call(OF_BLOG, "GET /v1/nodes/weir", "").json();
+    assert_eq!((purges.len(), &purges[0]["id"]), (1, &of_the_other["id"]));
+    let node = sites.call(of_other, "GET /v1/nodes/weir", "").json();
     assert_eq!(node["state"], "connected");
 }
 

@@ -70,6 +70,12 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.contains_key(name))
     }
 
+    /// Whether `name` is written as a list of nothing, without counting as asking for it.
+    pub(super) fn has_empty_list(&self, name: &str) -> bool {
+        let kind = self.table.and_then(|table| table.get(name)).map(|value| &value.kind);
+        matches!(kind, Some(Kind::Array(values)) if values.is_empty())
+    }
+
     /// The path of a key of this table.
     pub(super) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }

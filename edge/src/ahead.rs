@@ -310,7 +310,7 @@ impl Shared {
             BodyFile::None | BodyFile::Failed => None,
         };
         let (own, client) = (Arc::clone(spool), self.rules.counts_for);
-        let written = spool.run(move || {
+        let written = spool.writing(move || {
             let open = match open {
                 Some(open) => open,
                 None => Arc::new(SpoolFile::create(own, client)?),
@@ -493,7 +493,7 @@ impl SourceBody for AheadBody {
             Entry::Trailers(fields) => Poll::Ready(Some(Ok(Piece::Trailers(fields)))),
             Entry::Spooled(chunk, file) => {
                 let (spool, buffer) = (file.spool(), chunk.buffer());
-                let reading = async move { spool.run(move || file.read(&chunk, buffer)).await };
+                let reading = async move { spool.reading(move || file.read(&chunk, buffer)).await };
                 self.reading = Some(tokio::spawn(reading));
                 self.poll_read_back(context)
             }

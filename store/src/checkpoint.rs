@@ -42,4 +42,9 @@ impl Checkpoint {
     pub fn applied_own(&self) -> Seq {
         self.base.saturating_add(self.applied)
     }
+
+    /// The node's own number of the seq up to which everything was held against the log.
+    pub fn checked_own(&self) -> Seq {
+        self.base.saturating_add(self.checked)
+    }
 }

@@ -51,9 +51,11 @@ pub(crate) fn slice_bits(name: SliceName) -> u32 {
 }
 
 /// A response that was handed to the store and is not in the index yet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Pending {
     revoked: AtomicBool,
+    /// Kept until it is in the index, or will never be.
+    hold: Mutex<Option<Box<dyn Send>>>,
 }
 
 impl Pending {
@@ -62,8 +64,21 @@ impl Pending {
         self.revoked.load(Ordering::Acquire)
     }
 
+    /// Keeps a hold, unless it is revoked already.
+    pub(crate) fn keep(&self, hold: Option<Box<dyn Send>>) {
+        let mut kept = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_revoked() {
+            *kept = hold;
+        }
+    }
+
+    pub(crate) fn take_hold(&self) -> Option<Box<dyn Send>> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+        drop(self.take_hold());
     }
 }
 
@@ -215,11 +230,18 @@ impl Part {
     /// The response that was on its way has arrived, or will not.
     pub(crate) fn arrived(&mut self, pending: &Arc<Pending>) {
         self.pending.retain(|(_, _, other)| !Arc::ptr_eq(other, pending));
+        drop(pending.take_hold());
     }
 
     /// Whether a response of the URL is on its way.
     pub(crate) fn expects(&self, digest: u64) -> bool {
         self.pending.iter().any(|(other, _, _)| *other == fingerprint(digest))
+    }
+
+    /// Whether a response of a variant is on its way.
+    pub(crate) fn expects_variant(&self, digest: u64, variant: u32) -> bool {
+        let print = fingerprint(digest);
+        self.pending.iter().any(|(other, of, _)| (*other, *of) == (print, variant))
     }
 
     /// Keeps responses of the URL that are on their way, with a variant that `is_wanted` accepts, out

@@ -50,6 +50,8 @@ pub(crate) struct Journal {
     durable: AtomicU64,
     /// The node's own number of the last seq that a durable checkpoint says was applied.
     applied: AtomicU64,
+    /// Bytes of the file.
+    bytes: AtomicU64,
 }
 
 impl Journal {
@@ -63,13 +65,14 @@ impl Journal {
         manifest: &Manifest,
     ) -> io::Result<Self> {
         let writing = Writing::begin(disk, header, manifest)?;
-        let checkpoint = manifest.checkpoint.clone();
+        let (checkpoint, bytes) = (manifest.checkpoint.clone(), writing.bytes());
         let applied = checkpoint.as_ref().map_or(0, Checkpoint::applied_own);
         Ok(Self {
             appended: Mutex::new(Appended { checkpoint, ..Appended::default() }),
             writing: Mutex::new(writing),
             durable: AtomicU64::new(0),
             applied: AtomicU64::new(applied),
+            bytes: AtomicU64::new(bytes),
         })
     }
 
@@ -141,6 +144,7 @@ impl Journal {
             (std::mem::take(&mut appended.bytes), appended.moment)
         };
         writing.write(&bytes)?;
+        self.bytes.store(writing.bytes(), Ordering::Relaxed);
         self.applied.store(writing.applied(), Ordering::Release);
         self.durable.store(reached, Ordering::Release);
         Ok(())
@@ -157,7 +161,7 @@ impl Journal {
 
     /// Bytes of the file.
     pub(crate) fn bytes(&self) -> u64 {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -6,19 +6,24 @@ mod eviction;
 mod footers;
 mod object;
 mod opening;
+mod publishing;
 mod queue;
 mod reading;
 mod removal;
+mod search;
 mod segments;
 mod walk;
 mod writer;
 
 pub use object::ObjectWriter;
+pub(crate) use opening::random_secret;
 pub use opening::{OpenError, Opened};
 pub use queue::{Hold, Refused};
 pub use reading::{Body, Found, Read, StoredResponse, Unread};
 pub use removal::Removed;
+pub(crate) use search::Search;
 pub use walk::{Judged, Verdict, Walk};
+pub(crate) use writer::identity;
 
 use crate::checkpoint::Checkpoint;
 use crate::counters::{Counters, Counts};

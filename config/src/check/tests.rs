@@ -74,6 +74,11 @@ fn a_mistake_names_place_key_value_and_what_is_accepted() {
         ),
         (
             "[[token]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\nscopes = [\"node\"]\n\
+             nodes = []",
+            &["nodes = []: empty; leave it out"],
+        ),
+        (
+            "[[token]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\nscopes = [\"node\"]\n\
              nodes = [\"e 1\"]",
             &["nodes[0] = \"e 1\"", "RFC 9110"],
         ),

@@ -18,42 +18,42 @@ pub(super) fn tokens(
 ) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for mut s in root.sections("token", MOST_TOKENS) {
+        let of_sites = s.list("sites", 1000, &site_ids(sites), |text| {
+            let known = sites.iter().any(|site| site.id == text);
+            match sites {
+                [] => id(text),
+                _ if known => Ok(text.to_owned()),
+                _ => Err("no such site".into()),
+            }
+        });
+        let of_nodes = s.list("nodes", 1000, NODE_FORM, node_name);
+        if s.has_empty_list("sites") {
+            s.mistake("sites", "empty; leave it out for every site");
+        }
+        if s.has_empty_list("nodes") {
+            s.mistake("nodes", "empty; leave it out for every name that no token names");
+        }
         let token = Token {
             name: s.text("name", ID_FORM, id).unwrap_or_default(),
             secret: secret(&mut s, control, absent),
             scopes: scopes(&mut s),
-            sites: s
-                .list("sites", 1000, &site_ids(sites), |text| {
-                    let known = sites.iter().any(|site| site.id == text);
-                    match sites {
-                        [] => id(text),
-                        _ if known => Ok(text.to_owned()),
-                        _ => Err("no such site".into()),
-                    }
-                })
-                .unwrap_or_default(),
-            nodes: s.list("nodes", 1000, NODE_FORM, node_name).unwrap_or_default(),
+            sites: of_sites.unwrap_or_default(),
+            nodes: of_nodes.unwrap_or_default(),
         };
-        if s.has("nodes") {
-            if token.nodes.is_empty() {
-                s.mistake("nodes", "empty; leave it out for every name that no token names");
-            } else if !token.scopes.is_empty() && !token.scopes.contains(&Scope::Node) {
-                s.mistake("nodes", "the token does not have the scope \"node\"");
-            }
-            for name in &token.nodes {
-                if let Some(other) = tokens.iter().find(|other| other.nodes.contains(name)) {
-                    let other = &other.name;
-                    s.mistake("nodes", format!("the token {other:?} has the node {name:?} too"));
-                }
+        let may_join = token.scopes.is_empty() || token.scopes.contains(&Scope::Node);
+        if !token.nodes.is_empty() && !may_join {
+            s.mistake("nodes", "the token does not have the scope \"node\"");
+        }
+        for name in &token.nodes {
+            if let Some(other) = tokens.iter().find(|other| other.nodes.contains(name)) {
+                let other = &other.name;
+                s.mistake("nodes", format!("the token {other:?} has the node {name:?} too"));
             }
         }
         if !s.has("name") {
             s.mistake("name", format!("missing; accepted: {ID_FORM}"));
         } else if tokens.iter().any(|other| other.name == token.name) {
             s.mistake("name", "another token has this name");
-        }
-        if s.has("sites") && token.sites.is_empty() {
-            s.mistake("sites", "empty; leave it out for every site");
         }
         if !token.secret.is_empty() && tokens.iter().any(|other| other.secret == token.secret) {
             s.hidden_mistake("secret", "another token has this secret");

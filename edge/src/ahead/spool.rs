@@ -19,9 +19,9 @@ use weir_rules::client_share::Prefix;
 /// Bytes that authentication adds to each chunk.
 const TAG: usize = 16;
 
-/// Threads that read and write. A disk works on few jobs at a time, and what a thread has freed stays
-/// with it: the threads of a pool that come and go would keep memory.
-const AT_ONCE: usize = 4;
+/// Threads that read, and as many that write. A disk works on few jobs at a time, and what a thread has
+/// freed stays with it: the threads of a pool that come and go would keep memory.
+const AT_ONCE: usize = 2;
 
 /// A read or a write. As many wait as bodies do.
 type Job = Box<dyn FnOnce() + Send>;
@@ -35,7 +35,10 @@ pub(crate) struct Spool {
     /// Of one.
     most: u64,
     sensitive: bool,
-    jobs: Sender<Job>,
+    /// Apart: what waits to be read back is for a slow client, what waits to be written holds a
+    /// connection to an origin.
+    reads: Sender<Job>,
+    writes: Sender<Job>,
 }
 
 impl Spool {
@@ -53,32 +56,37 @@ impl Spool {
             }
             _ => {}
         }
-        let (jobs, waiting) = channel();
+        let (reads, to_read) = channel();
+        let (writes, to_write) = channel();
         let spool = Arc::new(Self {
             path: path.clone(),
             bytes: Arc::new(ByteBudget::new(config.size)),
             most: config.max_response,
             sensitive: config.sensitive,
-            jobs,
+            reads,
+            writes,
         });
         SpoolFile::create(Arc::clone(&spool), None).map_err(|error| told(&error))?;
-        start(waiting).map_err(|error| format!("spool.path: no thread for it: {error}"))?;
+        start("read", to_read)
+            .and_then(|()| start("write", to_write))
+            .map_err(|error| format!("spool.path: no thread for it: {error}"))?;
         Ok(Some(spool))
     }
 
-    /// Does what blocks, on a thread for such things, when it is its turn.
-    pub(super) async fn run<T: Send + 'static>(
+    /// Reads, when it is the job's turn.
+    pub(super) async fn reading<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (done, result) = oneshot::channel();
-        let job = Box::new(move || {
-            // Nobody waits for it any more: the client has left.
-            let _ = done.send(job());
-        });
-        let ended = |_| StoreError::new("the spool's threads have ended");
-        self.jobs.send(job).map_err(|_| StoreError::new("the spool's threads have ended"))?;
-        result.await.map_err(ended)?
+        run(&self.reads, job).await
+    }
+
+    /// Writes, when it is the job's turn.
+    pub(super) async fn writing<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(&self.writes, job).await
     }
 
     /// Whether responses that are for one client alone, or must not be stored, may be written.
@@ -92,12 +100,27 @@ impl Spool {
     }
 }
 
-/// Starts the threads, which end with the spool.
-fn start(waiting: Receiver<Job>) -> std::io::Result<()> {
+/// Does what blocks, on the threads that take these jobs.
+async fn run<T: Send + 'static>(
+    jobs: &Sender<Job>,
+    job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (done, result) = oneshot::channel();
+    let job = Box::new(move || {
+        // Nobody waits for it any more: the client has left.
+        let _ = done.send(job());
+    });
+    let ended = || StoreError::new("the spool's threads have ended");
+    jobs.send(job).map_err(|_| ended())?;
+    result.await.map_err(|_| ended())?
+}
+
+/// Starts the threads for one kind of job, which end with the spool.
+fn start(kind: &str, waiting: Receiver<Job>) -> std::io::Result<()> {
     let waiting = Arc::new(Mutex::new(waiting));
     for number in 0..AT_ONCE {
         let waiting = Arc::clone(&waiting);
-        let name = format!("weir-spool-{number}");
+        let name = format!("weir-{kind}-{number}");
         thread::Builder::new().name(name).spawn(move || {
             loop {
                 let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -290,6 +313,33 @@ mod tests {
         assert!(!fits(&one, 10), "the file's bound");
         assert!(!fits(&two, 40), "the bound of all");
         assert!(fits(&two, 20));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn reads_that_take_long_hold_up_no_write() {
+        let folder = folder("apart");
+        let spool = spool(&folder, 1 << 20, 1 << 20);
+        let (go, wait) = channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let reads: Vec<_> = (0..2 * AT_ONCE)
+            .map(|_| {
+                let (spool, wait) = (Arc::clone(&spool), Arc::clone(&wait));
+                let read = move || {
+                    let _ended = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    Ok(())
+                };
+                tokio::spawn(async move { spool.reading(read).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let write = spool.writing(|| Ok("written"));
+        let patience = std::time::Duration::from_secs(20);
+        assert_eq!(tokio::time::timeout(patience, write).await.unwrap(), Ok("written"));
+        drop(go);
+        for read in reads {
+            assert_eq!(read.await.unwrap(), Ok(()));
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

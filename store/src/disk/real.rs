@@ -22,17 +22,31 @@ pub struct Directory {
     _lock: File,
     /// Whether the file system can tell what is ready.
     ready: Arc<AtomicBool>,
+    is_writable: bool,
 }
 
 impl Directory {
+    /// Opens and locks a directory that a store wrote, and changes nothing in it.
+    ///
+    /// # Errors
+    /// There is no store in it, it cannot be read, or another process uses it.
+    pub fn open_read_only(path: &Path) -> io::Result<Self> {
+        let lock = File::open(path.join(LOCK))?;
+        Self::locked(path, lock, false)
+    }
+
     /// Opens and locks a directory; makes it if it is not there.
     ///
     /// # Errors
     /// It cannot be made, opened or written, or another process uses it.
     pub fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
-        let directory = File::open(path)?;
         let lock = file_options().open(path.join(LOCK))?;
+        Self::locked(path, lock, true)
+    }
+
+    fn locked(path: &Path, lock: File, is_writable: bool) -> io::Result<Self> {
+        let directory = File::open(path)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             Errno::WOULDBLOCK => {
                 io::Error::new(io::ErrorKind::WouldBlock, "another process uses the directory")
@@ -40,7 +54,15 @@ impl Directory {
             error => error.into(),
         })?;
         let ready = Arc::new(AtomicBool::new(true));
-        Ok(Self { path: path.to_owned(), directory, _lock: lock, ready })
+        Ok(Self { path: path.to_owned(), directory, _lock: lock, ready, is_writable })
+    }
+}
+
+impl Directory {
+    fn writable(&self) -> io::Result<()> {
+        let refused =
+            || io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "opened for reading only");
+        if self.is_writable { Ok(()) } else { Err(refused()) }
     }
 }
 
@@ -52,7 +74,8 @@ fn file_options() -> OpenOptions {
 
 impl Disk for Directory {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = file_options().open(self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = if self.is_writable { file_options().open(path)? } else { File::open(path)? };
         Ok(Arc::new(SystemFile { file, ready: Arc::clone(&self.ready) }))
     }
 
@@ -61,10 +84,12 @@ impl Disk for Directory {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.writable()?;
         std::fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.writable()?;
         match std::fs::remove_file(self.path.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,

@@ -10,6 +10,7 @@ use crate::format::SECTOR;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Default)]
@@ -46,6 +47,8 @@ pub struct Faults {
     pub syncs: Option<io::ErrorKind>,
     /// Everything waits.
     pub hangs: bool,
+    /// Everything that waits for the device takes so long.
+    pub slow: Option<Duration>,
     /// Nothing can be read without waiting.
     pub cold: bool,
     /// Syncs of the file of this name succeed and do nothing. `/` is the directory.
@@ -102,6 +105,10 @@ impl SimulatedDisk {
     /// Waits while the disk hangs.
     fn ready(&self) -> MutexGuard<'_, State> {
         let hangs = |state: &mut State| state.faults.hangs;
+        let slow = self.lock().faults.slow;
+        if let Some(slow) = slow {
+            std::thread::sleep(slow);
+        }
         self.0.released.wait_while(self.lock(), hangs).unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -278,7 +285,7 @@ impl DiskFile for SimulatedFile {
 
     fn read_ready(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
-        if state.faults.cold || state.faults.hangs {
+        if state.faults.cold || state.faults.hangs || state.faults.slow.is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.read(&mut state, buffer, offset)

@@ -12,7 +12,7 @@
 //! ```
 
 use super::codec::{Decoder, Encode, varint_len};
-use super::record::SliceName;
+use super::record::{SliceName, decode_objects};
 use super::{Covers, Place, UNIT, checksum};
 use crate::response::Stamps;
 use std::collections::HashMap;
@@ -48,8 +48,8 @@ pub(crate) enum EntryWhat {
     Response {
         /// Tells the responses of a URL apart.
         variant: u32,
-        /// The object that its slices belong to, if its body is in slices.
-        object: Option<u64>,
+        /// The objects that its slices belong to, if its body is in slices.
+        objects: Vec<u64>,
         site: Box<str>,
         key: Box<[u8]>,
         tags: Vec<Box<str>>,
@@ -65,10 +65,10 @@ pub(crate) fn entry_bound(entry: &Entry) -> usize {
     numbers
         + match &entry.what {
             EntryWhat::Slice(name) => varint_len(name.object) + 5,
-            EntryWhat::Response { site, key, tags, .. } => {
+            EntryWhat::Response { site, key, tags, objects, .. } => {
                 let tags: usize = tags.iter().map(|tag| 5 + tag.len()).sum();
-                // Variant, object, site, length of the key, stamps, number of tags.
-                4 + 10 + (5 + 5 + site.len()) + 5 + 30 + 5 + key.len() + tags
+                // Variant, objects, site, length of the key, stamps, number of tags.
+                4 + (1 + 10 * objects.len()) + (5 + 5 + site.len()) + 5 + 30 + 5 + key.len() + tags
             }
         }
 }
@@ -107,8 +107,8 @@ pub(crate) fn encode(place: Place, before: FooterPlace, entries: &[Entry]) -> Ve
 
 fn encode_entry(out: &mut Vec<u8>, entry: &Entry, first: u64, sites: &HashMap<&str, u64>) {
     out.push(match &entry.what {
-        EntryWhat::Response { object: None, .. } => RESPONSE,
-        EntryWhat::Response { object: Some(_), .. } => SLICED_RESPONSE,
+        EntryWhat::Response { objects, .. } if objects.is_empty() => RESPONSE,
+        EntryWhat::Response { .. } => SLICED_RESPONSE,
         EntryWhat::Slice(_) => SLICE,
     });
     out.put_varint(u64::from(entry.offset / UNIT));
@@ -116,10 +116,11 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry, first: u64, sites: &HashMap<&s
     out.put_varint(entry.write_seq - first);
     out.extend_from_slice(&entry.url.to_le_bytes());
     match &entry.what {
-        EntryWhat::Response { variant, object, site, key, tags, stamps } => {
+        EntryWhat::Response { variant, objects, site, key, tags, stamps } => {
             out.put_varint(u64::from(*variant));
-            if let Some(object) = object {
-                out.put_varint(*object);
+            if !objects.is_empty() {
+                out.put_varint(objects.len() as u64);
+                objects.iter().for_each(|object| out.put_varint(*object));
             }
             out.put_varint(sites.get(&**site).copied().unwrap_or_default());
             out.put_block(key);
@@ -146,6 +147,16 @@ pub(crate) struct Footer {
 
 /// Reads a footer that was written at this place. `None`: it is damaged, or another one.
 pub(crate) fn decode(bytes: &[u8], place: Place) -> Option<Footer> {
+    decode_with(bytes, place, true)
+}
+
+/// The same without sites, keys and tags, which are empty: nothing is allocated for a response but for
+/// its objects.
+pub(crate) fn decode_brief(bytes: &[u8], place: Place) -> Option<Footer> {
+    decode_with(bytes, place, false)
+}
+
+fn decode_with(bytes: &[u8], place: Place, has_texts: bool) -> Option<Footer> {
     let mut decoder = Decoder::new(bytes);
     let sum = decoder.u64()?;
     if checksum(Covers::Footer, place, decoder.rest()) != sum {
@@ -159,12 +170,17 @@ pub(crate) fn decode(bytes: &[u8], place: Place) -> Option<Footer> {
     let first = decoder.varint()?;
     let sites = (0..decoder.varint32()?).map(|_| decoder.text()).collect::<Option<Vec<_>>>()?;
     let entries = (0..count)
-        .map(|_| decode_entry(&mut decoder, first, &sites))
+        .map(|_| decode_entry(&mut decoder, first, &sites, has_texts))
         .collect::<Option<Vec<_>>>()?;
     decoder.is_empty().then_some(Footer { before, entries })
 }
 
-fn decode_entry(decoder: &mut Decoder<'_>, first: u64, sites: &[&str]) -> Option<Entry> {
+fn decode_entry(
+    decoder: &mut Decoder<'_>,
+    first: u64,
+    sites: &[&str],
+    has_texts: bool,
+) -> Option<Entry> {
     let kind = decoder.u8()?;
     let offset = decoder.varint32()?.checked_mul(UNIT)?;
     let length = decoder.varint32()?;
@@ -173,16 +189,25 @@ fn decode_entry(decoder: &mut Decoder<'_>, first: u64, sites: &[&str]) -> Option
     let what = match kind {
         RESPONSE | SLICED_RESPONSE => {
             let variant = decoder.varint32()?;
-            let object = if kind == SLICED_RESPONSE { Some(decoder.varint()?) } else { None };
-            let site = Box::from(*sites.get(usize::try_from(decoder.varint()?).ok()?)?);
-            let key = decoder.block()?.into();
+            let objects = match kind {
+                SLICED_RESPONSE => decode_objects(decoder)?,
+                _ => Vec::new(),
+            };
+            let site = *sites.get(usize::try_from(decoder.varint()?).ok()?)?;
+            let key = decoder.block()?;
             let filled_at = decoder.varint()?;
             let valid_at = filled_at.checked_add(decoder.varint()?)?;
             let stamps = Stamps { filled_at, valid_at, soft_at: decoder.varint()? };
-            let tags = (0..decoder.varint32()?)
-                .map(|_| decoder.text().map(Box::from))
-                .collect::<Option<Vec<_>>>()?;
-            EntryWhat::Response { variant, object, site, key, tags, stamps }
+            let mut tags = Vec::new();
+            for _ in 0..decoder.varint32()? {
+                let tag = decoder.text()?;
+                if has_texts {
+                    tags.push(Box::from(tag));
+                }
+            }
+            let (site, key) = if has_texts { (site, key) } else { ("", &[][..]) };
+            let (site, key) = (site.into(), key.into());
+            EntryWhat::Response { variant, objects, site, key, tags, stamps }
         }
         SLICE => {
             EntryWhat::Slice(SliceName { object: decoder.varint()?, number: decoder.varint32()? })
@@ -202,10 +227,10 @@ mod tests {
         Place { store: StoreId([7; 16]), generation: 3, offset: 1600 }
     }
 
-    fn response(offset: u32, site: &str, object: Option<u64>) -> Entry {
+    fn response(offset: u32, site: &str, objects: &[u64]) -> Entry {
         let what = EntryWhat::Response {
             variant: 0xf_ffff,
-            object,
+            objects: objects.to_vec(),
             site: site.into(),
             key: Box::from(*b"http://h/a"),
             tags: vec!["one".into(), "two".into()],
@@ -217,10 +242,10 @@ mod tests {
     fn entries() -> Vec<Entry> {
         let slice = EntryWhat::Slice(SliceName { object: 4, number: 2 });
         vec![
-            response(336, "a", None),
-            response(0, "b", Some(12)),
-            Entry { what: slice, ..response(672, "a", None) },
-            response(1008, "a", None),
+            response(336, "a", &[]),
+            response(0, "b", &[12, 1 << 60]),
+            Entry { what: slice, ..response(672, "a", &[]) },
+            response(1008, "a", &[]),
         ]
     }
 
@@ -232,6 +257,14 @@ mod tests {
         assert!(bytes.len() <= bound, "{} of {bound}", bytes.len());
         let footer = decode(&bytes, place()).unwrap();
         assert_eq!((footer.before, footer.entries), (before, entries()));
+        let brief = decode_brief(&bytes, place()).unwrap();
+        assert_eq!(brief.before, before);
+        for (entry, mut full) in brief.entries.into_iter().zip(entries()) {
+            if let EntryWhat::Response { site, key, tags, .. } = &mut full.what {
+                (*site, *key, *tags) = Default::default();
+            }
+            assert_eq!(entry, full);
+        }
         let empty = decode(&encode(place(), before, &[]), place()).unwrap();
         assert!(empty.entries.is_empty());
     }

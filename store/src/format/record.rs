@@ -25,13 +25,16 @@ const SLICE: u8 = 3;
 const CHECKSUMS: usize = 16;
 
 /// Where the body of a response is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BodyForm {
     /// In its record.
     Inline,
-    /// In slices.
-    Sliced { object: u64, length: u64 },
+    /// In slices of these objects, at most [`MOST_OBJECTS`]: one more with each extension.
+    Sliced { objects: Vec<u64>, length: u64 },
 }
+
+/// Objects of a body, at most.
+pub(crate) const MOST_OBJECTS: usize = 32;
 
 /// A slice of an object's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +46,18 @@ pub(crate) struct SliceName {
 }
 
 /// At most so many bytes a response takes beside its body.
-pub(crate) fn response_bound(head: &ResponseHead) -> usize {
+pub(crate) fn response_bound(head: &ResponseHead, form: &BodyForm) -> usize {
+    let objects = match form {
+        BodyForm::Inline => 0,
+        BodyForm::Sliced { objects, .. } => 10 * objects.len(),
+    };
     let tags: usize = head.tags.iter().map(|tag| tag.len() + varint_len(tag.len() as u64)).sum();
     // Numbers: at most 12 varints of 10 bytes, the kind, the digest.
     CHECKSUMS
         + 1
         + 8
         + 120
+        + objects
         + head.key.len()
         + head.selecting.len()
         + head.site.len()
@@ -66,12 +74,12 @@ pub(crate) fn encode_response(
     place: Place,
     write_seq: u64,
     head: &ResponseHead,
-    form: BodyForm,
+    form: &BodyForm,
     body: &[Bytes],
 ) {
     let begin = out.len();
     out.extend_from_slice(&[0; CHECKSUMS]);
-    out.push(if form == BodyForm::Inline { RESPONSE } else { SLICED_RESPONSE });
+    out.push(if *form == BodyForm::Inline { RESPONSE } else { SLICED_RESPONSE });
     out.extend_from_slice(&head.url.to_le_bytes());
     out.put_varint(write_seq);
     let Stamps { filled_at, valid_at, soft_at } = head.stamps;
@@ -80,9 +88,10 @@ pub(crate) fn encode_response(
     out.put_varint(soft_at);
     match form {
         BodyForm::Inline => out.put_varint(body.iter().map(|piece| piece.len() as u64).sum()),
-        BodyForm::Sliced { object, length } => {
-            out.put_varint(object);
-            out.put_varint(length);
+        BodyForm::Sliced { objects, length } => {
+            out.put_varint(objects.len() as u64);
+            objects.iter().for_each(|object| out.put_varint(*object));
+            out.put_varint(*length);
         }
     }
     out.put_block(&head.key);
@@ -159,8 +168,8 @@ pub(crate) fn decode(bytes: &Bytes, place: Place) -> Option<Decoded> {
             let (form, length) = match kind {
                 RESPONSE => (BodyForm::Inline, decoder.varint()?),
                 _ => {
-                    let (object, length) = (decoder.varint()?, decoder.varint()?);
-                    (BodyForm::Sliced { object, length }, 0)
+                    let objects = decode_objects(&mut decoder)?;
+                    (BodyForm::Sliced { objects, length: decoder.varint()? }, 0)
                 }
             };
             let part = |block: &[u8]| range_in(bytes, block);
@@ -202,6 +211,13 @@ pub(crate) fn decode(bytes: &Bytes, place: Place) -> Option<Decoded> {
     })
 }
 
+/// The numbers of a body's objects.
+pub(super) fn decode_objects(decoder: &mut Decoder<'_>) -> Option<Vec<u64>> {
+    let count = usize::try_from(decoder.varint()?).ok()?;
+    let is_possible = (1..=MOST_OBJECTS).contains(&count);
+    is_possible.then(|| (0..count).map(|_| decoder.varint()).collect())?
+}
+
 /// Where `part`, which lies in `whole`, begins and ends in it.
 fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
     let begin = part.as_ptr() as usize - whole.as_ptr() as usize;
@@ -233,8 +249,8 @@ mod tests {
     fn response() -> Bytes {
         let mut out = Vec::new();
         let body = [Bytes::from_static(b"hello "), Bytes::from_static(b"world")];
-        encode_response(&mut out, place(), 77, &head(), BodyForm::Inline, &body);
-        assert!(out.len() <= response_bound(&head()) + 11);
+        encode_response(&mut out, place(), 77, &head(), &BodyForm::Inline, &body);
+        assert!(out.len() <= response_bound(&head(), &BodyForm::Inline) + 11);
         out.into()
     }
 

@@ -138,6 +138,20 @@ fn an_older_journal_beside_a_newer_witness_is_noticed() {
     }
 }
 
+/// Its witness may be of the journal before: the header says how long it was at its beginning.
+#[test]
+fn a_snapshot_that_is_cut_off_is_noticed_without_its_witness() {
+    let disk = SimulatedDisk::default();
+    drop(written(&disk));
+    let mut witness = Vec::new();
+    disk.damage("witness", |bytes| witness = bytes.clone());
+    drop(reopened(&disk));
+    disk.damage("witness", |bytes| *bytes = witness);
+    assert_eq!(recover(&disk.copy()).unwrap().manifest, expected());
+    disk.damage("journal", |bytes| bytes.truncate(bytes.len() - 1));
+    assert!(matches!(recover(&disk), Err(Unusable::Damaged(_))));
+}
+
 #[test]
 fn the_journal_is_written_anew_before_it_grows_without_bound() {
     let disk = SimulatedDisk::default();

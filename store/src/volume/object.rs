@@ -2,30 +2,61 @@
 
 use super::Volume;
 use super::queue::{Hold, Item, Refused, Written};
-use crate::format::record::{BodyForm, SliceName};
-use crate::index::Pending;
+use crate::format::record::{BodyForm, MOST_OBJECTS, SliceName};
+use crate::index::{Pending, variant};
 use crate::response::ResponseHead;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// A body on its way. Its slices are found only through the response that is handed in at the end;
 /// without that, their room is reclaimed like that of anything else.
-pub struct ObjectWriter<'a> {
-    volume: &'a Volume,
+pub struct ObjectWriter {
+    volume: Arc<Volume>,
     url: u64,
-    object: u64,
+    /// Those of the body so far, then its own.
+    objects: Vec<u64>,
     pending: Option<Arc<Pending>>,
 }
 
 impl Volume {
     /// Begins a body in slices. From now on no older response of the same variant is found.
-    pub fn begin_object(&self, url: u64, key: &[u8], selecting: &[u8]) -> ObjectWriter<'_> {
-        let pending = self.expect(url, key, selecting);
-        ObjectWriter { volume: self, url, object: self.next_write_seq(), pending: Some(pending) }
+    pub fn begin_object(self: &Arc<Self>, url: u64, key: &[u8], selecting: &[u8]) -> ObjectWriter {
+        let pending = Some(self.expect(url, key, selecting));
+        let objects = vec![self.next_write_seq()];
+        ObjectWriter { volume: Arc::clone(self), url, objects, pending }
+    }
+
+    /// Begins further slices of a body that is stored, of these objects. The response stays found as it
+    /// is; the new slices are found with the head that [`ObjectWriter::commit`] takes. That one has the
+    /// same strong validator and length, the lowest stamps of the stored head and of all new slices, and
+    /// the tags of both.
+    ///
+    /// # Errors
+    /// The variant is being written or extended already, or it was extended too often.
+    pub fn extend_object(
+        self: &Arc<Self>,
+        url: u64,
+        key: &[u8],
+        selecting: &[u8],
+        objects: &[u64],
+    ) -> Result<ObjectWriter, Refused> {
+        if objects.len() >= MOST_OBJECTS {
+            return Err(Refused::TooManyObjects);
+        }
+        let variant = variant(key, selecting);
+        let mut part = self.index.part(url);
+        if part.expects_variant(url, variant) {
+            return Err(Refused::Running);
+        }
+        let pending = Some(part.expect(url, variant));
+        drop(part);
+        let mut objects = objects.to_vec();
+        objects.push(self.next_write_seq());
+        Ok(ObjectWriter { volume: Arc::clone(self), url, objects, pending })
     }
 }
 
-impl ObjectWriter<'_> {
+impl ObjectWriter {
     /// Hands in a slice: all have [`crate::Geometry::slice`] bytes but the last one. They may come in any
     /// order, and some may be missing.
     ///
@@ -35,8 +66,10 @@ impl ObjectWriter<'_> {
         if self.pending.as_ref().is_some_and(|pending| pending.is_revoked()) {
             return Err(Refused::Revoked);
         }
-        let name = SliceName { object: self.object, number };
-        let what = Written::Slice { url: self.url, name, body };
+        let Some(object) = self.objects.last().copied() else { return Err(Refused::Revoked) };
+        let name = SliceName { object, number };
+        let Some(pending) = self.pending.clone() else { return Err(Refused::Revoked) };
+        let what = Written::Slice { url: self.url, name, body, pending };
         self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
     }
 
@@ -52,13 +85,14 @@ impl ObjectWriter<'_> {
         hold: Option<Hold>,
     ) -> Result<(), Refused> {
         let Some(pending) = self.pending.take() else { return Err(Refused::Revoked) };
-        let form = BodyForm::Sliced { object: self.object, length };
-        let what = Written::Response { head, form, body: Vec::new(), pending, hold };
+        let form = BodyForm::Sliced { objects: std::mem::take(&mut self.objects), length };
+        pending.keep(hold);
+        let what = Written::Response { head, form, body: Vec::new(), pending };
         self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
     }
 }
 
-impl Drop for ObjectWriter<'_> {
+impl Drop for ObjectWriter {
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
             self.volume.index.part(self.url).arrived(&pending);

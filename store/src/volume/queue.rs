@@ -26,6 +26,10 @@ pub enum Refused {
     Failed,
     /// It was removed or replaced while it was written.
     Revoked,
+    /// It is being written or extended already.
+    Running,
+    /// It was extended as often as a body may be: it must be written anew.
+    TooManyObjects,
 }
 
 impl fmt::Display for Refused {
@@ -34,6 +38,8 @@ impl fmt::Display for Refused {
             Self::NoRoom => "too much waits to be written",
             Self::TooLarge => "it is larger than a segment can hold",
             Self::Failed => "the disk has failed",
+            Self::Running => "it is being written already",
+            Self::TooManyObjects => "it was extended too often",
             Self::Revoked => "it was removed or replaced while it was written",
         })
     }
@@ -53,21 +59,28 @@ pub(super) enum Written {
         form: BodyForm,
         body: Vec<Bytes>,
         pending: Arc<Pending>,
-        hold: Option<Hold>,
     },
     Slice {
         url: u64,
         name: SliceName,
         body: Bytes,
+        /// Of the response that it belongs to.
+        pending: Arc<Pending>,
     },
 }
 
 impl Item {
+    /// Whether nobody will find it: what it is of was removed or replaced meanwhile.
+    pub(super) fn is_revoked(&self) -> bool {
+        let (Written::Response { pending, .. } | Written::Slice { pending, .. }) = &self.what;
+        pending.is_revoked()
+    }
+
     /// Bytes that its record takes, at most.
     pub(super) fn bound(&self) -> usize {
         match &self.what {
-            Written::Response { head, body, .. } => {
-                response_bound(head) + body.iter().map(Bytes::len).sum::<usize>()
+            Written::Response { head, form, body, .. } => {
+                response_bound(head, form) + body.iter().map(Bytes::len).sum::<usize>()
             }
             Written::Slice { body, .. } => SLICE_BOUND + body.len(),
         }
@@ -86,7 +99,7 @@ impl Item {
     /// What the footer says of it, at a place that is not known yet.
     pub(super) fn entry(&self) -> Entry {
         let (url, what) = match &self.what {
-            Written::Response { head, form, .. } => (head.url, entry_of(head, *form)),
+            Written::Response { head, form, .. } => (head.url, entry_of(head, form)),
             Written::Slice { url, name, .. } => (*url, EntryWhat::Slice(*name)),
         };
         Entry { offset: 0, length: 0, write_seq: self.write_seq, url, what }
@@ -94,12 +107,12 @@ impl Item {
 }
 
 /// What the footer says of a response.
-pub(super) fn entry_of(head: &ResponseHead, form: BodyForm) -> EntryWhat {
+pub(super) fn entry_of(head: &ResponseHead, form: &BodyForm) -> EntryWhat {
     EntryWhat::Response {
         variant: variant(&head.key, &head.selecting),
-        object: match form {
-            BodyForm::Inline => None,
-            BodyForm::Sliced { object, .. } => Some(object),
+        objects: match form {
+            BodyForm::Inline => Vec::new(),
+            BodyForm::Sliced { objects, .. } => objects.clone(),
         },
         site: head.site.clone(),
         key: head.key.as_ref().into(),
@@ -124,8 +137,30 @@ impl Queue {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for so many bytes more: they are counted from now on.
+    /// Whether there is room for so many bytes more: they are counted from now on. What was revoked
+    /// gives its room back first.
     fn reserve(&self, bytes: usize) -> bool {
+        self.try_reserve(bytes) || (self.forget(Item::is_revoked) > 0 && self.try_reserve(bytes))
+    }
+
+    /// Drops items; returns how many.
+    fn forget(&self, is_wanted: impl Fn(&Item) -> bool) -> usize {
+        let mut dropped = Vec::new();
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *items);
+        for item in all {
+            match is_wanted(&item) {
+                true => dropped.push(item),
+                false => items.push_back(item),
+            }
+        }
+        drop(items);
+        let bytes = dropped.iter().map(Item::bound).sum();
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        dropped.len()
+    }
+
+    fn try_reserve(&self, bytes: usize) -> bool {
         let is_free = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bound;
         if !is_free {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -162,8 +197,16 @@ impl Volume {
         let pending = self.expect(head.url, &head.key, &head.selecting);
         let write_seq = self.next_write_seq();
         let form = BodyForm::Inline;
-        let what = Written::Response { head, form, body, pending, hold };
+        pending.keep(hold);
+        let what = Written::Response { head, form, body, pending };
         self.enqueue(Item { write_seq, what })
+    }
+
+    /// Nothing is found, taken or written any more.
+    pub(crate) fn set_aside(&self) {
+        self.has_failed.store(true, Ordering::Release);
+        self.index.each_part(|part| part.clear());
+        self.queue.forget(|_| true);
     }
 
     pub(super) fn enqueue(&self, item: Item) -> Result<(), Refused> {

@@ -39,6 +39,10 @@ pub enum Unread {
     Other,
     /// The disk failed.
     Disk(io::Error),
+    /// Too many reads wait for the disk.
+    Busy,
+    /// The disk took too long.
+    Late,
 }
 
 impl fmt::Display for Unread {
@@ -47,6 +51,8 @@ impl fmt::Display for Unread {
             Self::Gone => f.write_str("it was removed meanwhile"),
             Self::Damaged => f.write_str("its checksum is wrong"),
             Self::Other => f.write_str("another record has the same digest"),
+            Self::Busy => f.write_str("too many reads wait for the disk"),
+            Self::Late => f.write_str("the disk took too long"),
             Self::Disk(error) => write!(f, "the disk failed: {error}"),
         }
     }
@@ -70,10 +76,10 @@ pub struct StoredResponse {
 pub enum Body {
     /// All of it.
     Whole(Bytes),
-    /// In slices of the object, to be found by [`Volume::find_slice`].
+    /// In slices, to be found by [`Volume::find_slice`]. Some may be missing.
     Sliced {
-        /// The object.
-        object: u64,
+        /// The objects that have slices of it.
+        objects: Vec<u64>,
         /// Bytes of the whole body.
         length: u64,
     },
@@ -138,9 +144,13 @@ impl Volume {
         self.found(url, |record| record.kind == Kind::Response && is_of_key(record.variant, bits))
     }
 
-    /// A slice of an object's body.
-    pub fn find_slice(&self, url: u64, object: u64, number: u32) -> Option<Found> {
-        let name = SliceName { object, number };
+    /// A slice of a body, of the last of its objects that has it.
+    pub fn find_slice(&self, url: u64, objects: &[u64], number: u32) -> Option<Found> {
+        let mut names = objects.iter().rev().map(|object| SliceName { object: *object, number });
+        names.find_map(|name| self.find_named(url, name))
+    }
+
+    fn find_named(&self, url: u64, name: SliceName) -> Option<Found> {
         let bits = slice_bits(name);
         let is_it = |record: &Record| record.kind == Kind::Slice && record.variant == bits;
         self.found(slice_digest(url, name), is_it).pop()
@@ -194,7 +204,7 @@ impl Volume {
         }
         let body = match form {
             BodyForm::Inline => Body::Whole(body),
-            BodyForm::Sliced { object, length } => Body::Sliced { object, length },
+            BodyForm::Sliced { objects, length } => Body::Sliced { objects, length },
         };
         Ok(StoredResponse { head, write_seq, body })
     }
@@ -207,12 +217,14 @@ impl Volume {
         &self,
         found: &Found,
         read: &Read,
-        object: u64,
+        objects: &[u64],
         number: u32,
     ) -> Result<Bytes, Unread> {
         let Decoded { what, body, .. } = self.decoded(found, read)?;
         match what {
-            What::Slice(name) if name == SliceName { object, number } => Ok(body),
+            What::Slice(name) if objects.contains(&name.object) && name.number == number => {
+                Ok(body)
+            }
             _ => Err(Unread::Other),
         }
     }
@@ -261,9 +273,14 @@ impl Volume {
     ///
     /// # Errors
     /// It is a miss.
-    pub fn get_slice(&self, url: u64, object: u64, number: u32) -> Result<Option<Bytes>, Unread> {
-        let Some(found) = self.find_slice(url, object, number) else { return Ok(None) };
-        self.slice(&found, &self.read_whole(&found)?, object, number).map(Some)
+    pub fn get_slice(
+        &self,
+        url: u64,
+        objects: &[u64],
+        number: u32,
+    ) -> Result<Option<Bytes>, Unread> {
+        let Some(found) = self.find_slice(url, objects, number) else { return Ok(None) };
+        self.slice(&found, &self.read_whole(&found)?, objects, number).map(Some)
     }
 
     fn read_whole(&self, found: &Found) -> Result<Read, Unread> {

@@ -16,12 +16,13 @@ fn options() -> Options {
     Options::new(geometry, 64 << 10)
 }
 
-fn open(disk: &SimulatedDisk) -> (Volume, Opened) {
-    Volume::open(Arc::new(disk.clone()), options()).unwrap()
+fn open(disk: &SimulatedDisk) -> (Arc<Volume>, Opened) {
+    let (volume, opened) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
+    (Arc::new(volume), opened)
 }
 
 /// A volume that has applied the log up to this number, durably.
-fn applied(disk: &SimulatedDisk, applied: Seq) -> Volume {
+fn applied(disk: &SimulatedDisk, applied: Seq) -> Arc<Volume> {
     let (volume, _) = open(disk);
     commit(&volume, applied, 0);
     volume
@@ -279,12 +280,187 @@ fn a_soft_mark_outlives_the_purge_that_made_it() {
 }
 
 #[test]
-fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
+fn what_was_evicted_is_waited_for_by_an_unsafe_request() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"old");
+    volume.settle().unwrap();
+    seal(&volume);
+    volume.evict(&mut volume.writer());
+    assert_eq!(body(&volume, 1), None);
+    let moment = volume.remove_url(1).moment.expect("it would come back after a crash");
+    assert_eq!(body(&open(&disk.copy()).0, 1).unwrap(), "old", "it does come back");
+    volume.commit(moment).unwrap();
+    assert_eq!(body(&open(&disk).0, 1), None);
+}
+
+#[test]
+fn a_segment_without_footers_leaves_nothing_in_the_index() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"a");
+    seal(&volume);
+    damage(&disk, &volume, 1);
+    volume.evict(&mut volume.writer());
+    assert_eq!(volume.held(), (0, 0));
+    assert_eq!(volume.counts().evicted, 1);
+}
+
+#[test]
+fn what_is_in_no_footer_because_it_failed_is_dropped() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"a");
+    let full = Some(io::ErrorKind::StorageFull);
+    volume.flush(&mut volume.writer());
+    disk.set_faults(Faults { writes: full, ..Faults::default() });
+    volume.write_footer(&mut volume.writer(), false);
+    disk.set_faults(Faults::default());
+    assert_eq!(body(&volume, 1), None, "no walk could judge it");
+    assert_eq!(volume.counts().dropped, 1);
+}
+
+#[test]
+fn a_checkpoint_that_fails_at_the_end_of_a_segment_fails_the_volume() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 6, b"a");
+    disk.set_faults(Faults { syncs: Some(io::ErrorKind::Other), ..Faults::default() });
+    seal(&volume);
+    assert!(volume.has_failed());
+    assert_eq!(volume.failure(), Some("other error"));
+}
+
+#[test]
+fn what_was_removed_while_it_was_read_is_gone() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"a");
+    let found = volume.find(1, &head(1, 0).key)[0];
+    let mut read = volume.read(&found);
+    read.wait().unwrap();
+    volume.remove_url(1);
+    assert!(matches!(volume.response(&found, &read, &head(1, 0).key), Err(Unread::Gone)));
+}
+
+#[test]
+fn what_was_found_in_a_segment_that_ended_removes_nothing_of_the_next_one() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    put(&volume, 1, 5, b"first");
+    let first = volume.find(1, &head(1, 0).key)[0];
+    loop {
+        put(&volume, 1, 5, b"other");
+        seal(&volume);
+        volume.work(0);
+        let again = volume.find(1, &head(1, 0).key)[0];
+        if (again.record.at, again.generation) == (first.record.at, first.generation) {
+            continue;
+        }
+        if again.record.at == first.record.at {
+            break;
+        }
+    }
+    assert_eq!(volume.remove(&first), Removed::default());
+    assert_eq!(volume.soften(&first, 6), None);
+    assert_eq!(body(&volume, 1).unwrap(), "other");
+}
+
+/// Between the copy into the buffer and the write of it.
+#[test]
+fn what_is_removed_while_it_is_written_is_not_found() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    volume.put(head(1, 5), vec![], None).unwrap();
+    {
+        let writer = &mut volume.writer();
+        let item = volume.queue.pop().unwrap();
+        volume.write(writer, item);
+        assert_eq!(volume.remove_url(1).responses, 1);
+        volume.flush(writer);
+    }
+    assert_eq!((volume.held(), volume.counts().dropped), ((0, 0), 1));
+    volume.settle().unwrap();
+    assert_eq!(open(&disk).0.held(), (0, 0));
+}
+
+#[test]
+fn of_too_many_responses_of_a_url_none_comes_back() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    for number in 0..=64 {
+        let head = ResponseHead { key: format!("http://h/1?{number}").into(), ..head(1, 5) };
+        volume.put(head, vec![], None).unwrap();
+        volume.work(usize::MAX);
+    }
+    assert_eq!(volume.held(), (64, 0));
+    volume.settle().unwrap();
+    assert_eq!(open(&disk.copy()).0.held(), (64, 0));
+    volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
+    assert_eq!(open(&disk).0.held(), (0, 0));
+}
+
+#[test]
+fn what_is_superseded_while_it_waits_is_not_stored() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    volume.put(head(1, 5), vec![], None).unwrap();
+    assert_eq!(volume.supersede(1, &head(1, 5).key, b"").responses, 1);
+    volume.work(usize::MAX);
+    assert_eq!(volume.held(), (0, 0));
+}
+
+/// Noted between the read and the write: the copy itself does not say so.
+#[test]
+fn a_soft_mark_moves() {
     let disk = SimulatedDisk::default();
     let volume = applied(&disk, 5);
     put(&volume, 1, 5, b"used");
+    assert_eq!(body(&volume, 1).unwrap(), "used");
+    seal(&volume);
+    put(&volume, 2, 5, b"other");
+    let found = volume.find(1, &head(1, 0).key)[0];
+    {
+        let writer = &mut volume.writer();
+        let (generation, slot) = (found.generation, found.record.at.slot);
+        let entries = volume.footers(slot, generation).unwrap();
+        volume.move_used(writer, &entries[0], slot, generation, &mut (SEGMENT as usize));
+        volume.soften(&found, 5).unwrap();
+        volume.flush(writer);
+    }
+    assert_eq!(volume.counts().moved, 1);
+    let soft_at =
+        |volume: &Volume| volume.get(1, &head(1, 0).key).unwrap().unwrap().head.stamps.soft_at;
+    assert_eq!(soft_at(&volume), 5);
+    volume.close().unwrap();
+    assert!(soft_at(&open(&disk).0) > 0);
+}
+
+#[test]
+fn room_of_what_was_revoked_is_given_back_at_once() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    let large = || vec![Bytes::from(vec![0; SLICE])];
+    let refused = (100..).find(|url| volume.put(head(*url, 5), large(), None).is_err());
+    let writer = volume.begin_object(1, &head(1, 5).key, b"");
+    assert_eq!(writer.slice(0, large()[0].clone()), Err(Refused::NoRoom));
+    for url in 100..refused.unwrap() {
+        volume.remove_url(url);
+    }
+    assert_eq!(writer.slice(0, large()[0].clone()), Ok(()), "nothing was written meanwhile");
+    volume.remove_url(1);
+    assert_eq!(volume.put(head(2, 5), large(), None), Ok(()));
+    while volume.work(usize::MAX) {}
+    assert_eq!((volume.held(), volume.waiting()), ((1, 0), 0), "nor are slices of what is gone");
+}
+
+#[test]
+fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    put(&volume, 1, 5, b"used");
     put(&volume, 2, 5, b"unused");
-    walk(&volume, 5, Verdict::Keep);
+    walk(&volume, 9, Verdict::Keep);
     let before = volume.get(1, &head(1, 0).key).unwrap().unwrap();
     let first = volume.find(1, &before.head.key)[0];
     for url in 10.. {
@@ -304,7 +480,7 @@ fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
     read.wait().unwrap();
     assert!(matches!(volume.response(&first, &read, &before.head.key), Err(Unread::Gone)));
     volume.settle().unwrap();
-    commit(&volume, 5, 0);
+    commit(&volume, 9, 0);
     let (volume, _) = open(&disk);
     assert_eq!(volume.get(1, &before.head.key).unwrap().unwrap(), before);
     // Removed where it is now, it does not come back from where it was.
@@ -368,22 +544,74 @@ fn a_range_reads_its_slices_only() {
     assert!(volume.get(1, &head.key).unwrap().is_none(), "it is found when all of it is there");
     writer.commit(head.clone(), 4 * SLICE as u64, None).unwrap();
     volume.work(usize::MAX);
-    let Body::Sliced { object, length } = volume.get(1, &head.key).unwrap().unwrap().body else {
+    let Body::Sliced { objects, length } = volume.get(1, &head.key).unwrap().unwrap().body else {
         panic!("not in slices");
     };
     assert_eq!(length, 4 * SLICE as u64);
     let (reads, bytes) = (disk.reads(), volume.counts().bytes_read);
-    assert_eq!(volume.get_slice(1, object, 3).unwrap(), Some(slice(3)));
+    assert_eq!(volume.get_slice(1, &objects, 3).unwrap(), Some(slice(3)));
     assert_eq!(disk.reads() - reads, 1);
     assert!(volume.counts().bytes_read - bytes < SLICE as u64 + 100);
-    assert_eq!(volume.get_slice(1, object, 2).unwrap(), None);
+    assert_eq!(volume.get_slice(1, &objects, 2).unwrap(), None);
     volume.close().unwrap();
     let (volume, _) = open(&disk);
     assert_eq!(volume.held(), (1, 3));
-    assert_eq!(volume.get_slice(1, object, 1).unwrap(), Some(slice(1)));
+    assert_eq!(volume.get_slice(1, &objects, 1).unwrap(), Some(slice(1)));
     // Without the response its slices are garbage.
     volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
     assert_eq!(open(&disk).0.held(), (0, 0));
+}
+
+#[test]
+fn a_body_is_extended_and_its_new_slices_are_found_with_its_new_head() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    let slice = |number: u32| Bytes::from(vec![number as u8; SLICE]);
+    let sliced = |volume: &Volume| {
+        let stored = volume.get(1, &head(1, 0).key).unwrap()?;
+        let Body::Sliced { objects, .. } = stored.body else { panic!("not in slices") };
+        let has = |number| volume.get_slice(1, &objects, number).unwrap().is_some();
+        Some((
+            (0..4).filter(|number| has(*number)).collect::<Vec<_>>(),
+            stored.head.stamps,
+            objects,
+        ))
+    };
+    let writer = volume.begin_object(1, &head(1, 9).key, b"");
+    writer.slice(1, slice(1)).unwrap();
+    writer.commit(head(1, 9), 4 * SLICE as u64, None).unwrap();
+    volume.work(usize::MAX);
+    walk(&volume, 9, Verdict::Soften(8));
+    let (_, before, objects) = sliced(&volume).unwrap();
+    let extend = || volume.extend_object(1, &head(1, 9).key, b"", &objects);
+    let writer = extend().unwrap();
+    assert_eq!(extend().err(), Some(Refused::Running));
+    writer.slice(3, slice(3)).unwrap();
+    volume.work(usize::MAX);
+    volume.settle().unwrap();
+    assert_eq!(sliced(&volume).unwrap().0, [1], "nothing says yet by which purges it was judged");
+    assert_eq!(sliced(&open(&disk.copy()).0).unwrap().0, [1], "nor after a crash");
+    // Its fetch began before the walk: the caller takes the lower stamp.
+    writer.commit(head(1, 7), 4 * SLICE as u64, None).unwrap();
+    volume.work(usize::MAX);
+    let (slices, stamps, objects) = sliced(&volume).unwrap();
+    assert_eq!((slices, stamps.valid_at, objects.len()), (vec![1, 3], 7, 2));
+    assert!(before.soft_at > 0 && stamps.soft_at > 0, "a soft purge still matches it");
+    assert_eq!(volume.held(), (1, 2));
+    volume.close().unwrap();
+    let (opened, _) = open(&disk);
+    assert_eq!(sliced(&opened).unwrap().0, [1, 3]);
+    assert!(sliced(&opened).unwrap().1.soft_at > 0);
+    // The older head is gone for good, and an invalidation reaches an extension.
+    let writer = opened.extend_object(1, &head(1, 9).key, b"", &objects).unwrap();
+    opened.commit(opened.remove_url(1).moment.unwrap()).unwrap();
+    writer.commit(head(1, 9), 4 * SLICE as u64, None).unwrap();
+    opened.work(usize::MAX);
+    assert_eq!(sliced(&opened), None);
+    assert_eq!(sliced(&open(&disk).0), None);
+    let many = vec![1; 32];
+    let refused = opened.extend_object(1, &head(1, 9).key, b"", &many).err();
+    assert_eq!(refused, Some(Refused::TooManyObjects));
 }
 
 #[test]
@@ -467,9 +695,11 @@ fn a_failed_sync_ends_the_volume_and_it_may_begin_anew() {
     let volume = applied(&disk, 5);
     put(&volume, 1, 5, b"a");
     let moment = volume.remove_url(1).moment.unwrap();
+    put(&volume, 2, 5, b"b");
     disk.set_faults(Faults { syncs: Some(io::ErrorKind::Other), ..Faults::default() });
     assert!(volume.commit(moment).is_err());
     assert!(volume.has_failed());
+    assert_eq!((body(&volume, 2), volume.held()), (None, (0, 0)));
     disk.set_faults(Faults::default());
     let (anew, opened) =
         Volume::empty(Arc::new(disk.clone()), options(), Some("its disk failed")).unwrap();

@@ -38,7 +38,7 @@ pub enum Verdict {
 }
 
 /// A walk over everything stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Walk {
     /// Every response is judged by all purges up to here.
     upto: Seq,

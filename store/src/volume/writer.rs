@@ -1,13 +1,13 @@
 //! The segment that is written, and how it ends.
 
 use super::Volume;
-use super::queue::{Hold, Item, Written, entry_of};
+use super::queue::{Item, Written, entry_of};
 use super::reading::Found;
 use crate::format::footer::{Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
 use crate::format::journal::Change;
 use crate::format::record::{self, Decoded, What};
 use crate::format::{UNIT, aligned};
-use crate::index::{Kind, Location, Pending, Record, slice_bits, slice_digest};
+use crate::index::{Kind, Pending, slice_bits, slice_digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) struct Writer {
     /// Segments that are full, by generation.
     pub(super) sealed: BTreeMap<u64, u32>,
     pub(super) next_generation: u64,
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 /// The segment that is written.
@@ -38,8 +38,8 @@ pub(super) struct Open {
     /// Bytes of it that were written.
     pub(super) written: usize,
     /// What comes next.
-    buffer: Vec<u8>,
-    staged: Vec<Staged>,
+    pub(super) buffer: Vec<u8>,
+    pub(super) staged: Vec<Staged>,
     /// Records that were written, each once in the index, and are in no footer yet.
     pub(super) entries: Vec<Entry>,
     /// What a footer about them, and about those in the buffer, takes at most.
@@ -49,15 +49,16 @@ pub(super) struct Open {
 }
 
 /// A record in the buffer.
-struct Staged {
-    entry: Entry,
-    origin: Origin,
-    bytes: usize,
+pub(super) struct Staged {
+    pub(super) entry: Entry,
+    pub(super) origin: Origin,
+    pub(super) bytes: usize,
 }
 
 /// Where a record came from.
-enum Origin {
-    Queue { pending: Option<Arc<Pending>>, _hold: Option<Hold> },
+pub(super) enum Origin {
+    /// The queue; a slice is found without being waited for.
+    Queue(Option<Arc<Pending>>),
     Segment(Found),
 }
 
@@ -103,7 +104,7 @@ impl Volume {
             && let Some(item) = self.queue.pop()
         {
             done += item.bound();
-            if self.has_failed() {
+            if self.has_failed() || item.is_revoked() {
                 self.refuse(item);
             } else {
                 self.write(&mut writer, item);
@@ -148,7 +149,7 @@ impl Volume {
         self.journal.commit_all()
     }
 
-    fn write(&self, writer: &mut Writer, item: Item) {
+    pub(super) fn write(&self, writer: &mut Writer, item: Item) {
         let (entry, bound) = (item.entry(), item.bound());
         if !self.make_room(writer, bound, &entry) {
             return self.refuse(item);
@@ -156,14 +157,14 @@ impl Volume {
         let handed_in = item.handed_in();
         let Item { write_seq, what } = item;
         match what {
-            Written::Response { head, form, body, pending, hold } => {
-                let origin = Origin::Queue { pending: Some(pending), _hold: hold };
+            Written::Response { head, form, body, pending } => {
+                let origin = Origin::Queue(Some(pending));
                 self.stage(writer, entry, origin, |out, place| {
-                    record::encode_response(out, place, write_seq, &head, form, &body);
+                    record::encode_response(out, place, write_seq, &head, &form, &body);
                 });
             }
-            Written::Slice { url, name, body } => {
-                let origin = Origin::Queue { pending: None, _hold: None };
+            Written::Slice { url, name, body, .. } => {
+                let origin = Origin::Queue(None);
                 self.stage(writer, entry, origin, |out, place| {
                     record::encode_slice(out, place, write_seq, url, name, &body);
                 });
@@ -187,11 +188,11 @@ impl Volume {
             What::Response { mut head, form } => {
                 self.update(&mut head, &found.record);
                 let entry =
-                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, form) };
-                let bound = record::response_bound(&head) + body.len();
+                    Entry { offset: 0, length: 0, write_seq, url, what: entry_of(&head, &form) };
+                let bound = record::response_bound(&head, &form) + body.len();
                 if self.make_room(writer, bound, &entry) {
                     self.stage(writer, entry, Origin::Segment(found), |out, place| {
-                        record::encode_response(out, place, write_seq, &head, form, &[body]);
+                        record::encode_response(out, place, write_seq, &head, &form, &[body]);
                     });
                 }
             }
@@ -259,89 +260,8 @@ impl Volume {
         open.staged.push(Staged { entry, origin, bytes });
     }
 
-    /// Writes the buffer; what is in it is found from then on.
-    pub(super) fn flush(&self, writer: &mut Writer) {
-        let Some(open) = &mut writer.open else { return };
-        if open.buffer.is_empty() {
-            return;
-        }
-        let begin = self.geometry.begin(open.slot) + open.written as u64;
-        let written = self.segments.write_at(&open.buffer, begin);
-        let staged = std::mem::take(&mut open.staged);
-        if let Err(error) = written {
-            self.counters.errors.add(1);
-            open.buffer = Vec::new();
-            staged.into_iter().for_each(|staged| self.drop_staged(staged));
-            return self.failed(writer, &error);
-        }
-        self.counters.bytes_written.add(open.buffer.len() as u64);
-        open.written += open.buffer.len();
-        open.buffer.clear();
-        writer.failures = 0;
-        for staged in staged {
-            self.publish(open, staged);
-        }
-    }
-
-    /// A record was written: it is found from now on, unless something came between.
-    fn publish(&self, open: &mut Open, staged: Staged) {
-        let Staged { entry, origin, bytes } = staged;
-        let at = Location { slot: open.slot, offset: entry.offset, length: aligned(bytes) as u32 };
-        let (digest, variant, kind) = identity(&entry);
-        let mut part = self.index.part(digest);
-        let new = Record { variant, at, kind, is_hit: false, is_soft: false };
-        let replaced = match &origin {
-            Origin::Queue { pending, .. } => {
-                if let Some(pending) = pending {
-                    if pending.is_revoked() || self.has_failed() {
-                        self.counters.dropped.add(1);
-                        return;
-                    }
-                    part.arrived(pending);
-                    self.counters.admitted.add(1);
-                }
-                part.insert(digest, new)
-            }
-            Origin::Segment(found) => {
-                let old = found.record.at;
-                let Some(record) = part.remove(digest, |record| record.at == old).pop() else {
-                    return;
-                };
-                if record.is_soft {
-                    // Noted since it was read: the new copy does not say so.
-                    let seq = self.slot(old.slot).judged(old.offset).max(1);
-                    let generation = open.generation;
-                    self.journal.append(&Change::Soften { generation, offset: at.offset, seq });
-                }
-                self.forget(&mut part, digest, old);
-                self.counters.moved.add(1);
-                part.insert(digest, Record { is_soft: record.is_soft, ..new })
-            }
-        };
-        self.slot(at.slot).add_live();
-        self.counters.writes.add(1);
-        open.entries.push(entry);
-        if let Some(replaced) = replaced {
-            self.forget(&mut part, digest, replaced.at);
-        }
-    }
-
-    fn drop_staged(&self, staged: Staged) {
-        if let Origin::Queue { pending: Some(pending), .. } = &staged.origin {
-            self.index.part(staged.entry.url).arrived(pending);
-            self.counters.dropped.add(1);
-        }
-    }
-
-    fn refuse(&self, item: Item) {
-        if let Written::Response { head, pending, .. } = &item.what {
-            self.index.part(head.url).arrived(pending);
-            self.counters.dropped.add(1);
-        }
-    }
-
     /// Segments could not be written: this one is left, and after a few the volume is given up.
-    fn failed(&self, writer: &mut Writer, error: &io::Error) {
+    pub(super) fn failed(&self, writer: &mut Writer, error: &io::Error) {
         writer.failures += 1;
         if writer.failures >= MOST_FAILURES {
             return self.fail(error);
@@ -360,7 +280,7 @@ impl Volume {
 }
 
 /// What the index finds a record by.
-pub(super) fn identity(entry: &Entry) -> (u64, u32, Kind) {
+pub(crate) fn identity(entry: &Entry) -> (u64, u32, Kind) {
     match &entry.what {
         EntryWhat::Response { variant, .. } => (entry.url, *variant, Kind::Response),
         EntryWhat::Slice(name) => (slice_digest(entry.url, *name), slice_bits(*name), Kind::Slice),

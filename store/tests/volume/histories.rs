@@ -70,17 +70,20 @@ fn after_a_kill_nothing_comes_back_that_was_removed_for_good() {
 
 #[test]
 fn after_a_loss_of_power_nothing_comes_back_that_was_removed_for_good() {
-    let (mut crashes, mut recovered) = (0, 0);
+    let (mut crashes, mut recovered, mut extended) = (0, 0, 0);
     for seed in histories(90) {
         named(seed, || {
             let mut world = World::new(seed);
             crashes += run(&mut world, 1500, true);
             recovered += world.recovered;
+            extended += world.extended;
             assert_eq!(world.emptied, 0, "a loss of power damages nothing");
         });
     }
-    println!("{crashes} losses of power, {recovered} records recovered");
-    let enough = crashes >= 1000 && recovered > crashes;
+    println!(
+        "{crashes} losses of power, {recovered} records recovered, {extended} bodies extended"
+    );
+    let enough = crashes >= 1000 && recovered > crashes && extended > 20;
     assert!(enough || !is_whole(), "{crashes} crashes, {recovered} recovered");
 }
 

@@ -90,7 +90,7 @@ pub(crate) enum Plant {
 
 pub(crate) struct World {
     pub(crate) disk: SimulatedDisk,
-    pub(crate) volume: Volume,
+    pub(crate) volume: Arc<Volume>,
     pub(crate) random: Random,
     step: u64,
     urls: u64,
@@ -104,6 +104,7 @@ pub(crate) struct World {
     walk: Option<(Walk, u64)>,
     pub(crate) plant: Option<Plant>,
     pub(crate) found: u64,
+    pub(crate) extended: u64,
     pub(crate) emptied: u64,
     pub(crate) recovered: u64,
 }
@@ -116,7 +117,7 @@ impl World {
         let urls = 1 + random.below(40);
         Self {
             disk,
-            volume,
+            volume: Arc::new(volume),
             random,
             step: 0,
             urls,
@@ -129,6 +130,7 @@ impl World {
             walk: None,
             plant: None,
             found: 0,
+            extended: 0,
             emptied: 0,
             recovered: 0,
         }
@@ -175,7 +177,8 @@ impl World {
             66..72 => self.unsafe_request(),
             72..82 => self.walk(),
             82..88 => self.checkpoint(),
-            88..92 => self.object(),
+            88..91 => self.object(),
+            91 => self.extend(),
             92..95 => self.commit(),
             _ => drop(self.volume.work(usize::MAX)),
         }
@@ -189,7 +192,10 @@ impl World {
     }
 
     fn stamps(&mut self) -> (Stamps, Hold, u64) {
-        let at = self.applied;
+        self.stamps_at(self.applied)
+    }
+
+    fn stamps_at(&mut self, at: u64) -> (Stamps, Hold, u64) {
         *self.held.lock().unwrap().entry(at).or_default() += 1;
         let hold = Hold(Arc::clone(&self.held), at);
         (Stamps { filled_at: at, valid_at: at, soft_at: 0 }, hold, self.step)
@@ -261,7 +267,12 @@ impl World {
         self.die(|of, at| (of, at) == (url, key), moment);
         let body = Self::body(version.number, length);
         let writer = self.volume.begin_object(head.url, &head.key, &head.selecting);
+        let some = self.random.below(4);
         for (number, slice) in body.chunks(SLICE as usize).enumerate() {
+            // Some are left to an extension.
+            if number as u64 == some {
+                continue;
+            }
             if writer.slice(number as u32, Bytes::copy_from_slice(slice)).is_err() {
                 return;
             }
@@ -271,6 +282,33 @@ impl World {
         }
         if writer.commit(head, length as u64, Some(Box::new(hold))).is_ok() {
             self.note(url, key, version);
+        }
+    }
+
+    /// Fetches a slice of a body that is stored.
+    fn extend(&mut self) {
+        let (url, key) = self.any_key();
+        let Ok(Some(stored)) = self.volume.get(Self::digest(url), &Self::key(url, key)) else {
+            return;
+        };
+        let Body::Sliced { objects, length } = &stored.body else { return };
+        let number = u64::from_le_bytes(stored.head.fields.as_ref().try_into().unwrap());
+        let (_, hold, _) = self.stamps_at(stored.head.stamps.valid_at);
+        let head = stored.head;
+        let begun = self.volume.extend_object(head.url, &head.key, &head.selecting, objects);
+        let Ok(writer) = begun else { return };
+        let body = Self::body(number, *length as usize);
+        for (number, slice) in body.chunks(SLICE as usize).enumerate() {
+            while self.random.chance(20) {
+                self.step();
+            }
+            let is_missing = self.volume.find_slice(head.url, objects, number as u32).is_none();
+            if is_missing {
+                let _refused = writer.slice(number as u32, Bytes::copy_from_slice(slice));
+            }
+        }
+        if writer.commit(head, *length, Some(Box::new(hold))).is_ok() {
+            self.extended += 1;
         }
     }
 
@@ -410,10 +448,10 @@ impl World {
         let expected = Self::body(version.number, version.length);
         match &stored.body {
             Body::Whole(body) => assert!(*body == expected, "a wrong byte in {version:?}"),
-            Body::Sliced { object, length } => {
+            Body::Sliced { objects, length } => {
                 assert_eq!(*length, version.length as u64);
                 for (number, slice) in expected.chunks(SLICE as usize).enumerate() {
-                    let read = self.volume.get_slice(stored.head.url, *object, number as u32);
+                    let read = self.volume.get_slice(stored.head.url, objects, number as u32);
                     if let Ok(Some(read)) = read {
                         assert!(read == slice, "a wrong byte in slice {number} of {version:?}");
                     }
@@ -438,7 +476,7 @@ impl World {
         self.walk = None;
         let disk = Arc::new(self.disk.clone());
         let (volume, opened) = Volume::open(disk, options()).unwrap();
-        drop(std::mem::replace(&mut self.volume, volume));
+        drop(std::mem::replace(&mut self.volume, Arc::new(volume)));
         self.held = Held::default();
         self.opened(&opened);
     }
@@ -470,7 +508,7 @@ impl World {
         let (volume, opened) = Volume::open(Arc::new(disk.clone()), options()).unwrap();
         let mut world = Self {
             disk,
-            volume,
+            volume: Arc::new(volume),
             random: Random::new(self.step),
             versions: self.versions.clone(),
             purges: self.purges.clone(),
@@ -478,6 +516,7 @@ impl World {
             walk: None,
             plant: None,
             found: 0,
+            extended: 0,
             emptied: 0,
             recovered: 0,
             ..*self
