@@ -55,6 +55,40 @@ async fn a_fill_that_everybody_left_is_stored_all_the_same() {
     assert_eq!(origin.counts("/a").aborted, 0);
 }
 
+/// What waits for its turn has cost the origin nothing: nobody is served by going on.
+#[tokio::test]
+async fn a_fill_that_everybody_left_before_its_turn_is_given_up() {
+    let origin = Origin::start().await;
+    origin.route("/held", held("held"));
+    origin.default_route(reply("hello").max_age(60));
+    let edge = edge()
+        .origin(&origin)
+        .site("timeouts = { first_byte = \"10m\" }")
+        .tables("[limits]\norigin_connections = 1\n")
+        .start();
+    let mut first = edge.connect().await;
+    first.request("GET", "/held", &[], "").await;
+    origin.until_requests("/held", 1).await;
+    let mut queued = edge.connect().await;
+    queued.request("GET", "/a", &[], "").await;
+    let stays = edge.get_many("/b", 1);
+    let fills = || {
+        let metrics = edge.node.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix("weir_fills_running "));
+        value.and_then(|value| value.parse::<u64>().ok())
+    };
+    until("both to wait", fills, |fills| *fills == Some(3)).await;
+    drop(queued);
+    until("one to be given up", fills, |fills| *fills == Some(2)).await;
+    // Who comes now is not told of it.
+    let again = edge.get_many("/a", 1);
+    until("it to wait", fills, |fills| *fills == Some(3)).await;
+    origin.release("/held");
+    again.all("200 hello").await;
+    stays.all("200 hello").await;
+    assert_eq!((origin.fetches("/a"), origin.fetches("/b")), (1, 1));
+}
+
 #[tokio::test]
 async fn an_origin_that_dies_midway_fails_all_visibly_and_the_next_request_tries_again() {
     const SIZE: u64 = 200_000;

@@ -205,18 +205,13 @@ async fn a_stream_that_finds_no_memory_is_refused_and_those_that_run_go_on() {
     let _halves = until_left(&edge, 20 << 10).await;
     for target in ["/stored", "/other"] {
         let refusal = asked(&sender, target).await.await.expect("an answer");
-        assert_eq!(
-            (refusal.status().as_u16(), &refusal.headers()["retry-after"]),
-            (503, &"1".parse().unwrap())
-        );
+        assert_eq!(refusal.status(), 503);
+        assert_eq!(refusal.headers()["retry-after"], "1");
         assert_eq!(refusal.headers()["cache-status"], "edge; detail=memory-limit");
     }
     assert_eq!((refused(&edge, "stream"), refused(&edge, "request")), (2, 0));
     assert_eq!(origin.fetches("/other"), 0);
-    for mut body in running {
-        body.flow_control().release_capacity(0).expect("nothing was taken");
-        assert!(!body.is_end_stream());
-    }
+    assert!(running.iter().all(|body| !body.is_end_stream()));
 }
 
 #[tokio::test]

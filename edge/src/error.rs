@@ -72,6 +72,15 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// All clients left before the upstream was asked.
+    pub(crate) const fn deserted() -> Self {
+        Self::Client(ClientError::refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "client-left",
+            "The clients left while the request waited for its turn.",
+        ))
+    }
+
     /// What a client is told whose response has not begun.
     pub fn status(&self) -> StatusCode {
         match self {

@@ -4,7 +4,8 @@
 //! Where the bytes are known they are counted. Where a library has them (hyper, h2, rustls, tokio), a cost
 //! is charged that was measured: the costs below, which `weir-bars costs` compares with the RSS of the
 //! program. Not in the account: what is stored and what is on its way into the store (both within
-//! `memory.size`), files of the spool, and what the kernel has.
+//! `memory.size`), files of the spool, what the kernel has, and requests at an upstream whose clients have
+//! all left: those go on for the store, no more than `limits.origin_connections` of them.
 //!
 //! Whoever would pass the bound is refused before any work is done for it, or made to wait; what is already
 //! under way is never ended for it. So the account may pass its bound by the pieces of bodies that are in

@@ -108,6 +108,7 @@ mod tests {
             headers: Arc::default(),
             client_host: None,
             interim: None,
+            wanted: None,
             upgrade: None,
             chosen_by: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
             counts_for: None,

@@ -313,7 +313,8 @@ impl Upstream {
         let (member, attempt) = (candidate.member, candidate.attempt);
         let shed = || self.metrics[worker].count(Event::SlowClientShed);
         let (wait, floor) = (self.wait(end), self.slow_client_rate);
-        let place = member.place(self.queue, wait, ask.counts_for, floor, shed).await;
+        let wanted = || ask.wanted.as_ref().is_none_or(|wanted| wanted());
+        let place = member.place(self.queue, wait, ask.counts_for, floor, shed, wanted).await;
         let place = place.map_err(|error| {
             if error == UpstreamError::ClientShare {
                 self.metrics[worker].count(Event::ClientShare);

@@ -310,6 +310,7 @@ fn config(edge: &str, origin: SocketAddr, folder: &Path) -> Result<String, Error
         ("[memory]\n", format!("[memory]\nmax_object = \"{MAX_OBJECT}\"\n")),
         ("[log]\n", format!("[log]\nlevel = \"error\"\npath = {:?}\n", folder.join("access"))),
         ("path = \"/var/lib/weir/spool\"", format!("path = {:?}", folder.join("spool"))),
+        ("state = \"/var/lib/weir/state\"", format!("state = {:?}", folder.join("state"))),
         ("http://origin:8081", format!("http://{origin}")),
     ] {
         if !config.contains(from) {
@@ -482,6 +483,7 @@ mod tests {
         let config = weir_config::Config::from_toml(&config).unwrap();
         assert_eq!(config.spool.path, Some(folder.join("spool")));
         assert_eq!(config.log.path, Some(folder.join("access")));
+        assert_eq!(config.node.state, Some(folder.join("state")));
         let shipped = weir_config::Config::from_toml(
             &EDGE.lines().filter(|line| !line.contains("_file = ")).collect::<Vec<_>>().join("\n"),
         );

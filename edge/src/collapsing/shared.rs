@@ -300,6 +300,19 @@ impl Fill {
 
     // ---- the writer's side ----
 
+    /// Fails it with this error if all who joined it have left before an answer; whether it did. Nobody
+    /// joins it from then on. One that nobody ever joined is made for the store, and goes on.
+    pub(crate) fn give_up(&self, error: UpstreamError) -> bool {
+        let mut state = self.lock();
+        let deserted = state.answer.is_none()
+            && !state.readers.is_empty()
+            && state.readers.iter().all(Option::is_none);
+        if deserted {
+            state.answer = Some(Err(error));
+        }
+        deserted
+    }
+
     /// Passes an interim response on.
     pub(crate) fn interim(&self, interim: Interim) {
         let mut state = self.lock();

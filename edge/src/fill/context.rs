@@ -76,6 +76,8 @@ impl FillContext {
         if plan.asks_more() {
             plan.write(Arc::make_mut(&mut ask.headers));
         }
+        let waited_for = Arc::clone(fill);
+        ask.wanted = Some(Arc::new(move || !waited_for.give_up(UpstreamError::deserted())));
         let fill = Arc::clone(fill);
         let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
             let mut fields = fields.clone();

@@ -94,6 +94,7 @@ impl Scene {
                 headers: Arc::default(),
                 client_host: None,
                 interim: None,
+                wanted: None,
                 upgrade: None,
                 chosen_by: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
                 counts_for: None,

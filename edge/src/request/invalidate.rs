@@ -74,6 +74,7 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: O
         headers: Arc::new(headers),
         client_host: visit.client_host(),
         interim: None,
+        wanted: None,
         upgrade: None,
         chosen_by: For { hash, client: visit.client_address() },
         // What the client did has happened: its share must not keep it from being told.

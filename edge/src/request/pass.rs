@@ -264,6 +264,8 @@ async fn fetch(
         headers: Arc::new(visit.fields_for_pass(&spine.state)),
         client_host: visit.client_host(),
         interim: Some(interim),
+        // When the client leaves, so does the request.
+        wanted: None,
         upgrade,
         chosen_by: visit.chosen_by(),
         counts_for: visit.counts_for(),

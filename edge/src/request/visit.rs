@@ -192,6 +192,7 @@ impl Visit {
                 headers,
                 client_host: self.client_host(),
                 interim: None,
+                wanted: None,
                 upgrade: None,
                 chosen_by: self.chosen_by(),
                 counts_for: self.counts_for(),

@@ -21,6 +21,8 @@ pub(crate) struct Ask {
     pub(crate) client_host: Option<HeaderValue>,
     /// Interim responses are handed to this.
     pub(crate) interim: Option<InterimSink>,
+    /// Whether anybody still waits for the answer; `None` if it is wanted in any case.
+    pub(crate) wanted: Option<Wanted>,
     /// The protocol to switch to, for an upgrade.
     pub(crate) upgrade: Option<HeaderValue>,
     /// What the choice of a member may depend on.
@@ -39,6 +41,9 @@ impl Ask {
         self.method.is_safe() && self.upgrade.is_none()
     }
 }
+
+/// Asked now and then while a request waits for a place: one that nobody wants is given up unsent.
+pub(crate) type Wanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Takes interim responses as they arrive.
 pub(crate) type InterimSink = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;

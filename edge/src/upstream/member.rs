@@ -36,8 +36,8 @@ impl Role {
     }
 }
 
-/// How often one that waits for a place asks for a client to be shed.
-const SHED_EVERY: Duration = Duration::from_secs(1);
+/// How often one that waits for a place asks for a client to be shed, and whether it is wanted itself.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a member is reached, and how it stands to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,8 @@ impl Member {
 
     /// Waits for one of its places, in a queue of bounded length, of which a client prefix gets a
     /// share and in which prefixes take turns. Clients that take less than `floor` bytes a second are
-    /// [shed](PlaceReaders::shed_slowest) for it, each told to `shed`.
+    /// [shed](PlaceReaders::shed_slowest) for it, each told to `shed`. A request that is no longer
+    /// `wanted` leaves the queue.
     pub(super) async fn place(
         self: &Arc<Self>,
         queue: usize,
@@ -190,6 +191,7 @@ impl Member {
         client: Option<Prefix>,
         floor: u64,
         shed: impl Fn(),
+        wanted: impl Fn() -> bool,
     ) -> Result<Slot, UpstreamError> {
         let counted = RunningCount::begin(self);
         if let Some(place) = self.places.free() {
@@ -199,6 +201,9 @@ impl Member {
         let end = tokio::time::Instant::now() + bound;
         let mut turn = self.places.wait(client);
         loop {
+            if !wanted() {
+                return Err(UpstreamError::deserted());
+            }
             if self.readers.shed_slowest(floor, Instant::now()) {
                 shed();
             }
@@ -206,7 +211,7 @@ impl Member {
             if now >= end {
                 return Err(UpstreamError::Busy);
             }
-            if let Ok(place) = timeout_at(end.min(now + SHED_EVERY), turn.turn()).await {
+            if let Ok(place) = timeout_at(end.min(now + ASK_EVERY), turn.turn()).await {
                 let place = place.ok_or(UpstreamError::Busy)?;
                 return Ok(Slot { _place: place, _counted: counted });
             }

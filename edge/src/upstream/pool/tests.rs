@@ -123,11 +123,17 @@ async fn a_member_works_on_no_more_than_it_has_places_for() {
     let pool = pool(Turns, &[("a", 0)], None);
     let member = &pool.members()[0];
     let wait = Duration::from_millis(1);
-    let place = member.place(1, wait, None, 0, || ()).await.unwrap();
+    let place = member.place(1, wait, None, 0, || (), || true).await.unwrap();
     assert_eq!(member.running(), 1);
-    assert_eq!(member.place(0, wait, None, 0, || ()).await.unwrap_err(), UpstreamError::Busy);
-    assert_eq!(member.place(1, wait, None, 0, || ()).await.unwrap_err(), UpstreamError::Busy);
-    let waits = member.place(1, Duration::from_secs(20), None, 0, || ());
+    assert_eq!(
+        member.place(0, wait, None, 0, || (), || true).await.unwrap_err(),
+        UpstreamError::Busy
+    );
+    assert_eq!(
+        member.place(1, wait, None, 0, || (), || true).await.unwrap_err(),
+        UpstreamError::Busy
+    );
+    let waits = member.place(1, Duration::from_secs(20), None, 0, || (), || true);
     let (waits, ()) = tokio::join!(waits, async { drop(place) });
     assert_eq!(member.running(), 1);
     drop(waits);
