@@ -1,5 +1,5 @@
-//! One client that takes what all share: connections, requests that wait for an origin, and the
-//! memory of bodies on their way into the store. 127.0.0.2, 127.0.0.3 and so on are the clients.
+//! One client that takes what all share: connections, connections to an origin, requests that wait for
+//! one, and the memory of bodies on their way into the store. 127.0.0.2, 127.0.0.3 and so on are the clients.
 
 mod program;
 mod support;
@@ -174,6 +174,31 @@ async fn crowd(edge: &Edge, origin: &Origin, client: u8, fields: &[(&str, &str)]
         all.push(one);
     }
     all
+}
+
+#[tokio::test]
+async fn a_client_with_many_requests_at_the_origin_leaves_connections_to_others() {
+    let origin = Origin::start().await;
+    origin.route("/held", held("held"));
+    origin.default_route(reply("hello").max_age(60));
+    let edge = edge_with("origin_connections = 64").origin(&origin).start();
+    let mut crowd = Vec::new();
+    for n in 1..=80 {
+        let mut one = edge.connect_from(2).await;
+        one.request("POST", "/held", &[], "").await;
+        until_running(&edge, "site", &origin.url(), n).await;
+        crowd.push(one);
+    }
+    // Three quarters of them, and the one that passes them; the others of this client wait.
+    until("requests at the origin", || origin.fetches("/held"), |count| *count == 49).await;
+    let (_, other) = get_from(&edge, 3, "/a").await;
+    assert_eq!(other.handled(), "fwd=uri-miss; fwd-status=200; stored");
+    assert_eq!(origin.fetches("/held"), 49);
+    assert_eq!(metric(&edge, REFUSED_REQUESTS), 0, "they wait, nobody is refused");
+    origin.release("/held");
+    for mut client in crowd {
+        assert_eq!(client.answer("POST").await.line(), "200 held");
+    }
 }
 
 const ONE_PLACE: &str = "origin_connections = 1\norigin_queue = 64";

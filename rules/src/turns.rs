@@ -31,6 +31,15 @@ enum Turn {
     Alone(Ticket),
 }
 
+impl Turn {
+    fn client(self) -> Option<Prefix> {
+        match self {
+            Self::Client(prefix) => Some(prefix),
+            Self::Alone(_) => None,
+        }
+    }
+}
+
 impl<T> Default for Turns<T> {
     fn default() -> Self {
         Self { waiting: HashMap::new(), order: VecDeque::new(), next: 0, count: 0 }
@@ -62,9 +71,11 @@ impl<T> Turns<T> {
         ticket
     }
 
-    /// Takes out the one whose turn it is: the oldest of the client that has waited longest for its turn.
-    pub fn pop(&mut self) -> Option<T> {
-        let turn = self.order.pop_front()?;
+    /// Takes out the one whose turn it is: the oldest of the client that has waited longest for its turn,
+    /// of those that `may` have one. The others keep their turns. Also says whose it is.
+    pub fn pop(&mut self, may: impl Fn(Option<Prefix>) -> bool) -> Option<(Option<Prefix>, T)> {
+        let at = self.order.iter().position(|turn| may(turn.client()))?;
+        let turn = self.order.remove(at)?;
         let of_turn = self.waiting.get_mut(&turn)?;
         let (_, one) = of_turn.pop_first()?;
         self.count -= 1;
@@ -74,7 +85,7 @@ impl<T> Turns<T> {
         } else {
             self.order.push_back(turn);
         }
-        Some(one)
+        Some((turn.client(), one))
     }
 
     /// Takes out one that waits no more, if it is still here.
@@ -110,7 +121,7 @@ mod tests {
     }
 
     fn served<T>(mut turns: Turns<T>) -> Vec<T> {
-        std::iter::from_fn(|| turns.pop()).collect()
+        std::iter::from_fn(|| turns.pop(|_| true).map(|(_, one)| one)).collect()
     }
 
     #[test]
@@ -125,6 +136,19 @@ mod tests {
         turns.push(None, "y".to_owned());
         assert_eq!(turns.len(), 8);
         assert_eq!(served(turns), ["a1", "b1", "x", "y", "a2", "b2", "a3", "a4"]);
+    }
+
+    #[test]
+    fn who_may_have_none_keeps_its_turn() {
+        let mut turns = Turns::default();
+        for (last, one) in [(1, "a1"), (1, "a2"), (2, "b1")] {
+            turns.push(client(last), one);
+        }
+        let not_the_first = |of: Option<Prefix>| of != client(1);
+        assert_eq!(turns.pop(not_the_first), Some((client(2), "b1")));
+        assert_eq!(turns.pop(not_the_first), None);
+        turns.push(client(2), "b2");
+        assert_eq!(served(turns), ["a1", "b2", "a2"]);
     }
 
     #[test]
@@ -163,7 +187,8 @@ mod tests {
             clients.sort_unstable();
             clients.dedup();
             turns.push(client(9), 9);
-            let before: Vec<u8> = std::iter::from_fn(|| turns.pop().filter(|n| *n != 9)).collect();
+            let mut next = || turns.pop(|_| true).map(|(_, n)| n).filter(|n| *n != 9);
+            let before: Vec<u8> = std::iter::from_fn(&mut next).collect();
             prop_assert_eq!(before.len(), clients.len());
         }
 
@@ -177,7 +202,7 @@ mod tests {
                 let of = (last > 0).then(|| client(last).unwrap());
                 match what {
                     0 => {
-                        let popped = turns.pop();
+                        let popped = turns.pop(|_| true).map(|(_, n)| n);
                         prop_assert_eq!(popped.is_some(), !here.is_empty());
                         here.retain(|(_, _, n)| Some(*n) != popped);
                     }

@@ -308,6 +308,7 @@ fn config(edge: &str, origin: SocketAddr, folder: &Path) -> Result<String, Error
     }
     for (from, to) in [
         ("[memory]\n", format!("[memory]\nmax_object = \"{MAX_OBJECT}\"\n")),
+        ("[limits]\n", "[limits]\nprivate_clients = true\n".to_owned()),
         ("[log]\n", format!("[log]\nlevel = \"error\"\npath = {:?}\n", folder.join("access"))),
         ("path = \"/var/lib/weir/spool\"", format!("path = {:?}", folder.join("spool"))),
         ("state = \"/var/lib/weir/state\"", format!("state = {:?}", folder.join("state"))),

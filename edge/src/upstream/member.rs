@@ -180,8 +180,8 @@ impl Member {
         }
     }
 
-    /// Waits for one of its places, in a queue of bounded length, of which a client prefix gets a
-    /// share and in which prefixes take turns. Clients that take less than `floor` bytes a second are
+    /// Waits for one of its places, of which a client prefix gets a share, in a queue of bounded length, of
+    /// which it gets a share, too, and in which prefixes take turns. Clients that take less than `floor` bytes a second are
     /// [shed](PlaceReaders::shed_slowest) for it, each told to `shed`. A request that is no longer
     /// `wanted` leaves the queue.
     pub(super) async fn place(
@@ -194,7 +194,7 @@ impl Member {
         wanted: impl Fn() -> bool,
     ) -> Result<Slot, UpstreamError> {
         let counted = RunningCount::begin(self);
-        if let Some(place) = self.places.free() {
+        if let Some(place) = self.places.free(client) {
             return Ok(Slot { _place: place, _counted: counted });
         }
         let _waiting = Waiting::enter(&self.standing, queue, client)?;

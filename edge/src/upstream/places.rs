@@ -1,9 +1,12 @@
 //! The places of a member: how many requests it works on at once. Who finds none free waits, and client
-//! prefixes take [turns](Turns).
+//! prefixes take [turns](Turns). Once three quarters are taken, a prefix gets a
+//! [part of the rest](client_share), so that the requests of a few clients, however slow they are, leave
+//! places to those of others.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
-use weir_rules::client_share::Prefix;
+use weir_rules::client_share::{self, Prefix};
 use weir_rules::turns::{Ticket, Turns};
 
 /// See the module.
@@ -13,13 +16,22 @@ pub(super) struct Places(Mutex<State>);
 /// The lock is held for a few moves.
 #[derive(Debug)]
 struct State {
-    free: usize,
+    count: usize,
+    taken: usize,
+    /// How many each prefix has, of those that have any.
+    held: HashMap<Prefix, usize>,
     waiting: Turns<oneshot::Sender<Place>>,
 }
 
-/// A place; dropping it gives it to the next who waits.
+/// A place; dropping it gives it to the next who may have it.
 #[derive(Debug)]
-pub(super) struct Place(Option<Arc<Places>>);
+pub(super) struct Place(Option<Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    places: Arc<Places>,
+    client: Option<Prefix>,
+}
 
 /// One who waits for a place. Dropping it gives the wait up.
 pub(super) struct WaitingForPlace {
@@ -29,32 +41,86 @@ pub(super) struct WaitingForPlace {
     turn: oneshot::Receiver<Place>,
 }
 
+impl State {
+    /// Whether this client, or one that counts for none, may have a place now.
+    fn may_take(&self, client: Option<Prefix>) -> bool {
+        let (taken, count) = (self.taken as u64, self.count as u64);
+        let held = |prefix| self.held.get(&prefix).copied().unwrap_or_default() as u64;
+        taken < count
+            && client.is_none_or(|prefix| client_share::admits(held(prefix), 1, taken, count))
+    }
+
+    fn take(&mut self, client: Option<Prefix>) {
+        self.taken += 1;
+        if let Some(prefix) = client {
+            *self.held.entry(prefix).or_default() += 1;
+        }
+    }
+
+    fn give_back(&mut self, client: Option<Prefix>) {
+        self.taken -= 1;
+        let Some(prefix) = client else { return };
+        if let Some(held) = self.held.get_mut(&prefix) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&prefix);
+            }
+        }
+    }
+}
+
 impl Places {
     /// So many, all free.
     pub(super) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { free: count, waiting: Turns::default() })))
+        let (held, waiting) = (HashMap::new(), Turns::default());
+        Arc::new(Self(Mutex::new(State { count, taken: 0, held, waiting })))
     }
 
-    /// A free place. Nobody waits while there is one.
-    pub(super) fn free(self: &Arc<Self>) -> Option<Place> {
+    /// A free place for this client, or for one that counts for none. Nobody who may have one waits
+    /// while there is one.
+    pub(super) fn free(self: &Arc<Self>, client: Option<Prefix>) -> Option<Place> {
         let mut state = self.lock();
-        state.free = state.free.checked_sub(1)?;
-        Some(Place(Some(Arc::clone(self))))
+        if !state.may_take(client) {
+            return None;
+        }
+        state.take(client);
+        Some(self.place(client))
     }
 
     /// Waits for a place as this client, or as one that counts for none.
     pub(super) fn wait(self: &Arc<Self>, client: Option<Prefix>) -> WaitingForPlace {
         let (sender, turn) = oneshot::channel();
-        let mut state = self.lock();
-        let ticket = state.waiting.push(client, sender);
-        let place = state.free.checked_sub(1).map(|free| {
-            // One was given back between the look for a free one and now.
-            state.free = free;
-            Place(Some(Arc::clone(self)))
-        });
-        drop(state);
-        drop(place);
+        let ticket = self.lock().waiting.push(client, sender);
+        // One may have been given back between the look for a free one and now.
+        self.hand_out();
         WaitingForPlace { places: Arc::clone(self), client, ticket, turn }
+    }
+
+    /// Gives free places to those who wait and may have one.
+    fn hand_out(self: &Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let State { count, taken, .. } = *state;
+            if taken >= count {
+                return;
+            }
+            let mut waiting = std::mem::take(&mut state.waiting);
+            let next = waiting.pop(|client| state.may_take(client));
+            state.waiting = waiting;
+            let Some((client, next)) = next else { return };
+            state.take(client);
+            drop(state);
+            if let Err(mut place) = next.send(self.place(client)) {
+                // It waits no more, and its place is free again: not to be dropped, which would come
+                // here once more for each that has gone.
+                drop(place.0.take());
+                self.lock().give_back(client);
+            }
+        }
+    }
+
+    fn place(self: &Arc<Self>, client: Option<Prefix>) -> Place {
+        Place(Some(Taken { places: Arc::clone(self), client }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -79,21 +145,9 @@ impl Drop for WaitingForPlace {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(places) = self.0.take() else { return };
-        loop {
-            let mut state = places.lock();
-            let Some(next) = state.waiting.pop() else {
-                state.free += 1;
-                return;
-            };
-            drop(state);
-            match next.send(Place(Some(Arc::clone(&places)))) {
-                Ok(()) => return,
-                // It waits no more, and its place is ours again: not to be dropped, which would come
-                // here once more for each that has gone.
-                Err(mut place) => drop(place.0.take()),
-            }
-        }
+        let Some(Taken { places, client }) = self.0.take() else { return };
+        places.lock().give_back(client);
+        places.hand_out();
     }
 }
 
@@ -114,8 +168,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_with_many_requests_does_not_hold_up_one_with_one() {
         let places = Places::new(1);
-        let place = places.free().unwrap();
-        assert!(places.free().is_none());
+        let place = places.free(client(1)).unwrap();
+        assert!(places.free(client(2)).is_none());
         let mut many: Vec<_> = (0..100).map(|_| places.wait(client(1))).collect();
         let mut one = places.wait(client(2));
         drop(place);
@@ -124,13 +178,13 @@ mod tests {
         drop(place);
         let place = has_turn(&mut one).await.unwrap();
         drop((place, many));
-        assert!(places.free().is_some(), "those that gave up hold none");
+        assert!(places.free(None).is_some(), "those that gave up hold none");
     }
 
     #[tokio::test]
     async fn a_place_passes_by_those_that_have_gone() {
         let places = Places::new(1);
-        let place = places.free().unwrap();
+        let place = places.free(None).unwrap();
         let gone: Vec<_> = (0..50).map(|n| places.wait(client(n))).collect();
         let mut last = places.wait(None);
         drop(gone);
@@ -141,7 +195,30 @@ mod tests {
         let given = places.wait(client(1));
         drop((place, last));
         drop(given);
-        assert!(places.free().is_some());
+        assert!(places.free(None).is_some());
+    }
+
+    #[tokio::test]
+    async fn one_client_leaves_places_to_others_however_many_requests_it_has() {
+        let places = Places::new(64);
+        let taken: Vec<_> = std::iter::from_fn(|| places.free(client(1))).collect();
+        assert_eq!(taken.len(), 49, "three quarters, and the one that passes them");
+        let mut more: Vec<_> = (0..100).map(|_| places.wait(client(1))).collect();
+        let others: Vec<_> = (2..9).map(|last| places.free(client(last)).unwrap()).collect();
+        assert!(has_turn(&mut more[0]).await.is_none());
+        // What others give back is for others, until three quarters are free of them.
+        drop(others);
+        assert!(has_turn(&mut more[0]).await.is_none());
+        drop(taken);
+        let mut had = Vec::new();
+        for waiting in &mut more {
+            had.extend(has_turn(waiting).await);
+        }
+        assert_eq!(had.len(), 49);
+        assert!(places.free(client(2)).is_some() && places.free(None).is_some());
+        drop((had, more));
+        let state = places.lock();
+        assert_eq!((state.taken, state.held.len(), state.waiting.len()), (0, 0, 0));
     }
 
     #[tokio::test]

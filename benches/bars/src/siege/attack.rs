@@ -58,6 +58,9 @@ pub(super) enum Attack {
     Together,
 }
 
+/// They come from so many addresses, of which none is that of the other clients.
+const ADDRESSES: u64 = 4;
+
 /// The kinds that `Together` is made of.
 const KINDS: [Attack; 7] = [
     Attack::Idle,
@@ -258,6 +261,9 @@ impl Client {
     async fn connect(&self, to: SocketAddr) -> Result<TcpStream, Error> {
         let _turn = self.connecting.acquire().await?;
         let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        let address = [127, 0, 0, 2 + u8::try_from(self.number % ADDRESSES)?];
+        socket.bind((address, 0).into())?;
         socket.set_recv_buffer_size(u32::try_from(SIP)?)?;
         Ok(socket.connect(to).await?)
     }
