@@ -139,8 +139,8 @@ class Topology:
         self.specs[name] = self.write(
             f"{name}.toml",
             f'[node]\nname = "{name}"\ntier = "{tier}"\nregion = "{region}"\nworkers = 1\n'
-            'listen = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n[memory]\nsize = "64MiB"\n'
-            f'[control]\nurl = "http://{self.at}"\ntoken = "{NODE_SECRET}"\n'
+            f'listen = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\nstate = "{self.folder.name}/{name}"\n'
+            f'[memory]\nsize = "64MiB"\n[control]\nurl = "http://{self.at}"\ntoken = "{NODE_SECRET}"\n'
             + (f"[parents]\nurls = [{', '.join(parents)}]\n" if parents else "")
             + f'[[site]]\nid = "shop"\norigins = ["http://{self.origin.at}"]\n',
         )
