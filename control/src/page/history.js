@@ -170,9 +170,12 @@ const byState = (purge, state) =>
 /** How far a purge has come, in words. */
 export function stateOf(purge) {
   if (purge.status === "completed") {
-    return purge.nodes.length === 0
-      ? "accepted, no node is expected"
-      : `${some(purge.nodes.length, "node")} in ${millis(purge.elapsed_ms)}`;
+    // Nobody waited for these: they validate what they have stored.
+    const over = byState(purge, "lease_over");
+    const arrived = purge.nodes.length - over.length;
+    const words = `${some(arrived, "node")} in ${millis(purge.elapsed_ms)}`;
+    if (purge.nodes.length === 0) return "accepted, no node is expected";
+    return over.length === 0 ? words : `${words} · lease over: ${list(over, 2)}`;
   }
   const applied = byState(purge, "applied").length;
   const missing = [["pending", byState(purge, "pending")], ["offline", byState(purge, "offline")]];
@@ -184,7 +187,8 @@ export function stateOf(purge) {
 
 /** How many stored responses it took; null while a node has not counted. */
 export function matched(purge) {
-  const counts = purge.nodes.map((node) => node.matched);
+  const awaited = purge.nodes.filter((node) => node.state !== "lease_over");
+  const counts = awaited.map((node) => node.matched);
   return counts.length === 0 || counts.includes(null)
     ? null
     : counts.reduce((sum, n) => sum + n, 0);
@@ -264,6 +268,7 @@ function body(purge, far) {
 
 function arrival(node, purge) {
   if (node.state === "applied") return node.applied_ms === null ? NONE : millis(node.applied_ms);
+  if (node.state === "lease_over") return "lease over";
   return node.state === "offline"
     ? "offline"
     : `pending, ${seconds((Date.now() - Date.parse(purge.created_at)) / 1000)}`;

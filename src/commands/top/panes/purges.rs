@@ -56,7 +56,8 @@ fn row(purge: &Purge) -> Vec<Cell> {
 }
 
 fn waits_for(purge: &Purge) -> String {
-    let open: Vec<_> = purge.nodes.iter().filter(|node| node.state != "applied").collect();
+    let awaited = |state: &str| !["applied", "lease_over"].contains(&state);
+    let open: Vec<_> = purge.nodes.iter().filter(|node| awaited(&node.state)).collect();
     let named = open.iter().take(NAMED).map(|node| match node.state.as_str() {
         "offline" => format!("{} (offline)", node.name),
         _ => node.name.clone(),
