@@ -56,6 +56,12 @@ struct Version {
     is_banned: bool,
 }
 
+impl Version {
+    fn new(number: u64, tag: u64, begun: u64, length: usize) -> Self {
+        Self { number, tag, begun, length, is_dead: false, dies_at: None, is_banned: false }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Purge {
     seq: u64,
@@ -218,6 +224,12 @@ impl World {
         self.versions.entry((url, key)).or_default().push(version);
     }
 
+    /// A newer response is known: what is stored of its key is not live any more.
+    fn supersede(&mut self, url: u64, key: u64, head: &ResponseHead) {
+        let Removed { moment, .. } = self.volume.supersede(head.url, &head.key, &head.selecting);
+        self.die(|of, at| (of, at) == (url, key), moment);
+    }
+
     fn put(&mut self) {
         let (url, key) = self.any_key();
         let (stamps, hold, begun) = self.stamps();
@@ -227,17 +239,8 @@ impl World {
             self.purge();
         }
         let head = self.head(url, key, tag, stamps);
-        let version = Version {
-            number: self.next,
-            tag,
-            begun,
-            length,
-            is_dead: false,
-            dies_at: None,
-            is_banned: false,
-        };
-        let Removed { moment, .. } = self.volume.supersede(head.url, &head.key, &head.selecting);
-        self.die(|of, at| (of, at) == (url, key), moment);
+        let version = Version::new(self.next, tag, begun, length);
+        self.supersede(url, key, &head);
         let body = Self::body(version.number, length);
         let half = length / 2;
         let body =
@@ -254,17 +257,8 @@ impl World {
         let (tag, length) =
             (self.random.below(5), SLICE as usize + self.random.below(9000) as usize);
         let head = self.head(url, key, tag, stamps);
-        let version = Version {
-            number: self.next,
-            tag,
-            begun,
-            length,
-            is_dead: false,
-            dies_at: None,
-            is_banned: false,
-        };
-        let Removed { moment, .. } = self.volume.supersede(head.url, &head.key, &head.selecting);
-        self.die(|of, at| (of, at) == (url, key), moment);
+        let version = Version::new(self.next, tag, begun, length);
+        self.supersede(url, key, &head);
         let body = Self::body(version.number, length);
         let writer = self.volume.begin_object(head.url, &head.key, &head.selecting);
         let some = self.random.below(4);
