@@ -2,6 +2,7 @@
 //! its default and its bounds beside it; all mistakes are reported together.
 
 mod control;
+mod disk;
 mod health;
 mod host;
 mod limits;
@@ -96,6 +97,7 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
     let spool = spool(root.section("spool"));
+    let disk = disk::disk(&mut root, &node, &control, &spool);
     let log = log::log(root.section("log"));
     let tls = tls::tls(root.section("tls"));
     let parents = parents::parents(root.section("parents"), &node);
@@ -106,7 +108,7 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     ephemeral_fits(&root, &node, &control);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
     root.finish(&[]);
-    Config { node, control, tokens, memory, parents, sites, limits, spool, log, tls, absent }
+    Config { node, control, tokens, memory, disk, parents, sites, limits, spool, log, tls, absent }
 }
 
 /// The default of a site's `max_ttl`, seconds. What has gone out to many edges is best let go
@@ -268,7 +270,8 @@ fn id(text: &str) -> Result<String, String> {
 pub(super) fn keys() -> Vec<String> {
     // What is read only where it is written, written.
     let text = "[[site]]\norigins = [{ url = \"http://a\" }]\nretries = {}\nkey = { query = {} }\n\
-                [[token]]\n[tls]\n[[tls.certificates]]\n[parents]\nurls = [{}]\n";
+                [[token]]\n[tls]\n[[tls.certificates]]\n[parents]\nurls = [{}]\n\
+                [disk]\ndirectories = [{}]\n";
     let notes = Notes::default();
     match FileConfig::parse(text) {
         Ok(file) => drop(read(&file, &notes)),

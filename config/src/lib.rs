@@ -4,6 +4,7 @@
 pub mod check;
 #[doc(inline)]
 pub use check::host_fit;
+mod disk;
 pub mod file;
 pub mod machine;
 pub mod mistakes;
@@ -15,8 +16,9 @@ pub mod units;
 mod warnings;
 pub mod words;
 
+pub use disk::{Disk, DiskAdmit, DiskDirectory};
 pub use network::Network;
-pub use warnings::{memory_warning, warnings};
+pub use warnings::{file_system_warnings, memory_warning, warnings};
 pub use weir_rules::tier::Tier;
 
 use reload::{Effect, Key, Keys, table};
@@ -45,6 +47,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[disk]`; `None` stores in memory only.
+    pub disk: Option<Disk>,
     /// `[spool]`
     pub spool: Spool,
     /// `[log]`

@@ -1,8 +1,9 @@
-//! What memory this process may have: that of its cgroup, as engines of containers and systemd set it, or
-//! that of the machine.
+//! What this process may have: the memory of its cgroup, as engines of containers and systemd set it, or
+//! that of the machine; and the sizes of file systems.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, absolute};
 
 /// Where the kernel shows what is read here.
 const ROOT: &str = "/";
@@ -38,6 +39,25 @@ fn of_cgroup(root: &Path, line: &str) -> Option<u64> {
     let folders = own.ancestors().take_while(|folder| folder.starts_with(&mount));
     let limit = |folder: &Path| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
     folders.filter_map(limit).min()
+}
+
+/// A file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// The device that it is on, which tells it from others.
+    pub device: u64,
+    /// Its bytes, those in use included.
+    pub size: u64,
+}
+
+/// The file system that `path` is on, or will be once it is made. `None` where the system does not say.
+pub fn file_system(path: &Path) -> Option<FileSystem> {
+    let path = absolute(path).ok()?;
+    let (there, found) =
+        path.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)))?;
+    let figures = rustix::fs::statvfs(there).ok()?;
+    let size = figures.f_blocks.checked_mul(figures.f_frsize).filter(|size| *size > 0)?;
+    Some(FileSystem { device: found.dev(), size })
 }
 
 /// `MemTotal` of `/proc/meminfo`.
@@ -100,6 +120,14 @@ mod tests {
         ];
         assert_eq!(limit("v1", &v1), Some(2000));
         assert_eq!(limit("nothing", &[("proc/self/cgroup", "x\n")]), None);
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_on_the_file_system_of_its_folder() {
+        let folder = std::env::temp_dir();
+        let found = file_system(&folder).unwrap();
+        assert!(found.size > 1 << 20, "{found:?}");
+        assert_eq!(file_system(&folder.join("weir-not-there/disk")), Some(found));
     }
 
     #[test]

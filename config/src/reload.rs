@@ -90,6 +90,9 @@ impl Config {
         if needs_restart(MEMORY.1) {
             new.memory = self.memory;
         }
+        if needs_restart(DISK.1) {
+            new.disk.clone_from(&self.disk);
+        }
         (new, kept)
     }
 
@@ -101,6 +104,7 @@ impl Config {
             control,
             tokens,
             memory,
+            disk,
             parents,
             sites,
             limits,
@@ -112,6 +116,7 @@ impl Config {
         let whole = [
             (TOKENS, self.tokens != *tokens),
             (MEMORY, self.memory != *memory),
+            (DISK, self.disk != *disk),
             (PARENTS, self.parents != *parents),
             (SITES, self.sites != *sites),
         ];
@@ -129,6 +134,7 @@ impl Config {
 // Tables that take effect as a whole.
 const TOKENS: Key = ("token", Effect::Reload);
 const MEMORY: Key = ("memory", Effect::NodeRestart);
+const DISK: Key = ("disk", Effect::NodeRestart);
 const PARENTS: Key = ("parents", Effect::Reload);
 const SITES: Key = ("site", Effect::Reload);
 
@@ -150,7 +156,7 @@ mod tests {
 
     fn marked() -> impl Iterator<Item = &'static str> {
         let tables = [Node::KEYS, Control::KEYS, Limits::KEYS, Spool::KEYS, Log::KEYS, Tls::KEYS];
-        let whole = [TOKENS, MEMORY, PARENTS, SITES];
+        let whole = [TOKENS, MEMORY, DISK, PARENTS, SITES];
         tables.into_iter().flatten().copied().chain(whole).map(|(key, _)| key)
     }
 
@@ -181,15 +187,17 @@ mod tests {
     fn what_needs_a_restart_is_named_and_keeps_its_value() {
         let old = config("[node]\nregion = \"eu\"\n[control]\nlease = \"5s\"");
         let text = "[node]\nregion = \"us\"\nworkers = 77\n[control]\ndata = \"/d\"\n\
-                    [memory]\nsize = \"1GiB\"\n[limits]\ntags = 7\npatterns = 7\n\
+                    [memory]\nsize = \"1GiB\"\n[disk]\npath = \"/c\"\nsize = \"1GiB\"\n[limits]\ntags = 7\npatterns = 7\n\
                     [log]\nlevel = \"debug\"\naccess = \"json\"\n";
         let needs_restart = |effect| effect == Effect::NodeRestart;
         let (taken, kept) = old.reloaded(config(text), needs_restart);
-        let expected = ["node.workers", "control.lease", "memory", "limits.patterns", "log.access"];
+        let expected =
+            ["node.workers", "control.lease", "memory", "disk", "limits.patterns", "log.access"];
         assert_eq!(kept, expected);
         assert_eq!((&*taken.node.region, taken.limits.tags), ("us", 7));
         assert_eq!(taken.node.workers, old.node.workers);
         assert_eq!((taken.memory, taken.control.lease), (old.memory, old.control.lease));
+        assert_eq!(taken.disk, None);
         assert!(taken.control.data.is_some());
         let (_, kept) = taken.reloaded(config(text), needs_restart);
         assert_eq!(kept, expected, "they are named again until the restart");

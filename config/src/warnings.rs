@@ -1,7 +1,9 @@
 //! What `weir check` warns about: a configuration that runs, and perhaps not as it is meant.
 
+use crate::machine::FileSystem;
 use crate::units::format_size;
-use crate::{Config, PROGRAM_BYTES, Site};
+use crate::{Config, Disk, PROGRAM_BYTES, Site};
+use std::path::Path;
 
 /// The warnings, each a sentence that names the key.
 pub fn warnings(config: &Config) -> Vec<String> {
@@ -13,15 +15,49 @@ pub fn warnings(config: &Config) -> Vec<String> {
 pub fn memory_warning(config: &Config, limit: u64) -> Option<String> {
     let memory = &config.memory;
     let beside = memory.beside(Some(limit));
-    let most = memory.size.saturating_add(beside).saturating_add(PROGRAM_BYTES);
-    (most > limit).then(|| {
-        let [size, beside, program, limit] =
-            [memory.size, beside, PROGRAM_BYTES, limit].map(format_size);
+    let disk = config.disk.as_ref().map_or(0, Disk::memory);
+    let parts = [memory.size, beside, disk, PROGRAM_BYTES];
+    (parts.into_iter().fold(0, u64::saturating_add) > limit).then(|| {
+        let [size, beside, disk_size, program] = parts.map(format_size);
+        let (of_disk, or_disk) = match disk {
+            0 => (String::new(), ""),
+            _ => (format!(", {disk_size} for disk.queue and disk.window"), " or disk.queue"),
+        };
         format!(
-            "memory.size = {size}, memory.connections = {beside} and {program} for the program are more \
-             than the {limit} that this process may have; lower memory.size or memory.connections"
+            "memory.size = {size}, memory.connections = {beside}{of_disk} and {program} for the program are \
+             more than the {} that this process may have; lower memory.size or memory.connections{or_disk}",
+            format_size(limit)
         )
     })
+}
+
+/// Whether the files that a node may write are larger than the file systems that they are on; `of` says what is
+/// known of the one that a path is on.
+pub fn file_system_warnings(
+    config: &Config,
+    of: impl Fn(&Path) -> Option<FileSystem>,
+) -> Vec<String> {
+    let disk = config.disk.iter().flat_map(|disk| &disk.directories);
+    let disk = disk.map(|directory| ("disk", directory.path.as_path(), directory.size));
+    let spool = config.spool.path.iter().map(|path| ("spool", path.as_path(), config.spool.size));
+    let mut found: Vec<(FileSystem, u64, Vec<String>)> = Vec::new();
+    for (table, path, size) in disk.chain(spool) {
+        let Some(file_system) = of(path) else { continue };
+        let named = format!("{table}: {} in {}", format_size(size), path.display());
+        match found.iter_mut().find(|(known, ..)| known.device == file_system.device) {
+            Some((_, sum, names)) => {
+                *sum = sum.saturating_add(size);
+                names.push(named);
+            }
+            None => found.push((file_system, size, vec![named])),
+        }
+    }
+    let too_large = found.into_iter().filter(|(file_system, sum, _)| *sum > file_system.size);
+    let warning = |(file_system, _, names): (FileSystem, u64, Vec<String>)| {
+        let (names, size) = (names.join(", "), format_size(file_system.size));
+        format!("{names}: more than the {size} of the file system there; lower the size")
+    };
+    too_large.map(warning).collect()
 }
 
 /// Members of one pool that are asked with different Hosts may answer with different sites.
@@ -86,6 +122,41 @@ mod tests {
         // The default gives way to the store, but not without end.
         assert_eq!(warned("size = \"640MiB\"", 768), None);
         assert!(warned("size = \"704MiB\"", 768).is_some());
+    }
+
+    fn config(text: &str) -> Config {
+        let text = format!("{text}\n[[site]]\norigins = [\"https://b.example\"]");
+        Config::from_toml(&text).unwrap()
+    }
+
+    #[test]
+    fn memory_that_the_disk_takes_counts() {
+        let memory = "[memory]\nsize = \"256MiB\"\nconnections = \"448MiB\"\n";
+        let disk = "[control]\ndata = \"/d\"\n[disk]\npath = \"/c\"\nsize = \"1GiB\"\n";
+        assert_eq!(memory_warning(&config(memory), 768 << 20), None);
+        let warning = memory_warning(&config(&format!("{memory}{disk}")), 768 << 20).unwrap();
+        assert!(warning.contains("448MiB, 66MiB for disk.queue and disk.window and"), "{warning}");
+        assert!(warning.ends_with("lower memory.size or memory.connections or disk.queue"));
+        assert_eq!(memory_warning(&config(&format!("{memory}{disk}")), 834 << 20), None);
+    }
+
+    #[test]
+    fn files_that_a_file_system_has_no_room_for_are_warned_about() {
+        let text = "[control]\ndata = \"/d\"\n[spool]\npath = \"/b/spool\"\nsize = \"4GiB\"\n\
+                    [disk]\ndirectories = [{ path = \"/a\", size = \"8GiB\" }, \
+                    { path = \"/b/disk\", size = \"8GiB\" }]\n";
+        let warned = |gibibytes: u64| {
+            file_system_warnings(&config(text), |path| {
+                let device = if path.starts_with("/a") { 1 } else { 2 };
+                Some(FileSystem { device, size: gibibytes << 30 })
+            })
+        };
+        assert_eq!(warned(12), Vec::<String>::new());
+        let both = "disk: 8GiB in /b/disk, spool: 4GiB in /b/spool: more than the 11GiB of the file \
+                    system there; lower the size";
+        assert_eq!(warned(11), [both]);
+        assert_eq!(warned(7).len(), 2);
+        assert_eq!(file_system_warnings(&config(text), |_| None), Vec::<String>::new());
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl Check {
 fn warnings(config: &Config) -> Vec<String> {
     let limit = weir_config::machine::memory_limit();
     let of_memory = limit.and_then(|limit| weir_config::memory_warning(config, limit));
-    weir_config::warnings(config).into_iter().chain(of_memory).collect()
+    let of_files = weir_config::file_system_warnings(config, weir_config::machine::file_system);
+    weir_config::warnings(config).into_iter().chain(of_memory).chain(of_files).collect()
 }
 
 /// What `weir control` opens with this configuration.
@@ -75,6 +76,9 @@ fn node(config: &Config) -> Vec<(&'static str, String)> {
     rows.push(("admin", format!("http://{}", config.node.admin)));
     rows.extend(config.sites.iter().map(|site| ("site", fronted(site))));
     rows.push(("memory", format_size(config.memory.size)));
+    rows.extend(config.disk.iter().flat_map(|disk| &disk.directories).map(|directory| {
+        ("disk", format!("{} in {}", format_size(directory.size), directory.path.display()))
+    }));
     rows.push(("tokens", config.tokens.len().to_string()));
     rows
 }

@@ -4,8 +4,8 @@ use super::site::QueryWord;
 use super::*;
 use crate::words::Word;
 use crate::{
-    Absent, AccessLog, Balance, HostHeader, Level, OnPartition, ParentScope, Protocol, Scope,
-    Secret, file,
+    Absent, AccessLog, Balance, DiskAdmit, DiskDirectory, HostHeader, Level, OnPartition,
+    ParentScope, Protocol, Scope, Secret, file,
 };
 use proptest::prelude::*;
 use weir_rules::key::{QueryKeep, TRACKING};
@@ -604,12 +604,33 @@ fn the_example_states_the_real_defaults_and_every_key() {
     assert_eq!(notes.into_mistakes(), Mistakes::default());
     assert_eq!(config, Config::for_origin("http://127.0.0.1:3000").unwrap());
     let examples = FileConfig::parse(&examples()).unwrap();
-    for key in known {
+    // The table is read only where it is written.
+    let of_disk = keys().into_iter().filter(|key| key.starts_with("disk."));
+    for key in known.into_iter().chain(of_disk) {
         // What excludes another key is named in the words around it.
-        let named = EXAMPLE.lines().any(|line| line.starts_with('#') && line.contains(&key));
+        let names = |line: &str| match key.rsplit_once('.') {
+            Some((list, last)) => line.contains(list) && line.contains(&format!("{last} = ")),
+            None => false,
+        };
+        let named = EXAMPLE
+            .lines()
+            .any(|line| line.starts_with('#') && (line.contains(&key) || names(line)));
         let written = has(&file.root, &key) || has(&examples.root, &key) || named;
         assert!(written, "deploy/node.toml does not mention {key}");
     }
+}
+
+#[test]
+fn the_examples_of_the_disk_store_state_its_defaults() {
+    // Of mistakes there are those about files of secrets that are not there.
+    let notes = Notes::default();
+    let stated = read(&FileConfig::parse(&examples()).unwrap(), &notes).disk.unwrap();
+    let Some(DiskDirectory { path, size }) = stated.directories.first() else {
+        panic!("no directory")
+    };
+    let least =
+        format!("[control]\ndata = \"/d\"\n[disk]\npath = {path:?}\nsize = {size}\n{LEAST}");
+    assert_eq!(Config::from_toml(&least).unwrap().disk, Some(stated));
 }
 
 #[test]
@@ -619,6 +640,7 @@ fn the_examples_name_every_word() {
         .chain(OnPartition::words())
         .chain(ParentScope::words())
         .chain(Protocol::words())
+        .chain(DiskAdmit::words())
         .chain(AccessLog::words())
         .chain(Level::words())
         .chain(Balance::words())
@@ -683,6 +705,9 @@ fn arbitrary_toml() -> impl Strategy<Value = String> {
         "certificates",
         "x",
         "log",
+        "disk",
+        "path",
+        "directories",
     ]);
     let value = prop_oneof![
         any::<i64>().prop_map(|n| n.to_string()),
