@@ -5,7 +5,7 @@ use crate::collapsing::{Fault, Reader};
 use crate::error::{StoreError, UpstreamError};
 use crate::failure::Abort;
 use crate::source::{Piece, SourceBody};
-use crate::store::Stored;
+use crate::store::{BodyBelow, ReadingBelow, Stored};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -31,6 +31,8 @@ pub(crate) enum ResponseBody {
         /// One past the last.
         end: u64,
     },
+    /// Bytes of a stored response whose body is below the memory store.
+    Below(Box<BelowBody>),
     /// Bytes of a running fill.
     Fill(Box<FillBody>),
     /// Bytes of an upstream's answer to this client alone.
@@ -52,6 +54,7 @@ impl ResponseBody {
             Self::One(Some(bytes)) => Some(bytes.len() as u64),
             Self::Runs(runs) => runs.iter().map(|run| Some(run.as_ref().ok()?.len() as u64)).sum(),
             Self::Stored { at, end, .. } => Some(end - at),
+            Self::Below(body) => Some(body.end - body.at),
             Self::Fill(body) => body.end.map(|end| end - body.at),
             Self::Pass(body) => body.left,
             Self::Counted(counted) => counted.0.length(),
@@ -94,6 +97,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(run.map(frame))
             }
+            Self::Below(body) => body.poll(context),
             Self::Fill(body) => body.poll(context),
             Self::Pass(body) => body.poll(context),
             Self::Counted(counted) => {
@@ -122,6 +126,37 @@ impl Body for ResponseBody {
 
 fn frame(run: Result<Bytes, StoreError>) -> Result<Frame<Bytes>, Abort> {
     run.map(Frame::data).map_err(Abort::Store)
+}
+
+/// Bytes of a body that is read from below the memory store.
+pub(crate) struct BelowBody {
+    body: Arc<dyn BodyBelow>,
+    at: u64,
+    end: u64,
+    reading: Option<ReadingBelow>,
+}
+
+impl BelowBody {
+    /// The bytes from `at` up to `end`.
+    pub(crate) fn new(body: Arc<dyn BodyBelow>, at: u64, end: u64) -> Self {
+        Self { body, at, end, reading: None }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        if self.at >= self.end {
+            return Poll::Ready(None);
+        }
+        let (body, at, end) = (&self.body, self.at, self.end);
+        let reading = self.reading.get_or_insert_with(|| Arc::clone(body).read(at, end));
+        let run = ready!(reading.as_mut().poll(context));
+        self.reading = None;
+        match &run {
+            Ok(run) => self.at += run.len() as u64,
+            // Nothing follows a failed read.
+            Err(_) => self.at = self.end,
+        }
+        Poll::Ready(Some(frame(run)))
+    }
 }
 
 /// A client that follows a fill.

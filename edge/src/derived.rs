@@ -89,6 +89,7 @@ pub(crate) fn replace(store: &Store, digest: Digest, source: &Arc<Stored>, form:
 mod tests {
     use super::*;
     use crate::purge::Purges;
+    use crate::store::DigestSecret;
     use http::{HeaderValue, header};
     use weir_config::Memory;
     use weir_rules::invalidation::{Bounds, KeyedPurge, Purge, Target, Validity};
@@ -108,8 +109,8 @@ mod tests {
     }
 
     fn store(held: &Arc<Stored>) -> Store {
-        let store =
-            Store::new(&Memory { size: 1 << 20, max_object: 1 << 10, connections: None }, 4);
+        let memory = Memory { size: 1 << 20, max_object: 1 << 10, connections: None };
+        let store = Store::new(&memory, 4, &DigestSecret::from([0; 16]), None);
         assert!(store.insert_over(DIGEST, held.key(), |_| Some(Arc::clone(held))).is_stored());
         store
     }

@@ -1,6 +1,7 @@
 //! Writes the counts of all workers as Prometheus text (version 0.0.4). Every metric has its HELP
 //! and TYPE; label values are escaped.
 
+use crate::disk::DiskCounts;
 use crate::memory::USES;
 use crate::metrics::{
     Event, Histogram, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, latency_bound_micros};
 
+mod disk;
 mod members;
 
 /// What is not counted by workers but read at the scrape.
@@ -58,6 +60,8 @@ pub(crate) struct Gauges<'a> {
     pub(crate) store_objects: u64,
     /// Stored responses removed to make room, since the start.
     pub(crate) evictions: u64,
+    /// What the disk store does, if there is one.
+    pub(crate) disk: Option<DiskCounts>,
     /// Fetches of which nothing was stored, by reason, since the start.
     pub(crate) not_stored: Vec<(&'static str, u64)>,
     /// How the node stands with control.
@@ -101,6 +105,9 @@ pub(crate) fn render(
     upstream(&mut text, workers);
     members::members(&mut text, &gauges.members);
     store(&mut text, gauges);
+    if let Some(counts) = &gauges.disk {
+        disk::disk(&mut text, counts);
+    }
     not_stored(&mut text, &gauges.not_stored);
     following(&mut text, gauges.followed);
     purged(&mut text, &gauges.purged);

@@ -9,6 +9,7 @@ mod closing;
 mod collapsing;
 mod decisions;
 mod derived;
+mod disk;
 pub mod error;
 mod explain;
 mod exposition;

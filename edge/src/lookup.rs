@@ -115,8 +115,17 @@ impl<'a> Query<'a> {
 /// Looks a request up.
 pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Lookup {
     let Some(resource) = store.get(query.digest, query.key) else { return Lookup::UriMiss };
-    let Some(selected) = select(resource.variants(), query.request) else {
-        let known = resource.variants().iter().find_map(|stored| stored.selecting.as_ref());
+    lookup_among(resource.variants(), purges, query)
+}
+
+/// Looks a request up among these variants of its resource, newest first.
+pub(crate) fn lookup_among(
+    variants: &[Arc<Stored>],
+    purges: &Purges,
+    query: &Query<'_>,
+) -> Lookup {
+    let Some(selected) = select(variants, query.request) else {
+        let known = variants.iter().find_map(|stored| stored.selecting.as_ref());
         return known.map_or(Lookup::UriMiss, |known| {
             let values = vary::selecting_values(&known.fields, query.request);
             Lookup::VaryMiss(Selecting { fields: known.fields.clone(), values })

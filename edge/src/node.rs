@@ -1,6 +1,7 @@
 //! A running node, as the program around it sees it.
 
 use crate::access_log::AccessLog;
+use crate::disk::{self, DiskSweeper, Place};
 use crate::error::StartError;
 use crate::explain;
 use crate::exposition::{Gauges, render};
@@ -48,6 +49,7 @@ pub struct Node {
     _exporter: Option<Exporter>,
     /// Locked while the node runs.
     _directory: Option<StateDirectory>,
+    _disk_sweeper: Option<DiskSweeper>,
 }
 
 impl Node {
@@ -99,7 +101,20 @@ impl Node {
         let tracer = Tracer::new(spans, sample);
         let (log, tracer) = (Arc::new(log), Arc::new(tracer));
         let purger = Arc::new(Purger::default());
-        let state = Arc::new(NodeState::new(config.clone())?);
+        let disk = config.disk.as_ref().map(|disk| disk::open(&config, disk)).transpose()?;
+        let position =
+            disk.as_ref().map_or_else(|| checkpoint.position(), disk::OpenDisk::position);
+        let state = Arc::new(NodeState::with_disk(config.clone(), disk)?);
+        let disk_sweeper = state.disk.as_ref().map(|disk| {
+            let limits = Arc::downgrade(&state);
+            DiskSweeper::start(disk, move || {
+                let share = limits.upgrade().map(|state| state.live.load().limits().sweep);
+                share.unwrap_or_default()
+            })
+        });
+        let disk_sweeper = disk_sweeper
+            .transpose()
+            .map_err(|error| StartError(format!("the disk sweeper's thread: {error}")))?;
         let settings = Settings {
             name: config.node.name.as_str().into(),
             trusted_proxies: config.node.trusted_proxies,
@@ -113,7 +128,7 @@ impl Node {
         prober.follow(state.live.load().targets()).map_err(probes)?;
         let sweeper = Sweeper::start(&state)
             .map_err(|error| StartError(format!("the sweeper's thread: {error}")))?;
-        let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
+        let applier = Applier::new(Arc::clone(&state), sweeper, position);
         let shared =
             (Arc::clone(&state), Arc::clone(&log), Arc::clone(&tracer), Arc::clone(&purger));
         let spine = move |worker| {
@@ -139,6 +154,7 @@ impl Node {
             tracer,
             _exporter: exporter,
             _directory: directory,
+            _disk_sweeper: disk_sweeper,
         })
     }
 
@@ -287,6 +303,7 @@ impl Node {
             store_bytes_limit: live.config.memory.size,
             store_objects: self.state.store.objects(),
             evictions: self.state.store.evicted(),
+            disk: self.state.disk.as_ref().map(|disk| disk.counts()),
             not_stored: self.state.decisions.counts(),
             followed: &self.followed(),
             purged: self.following.applier().purged(),
@@ -363,6 +380,11 @@ impl Node {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((follower, _thread)) = follower {
             follower.leave().await;
+        }
+        if let Some(disk) = &self.state.disk {
+            let wait = self.state.live.load().config.disk.as_ref().map(|disk| disk.hang);
+            let place = Place::from(&*self.state.purges.position());
+            disk.close(&place, wait.unwrap_or_default()).await;
         }
     }
 

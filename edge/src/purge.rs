@@ -37,9 +37,21 @@ pub(crate) struct Purges {
     stamps: Arc<Stamps>,
     /// The highest mark that a walk began with: purges below it may be forgotten at its end.
     marked: AtomicU64,
+    /// Up to where what is stored was judged.
+    walked: Mutex<Walked>,
     /// Held while anything of the log is applied, so that who holds it sees whole entries.
     position: Mutex<Position>,
     followed: ArcSwap<FollowedLog>,
+}
+
+/// Up to where walks have judged what is stored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walked {
+    /// Everything in memory was judged up to `last`, and what is being fetched began after `mark`.
+    mark: Seq,
+    last: Seq,
+    /// Everything in the store below memory was judged up to here; `None` where there is none.
+    below: Option<Seq>,
 }
 
 /// The log that the node follows, as requests need to know it.
@@ -120,6 +132,7 @@ impl Purges {
             taken: Taken::default(),
             stamps: Arc::default(),
             marked: AtomicU64::new(0),
+            walked: Mutex::default(),
             position: Mutex::default(),
             followed: ArcSwap::default(),
         }
@@ -305,17 +318,37 @@ impl Purges {
         mark
     }
 
-    /// Everything stored was judged against the purges up to `walked`, and everything that is
-    /// being fetched began after those below `mark`: a crowded index forgets. Where long fetches
-    /// keep a site's part of it crowded, it raises that floor over what they began under; what is
-    /// stored has been judged since, and stays.
-    pub(crate) fn checked(&self, mark: Seq, walked: Seq) {
+    /// Everything in memory was judged against the purges up to `last`, and everything that is
+    /// being fetched began after those below `mark`: a crowded index forgets what no store needs any
+    /// more. Where long fetches keep a site's part of it crowded, it raises that floor over what they
+    /// began under; what is stored has been judged since, and stays.
+    pub(crate) fn checked(&self, mark: Seq, last: Seq) {
+        self.walked().mark = mark;
+        self.walked().last = last;
+        self.forget();
+    }
+
+    /// There is a store below memory, in which everything was judged up to `seq`: the index forgets no
+    /// later purge before it was judged by that, too.
+    pub(crate) fn checked_below(&self, seq: Seq) {
+        self.walked().below = Some(seq);
+        self.forget();
+    }
+
+    fn walked(&self) -> MutexGuard<'_, Walked> {
+        self.walked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self) {
+        let Walked { mark, last, below } = *self.walked();
+        let below = below.unwrap_or(Seq::MAX);
+        let (mark, last) = (mark.min(below), last.min(below));
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         if index.len() > self.crowded {
             index.forget_below(mark);
         }
-        if index.len() > self.crowded && walked > mark {
-            index.raise_floor_where(self.crowded, walked);
+        if index.len() > self.crowded && last > mark {
+            index.raise_floor_where(self.crowded, last);
         }
     }
 

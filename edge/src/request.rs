@@ -30,6 +30,7 @@ use crate::body::ResponseBody;
 use crate::byte_budget::NoRoom;
 use crate::clock::wall;
 use crate::closing::Notes;
+use crate::disk::Removal;
 use crate::failure::{Failure, MEMORY_LIMIT};
 use crate::fill::Sources;
 use crate::forward;
@@ -99,6 +100,8 @@ enum Disposition {
     Pass(Rc<Visit>, Incoming),
     /// Control answers a purge by method.
     Purge(PurgeAsk),
+    /// A node gets this once what it had invalidated is gone for good.
+    Told(Response<ResponseBody>, Removal),
 }
 
 impl Handler for Spine {
@@ -137,6 +140,10 @@ impl Handler for Spine {
             }
             Ok(Disposition::Pass(visit, body)) => {
                 Box::pin(pass::pass(&self, visit, body, &mut record)).await
+            }
+            Ok(Disposition::Told(response, removal)) => {
+                Box::pin(invalidate::settle(&self, removal)).await;
+                Ok(response)
             }
             Ok(Disposition::Purge(ask)) => Ok(self.purger.answer(ask, wall()).await),
             Err(failure) => Err(failure),
@@ -185,7 +192,8 @@ impl Spine {
         if intake.local.is_some() {
             record.traffic = Traffic::Probe;
             if asker.is_some() && request.headers().contains_key(weir_rules::tier::INVALIDATE) {
-                invalidate::as_told(self, &live, &intake);
+                let removal = invalidate::as_told(self, &live, &intake);
+                return Ok(Disposition::Told(options(wall()), removal));
             }
             return Ok(Disposition::Answered(options(wall())));
         }

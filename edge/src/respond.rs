@@ -9,7 +9,7 @@ pub(crate) use edits::{AnswerForm, announce_length, sign};
 pub(crate) use heads::Heads;
 pub(crate) use values::Values;
 
-use crate::body::{FillBody, ResponseBody, Resume};
+use crate::body::{BelowBody, FillBody, ResponseBody, Resume};
 use crate::collapsing::{FillHead, Reader};
 use crate::failure::Failure;
 use crate::parts::{self, AvailableBytes};
@@ -53,8 +53,7 @@ pub(crate) fn from_stored(
     if wish.ranged && *wish.method == Method::GET && stored.status == StatusCode::OK {
         match (parts::held(stored, wish.headers, &fields), length) {
             (AvailableBytes::One(span), length) => {
-                let (at, end) = (span.start, span.end);
-                let body = ResponseBody::Stored { stored: Arc::clone(stored), at, end };
+                let body = stored_bytes(stored, span.start, span.end);
                 return answer(stored.status, fields, AnswerForm::Part(span, length), body);
             }
             (AvailableBytes::Many(spans), Some(length)) => {
@@ -77,9 +76,17 @@ pub(crate) fn from_stored(
     let body = match (wish.method, stored.body.whole()) {
         (&Method::HEAD, _) => ResponseBody::Empty,
         (_, Some(bytes)) => ResponseBody::One(Some(bytes.clone())),
-        _ => ResponseBody::Stored { stored: Arc::clone(stored), at: 0, end: length.unwrap_or(0) },
+        _ => stored_bytes(stored, 0, length.unwrap_or(0)),
     };
     answer(stored.status, fields, AnswerForm::Whole, body)
+}
+
+/// The bytes of a stored response from `at` up to `end`.
+fn stored_bytes(stored: &Arc<Stored>, at: u64, end: u64) -> ResponseBody {
+    match stored.body.is_below() {
+        Some(body) => ResponseBody::Below(Box::new(BelowBody::new(Arc::clone(body), at, end))),
+        None => ResponseBody::Stored { stored: Arc::clone(stored), at, end },
+    }
 }
 
 /// An answer that follows a running fill. `resume` lets the client go on alone.

@@ -6,6 +6,7 @@ use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::collapsing::Inflight;
 use crate::decisions::Decisions;
+use crate::disk::{DiskStore, OpenDisk};
 use crate::error::StartError;
 use crate::host::without_port;
 use crate::memory::MemoryAccount;
@@ -15,7 +16,7 @@ use crate::parents::Parents;
 use crate::purge::{Popular, Purges};
 use crate::ranking::Ranking;
 use crate::standing::{Lease, Matched, Releases};
-use crate::store::{Digest, DigestSecret, KeyText, Store, Stored};
+use crate::store::{Below, Digest, DigestSecret, KeyText, Store, Stored};
 use crate::upstream::{MemberCounts, Target, Upstream};
 use crate::via::Via;
 use arc_swap::ArcSwap;
@@ -44,7 +45,9 @@ pub(crate) struct NodeState {
     /// Running fills.
     pub(crate) inflight: Inflight,
     /// What was purged.
-    pub(crate) purges: Purges,
+    pub(crate) purges: Arc<Purges>,
+    /// What is stored on disk, below memory.
+    pub(crate) disk: Option<Arc<DiskStore>>,
     /// Whether control is lost.
     pub(crate) lease: Lease,
     /// Told when a reload changed which sites there are, or which hosts they have.
@@ -147,15 +150,26 @@ const READ_AHEAD_PART: u64 = 4;
 
 impl NodeState {
     /// A node with nothing stored. Its digests mean nothing in any other process.
+    #[cfg(test)]
     pub(crate) fn new(config: Config) -> Result<Self, StartError> {
-        let secret = DigestSecret::random().map_err(|error| {
-            StartError(format!("the system returned no random numbers: {error}"))
-        })?;
-        Self::with_secret(config, secret)
+        Self::with_disk(config, None)
     }
 
-    /// The same, with the digests of a store that has this secret.
+    /// The same, with these digests.
+    #[cfg(test)]
     pub(crate) fn with_secret(config: Config, secret: DigestSecret) -> Result<Self, StartError> {
+        Ok(Self { secret, ..Self::new(config)? })
+    }
+
+    /// A node with what this store holds, whose digests are the node's. Without one, its digests mean
+    /// nothing in any other process.
+    pub(crate) fn with_disk(config: Config, disk: Option<OpenDisk>) -> Result<Self, StartError> {
+        let secret = match &disk {
+            Some(disk) => disk.secret(),
+            None => DigestSecret::random().map_err(|error| {
+                StartError(format!("the system returned no random numbers: {error}"))
+            })?,
+        };
         let share = fill_share(config.memory.size);
         let memory = weir_config::Memory { size: config.memory.size - share, ..config.memory };
         let name = &config.node.name;
@@ -170,14 +184,18 @@ impl NodeState {
         let account = MemoryAccount::new(config.memory.beside(limit));
         let ahead = ByteBudget::within(account.budget(), account.bound() / READ_AHEAD_PART);
         let ahead = Arc::new(Ahead { memory: Arc::new(ahead), spool });
+        let purges = Arc::new(Purges::new(bounds));
+        let disk = disk.map(|disk| Arc::new(disk.of_node(&purges)));
+        let below = disk.clone().map(|disk| disk as Arc<dyn Below>);
         Ok(Self {
             name: Arc::from(name.as_str()),
             clock: Clock::new(),
             via,
             tier: config.node.tier,
-            store: Store::new(&memory, config.limits.variants.max(1)),
+            store: Store::new(&memory, config.limits.variants.max(1), &secret, below),
             inflight: Inflight::new(),
-            purges: Purges::new(bounds),
+            purges,
+            disk,
             lease: Lease::new(&config.control),
             moved: watch::Sender::new(()),
             releases: Releases::default(),
@@ -208,6 +226,9 @@ impl NodeState {
         let old = self.live.swap(Arc::new(live));
         drop(position);
         let live = self.live.load();
+        if let Some(disk) = &self.disk {
+            disk.follow_sites(&live.config.sites);
+        }
         let changed = |site: &Site| {
             let new = live.sites.all().iter().find(|new| new.id == site.id);
             !new.is_some_and(|new| answers_alike(&new.config, &site.config))

@@ -5,6 +5,7 @@
 //! Entries are removed by eviction or by purge, never by age: a stale response still serves
 //! validation, stale-if-error and stale-while-revalidate.
 
+mod below;
 mod body;
 mod digest;
 mod fields;
@@ -14,6 +15,7 @@ mod tags;
 mod urls;
 mod weight;
 
+pub(crate) use below::{Below, BodyBelow, Kept, ReadingBelow};
 pub(crate) use body::{SLICE, Slice, SliceRef, StoredBody};
 pub(crate) use digest::{Digest, DigestSecret};
 pub(crate) use fields::PackedHead;
@@ -98,11 +100,18 @@ pub(crate) struct Store {
     undecided: AtomicU64,
     variants: usize,
     urls: Urls,
+    below: Option<Arc<dyn Below>>,
 }
 
 impl Store {
-    /// An empty store of `memory.size` bytes that keeps at most `variants` variants a resource.
-    pub(crate) fn new(memory: &Memory, variants: usize) -> Self {
+    /// An empty store of `memory.size` bytes that keeps at most `variants` variants a resource, with
+    /// what lies below it. URLs are hashed with `secret`.
+    pub(crate) fn new(
+        memory: &Memory,
+        variants: usize,
+        secret: &DigestSecret,
+        below: Option<Arc<dyn Below>>,
+    ) -> Self {
         let displaced = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&displaced);
         let unit = Unit::of(memory.size);
@@ -122,7 +131,8 @@ impl Store {
             refused: AtomicU64::new(0),
             undecided: AtomicU64::new(0),
             variants,
-            urls: Urls::default(),
+            urls: Urls::new(secret),
+            below,
         }
     }
 
@@ -149,6 +159,7 @@ impl Store {
         loop {
             let made = make(variants(&seen));
             let (mut changed, mut put) = (false, None);
+            let mut kept = Kept::No;
             self.cache.entry(digest).and_compute_with(|entry| {
                 let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
                 changed = !is_same(variants(&held), variants(&seen));
@@ -157,20 +168,57 @@ impl Store {
                     return Op::Nop;
                 }
                 let Some(stored) = made else { return Op::Nop };
-                put = self.with(variants(&held), stored);
+                put = self.with(variants(&held), &stored);
+                if let (Some(_), Some(below)) = (&put, &self.below) {
+                    kept = below.replaced(self.urls.hash_of(key), &stored);
+                }
                 put.clone().map_or(Op::Nop, Op::Put)
             });
             if let Some(put) = put {
-                if !self.admits(digest, put.weight()) {
-                    return Insertion::NotAdmitted;
-                }
-                self.urls.list(digest, key, |digest| self.cache.contains_key(&digest));
-                return Insertion::Stored;
+                let is_kept = match kept {
+                    Kept::No => false,
+                    Kept::Yes => true,
+                    Kept::Begun(rest) => rest(),
+                };
+                return match self.list(digest, key, &put) || is_kept {
+                    true => Insertion::Stored,
+                    false => Insertion::NotAdmitted,
+                };
             }
             if !changed {
                 return Insertion::Refused;
             }
         }
+    }
+
+    /// Stores a response that was read from below, if nothing of its variant came meanwhile: memory
+    /// holds none, and `is_current` says that below it is as it was. Whether it is stored.
+    pub(crate) fn promote(
+        &self,
+        digest: Digest,
+        stored: &Arc<Stored>,
+        is_current: impl Fn() -> bool,
+    ) -> bool {
+        let (key, mut put) = (stored.key(), None);
+        self.cache.entry(digest).and_compute_with(|entry| {
+            let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
+            let is_known = variants(&held).iter().any(|held| held.is_selected_like(stored));
+            if is_known || !is_current() {
+                return Op::Nop;
+            }
+            put = self.with(variants(&held), stored);
+            put.clone().map_or(Op::Nop, Op::Put)
+        });
+        put.is_some_and(|put| self.list(digest, key, &put))
+    }
+
+    /// Lists a resource that was just put, if the map keeps it; whether it does.
+    fn list(&self, digest: Digest, key: &[u8], put: &Resource) -> bool {
+        let admitted = self.admits(digest, put.weight());
+        if admitted {
+            self.urls.list(digest, key, |digest| self.cache.contains_key(&digest));
+        }
+        admitted
     }
 
     /// Whether the map keeps a resource of so many bytes that was just put. It decides that later;
@@ -191,14 +239,13 @@ impl Store {
     }
 
     /// The resource with `stored` among the variants `held`; `None` if one of them is later.
-    fn with(&self, held: &[Arc<Stored>], stored: Arc<Stored>) -> Option<Resource> {
-        let later =
-            |old: &Stored| old.is_selected_like(&stored) && old.filled_at > stored.filled_at;
+    fn with(&self, held: &[Arc<Stored>], stored: &Arc<Stored>) -> Option<Resource> {
+        let later = |old: &Stored| old.is_selected_like(stored) && old.filled_at > stored.filled_at;
         if held.iter().any(|old| later(old)) {
             return None;
         }
         let kept = held.iter().filter(|old| !stored.is_selected_like(old)).cloned();
-        let variants = std::iter::once(Arc::clone(&stored)).chain(kept).take(self.variants);
+        let variants = std::iter::once(Arc::clone(stored)).chain(kept).take(self.variants);
         Resource::new(variants.collect())
     }
 
@@ -217,9 +264,29 @@ impl Store {
         self.urls.of(url)
     }
 
-    /// Removes one stored response, if it is still there.
+    /// Removes one stored response, unless another one took its place.
     pub(crate) fn remove(&self, digest: Digest, stored: &Arc<Stored>) {
-        self.retain(digest, |held| !Arc::ptr_eq(held, stored));
+        self.cache.entry(digest).and_compute_with(|entry| {
+            let held = entry.map(|entry| entry.into_value());
+            let held = held.filter(|held| is_of(held, stored.key()));
+            let of_variant =
+                variants(&held).iter().find(|held| held.is_selected_like(stored));
+            let is_it = of_variant.is_some_and(|held| Arc::ptr_eq(held, stored));
+            if is_it || of_variant.is_none() {
+                self.remove_below(stored);
+            }
+            if !is_it {
+                return Op::Nop;
+            }
+            let kept = variants(&held).iter().filter(|held| !Arc::ptr_eq(held, stored));
+            Resource::new(kept.cloned().collect()).map_or(Op::Remove, Op::Put)
+        });
+    }
+
+    fn remove_below(&self, stored: &Stored) {
+        if let Some(below) = &self.below {
+            below.removed(self.urls.hash_of(stored.key()), stored);
+        }
     }
 
     /// Keeps the variants of a resource that `keep` accepts; returns how many were removed.
@@ -227,8 +294,10 @@ impl Store {
         let mut removed = 0;
         self.cache.entry(digest).and_compute_with(|entry| {
             let Some(held) = entry.map(|entry| entry.into_value()) else { return Op::Nop };
-            let kept: Vec<_> = held.variants().iter().filter(|held| keep(held)).cloned().collect();
-            removed = (held.variants().len() - kept.len()) as u64;
+            let all = held.variants().iter().cloned();
+            let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|held| keep(held));
+            gone.iter().for_each(|gone| self.remove_below(gone));
+            removed = gone.len() as u64;
             match removed {
                 0 => Op::Nop,
                 _ => Resource::new(kept).map_or(Op::Remove, Op::Put),

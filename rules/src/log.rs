@@ -251,13 +251,14 @@ impl Position {
     /// own numbers: whatever was fetched at a lower number is not trusted from now on. The floor
     /// must be raised, and [`Position::applied`] published, before anything else is done.
     ///
-    /// That holds on the first welcome too: purges up to the head were completed without the node.
+    /// The first welcome of a process says what is due: purges up to the head may have been completed
+    /// without it.
     pub fn welcomed(&mut self, welcome: &Welcome) -> Option<Seq> {
         self.standing.log = Some(welcome.log.clone());
         self.standing.member = Some(welcome.member.clone());
         if welcome.keep {
             if self.due == Seq::MAX {
-                self.due = self.standing.applied;
+                self.due = self.standing.applied.max(welcome.head);
             }
             if self.trail.is_empty() && welcome.after == self.at && self.at > 0 {
                 self.trail.push_back(welcome.mark);

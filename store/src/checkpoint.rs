@@ -19,21 +19,22 @@ pub struct Checkpoint {
     pub mark: u64,
     /// The seq up to which everything stored was held against the log, in the log's numbers.
     pub checked: Seq,
-    /// A fingerprint of what decides the keys of each site's responses.
+    /// What decides the keys of each site's responses.
     pub sites: Vec<SiteRules>,
-    /// The releases in force, by site.
-    pub releases: Vec<(String, Option<String>)>,
     /// The latest time of day seen, in seconds since 1970.
     pub wall: u64,
 }
 
-/// A fingerprint of the rules that decide the keys of a site's responses.
+/// The rules of a site under which its responses were stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteRules {
     /// The site's id.
     pub site: String,
-    /// The fingerprint.
+    /// A fingerprint of the rules that decide the keys of its responses.
     pub fingerprint: u64,
+    /// A random number, new whenever the rules changed: the caller keeps it with each response, so that
+    /// one from before a change is told from one after the rules were changed back.
+    pub life: u64,
 }
 
 impl Checkpoint {

@@ -25,7 +25,7 @@ pub use inspect::{InspectError, Stat, Verified, clear, stat, verify};
 pub use journal::Moment;
 pub use response::{ResponseHead, Seq, Stamps};
 pub use store::{
-    Began, NotDurable, Observer, SetAside, Status, Store, StoreDirectory, StoreError, StoreMoment,
-    StoreOptions, StoreRemoved, StoreWalk,
+    Began, NotDurable, Observer, SetAside, Status, Store, StoreDirectory, StoreError, StoreFound,
+    StoreMoment, StoreOptions, StoreRemoved, StoreWalk,
 };
 pub use volume::{Options, Volume};

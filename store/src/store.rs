@@ -15,6 +15,7 @@ mod watch;
 
 pub use durable::{NotDurable, StoreMoment, StoreRemoved};
 pub use opening::{Began, StoreError};
+pub use reading::StoreFound;
 pub use walk::StoreWalk;
 
 use crate::checkpoint::Checkpoint;
@@ -90,6 +91,13 @@ pub enum Status {
     Closed,
 }
 
+impl Status {
+    /// Whether it stores and finds responses.
+    pub fn is_working(&self) -> bool {
+        *self == Self::Working
+    }
+}
+
 /// Why a directory is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetAside {
@@ -153,6 +161,11 @@ impl Store {
     pub fn held(&self) -> (usize, usize) {
         let held = self.devices.iter().filter_map(|device| Some(device.volume()?.held()));
         held.fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1))
+    }
+
+    /// Bytes of segments in use, and of journals.
+    pub fn bytes(&self) -> u64 {
+        self.devices.iter().filter_map(|device| Some(device.volume()?.bytes())).sum()
     }
 
     /// Hands in a response with its whole body ([`crate::Volume::put`]). Never waits.

@@ -74,6 +74,8 @@ pub struct Volume {
     writer: Mutex<Writer>,
     /// The next write sequence: the store's epoch, then a count.
     write_seq: AtomicU64,
+    /// The first write sequence of this process.
+    opened_at: u64,
     /// The moment of the last end of a segment: what was in it may come back until it is durable.
     retired: AtomicU64,
     counters: Counters,

@@ -115,6 +115,8 @@ impl Answer {
 pub(crate) enum Keeping {
     /// It does.
     Store,
+    /// It goes to the disk while it arrives: memory does not hold so much.
+    StoreOnDisk,
     /// It only goes to the readers, for this reason.
     Pass(Why),
 }
@@ -153,6 +155,11 @@ pub(crate) struct FillHead {
 impl FillHead {
     /// Whether it goes into the store.
     pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.keeping, Keeping::Store | Keeping::StoreOnDisk)
+    }
+
+    /// Whether all of its body is held until it is stored.
+    pub(crate) fn is_retained(&self) -> bool {
         self.keeping == Keeping::Store
     }
 

@@ -24,6 +24,7 @@ const GAUGES: Gauges<'_> = Gauges {
     connections_refused: 8,
     connections_refused_for_share: 18,
     connections_closed_idle: 9,
+    disk: None,
     store_bytes: 100,
     store_bytes_limit: 1000,
     store_objects: 3,

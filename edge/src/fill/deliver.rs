@@ -4,11 +4,33 @@ use super::task::FillTask;
 use crate::byte_budget::{NoRoom, Portion};
 use crate::collapsing::{Answer, FillHead, Keeping};
 use crate::decisions::Why;
+use crate::disk::DiskBodyWriter;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::source::{Piece, SourceBody};
-use crate::store::Slice;
+use crate::store::{Slice, StoredBody};
+use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the last byte of a body that is stored on disk alone waits until it is found there.
+const WRITTEN: Duration = Duration::from_secs(2);
+
+/// Where a body goes beside its readers.
+enum Storing {
+    /// Nowhere.
+    No,
+    /// Into memory, with all that is retained.
+    Memory,
+    /// To the disk, while it arrives.
+    Disk(Box<DiskBodyWriter>),
+}
+
+impl Storing {
+    fn is_no(&self) -> bool {
+        matches!(self, Self::No)
+    }
+}
 
 impl FillTask {
     /// Passes a body on to the readers and, if it may be stored, into the store.
@@ -18,7 +40,7 @@ impl FillTask {
         prefix: &[Slice],
         mut body: Box<dyn SourceBody>,
     ) {
-        let mut storing = head.is_stored();
+        let mut storing = self.begin_storing(&head, prefix);
         let client = self.context.ask.counts_for;
         let mut room = Portion::of(&self.context.state.filling, client);
         self.fill.count_in(Portion::of(&self.context.state.ahead.memory, client));
@@ -26,8 +48,9 @@ impl FillTask {
             self.withdraw(&head);
             self.context.note(why.clone(), Some(head.status));
         }
-        self.fill.begin(Answer::Response(Arc::clone(&head)), prefix, storing);
-        if !storing {
+        let is_retained = matches!(storing, Storing::Memory);
+        self.fill.begin(Answer::Response(Arc::clone(&head)), prefix, is_retained);
+        if storing.is_no() {
             body = self.context.ahead(body, &head.fields);
         }
         let mut at = prefix.last().map_or(head.start, Slice::end);
@@ -49,9 +72,8 @@ impl FillTask {
             match piece {
                 Some(Ok(Piece::Data(data))) => {
                     at += data.len() as u64;
-                    let bytes = data.len() as u64;
-                    if storing && let Err(why) = self.take(&mut room, bytes, at - head.start) {
-                        storing = false;
+                    if let Err(why) = self.take(&head, &mut storing, &mut room, &data, at) {
+                        storing = Storing::No;
                         self.withdraw(&head);
                         self.context.note(why, Some(head.status));
                         self.fill.let_go();
@@ -70,8 +92,13 @@ impl FillTask {
             let abort = Abort::Upstream(UpstreamError::BadBody(why));
             return self.broke_off(abort, head.status);
         }
-        if storing {
-            self.store(&head, at);
+        let is_stored = !storing.is_no();
+        match storing {
+            Storing::No => {}
+            Storing::Memory => self.store(&head, at),
+            Storing::Disk(writer) => self.store_on_disk(&head, *writer).await,
+        }
+        if is_stored {
             // After that: until then it is sent while it is refreshed, and for an answer that breaks
             // off.
             self.withdraw(&head);
@@ -82,15 +109,79 @@ impl FillTask {
         while let Some(Ok(_)) = body.next().await {}
     }
 
-    /// Takes memory for `bytes` more of a body that is to be stored and has `total` with them.
-    fn take(&self, room: &mut Portion, bytes: u64, total: u64) -> Result<(), Why> {
-        let most = self.context.state.max_object;
-        if total > most {
-            return Err(Why::TooLarge(most));
+    fn begin_storing(&self, head: &FillHead, prefix: &[Slice]) -> Storing {
+        match head.keeping {
+            Keeping::Pass(_) => Storing::No,
+            Keeping::Store => Storing::Memory,
+            Keeping::StoreOnDisk => match self.begin_on_disk(head, prefix.iter()) {
+                Ok(writer) => Storing::Disk(writer),
+                Err(why) => {
+                    self.context.note(why, Some(head.status));
+                    Storing::No
+                }
+            },
         }
-        room.take(bytes).map_err(|no_room| match no_room {
-            NoRoom::Budget => Why::NoRoom,
-            NoRoom::ClientShare => Why::NoRoomForClient,
-        })
+    }
+
+    /// A writer to the disk that was handed what arrived before.
+    fn begin_on_disk<'a>(
+        &self,
+        head: &FillHead,
+        before: impl Iterator<Item = &'a Slice>,
+    ) -> Result<Box<DiskBodyWriter>, Why> {
+        let disk = self.context.state.disk.as_ref().ok_or(Why::NoRoom)?;
+        let (url, selecting) = (self.fill.purpose.url, head.selecting.as_ref());
+        let mut writer = disk.begin(url, &self.context.key, selecting).ok_or(Why::NoRoom)?;
+        for slice in before {
+            writer.write(slice.bytes.clone()).map_err(|_| Why::NoRoom)?;
+        }
+        Ok(Box::new(writer))
+    }
+
+    /// Takes more bytes of a body that is to be stored, up to its byte `at`. One that turns out to be
+    /// too large for memory goes to the disk from then on.
+    fn take(
+        &self,
+        head: &FillHead,
+        storing: &mut Storing,
+        room: &mut Portion,
+        data: &Bytes,
+        at: u64,
+    ) -> Result<(), Why> {
+        let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
+        let total = at - head.start;
+        if matches!(storing, Storing::Memory) && total > most {
+            if total > on_disk || !head.is_whole() {
+                return Err(Why::TooLarge(most.max(on_disk)));
+            }
+            *storing = Storing::Disk(self.begin_on_disk(head, self.fill.slices().iter())?);
+            self.fill.let_go();
+            room.give_back(room.bytes());
+        }
+        match storing {
+            Storing::No => Ok(()),
+            Storing::Memory => room.take(data.len() as u64).map_err(|no_room| match no_room {
+                NoRoom::Budget => Why::NoRoom,
+                NoRoom::ClientShare => Why::NoRoomForClient,
+            }),
+            Storing::Disk(_) if total > on_disk => Err(Why::TooLarge(on_disk)),
+            Storing::Disk(writer) => {
+                writer.write(data.clone()).map_err(|_| Why::NoRoom)
+            }
+        }
+    }
+
+    /// Stores a body that was written to the disk while it arrived, and waits until it is found: a
+    /// client that has all of it finds it stored.
+    async fn store_on_disk(&self, head: &FillHead, writer: DiskBodyWriter) {
+        match writer.end() {
+            Ok(body) => {
+                let body = Arc::new(body);
+                self.store_body(head, StoredBody::below(Arc::clone(&body) as Arc<_>));
+                // Late, it is stored all the same.
+                let _late = tokio::time::timeout(WRITTEN, body.until_written()).await;
+            }
+            Err(_) => self.context.note(Why::NoRoom, Some(head.status)),
+        }
     }
 }

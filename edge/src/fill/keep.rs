@@ -45,21 +45,16 @@ pub(super) enum Over<'a> {
 enum Refused {
     /// For this reason, which is remembered.
     For(Why),
-    /// Another request updated the same response first: nothing is missing.
-    Updated,
+    /// What is stored is as good: another request updated the same response first, or the whole is on
+    /// disk.
+    AsGood,
 }
 
 impl FillTask {
     /// Stores a body that came whole, up to its byte `end`.
     pub(super) fn store(&self, head: &FillHead, end: u64) {
         let Ok(terms) = &head.terms else { return };
-        let mut fields = head.fields.clone();
-        for name in &terms.omit {
-            fields.remove(name);
-        }
-        govern(&mut fields, &head.surrogate_control);
-        // Trailer fields are not stored (RFC 9111 §3).
-        fields.remove(header::TRAILER);
+        let mut fields = stored_fields(head, terms);
         let is_part = head.status == StatusCode::PARTIAL_CONTENT;
         let complete_length = if is_part { head.complete_length } else { Some(end) };
         let mut answered = None;
@@ -86,6 +81,23 @@ impl FillTask {
             tags: head.tags.clone(),
             stamps: head.stamps,
             over: if is_part { Over::Part } else { Over::Older },
+        });
+    }
+
+    /// Stores a whole representation with a body that is on the disk already.
+    pub(super) fn store_body(&self, head: &FillHead, body: StoredBody) {
+        let Ok(terms) = &head.terms else { return };
+        // Stored or not, it was sent.
+        let _ = self.insert(Made {
+            status: head.status,
+            fields: stored_fields(head, terms),
+            body,
+            terms,
+            answered: None,
+            selecting: head.selecting.clone(),
+            tags: head.tags.clone(),
+            stamps: head.stamps,
+            over: Over::Older,
         });
     }
 
@@ -144,14 +156,22 @@ impl FillTask {
         }
         match why.or(refused).unwrap_or(Refused::For(Why::Overtaken)) {
             Refused::For(why) => self.context.note(why, Some(status)),
-            Refused::Updated => {}
+            Refused::AsGood => {}
         }
         Err(ready)
     }
 
     /// Why an update must not be stored: a response that was removed meanwhile must not come back.
     fn refusal(&self, over: Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
-        let Over::Update(base) = over else { return None };
+        let base = match over {
+            Over::Older => return None,
+            Over::Part => {
+                let selected = select(held, self.client());
+                let is_below = selected.is_some_and(|held| held.best.body.is_below().is_some());
+                return is_below.then_some(Refused::AsGood);
+            }
+            Over::Update(base) => base,
+        };
         if held.iter().any(|held| Arc::ptr_eq(held, base)) {
             return None;
         }
@@ -159,7 +179,7 @@ impl FillTask {
         let updated = held
             .iter()
             .any(|held| held.selected_by(self.client()) && held.filled_at >= base.filled_at);
-        Some(if updated { Refused::Updated } else { Refused::For(Why::Overtaken) })
+        Some(if updated { Refused::AsGood } else { Refused::For(Why::Overtaken) })
     }
 
     /// Of the variants `held`, the one that later requests like this one would still select before
@@ -226,6 +246,7 @@ impl FillTask {
         let tags = joined_tags(&held.tags, made.tags.clone());
         if !same
             || !valid
+            || held.body.is_below().is_some()
             || held.body.slices().count() > MOST_SLICES
             || tags.len() > state.live.load().limits().tags
         {
@@ -237,11 +258,24 @@ impl FillTask {
     }
 }
 
+/// The fields of a response as they are stored.
+fn stored_fields(head: &FillHead, terms: &Terms) -> HeaderMap {
+    let mut fields = head.fields.clone();
+    for name in &terms.omit {
+        fields.remove(name);
+    }
+    govern(&mut fields, &head.surrogate_control);
+    // Trailer fields are not stored (RFC 9111 §3).
+    fields.remove(header::TRAILER);
+    fields
+}
+
 impl Made<'_> {
     /// States the length of the representation in the fields, if all of it is held.
     fn state_length(&mut self) {
         match self.body.complete_length() {
-            Some(length) if self.body.is_complete() => {
+            // A body below memory is stored as a whole; its last slices may still be on their way.
+            Some(length) if self.body.is_below().is_some() || self.body.is_complete() => {
                 self.fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
                 self.answered = None;
             }

@@ -165,7 +165,7 @@ impl FillTask {
             None => cleaned.length,
         };
         let selecting = terms.as_ref().ok().and_then(|terms| self.context.selecting(&terms.vary));
-        let keeping = self.keeping(&terms, cleaned.length);
+        let keeping = self.keeping(&terms, cleaned.length, status != StatusCode::PARTIAL_CONTENT);
         FillHead {
             status,
             fields: cleaned.fields,
@@ -184,16 +184,27 @@ impl FillTask {
     }
 
     /// Whether a response on these terms and of this length is stored.
-    fn keeping(&self, terms: &Result<Terms, Reason>, length: Option<u64>) -> Keeping {
-        let most = self.context.state.max_object;
+    fn keeping(
+        &self,
+        terms: &Result<Terms, Reason>,
+        length: Option<u64>,
+        is_whole: bool,
+    ) -> Keeping {
+        let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
         match terms {
             Err(reason) => Keeping::Pass(Why::Rule(reason.clone())),
             Ok(_) if self.is_overtaken() => Keeping::Pass(Why::Overtaken),
-            Ok(_) if length.is_some_and(|length| length > most) => {
-                Keeping::Pass(Why::TooLarge(most))
+            Ok(_) if length.is_none_or(|length| length <= most) => Keeping::Store,
+            Ok(_) if is_whole && length.is_some_and(|length| length <= on_disk) => {
+                Keeping::StoreOnDisk
             }
-            Ok(_) => Keeping::Store,
+            Ok(_) => Keeping::Pass(Why::TooLarge(most.max(on_disk))),
         }
+    }
+
+    /// Largest body that the disk takes; 0 without one.
+    pub(super) fn most_on_disk(&self) -> u64 {
+        self.context.state.disk.as_ref().map_or(0, |disk| disk.max_object())
     }
 
     /// Whether a local invalidation or a new configuration of the site came since it began, so that

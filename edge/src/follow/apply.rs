@@ -52,7 +52,18 @@ impl Applier {
         if floor.is_some() {
             self.sweeper.refresh();
         }
+        self.show_disk(&position);
         Ok(position.at())
+    }
+
+    /// What was stored on disk before the restart is shown once everything that was completed without
+    /// this process is applied (invariant I4).
+    fn show_disk(&self, position: &Position) {
+        if let Some(disk) = &self.state.disk
+            && position.caught_up(self.state.purges.applied())
+        {
+            disk.show();
+        }
     }
 
     /// Takes the next entry; returns the seq up to which everything holds.
@@ -72,6 +83,7 @@ impl Applier {
                 }
             }
         }
+        self.show_disk(&position);
         Ok(position.at())
     }
 

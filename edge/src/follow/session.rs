@@ -2,6 +2,7 @@
 
 use super::answers::answer;
 use super::follower::{Following, leaving};
+use crate::disk::Place;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -51,7 +52,8 @@ struct Outgoing {
 
 /// The same, from its other side.
 struct OutgoingSender {
-    acked: watch::Sender<Seq>,
+    /// The seq up to which everything holds, once that is durable.
+    applied: watch::Sender<Seq>,
     beats: watch::Sender<u64>,
     queue: mpsc::Sender<FromNode>,
 }
@@ -90,8 +92,12 @@ where
         Ok(seq) => seq,
         Err(reason) => return End::Lost(reason),
     };
+    let (applied, mut to_keep) = watch::channel(seq);
     let (acked, mut acks) = watch::channel(seq);
-    acks.mark_changed();
+    match following.state.disk {
+        Some(_) => to_keep.mark_changed(),
+        None => acks.mark_changed(),
+    }
     let (beats, beaten) = watch::channel(0);
     let (queue, queued) = mpsc::channel(QUEUE);
     // Before the node says that it is ready: a purge by method may come at once.
@@ -106,11 +112,12 @@ where
         following.link.caught_up();
     }
     joined(&welcomed);
-    let tell = OutgoingSender { acked, beats, queue };
+    let tell = OutgoingSender { applied, beats, queue };
     let told = Outgoing { acked: acks, beats: beaten, queue: queued };
     let end = tokio::select! {
         end = listen(following, heard, tell, answers, renewals, head) => end,
         end = speak(following, write, told, stop) => end,
+        end = keep(following, to_keep, acked) => end,
         // An error says that nothing can change any more.
         Ok(()) = sites.changed() => End::Again,
     };
@@ -160,7 +167,7 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                         if seq >= caught_up_at {
                             following.link.caught_up();
                         }
-                        tell.acked.send_replace(seq);
+                        tell.applied.send_replace(seq);
                     }
                     Err(gap) => return End::Lost(gap),
                 }
@@ -219,6 +226,26 @@ async fn listen<S: AsyncRead + AsyncWrite>(
     }
 }
 
+/// Acknowledges what was applied. With a disk store, once the node's place in the log is durable there:
+/// one sync for all that was applied meanwhile.
+async fn keep(
+    following: &Following,
+    mut applied: watch::Receiver<Seq>,
+    acked: watch::Sender<Seq>,
+) -> End {
+    while applied.changed().await.is_ok() {
+        let seq = *applied.borrow_and_update();
+        if let Some(disk) = &following.state.disk {
+            // Taken after what was applied: it covers that.
+            let place = Place::from(&*following.state.purges.position());
+            disk.keep(&place).await;
+        }
+        acked.send_replace(seq);
+    }
+    // The half that listens ends the connection.
+    std::future::pending().await
+}
+
 /// How a connection ended on which control refused the node.
 fn refused(reason: String, temporary: bool) -> End {
     if temporary { End::Lost(reason) } else { End::Refused(reason) }
@@ -246,7 +273,8 @@ async fn speak<S: AsyncRead + AsyncWrite>(
         let said = tokio::select! {
             biased;
             () = leaving(stop) => {
-                return leave(&mut write, &mut told, out, following.patience).await;
+                let returns = following.state.disk.is_some();
+                return leave(&mut write, &mut told, out, following.patience, returns).await;
             }
             Ok(()) = told.acked.changed() => {
                 put(&mut out, &FromNode::Applied { seq: *told.acked.borrow_and_update() })
@@ -278,16 +306,18 @@ async fn speak<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// Says what was applied, and that the node is not expected back.
+/// Says what was applied and, unless the node returns with what it has stored, that it is not expected
+/// back.
 async fn leave<S: AsyncRead + AsyncWrite>(
     write: &mut WriteHalf<S>,
     told: &mut Outgoing,
     mut out: Vec<u8>,
     patience: Duration,
+    returns: bool,
 ) -> End {
     let applied = *told.acked.borrow_and_update();
     let said = put(&mut out, &FromNode::Applied { seq: applied })
-        .and_then(|()| put(&mut out, &FromNode::Leave));
+        .and_then(|()| if returns { Ok(()) } else { put(&mut out, &FromNode::Leave) });
     if said.is_ok() && send(write, &mut out, patience).await.is_ok() {
         // Control sees the end of the stream only after all that was said.
         let _ = tokio::time::timeout(patience, write.shutdown()).await;

@@ -1,7 +1,7 @@
 //! Selection among variants that purges removed or that are too old for the request.
 
 use super::*;
-use crate::store::Digest;
+use crate::store::{Digest, DigestSecret};
 use http::header;
 use weir_config::Memory;
 use weir_rules::invalidation::{Bounds, KeyedPurge, Purge, Target};
@@ -36,7 +36,8 @@ fn purged(tags: &[&str]) -> Purges {
 
 /// The tag of the response that a request for German gets, with `stored` in the order of storing.
 fn found(stored: &[Arc<Stored>], purges: &Purges, least: Seq) -> Option<String> {
-    let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 10, connections: None }, 4);
+    let memory = Memory { size: 1 << 20, max_object: 1 << 10, connections: None };
+    let store = Store::new(&memory, 4, &DigestSecret::from([0; 16]), None);
     let example = Stored::example();
     for stored in stored {
         assert!(store.insert_over(DIGEST, stored.key(), |_| Some(Arc::clone(stored))).is_stored());

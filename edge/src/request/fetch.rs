@@ -7,10 +7,11 @@ use crate::access_log::RequestRecord;
 use crate::body::ResponseBody;
 use crate::collapsing::{Answer, Collapse, Fill, FillHead, Progress, Purpose, Reader};
 use crate::derived::Stamps;
+use crate::disk::DiskStore;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
 use crate::fill::{self, FillTask};
-use crate::lookup::{Lookup, Stale, forwardable_range, lookup};
+use crate::lookup::{Lookup, Stale, forwardable_range, lookup, lookup_among};
 use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond;
@@ -27,6 +28,9 @@ use weir_rules::withdrawal::Withdrawal;
 /// Joined fills whose response may turn out not to answer a request before it starts its own.
 const JOINS: usize = 2;
 
+/// Detail of a hit that was read from disk.
+const ON_DISK: &str = "disk";
+
 /// Bytes past those that a running fill has received at which a Range may begin and still wait for
 /// it.
 const AHEAD: u64 = 1 << 20;
@@ -42,9 +46,18 @@ pub(super) async fn fetch(
     let mut joins = 0;
     let mut alone = visit.sender.is_apart();
     loop {
+        let from_disk = match &spine.state.disk {
+            Some(disk) if matches!(found, Lookup::UriMiss | Lookup::VaryMiss(_)) => {
+                Box::pin(look_on_disk(spine, &visit, disk, &mut found)).await
+            }
+            _ => false,
+        };
         if let Some((mut response, stored)) = at_once(spine, &visit, &found, &mut record.outcome) {
             let told = NodeFields::of_stored(stored);
             visit.vouch(&spine.state, &mut response, stored.filled_at, told)?;
+            if from_disk {
+                record.outcome.detail = record.outcome.detail.or(Some(ON_DISK));
+            }
             return Ok(response);
         }
         // RFC 9111 §5.2.1.7
@@ -101,6 +114,25 @@ pub(super) async fn fetch(
         record.source = answer.as_ref().ok().and_then(|answer| answer.source().cloned());
         return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
+}
+
+/// Looks for what memory does not hold on disk; whether something of use was found there. What is to be
+/// validated, completed or refreshed comes into memory, where its update will be.
+async fn look_on_disk(
+    spine: &Spine,
+    visit: &Visit,
+    disk: &DiskStore,
+    found: &mut Lookup,
+) -> bool {
+    let state = &spine.state;
+    let url = state.store.url_of(&visit.key);
+    let on_disk = disk.find(url, &visit.key, &visit.site.id, state.now()).await;
+    let looked = lookup_among(&on_disk.variants, &state.purges, &visit.query(state));
+    let Some(stored) = looked.stored() else { return false };
+    let must = !matches!(looked, Lookup::Fresh { early: false, .. });
+    disk.hit(&state.store, visit.digest, url, &on_disk, stored, must);
+    *found = looked;
+    true
 }
 
 /// Passes a request on as it came, and removes what the answer withdraws.
@@ -349,7 +381,7 @@ fn answers_range(visit: &Visit, asked: &Purpose, answer: &Result<Answer, Upstrea
         return true;
     }
     let window = visit.live.limits().fill_window as u64;
-    head.is_whole() && (head.is_stored() || begins_within(visit, window))
+    head.is_whole() && (head.is_retained() || begins_within(visit, window))
 }
 
 fn new_fill(

@@ -5,6 +5,7 @@
 
 use super::Spine;
 use super::visit::Visit;
+use crate::disk::Removal;
 use crate::fill::{CleanHead, with_claim};
 use crate::forward;
 use crate::host::Authority;
@@ -32,25 +33,32 @@ const TOLD: Duration = Duration::from_secs(1);
 pub(super) async fn invalidate(spine: &Spine, visit: &Visit, answer: &CleanHead) {
     let KeyText { host, path, query } = KeyText::of(&visit.key);
     let target = url_name(host, path, query);
-    forget(spine, &target);
+    let mut removal = forget(spine, &target);
     let mut named = Vec::new();
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let url = answer.fields.get(name).and_then(|value| SameHostUrl::of(visit, value));
         named.extend(url.filter(|url| url.name != target && !named.contains(url)));
     }
     for url in &named {
-        forget(spine, &url.name);
+        removal.and(forget(spine, &url.name));
     }
+    settle(spine, removal).await;
     for url in named {
         tell_parent(spine, visit, url, answer.source.as_deref()).await;
     }
 }
 
-/// A node asks for the invalidation of a URL.
-pub(super) fn as_told(spine: &Spine, live: &Live, intake: &Intake<'_>) {
-    if let Some(site) = live.sites.of(&intake.host) {
-        let query = keyed_query(intake.query, &site.config.key.query);
-        forget(spine, &url_name(&intake.host, intake.path, query.as_deref()));
+/// A node asks for the invalidation of a URL. It is to be told once what this returns is settled.
+pub(super) fn as_told(spine: &Spine, live: &Live, intake: &Intake<'_>) -> Removal {
+    let Some(site) = live.sites.of(&intake.host) else { return Removal::default() };
+    let query = keyed_query(intake.query, &site.config.key.query);
+    forget(spine, &url_name(&intake.host, intake.path, query.as_deref()))
+}
+
+/// Waits until what was removed from the disk cannot come back after a crash.
+pub(super) async fn settle(spine: &Spine, removal: Removal) {
+    if let Some(disk) = &spine.state.disk {
+        disk.settle(removal).await;
     }
 }
 
@@ -93,7 +101,7 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: O
 /// Removes a URL from the store and revokes the fills that run for it. They are revoked before, so
 /// that a fill that ends meanwhile stores nothing; and after, because a fill may have begun in
 /// between to validate the response that was still stored.
-fn forget(spine: &Spine, name: &str) {
+fn forget(spine: &Spine, name: &str) -> Removal {
     let state = &spine.state;
     let url = state.store.url_named(name);
     state.inflight.revoke(url);
@@ -106,7 +114,9 @@ fn forget(spine: &Spine, name: &str) {
         state.store.retain(digest, |_| false);
         state.decisions.forget(digest);
     }
+    let removal = state.disk.as_ref().map(|disk| disk.forget(url));
     state.inflight.revoke(url);
+    removal.unwrap_or_default()
 }
 
 /// A URL on the host and port of a request.

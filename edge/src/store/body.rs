@@ -1,9 +1,11 @@
 //! The bytes of a stored response, in slices: a large body is never one allocation, and a part of
 //! a representation is stored like a whole one (RFC 9111 §3.3).
 
+use super::BodyBelow;
 use crate::error::StoreError;
 use bytes::Bytes;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use weir_rules::range::Span;
 
 /// Most bytes of one slice of a stored body.
@@ -66,6 +68,8 @@ enum Layout {
         /// Length of the whole representation, plus one; `None` when a part came without it.
         complete_length: Option<NonZeroU64>,
     },
+    /// All of it, below the memory store.
+    Below(Arc<dyn BodyBelow>),
 }
 
 impl StoredBody {
@@ -83,12 +87,34 @@ impl StoredBody {
         Self(Layout::Slices { slices: slices.into_boxed_slice(), complete_length })
     }
 
-    /// All slices, by offset.
+    /// A whole body.
+    pub(crate) fn whole_of(bytes: Bytes) -> Self {
+        match bytes.is_empty() {
+            true => Self::new(Vec::new(), Some(0)),
+            false => Self(Layout::Whole(bytes)),
+        }
+    }
+
+    /// A body that is kept below the memory store.
+    pub(crate) fn below(body: Arc<dyn BodyBelow>) -> Self {
+        Self(Layout::Below(body))
+    }
+
+    /// Where it is read, if it is kept below the memory store.
+    pub(crate) fn is_below(&self) -> Option<&Arc<dyn BodyBelow>> {
+        match &self.0 {
+            Layout::Below(body) => Some(body),
+            Layout::Whole(_) | Layout::Slices { .. } => None,
+        }
+    }
+
+    /// All slices in memory, by offset.
     pub(crate) fn slices(&self) -> impl Iterator<Item = SliceRef<'_>> {
         let (whole, slices) = match &self.0 {
             // A slice is never empty.
             Layout::Whole(bytes) => (Some(SliceRef { start: 0, bytes }), &[][..]),
             Layout::Slices { slices, .. } => (None, &slices[..]),
+            Layout::Below(_) => (None, &[][..]),
         };
         whole.into_iter().chain(slices.iter().map(|slice| slice.borrowed()))
     }
@@ -100,6 +126,7 @@ impl StoredBody {
             Layout::Slices { complete_length, .. } => {
                 complete_length.map(|length| length.get() - 1)
             }
+            Layout::Below(body) => Some(body.length()),
         }
     }
 
@@ -111,6 +138,9 @@ impl StoredBody {
 
     /// Whether all bytes of a span are held.
     pub(crate) fn covers(&self, span: Span) -> bool {
+        if let Layout::Below(body) = &self.0 {
+            return body.covers(span);
+        }
         let mut at = span.start;
         for slice in self.slices() {
             if slice.start > at {
@@ -124,7 +154,7 @@ impl StoredBody {
         false
     }
 
-    /// How many bytes are held without a gap from the first on.
+    /// How many bytes are held in memory without a gap from the first on.
     pub(crate) fn prefix(&self) -> u64 {
         let mut at = 0;
         for slice in self.slices() {
@@ -136,7 +166,7 @@ impl StoredBody {
         at
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     pub(crate) fn held(&self) -> u64 {
         self.slices().map(|slice| slice.bytes.len() as u64).sum()
     }
@@ -156,6 +186,7 @@ impl StoredBody {
                 let index = slices.partition_point(|slice| slice.end() <= at);
                 slices.get(index).map(Slice::borrowed)
             }
+            Layout::Below(_) => None,
         };
         let run = slice.filter(|slice| slice.start <= at && at < slice.end()).and_then(|slice| {
             let from = usize::try_from(at - slice.start).ok()?;
@@ -170,13 +201,13 @@ impl StoredBody {
     pub(crate) fn whole(&self) -> Option<&Bytes> {
         match &self.0 {
             Layout::Whole(bytes) => Some(bytes),
-            Layout::Slices { .. } => None,
+            Layout::Slices { .. } | Layout::Below(_) => None,
         }
     }
 
     /// This body with the bytes of another of the same representation added. Both must be parts of
     /// equal bytes (one strong validator, RFC 9110 §15.3.7.3). The newer bytes replace older ones
-    /// at the same offset.
+    /// at the same offset. Both are in memory.
     pub(crate) fn combined(&self, newer: &StoredBody) -> StoredBody {
         let mut slices: Vec<Slice> = newer.slices().map(SliceRef::to_slice).collect();
         for old in self.slices() {

@@ -9,6 +9,7 @@ pub(crate) type Digest = u128;
 
 /// The secret that keys are digested with. Digests mean the same wherever the secret is the same:
 /// a store that outlives the process keeps it with what it stores.
+#[derive(Clone)]
 pub(crate) struct DigestSecret([u8; 16]);
 
 impl DigestSecret {

@@ -7,7 +7,8 @@
 use bytes::{BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Names that are stored as one byte. The order is part of the in-memory form only.
+/// Names that are stored as one byte. The order is part of the form in which responses are kept on disk:
+/// names are only added at the end.
 static KNOWN: [HeaderName; 44] = [
     header::ACCEPT_RANGES,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -76,14 +77,7 @@ impl PackedHead {
     pub(crate) fn pack(key: &[u8], headers: &HeaderMap) -> Result<Self, HeaderName> {
         let size: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 5).sum();
         let mut out = Vec::with_capacity(2 + key.len() + size);
-        match u16::try_from(key.len()) {
-            Ok(length @ ..=SHORT) => out.put_u16(length),
-            _ => {
-                out.put_u16(u16::MAX);
-                out.put_slice(&key.len().to_be_bytes());
-            }
-        }
-        out.put_slice(key);
+        put_key(&mut out, key);
         for (name, value) in headers {
             match code(name) {
                 Some(code) => out.put_u8(code),
@@ -102,6 +96,22 @@ impl PackedHead {
         // A copy exactly as large as it is: an allocator asked to shrink a block may keep it, and
         // the spare room would be paid a million times.
         Ok(Self(Box::from(&*out)))
+    }
+
+    /// Of a key and fields as [`PackedFields::bytes`] has them; `None` if those are no fields.
+    pub(crate) fn of_packed(key: &[u8], fields: &[u8]) -> Option<Self> {
+        let mut entries = PackedFields(fields).entries();
+        let is_sound = entries.by_ref().all(|(name, value)| {
+            name.to_name().is_some()
+                && fields.get(value).is_some_and(|value| HeaderValue::from_bytes(value).is_ok())
+        });
+        if !is_sound || entries.at != fields.len() {
+            return None;
+        }
+        let mut out = Vec::with_capacity(2 + key.len() + fields.len());
+        put_key(&mut out, key);
+        out.put_slice(fields);
+        Some(Self(out.into_boxed_slice()))
     }
 
     /// The key.
@@ -134,7 +144,24 @@ impl PackedHead {
     }
 }
 
+/// Appends a key, after its length.
+fn put_key(out: &mut Vec<u8>, key: &[u8]) {
+    match u16::try_from(key.len()) {
+        Ok(length @ ..=SHORT) => out.put_u16(length),
+        _ => {
+            out.put_u16(u16::MAX);
+            out.put_slice(&key.len().to_be_bytes());
+        }
+    }
+    out.put_slice(key);
+}
+
 impl<'a> PackedFields<'a> {
+    /// The fields as they are packed.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// Appends every field to `headers`. The values share one copy of the packed bytes. Sharing the
     /// packed bytes themselves would cost 40 bytes more for each stored response.
     pub(crate) fn append_to(self, headers: &mut HeaderMap) {

@@ -6,7 +6,12 @@ use std::collections::BTreeSet;
 const DIGEST: Digest = 7;
 
 fn store() -> Store {
-    Store::new(&Memory { size: 1 << 20, max_object: 1 << 10, connections: None }, 4)
+    of(1 << 20, 1 << 10, None)
+}
+
+fn of(size: u64, max_object: u64, below: Option<Arc<dyn Below>>) -> Store {
+    let memory = Memory { size, max_object, connections: None };
+    Store::new(&memory, 4, &DigestSecret::from([0; 16]), below)
 }
 
 fn filled_at(filled_at: u64) -> Arc<Stored> {
@@ -84,7 +89,7 @@ fn with_body(length: usize) -> Arc<Stored> {
 #[test]
 fn what_is_not_admitted_is_not_stored_and_evicts_nothing() {
     const HELD: Digest = 1;
-    let store = Store::new(&Memory { size: 1 << 20, max_object: 1 << 20, connections: None }, 4);
+    let store = of(1 << 20, 1 << 20, None);
     let key: Box<[u8]> = Stored::example().key().into();
     assert!(store.insert_over(HELD, &key, |_| Some(with_body(600_000))).is_stored());
     // The map counts requests once it is half full.

@@ -5,12 +5,11 @@
 //! Bounded by the store: names of keys that are no longer stored are removed when they are as many
 //! as the others. Kept in parts, so that a removal holds up few requests, and for a short time.
 
-use super::{Digest, url_name_of};
+use super::{Digest, DigestSecret, url_name_of};
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A URL, hashed with a secret of the process. Two URLs that share one cost each other hits, no more.
+/// A URL, hashed with the secret of the digests. Two URLs that share one cost each other hits, no more.
 pub(crate) type UrlHash = u64;
 
 /// Parts, each with a lock of its own.
@@ -21,14 +20,15 @@ const LEAST: usize = 16;
 
 /// The keys of URLs that do not follow from the URL.
 pub(super) struct Urls {
-    secret: RandomState,
+    secret: DigestSecret,
     parts: [Mutex<Listed>; PARTS],
 }
 
-impl Default for Urls {
-    fn default() -> Self {
+impl Urls {
+    /// None, which are hashed with this secret.
+    pub(super) fn new(secret: &DigestSecret) -> Self {
         let parts = std::array::from_fn(|_| Mutex::default());
-        Self { secret: RandomState::new(), parts }
+        Self { secret: secret.clone(), parts }
     }
 }
 
@@ -48,7 +48,8 @@ impl Urls {
 
     /// The hash of a URL, by its [`url_name`].
     pub(super) fn hash(&self, name: &str) -> UrlHash {
-        self.secret.hash_one(name)
+        // Truncation is meant: either half is as good as the whole.
+        self.secret.digest(name.as_bytes()) as UrlHash
     }
 
     /// Lists a key, unless it follows from its URL. To be called after the key is stored: a key that
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_keys_that_do_not_follow_from_their_url_are_listed() {
-        let urls = Urls::default();
+        let urls = Urls::new(&DigestSecret::from([0; 16]));
         for (digest, key) in [
             (1, &b"http://h/at?b=c"[..]),
             (2, b"https://h/at?b=c"),
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_stored_no_longer_do_not_pile_up() {
-        let urls = Urls::default();
+        let urls = Urls::new(&DigestSecret::from([0; 16]));
         for digest in 0..100_000 {
             let key = format!("http://h/{digest}\nx: y");
             urls.list(digest, key.as_bytes(), |listed| digest - listed < 100);

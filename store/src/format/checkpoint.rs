@@ -5,8 +5,7 @@ use crate::checkpoint::{Checkpoint, SiteRules};
 
 /// Appends a checkpoint.
 pub(crate) fn encode(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
-    let Checkpoint { log, member, base, applied, mark, checked, sites, releases, wall } =
-        checkpoint;
+    let Checkpoint { log, member, base, applied, mark, checked, sites, wall } = checkpoint;
     put_option(out, log.as_deref());
     put_option(out, member.as_deref());
     for number in [*base, *applied, *mark, *checked, *wall] {
@@ -16,11 +15,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
     for site in sites {
         out.put_block(site.site.as_bytes());
         out.extend_from_slice(&site.fingerprint.to_le_bytes());
-    }
-    out.put_varint(releases.len() as u64);
-    for (site, release) in releases {
-        out.put_block(site.as_bytes());
-        put_option(out, release.as_deref());
+        out.extend_from_slice(&site.life.to_le_bytes());
     }
 }
 
@@ -32,13 +27,10 @@ pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Option<Checkpoint> {
     let sites = (0..decoder.varint32()?)
         .map(|_| {
             let site = decoder.text()?.to_owned();
-            Some(SiteRules { site, fingerprint: decoder.u64()? })
+            Some(SiteRules { site, fingerprint: decoder.u64()?, life: decoder.u64()? })
         })
         .collect::<Option<_>>()?;
-    let releases = (0..decoder.varint32()?)
-        .map(|_| Some((decoder.text()?.to_owned(), option(decoder)?)))
-        .collect::<Option<_>>()?;
-    Some(Checkpoint { log, member, base, applied, mark, checked, sites, releases, wall })
+    Some(Checkpoint { log, member, base, applied, mark, checked, sites, wall })
 }
 
 fn put_option(out: &mut Vec<u8>, text: Option<&str>) {
@@ -62,7 +54,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_read_as_it_was_written() {
-        let site = |site: &str, fingerprint| SiteRules { site: site.into(), fingerprint };
+        let site =
+            |site: &str, fingerprint| SiteRules { site: site.into(), fingerprint, life: 3 };
         let full = Checkpoint {
             log: Some("log".into()),
             member: Some("member".into()),
@@ -71,7 +64,6 @@ mod tests {
             mark: u64::MAX,
             checked: 9,
             sites: vec![site("a", 1), site("b", u64::MAX)],
-            releases: vec![("a".into(), Some("2".into())), ("b".into(), None)],
             wall: 1_796_000_000,
         };
         for checkpoint in [full, Checkpoint::default()] {

@@ -6,10 +6,67 @@ use crate::volume::{Found, Read, StoredResponse, Unread};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// A response that a directory's index has.
+#[derive(Clone)]
+pub struct StoreFound {
+    life: Arc<Life>,
+    found: Found,
+    read_wait: Duration,
+}
+
+impl StoreFound {
+    /// Reads it if all of it lies in the page cache; `None` if the device must be waited for.
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn read_ready(&self, key: &[u8]) -> Option<Result<StoredResponse, Unread>> {
+        let mut read = self.life.volume().read(&self.found);
+        match noted(&self.life, read.ready()) {
+            Ok(false) => None,
+            Ok(true) => Some(self.life.volume().response(&self.found, &read, key)),
+            Err(error) => Some(Err(Unread::Disk(error))),
+        }
+    }
+
+    /// Reads it, by a reader of the directory where the device must be waited for, for at most
+    /// [`super::StoreOptions::read_wait`].
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub async fn read(&self, key: &[u8]) -> Result<StoredResponse, Unread> {
+        let read = read(&self.life, &self.found, Instant::now() + self.read_wait).await?;
+        self.life.volume().response(&self.found, &read, key)
+    }
+
+    /// Whether the index has it still. Once it was removed or replaced it is not.
+    pub fn is_current(&self) -> bool {
+        self.life.volume().is_current(&self.found)
+    }
+
+    /// Removes it, if it is still there.
+    pub fn remove(&self) {
+        self.life.volume().remove(&self.found);
+    }
+}
+
 impl Store {
+    /// The responses under a cache key: several with Vary. Does not read.
+    pub fn find(&self, url: u64, key: &[u8]) -> Vec<StoreFound> {
+        let Some(life) = self.device(url).life() else { return Vec::new() };
+        let read_wait = self.options.read_wait;
+        let found = life.volume().find(url, key).into_iter();
+        found.map(|found| StoreFound { life: Arc::clone(&life), found, read_wait }).collect()
+    }
+
+    /// Whether a slice of a body can be found.
+    pub fn has_slice(&self, url: u64, objects: &[u64], number: u32) -> bool {
+        let volume = self.device(url).volume();
+        volume.is_some_and(|volume| volume.has_slice(url, objects, number))
+    }
+
     /// Finds and reads the first response under a key. What lies in the page cache is read here;
     /// otherwise a reader does it, for at most [`super::StoreOptions::read_wait`].
     ///

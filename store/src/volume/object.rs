@@ -57,6 +57,11 @@ impl Volume {
 }
 
 impl ObjectWriter {
+    /// The objects of the body: those that were stored, then the one that is written.
+    pub fn objects(&self) -> &[u64] {
+        &self.objects
+    }
+
     /// Hands in a slice: all have [`crate::Geometry::slice`] bytes but the last one. They may come in any
     /// order, and some may be missing.
     ///

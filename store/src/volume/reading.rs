@@ -67,6 +67,8 @@ pub struct StoredResponse {
     pub head: ResponseHead,
     /// The order of the store's writes: of two responses the later one has the higher number.
     pub write_seq: u64,
+    /// Whether it was stored before the volume was opened.
+    pub survived: bool,
     /// Its body, or where that is.
     pub body: Body,
 }
@@ -167,6 +169,23 @@ impl Volume {
         found.collect()
     }
 
+    /// Whether a slice of a body can be found.
+    pub fn has_slice(&self, url: u64, objects: &[u64], number: u32) -> bool {
+        objects.iter().rev().any(|object| {
+            let name = SliceName { object: *object, number };
+            let (digest, bits) = (slice_digest(url, name), slice_bits(name));
+            let is_it = |record: &Record| record.kind == Kind::Slice && record.variant == bits;
+            self.index.part(digest).has(digest, is_it)
+        })
+    }
+
+    /// Whether what was found is still there, as it was.
+    pub fn is_current(&self, found: &Found) -> bool {
+        let at = found.record.at;
+        self.index.part(found.digest).has(found.digest, |record| record.at == at)
+            && self.slot(at.slot).generation() == found.generation
+    }
+
     /// Whether anything of a URL is stored, or on its way.
     pub fn has_url(&self, url: u64) -> bool {
         let part = self.index.part(url);
@@ -206,7 +225,8 @@ impl Volume {
             BodyForm::Inline => Body::Whole(body),
             BodyForm::Sliced { objects, length } => Body::Sliced { objects, length },
         };
-        Ok(StoredResponse { head, write_seq, body })
+        let survived = write_seq < self.opened_at;
+        Ok(StoredResponse { head, write_seq, survived, body })
     }
 
     /// The slice that a finished read brought.

@@ -1,0 +1,120 @@
+//! Finding stored responses on disk for a request that memory cannot answer.
+
+use super::{DiskBody, DiskStore, record};
+use bytes::Bytes;
+use crate::store::{Digest, Store, Stored, StoredBody, UrlHash};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use weir_rules::invalidation::Validity;
+use weir_rules::time::Time;
+use weir_store::StoreFound;
+use weir_store::volume::{Body, StoredResponse, Unread};
+
+/// A body of fewer bytes is copied out of what was read.
+const COPIED: usize = 32 << 10;
+
+/// The variants of a resource on disk, newest first.
+#[derive(Default)]
+pub(crate) struct FoundOnDisk {
+    /// The stored responses.
+    pub(crate) variants: Vec<Arc<Stored>>,
+    places: Vec<StoreFound>,
+}
+
+impl DiskStore {
+    /// The variants of a resource, judged by all purges up to now. What a hard purge took is none of
+    /// them, nor what is of another life of the site.
+    pub(crate) async fn find(
+        &self,
+        url: UrlHash,
+        key: &[u8],
+        site: &Arc<str>,
+        now: Time,
+    ) -> FoundOnDisk {
+        if !self.is_shown() {
+            return FoundOnDisk::default();
+        }
+        // Held meanwhile: the index forgets nothing that what is read must be judged by.
+        let _stamp = self.purges.stamp();
+        let mut found = Vec::new();
+        for place in self.store.find(url, key) {
+            let read = match place.read_ready(key) {
+                Some(read) => read,
+                None => place.read(key).await,
+            };
+            match read {
+                Ok(response) => {
+                    let order = response.write_seq;
+                    match self.stored(response, site, now) {
+                        Some(stored) => found.push((order, Arc::new(stored), place)),
+                        None => place.remove(),
+                    }
+                }
+                // Another key with the same digest.
+                Err(Unread::Other) => {}
+                Err(why) => {
+                    self.counters.unread.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%why, "a response on disk could not be read");
+                }
+            }
+        }
+        found.sort_by_key(|(order, ..)| std::cmp::Reverse(*order));
+        let (mut variants, mut places) = (Vec::new(), Vec::new());
+        for (_, stored, place) in found {
+            variants.push(stored);
+            places.push(place);
+        }
+        FoundOnDisk { variants, places }
+    }
+
+    /// The response as it is used; `None` if it must not be.
+    fn stored(&self, response: StoredResponse, site: &Arc<str>, now: Time) -> Option<Stored> {
+        let StoredResponse { head, survived, body, .. } = response;
+        let mut record = record::decode(&head)?;
+        if *head.site != **site || self.lives.load().life(site) != Some(record.life) {
+            return None;
+        }
+        // Its age is not known: it is stale beyond all windows.
+        if record.freshness.born > now || (survived && self.clock_was_set_back) {
+            record.freshness.born = Time::from_millis(0);
+        }
+        let body = match body {
+            Body::Whole(bytes) => StoredBody::whole_of(apart(bytes)),
+            Body::Sliced { objects, length } => {
+                let body = DiskBody::stored(&self.store, head.url, objects, length);
+                StoredBody::below(Arc::new(body))
+            }
+        };
+        let stored = record.into_stored(&head, Arc::clone(site), body);
+        let validity = self.purges.validity_of_new(&stored);
+        (!matches!(validity, Validity::Hard(_))).then_some(stored)
+    }
+
+    /// A request found this one of them. Brings it into memory if it `must` be there, or if it was found
+    /// before within the window.
+    pub(crate) fn hit(
+        &self,
+        memory: &Store,
+        digest: Digest,
+        url: UrlHash,
+        found: &FoundOnDisk,
+        stored: &Arc<Stored>,
+        must: bool,
+    ) {
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        let is_second = self.promotion.as_ref().is_some_and(|hits| hits.admits(url, false));
+        let at = found.variants.iter().position(|variant| Arc::ptr_eq(variant, stored));
+        let Some(place) = at.and_then(|at| found.places.get(at)) else { return };
+        if (must || is_second) && memory.promote(digest, stored, || place.is_current()) {
+            self.counters.promoted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Bytes that do not keep much more allocated than themselves: what was read has the head before the body.
+fn apart(body: Bytes) -> Bytes {
+    match body.len() < COPIED {
+        true => Bytes::copy_from_slice(&body),
+        false => body,
+    }
+}

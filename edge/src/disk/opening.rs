@@ -1,0 +1,189 @@
+//! Opening the disk store at the start of a node, and what follows from what was found.
+
+use super::risk::RiskNote;
+use super::sites::SiteLives;
+use super::{DiskCounters, DiskStore};
+use crate::clock::wall;
+use crate::error::StartError;
+use crate::purge::Purges;
+use crate::store::DigestSecret;
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use weir_config::{Config, Disk, DiskAdmit};
+use weir_rules::log::{LogId, Position, Standing};
+use weir_store::disk::Directory;
+use weir_store::volume::Opened;
+use weir_store::{
+    Admission, Admit, Began, Checkpoint, Geometry, Status, Store, StoreDirectory,
+    StoreOptions,
+};
+
+/// Seconds that the clock may be behind what it showed to an earlier process: no clock is exact.
+const SET_BACK: u64 = 60;
+
+/// A disk store that was opened, before the node is made.
+pub(crate) struct OpenDisk {
+    store: Store,
+    standing: Standing,
+    base: u64,
+    lives: SiteLives,
+    clock_was_set_back: bool,
+    risk: RiskNote,
+    config: Disk,
+}
+
+/// Opens the disk store of a node; waits for its devices at most `disk.hang`.
+///
+/// # Errors
+/// A directory was written by another version, or the system fails.
+pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| StartError(format!("{what}: {error}"));
+    let (risk, to_empty) = RiskNote::open(config.node.state.as_deref())
+        .map_err(|error| failed("node.state", &error))?;
+    let to_empty = Arc::new(to_empty);
+    let directories = disk.directories.iter().map(|directory| {
+        let geometry = Geometry::of_size(directory.size).ok_or_else(|| {
+            let (size, least) = (directory.size, Geometry::SMALLEST_STORE);
+            StartError(format!("disk.size is {size}: a store has at least {least} bytes"))
+        })?;
+        let (path, to_empty) = (directory.path.clone(), Arc::clone(&to_empty));
+        let name = path.display().to_string();
+        // Once: from then on it holds nothing that was removed.
+        let is_to_empty = AtomicBool::new(to_empty.contains(&name));
+        let open = move || {
+            let directory = Directory::open(&path)?;
+            if is_to_empty.swap(false, std::sync::atomic::Ordering::AcqRel) {
+                weir_store::clear(&directory)?;
+            }
+            Ok(Arc::new(directory) as Arc<_>)
+        };
+        Ok(StoreDirectory { name, geometry, open: Box::new(open) })
+    });
+    let directories = directories.collect::<Result<Vec<_>, StartError>>()?;
+    let options = StoreOptions {
+        queue: usize::try_from(disk.queue).unwrap_or(usize::MAX),
+        readers: disk.readers,
+        reads: disk.reads,
+        read_wait: disk.read_wait,
+        commit_wait: disk.commit_wait,
+        hang: disk.hang,
+        retry: disk.retry,
+        ..StoreOptions::default()
+    };
+    let (store, began) = Store::open(directories, options, Arc::new(observe))
+        .map_err(|error| failed("disk", &error))?;
+    tell(&began, &to_empty);
+    if began.iter().all(|began| began.opened.is_some() || !to_empty.contains(&began.name)) {
+        risk.clear().map_err(|error| failed("node.state", &error))?;
+    }
+    let kept: Vec<_> = began
+        .iter()
+        .filter_map(|began| Some((&*began.name, began.opened.as_ref()?.checkpoint.as_ref()?)))
+        .collect();
+    let newest = kept.iter().map(|(_, kept)| *kept).max_by_key(|kept| (kept.base, kept.applied));
+    let mut checked = newest.map_or(0, |newest| newest.checked);
+    for (name, kept) in &kept {
+        match newest.is_some_and(|newest| is_of_one_life(newest, kept)) {
+            true => checked = checked.min(kept.checked),
+            // It was set aside when the node's place changed.
+            false => store.clear(name),
+        }
+    }
+    let known = newest.map_or(&[][..], |newest| &newest.sites);
+    let lives = SiteLives::of(&config.sites, known)
+        .map_err(|error| failed("the system returned no random numbers", &error))?;
+    let seen = kept.iter().map(|(_, kept)| kept.wall).max().unwrap_or(0);
+    let clock_was_set_back = seen > wall().as_secs() + SET_BACK;
+    if clock_was_set_back {
+        tracing::warn!("the clock was set back: what was stored on disk before is stale");
+    }
+    let standing = newest.map(|newest| standing(newest, checked)).unwrap_or_default();
+    let (base, config) = (newest.map_or(0, |newest| newest.base), disk.clone());
+    Ok(OpenDisk { store, standing, base, lives, clock_was_set_back, risk, config })
+}
+
+/// Whether two directories were of one node, one log and one membership.
+fn is_of_one_life(a: &Checkpoint, b: &Checkpoint) -> bool {
+    (&a.log, a.base, &a.member) == (&b.log, b.base, &b.member)
+}
+
+fn standing(kept: &Checkpoint, checked: u64) -> Standing {
+    Standing {
+        log: kept.log.clone().map(LogId),
+        member: kept.member.clone(),
+        applied: kept.applied,
+        mark: kept.mark,
+        checked: (checked < kept.applied).then_some(checked),
+    }
+}
+
+/// Tells of each change of a directory, once.
+fn observe(name: &str, status: &Status) {
+    match status {
+        Status::Working => tracing::info!(directory = name, "the disk store works"),
+        Status::SetAside(_) => {
+            tracing::error!(
+                directory = name, %status,
+                "a directory of the disk store is set aside; the node goes on without it"
+            );
+        }
+        Status::Opening | Status::Closed => {}
+    }
+}
+
+/// Tells what was found.
+fn tell(began: &[Began], to_empty: &BTreeSet<String>) {
+    for Began { name, opened } in began {
+        let Some(Opened { emptied, recovered, reclaimed, .. }) = opened else { continue };
+        if to_empty.contains(name) {
+            tracing::warn!(
+                directory = name,
+                "the disk store was emptied: what was removed before may still have been in it"
+            );
+        }
+        if let Some(why) = emptied {
+            tracing::warn!(directory = name, why, "the disk store begins empty");
+        }
+        tracing::info!(directory = name, recovered, reclaimed, "the disk store is open");
+    }
+}
+
+impl OpenDisk {
+    /// The secret of its digests.
+    pub(crate) fn secret(&self) -> DigestSecret {
+        DigestSecret::from(self.store.secret())
+    }
+
+    /// Where the log must be replayed from.
+    pub(crate) fn position(&self) -> Position {
+        Position::restored(self.standing.clone(), self.base)
+    }
+
+    /// The store of a node that judges by these purges.
+    pub(crate) fn of_node(self, purges: &Arc<Purges>) -> DiskStore {
+        let Self { store, standing, base, lives, clock_was_set_back, risk, config } = self;
+        let Disk { admit, window, promote, max_object, directories, .. } = config;
+        let admit = match admit {
+            DiskAdmit::All => Admit::All,
+            DiskAdmit::Second => Admit::Second,
+        };
+        let checked = base + standing.checked.unwrap_or(standing.applied);
+        purges.checked_below(checked);
+        DiskStore {
+            store: Arc::new(store),
+            purges: Arc::clone(purges),
+            admission: Admission::new(admit, window),
+            promotion: promote.then(|| Admission::new(Admit::Second, window)),
+            max_object,
+            lives: ArcSwap::from_pointee(lives),
+            is_shown: AtomicBool::new(false),
+            clock_was_set_back,
+            checked: AtomicU64::new(checked),
+            risk,
+            counters: DiskCounters::default(),
+            size: directories.iter().map(|directory| directory.size).sum(),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The disk store of a node: what it keeps over restarts, what it must never show again, and what is too
+//! large for memory.
+
+mod program;
+mod support;
+use program::{Answer, Folder, Spec, Topology, Weir, until};
+use serde_json::{Value, json};
+use support::{Origin, reply};
+
+const MIB: usize = 1 << 20;
+
+/// A node whose disk store is in this folder, with these further keys of `[disk]`.
+fn stored_in(folder: &Folder, origin: &str, keys: &str) -> Spec {
+    let path = folder.path();
+    Spec::edge(origin).tables(&format!(
+        "[memory]\nsize = \"32MiB\"\nmax_object = \"1MiB\"\n\
+         [disk]\npath = {path:?}\nsize = \"256MiB\"\nadmit = \"all\"\n{keys}"
+    ))
+}
+
+/// One node with a disk store, behind control.
+struct Stored {
+    topology: Topology,
+    folder: Folder,
+    origin: Origin,
+}
+
+impl Stored {
+    async fn start(name: &str) -> Self {
+        let origin = Origin::start().await;
+        origin.default_route(reply("page").etag("\"v1\"").conditional(true).max_age(600));
+        let (mut topology, folder) = (Topology::start(name), Folder::new(name));
+        topology.add("edge", &stored_in(&folder, &origin.url(), ""));
+        Self { topology, folder, origin }
+    }
+
+    fn edge(&self) -> &Weir {
+        self.topology.node("edge")
+    }
+
+    fn get(&self, path: &str) -> (u16, String, String) {
+        let answer = self.edge().get(path);
+        (answer.status, handled(&answer.head), answer.body)
+    }
+
+    /// A request with this further field.
+    fn ask(&self, line: &str, field: (&str, &str)) -> Answer {
+        self.edge().ask(line, &[("Host", "example.com"), field])
+    }
+
+    fn is_hit(&self, path: &str) -> bool {
+        self.get(path).1.contains("; hit")
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        metric(self.edge(), name)
+    }
+
+    /// Waits until the disk holds at least so many responses.
+    fn until_on_disk(&self, responses: u64) {
+        let held = || self.metric("weir_disk_responses");
+        until("the responses to be on disk", held, |held| *held >= responses);
+    }
+
+    fn restart(&mut self) {
+        assert_eq!(self.topology.drain_node("edge"), Some(0));
+        self.topology.start_node("edge");
+    }
+
+    fn purge(&self, body: &Value) {
+        let id = self.topology.purge(body).json()["id"].clone();
+        self.topology.until_completed(&id);
+    }
+}
+
+fn handled(head: &str) -> String {
+    let field = head.lines().find(|line| line.starts_with("cache-status: "));
+    field.expect("a Cache-Status").to_owned()
+}
+
+fn metric(weir: &Weir, name: &str) -> u64 {
+    let text = weir.json("GET /metrics", "").body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_there_after_a_restart() {
+    let mut stored = Stored::start("restart").await;
+    stored.origin.route("/lang", reply("en").header("Vary", "Accept-Language").max_age(600));
+    for path in ["/a", "/b?x=1", "/lang"] {
+        assert!(!stored.is_hit(path));
+    }
+    stored.until_on_disk(3);
+    stored.restart();
+    for path in ["/a", "/b?x=1", "/lang"] {
+        let (status, handled, body) = stored.get(path);
+        assert_eq!((status, &*body), (200, if path == "/lang" { "en" } else { "page" }));
+        assert!(handled.contains("; hit") && handled.contains("detail=disk"), "{path}: {handled}");
+        assert!(stored.edge().get(path).head.contains("\nage: "));
+    }
+    // Found twice, it is in memory.
+    let again = stored.get("/a").1;
+    assert!(again.contains("; hit") && !again.contains("detail"), "{again}");
+    // A variant that nobody stored is no hit.
+    let other = stored.ask("GET /lang", ("accept-language", "de"));
+    assert!(!handled(&other.head).contains("; hit"), "{}", other.head);
+    for path in ["/a", "/b?x=1"] {
+        assert_eq!(stored.origin.requests(path).len(), 1, "{path}");
+    }
+    // HEAD, conditions and ranges are answered from there, too.
+    let head = stored.ask("HEAD /b?x=1", ("accept", "*/*"));
+    assert!(handled(&head.head).contains("; hit"), "{}", head.head);
+    let unchanged = stored.ask("GET /b?x=1", ("if-none-match", "\"v1\""));
+    assert_eq!(unchanged.status, 304);
+    let part = stored.ask("GET /b?x=1", ("range", "bytes=1-2"));
+    assert_eq!((part.status, &*part.body), (206, "ag"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_purged_while_the_node_was_down_is_not_shown_when_it_returns() {
+    let mut stored = Stored::start("purged").await;
+    for path in ["/a", "/b", "/c"] {
+        stored.get(path);
+    }
+    stored.until_on_disk(3);
+    stored.purge(&json!({"paths": ["/c"]}));
+    assert_eq!(stored.topology.drain_node("edge"), Some(0));
+    let purge = stored.topology.purge(&json!({"paths": ["/a"], "wait_ms": 0}));
+    stored.topology.start_node("edge");
+    stored.topology.until_completed(&purge.json()["id"]);
+    assert!(!stored.is_hit("/a"));
+    assert!(stored.is_hit("/b"));
+    assert!(!stored.is_hit("/c"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_purged_before_a_crash_does_not_come_back() {
+    let mut stored = Stored::start("crashed").await;
+    for round in 0..3 {
+        let path = format!("/{round}");
+        stored.get(&path);
+        stored.until_on_disk(1);
+        stored.purge(&json!({"paths": [path]}));
+        stored.topology.kill_node("edge");
+        stored.topology.start_node("edge");
+        assert!(!stored.is_hit(&path), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_unsafe_request_removed_does_not_come_back_after_a_crash() {
+    let mut stored = Stored::start("unsafe").await;
+    for round in 0..3 {
+        let path = format!("/{round}");
+        stored.get(&path);
+        stored.until_on_disk(1);
+        let posted = stored.ask(&format!("POST {path}"), ("content-length", "0"));
+        assert_eq!(posted.status, 200);
+        stored.topology.kill_node("edge");
+        stored.topology.start_node("edge");
+        assert!(!stored.is_hit(&path), "{path}");
+    }
+    assert_eq!(stored.metric("weir_disk_unsafe_at_risk_total"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_control_nothing_from_before_is_shown_until_it_is_back() {
+    let mut stored = Stored::start("alone").await;
+    stored.get("/a");
+    stored.until_on_disk(1);
+    assert_eq!(stored.topology.drain_node("edge"), Some(0));
+    stored.topology.kill_control();
+    stored.topology.run_node("edge");
+    assert!(!stored.is_hit("/a"), "a purge may have come that nobody told of");
+    stored.topology.start_control();
+    stored.topology.until_joined("edge");
+    let hits = || stored.metric("weir_disk_responses");
+    until("the node to be ready", hits, |held| *held > 0);
+    assert!(stored.is_hit("/a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_rules_of_a_site_find_nothing_that_was_stored_before() {
+    let mut stored = Stored::start("rules").await;
+    stored.get("/a?x=1");
+    stored.until_on_disk(1);
+    let (folder, url) = (&stored.folder, stored.origin.url());
+    let plain = stored_in(folder, &url, "");
+    let other = stored_in(folder, &url, "").site("key.query = \"none\"");
+    for spec in [&other, &plain] {
+        stored.topology.reconfigure("edge", spec);
+        assert_eq!(stored.topology.drain_node("edge"), Some(0));
+        stored.topology.start_node("edge");
+        // The second time the rules are those under which it was stored first.
+        let (_, handled, _) = stored.get("/a?x=1");
+        assert!(!handled.contains("; hit"), "{handled}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_memory_cannot_hold_is_stored_on_disk_and_served_whole_and_by_range() {
+    let mut stored = Stored::start("large").await;
+    let body: String = (0..5 * MIB / 8 + 3).map(|n| format!("{n:07}\n")).collect();
+    stored.origin.route("/large", reply(body.clone()).etag("\"l\"").max_age(600));
+    let (status, handled, got) = stored.get("/large");
+    assert_eq!(status, 200);
+    assert!(handled.contains("; stored"), "{handled}");
+    assert!(got == body);
+    for _ in 0..2 {
+        let (_, handled, got) = stored.get("/large");
+        assert!(handled.contains("; hit"), "{handled}");
+        assert!(got == body);
+        let range = format!("bytes={}-{}", 2 * MIB - 5, 3 * MIB + 4);
+        let read = stored.metric("weir_disk_read_bytes_total");
+        let part = stored.ask("GET /large", ("range", &range));
+        assert_eq!(part.status, 206);
+        assert!(part.body == body[2 * MIB - 5..3 * MIB + 5]);
+        // The slices around it, and the head.
+        let read = stored.metric("weir_disk_read_bytes_total") - read;
+        assert!(read < 4 * MIB as u64, "{read}");
+        stored.restart();
+    }
+    assert_eq!(stored.origin.requests("/large").len(), 1);
+    stored.purge(&json!({"paths": ["/large"]}));
+    assert!(!stored.get("/large").1.contains("; hit"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_response_on_disk_is_validated_and_stays() {
+    let mut stored = Stored::start("stale").await;
+    let large: String = "0123456789abcde\n".repeat(3 * MIB / 16);
+    for (path, body) in [("/small", "small"), ("/large", &*large)] {
+        let page = reply(body.to_owned()).etag("\"s\"").conditional(true).header("Cache-Control", "max-age=1");
+        stored.origin.route(path, page);
+        stored.get(path);
+    }
+    stored.until_on_disk(2);
+    stored.restart();
+    for (path, body) in [("/small", "small"), ("/large", &*large)] {
+        // It is stale by now, or soon.
+        let handled = || stored.get(path).1;
+        let fetched = until("it to be validated", handled, |handled| handled.contains("fwd="));
+        assert!(fetched.contains("fwd-status=304"), "{path}: {fetched}");
+        assert!(stored.get(path).2 == body);
+        let bodies = stored.origin.requests(path);
+        let whole = bodies.iter().filter(|request| request.header("if-none-match").is_none());
+        assert_eq!(whole.count(), 1, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_another_process_uses_is_set_aside_and_the_node_serves() {
+    let stored = Stored::start("locked").await;
+    let mut other = Topology::start("locked-other");
+    other.add("edge", &stored_in(&stored.folder, &stored.origin.url(), ""));
+    let node = other.node("edge");
+    node.until_line("is set aside");
+    assert_eq!(node.get("/a").status, 200);
+    assert!(handled(&node.get("/a").head).contains("; hit"), "memory stores it");
+    let metrics = node.json("GET /metrics", "").body;
+    let up = format!("weir_disk_directory_up{{directory={:?}}} 0\n", stored.folder.path());
+    assert!(metrics.contains(&up), "{metrics}");
+}
