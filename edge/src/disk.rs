@@ -94,6 +94,9 @@ impl DiskStore {
     pub(crate) fn show(&self) {
         if !self.is_shown.swap(true, Ordering::AcqRel) {
             let (responses, _) = self.store.held();
+            if responses == 0 {
+                return;
+            }
             tracing::info!(responses, "what was stored on disk before is shown");
         }
     }

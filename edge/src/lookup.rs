@@ -119,11 +119,7 @@ pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Looku
 }
 
 /// Looks a request up among these variants of its resource, newest first.
-pub(crate) fn lookup_among(
-    variants: &[Arc<Stored>],
-    purges: &Purges,
-    query: &Query<'_>,
-) -> Lookup {
+pub(crate) fn lookup_among(variants: &[Arc<Stored>], purges: &Purges, query: &Query<'_>) -> Lookup {
     let Some(selected) = select(variants, query.request) else {
         let known = variants.iter().find_map(|stored| stored.selecting.as_ref());
         return known.map_or(Lookup::UriMiss, |known| {

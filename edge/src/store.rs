@@ -269,8 +269,7 @@ impl Store {
         self.cache.entry(digest).and_compute_with(|entry| {
             let held = entry.map(|entry| entry.into_value());
             let held = held.filter(|held| is_of(held, stored.key()));
-            let of_variant =
-                variants(&held).iter().find(|held| held.is_selected_like(stored));
+            let of_variant = variants(&held).iter().find(|held| held.is_selected_like(stored));
             let is_it = of_variant.is_some_and(|held| Arc::ptr_eq(held, stored));
             if is_it || of_variant.is_none() {
                 self.remove_below(stored);

@@ -124,6 +124,9 @@ impl Judge<'_> {
         if handled == "hit" {
             seen.sorts.push("hit".into());
         }
+        if handled == "hit; detail=disk" {
+            seen.sorts.push("disk".into());
+        }
         if let [parent, _] = &answer.values("cache-status")[..] {
             let hit = parent.contains("; hit");
             seen.sorts.push(if hit { "parent's hit" } else { "parent's fetch" }.into());

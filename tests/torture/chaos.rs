@@ -1,7 +1,7 @@
 //! What happens to the processes and to the lines between them.
 
 use crate::door::Door;
-use crate::program::Topology;
+use crate::program::{Folder, Topology};
 use crate::random::Random;
 use crate::shape::{Between, Shape};
 use crate::tally::Tally;
@@ -46,6 +46,8 @@ pub(crate) struct Chaos {
     doors: Vec<Arc<Door>>,
     nodes: Vec<Patient>,
     lines: Vec<(Between, Option<Ill>)>,
+    /// Kept until the nodes have ended.
+    _disks: Vec<Folder>,
     control_is_down: bool,
     random: Random,
     events: Events,
@@ -69,13 +71,24 @@ enum Ill {
 
 impl Chaos {
     pub(crate) fn new(shape: Shape, random: Random) -> (Self, Events) {
-        let Shape { topology, doors, between } = shape;
+        let Shape { topology, doors, between, disks } = shape;
         let names = topology.names().into_iter();
         let nodes = names.map(|name| Patient { name, ill: None }).collect();
         let lines = between.into_iter().map(|between| (between, None)).collect();
         let (events, tally, control_is_down) = (Events::default(), Tally::default(), false);
         let told = events.clone();
-        (Self { topology, doors, nodes, lines, control_is_down, random, events, tally }, told)
+        let chaos = Self {
+            topology,
+            doors,
+            nodes,
+            lines,
+            _disks: disks,
+            control_is_down,
+            random,
+            events,
+            tally,
+        };
+        (chaos, told)
     }
 
     /// Disturbs until nothing is left to be read; then makes everything whole again, and returns

@@ -1,7 +1,7 @@
 //! The topologies that are tortured.
 
 use crate::door::Door;
-use crate::program::{Line, Spec, Topology};
+use crate::program::{Folder, Line, Spec, Topology};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,9 +9,14 @@ use std::sync::Arc;
 /// every purge of the longest run, which lists them at its end.
 const CONTROL: &str = "lease = \"2s\"\nretention = 1000000\n";
 
-/// A store that must evict, a bound that some bodies pass, and a window that they do not fit into.
-const TABLES: &str = "[memory]\nsize = \"12MiB\"\nmax_object = \"256KiB\"\n\
-    [limits]\nfill_window = \"64KiB\"\nvariants = 8";
+/// A bound that some bodies pass, and a window that they do not fit into.
+const TABLES: &str = "[limits]\nfill_window = \"64KiB\"\nvariants = 8";
+
+/// A memory store that must evict; below a disk one that holds next to nothing.
+fn memory(disk: &str) -> String {
+    let size = if disk.is_empty() { "12MiB" } else { "1MiB" };
+    format!("[memory]\nsize = {size:?}\nmax_object = \"256KiB\"")
+}
 
 /// Running processes.
 pub(crate) struct Shape {
@@ -20,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) doors: Vec<Arc<Door>>,
     /// The lines between tiers.
     pub(crate) between: Vec<Between>,
+    /// What the nodes have stored on disk.
+    pub(crate) disks: Vec<Folder>,
 }
 
 /// The line over which an edge asks a parent.
@@ -41,14 +48,16 @@ impl Shape {
     /// Eight edges before the origin.
     pub(crate) fn eight_edges(origin: &str, _seed: u64) -> Self {
         let mut topology = Topology::with("eight", CONTROL);
-        let mut doors = Vec::new();
+        let (mut doors, mut disks) = (Vec::new(), Vec::new());
         for number in 0..8 {
             let name = format!("edge-{number}");
-            topology.add(&name, &spec(Spec::edge(origin), number));
+            let (disk, folder) = disk("eight", &name, number);
+            disks.extend(folder);
+            topology.add(&name, &spec(Spec::edge(origin), number, &disk));
             let at = topology.node(&name).listen;
             doors.push(Arc::new(Door::disturbed(number, &name, at, false)));
         }
-        Self { topology, doors, between: Vec::new() }
+        Self { topology, doors, between: Vec::new(), disks }
     }
 
     /// Three edges and two parents in two regions, each edge with a line of its own to each parent.
@@ -56,10 +65,13 @@ impl Shape {
     /// over the others HTTP/1.1.
     pub(crate) fn parents(origin: &str, seed: u64) -> Self {
         let mut topology = Topology::with("parents", CONTROL);
-        let (mut doors, mut between) = (Vec::new(), Vec::new());
+        let (mut doors, mut between, mut disks) = (Vec::new(), Vec::new(), Vec::new());
         for (number, region) in REGIONS.into_iter().enumerate() {
             let name = format!("parent-{number}");
-            topology.add(&name, &spec(Spec::parent(origin).region(region), number));
+            let (disk, folder) = disk("parents", &name, number + 1);
+            disks.extend(folder);
+            let parent = Spec::parent(origin).region(region);
+            topology.add(&name, &spec(parent, number, &disk));
             let at = topology.node(&name).listen;
             doors.push(Arc::new(Door::disturbed(number, &name, at, false)));
         }
@@ -78,13 +90,35 @@ impl Shape {
                 })
                 .collect();
             let edge = Spec::edge(origin).region(REGIONS[number % REGIONS.len()]);
-            topology.add(&name, &spec(edge, number).tables(&parents(&lines)));
+            let (disk, folder) = disk("parents", &name, number);
+            disks.extend(folder);
+            let edge = spec(edge, number, &disk).tables(&parents(&lines));
+            topology.add(&name, &edge);
             let at = topology.node(&name).listen;
             doors.push(Arc::new(Door::disturbed(doors.len(), &name, at, true)));
             between.extend(lines);
         }
-        Self { topology, doors, between }
+        Self { topology, doors, between, disks }
     }
+}
+
+/// The disk store of a node of this number, and where it is. One of four nodes has none, one has two
+/// directories. They are so small that they evict.
+fn disk(run: &str, name: &str, number: usize) -> (String, Option<Folder>) {
+    if number.is_multiple_of(4) {
+        return (String::new(), None);
+    }
+    let folder = Folder::new(&format!("{run}-{name}-disk"));
+    let path = folder.path();
+    let keys = match number % 4 {
+        1 => format!("path = {path:?}\nsize = \"32MiB\"\nadmit = \"all\"\npromote = false"),
+        2 => format!("path = {path:?}\nsize = \"64MiB\""),
+        _ => format!(
+            "directories = [{{ path = \"{path}/a\", size = \"32MiB\" }}, \
+             {{ path = \"{path}/b\", size = \"32MiB\" }}]\nadmit = \"all\""
+        ),
+    };
+    (format!("[disk]\n{keys}"), Some(folder))
 }
 
 /// Where the parents are, in their order.
@@ -101,11 +135,13 @@ fn parents(lines: &[Between]) -> String {
     format!("[parents]\nurls = [{}]\ntimeouts.first_byte = \"1s\"", urls.join(", "))
 }
 
-/// A node of this number. Some go on when control is lost, some ask the origin.
-fn spec(spec: Spec, number: usize) -> Spec {
+/// A node of this number with this disk store. Some go on when control is lost, some ask the origin.
+fn spec(spec: Spec, number: usize, disk: &str) -> Spec {
     let on_partition = if number.is_multiple_of(2) { "serve" } else { "validate" };
     spec.tables(&format!("{CONTROL}on_partition = {on_partition:?}"))
+        .tables(&memory(disk))
         .tables(TABLES)
+        .tables(disk)
         .node("drain = \"1s\"")
         .site("host_header = \"client\"")
 }

@@ -1,8 +1,9 @@
 //! Finding stored responses on disk for a request that memory cannot answer.
 
 use super::{DiskBody, DiskStore, record};
-use bytes::Bytes;
+use crate::purge::Stamp;
 use crate::store::{Digest, Store, Stored, StoredBody, UrlHash};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use weir_rules::invalidation::Validity;
@@ -18,7 +19,16 @@ const COPIED: usize = 32 << 10;
 pub(crate) struct FoundOnDisk {
     /// The stored responses.
     pub(crate) variants: Vec<Arc<Stored>>,
-    places: Vec<StoreFound>,
+    places: Vec<Found>,
+    /// Held until what is promoted is in memory: the index forgets nothing that it must be judged by.
+    _stamp: Option<Stamp>,
+}
+
+/// Where a response is on disk.
+struct Found {
+    place: StoreFound,
+    /// The life of its site.
+    life: u64,
 }
 
 impl DiskStore {
@@ -34,8 +44,7 @@ impl DiskStore {
         if !self.is_shown() {
             return FoundOnDisk::default();
         }
-        // Held meanwhile: the index forgets nothing that what is read must be judged by.
-        let _stamp = self.purges.stamp();
+        let stamp = self.purges.stamp();
         let mut found = Vec::new();
         for place in self.store.find(url, key) {
             let read = match place.read_ready(key) {
@@ -46,7 +55,9 @@ impl DiskStore {
                 Ok(response) => {
                     let order = response.write_seq;
                     match self.stored(response, site, now) {
-                        Some(stored) => found.push((order, Arc::new(stored), place)),
+                        Some((stored, life)) => {
+                            found.push((order, Arc::new(stored), Found { place, life }));
+                        }
                         None => place.remove(),
                     }
                 }
@@ -64,11 +75,16 @@ impl DiskStore {
             variants.push(stored);
             places.push(place);
         }
-        FoundOnDisk { variants, places }
+        FoundOnDisk { variants, places, _stamp: Some(stamp) }
     }
 
-    /// The response as it is used; `None` if it must not be.
-    fn stored(&self, response: StoredResponse, site: &Arc<str>, now: Time) -> Option<Stored> {
+    /// The response as it is used, and the life of its site; `None` if it must not be.
+    fn stored(
+        &self,
+        response: StoredResponse,
+        site: &Arc<str>,
+        now: Time,
+    ) -> Option<(Stored, u64)> {
         let StoredResponse { head, survived, body, .. } = response;
         let mut record = record::decode(&head)?;
         if *head.site != **site || self.lives.load().life(site) != Some(record.life) {
@@ -85,9 +101,10 @@ impl DiskStore {
                 StoredBody::below(Arc::new(body))
             }
         };
+        let life = record.life;
         let stored = record.into_stored(&head, Arc::clone(site), body);
         let validity = self.purges.validity_of_new(&stored);
-        (!matches!(validity, Validity::Hard(_))).then_some(stored)
+        (!matches!(validity, Validity::Hard(_))).then_some((stored, life))
     }
 
     /// A request found this one of them. Brings it into memory if it `must` be there, or if it was found
@@ -104,9 +121,16 @@ impl DiskStore {
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
         let is_second = self.promotion.as_ref().is_some_and(|hits| hits.admits(url, false));
         let at = found.variants.iter().position(|variant| Arc::ptr_eq(variant, stored));
-        let Some(place) = at.and_then(|at| found.places.get(at)) else { return };
-        if (must || is_second) && memory.promote(digest, stored, || place.is_current()) {
+        let Some(Found { place, life }) = at.and_then(|at| found.places.get(at)) else { return };
+        let is_current =
+            || place.is_current() && self.lives.load().life(&stored.site) == Some(*life);
+        if (must || is_second) && memory.promote(digest, stored, is_current) {
             self.counters.promoted.fetch_add(1, Ordering::Relaxed);
+            // Whoever removes the URL, or changes the site, does so here first and then in memory: what
+            // came into memory too late to be removed there is removed by this.
+            if !is_current() {
+                memory.remove(digest, stored);
+            }
         }
     }
 }

@@ -16,8 +16,7 @@ use weir_rules::log::{LogId, Position, Standing};
 use weir_store::disk::Directory;
 use weir_store::volume::Opened;
 use weir_store::{
-    Admission, Admit, Began, Checkpoint, Geometry, Status, Store, StoreDirectory,
-    StoreOptions,
+    Admission, Admit, Began, Checkpoint, Geometry, Status, Store, StoreDirectory, StoreOptions,
 };
 
 /// Seconds that the clock may be behind what it showed to an earlier process: no clock is exact.
@@ -39,9 +38,9 @@ pub(crate) struct OpenDisk {
 /// # Errors
 /// A directory was written by another version, or the system fails.
 pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| StartError(format!("{what}: {error}"));
+    let fault = |what: &str, error: &dyn std::fmt::Display| StartError(format!("{what}: {error}"));
     let (risk, to_empty) = RiskNote::open(config.node.state.as_deref())
-        .map_err(|error| failed("node.state", &error))?;
+        .map_err(|error| fault("node.state", &error))?;
     let to_empty = Arc::new(to_empty);
     let directories = disk.directories.iter().map(|directory| {
         let geometry = Geometry::of_size(directory.size).ok_or_else(|| {
@@ -73,10 +72,13 @@ pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError>
         ..StoreOptions::default()
     };
     let (store, began) = Store::open(directories, options, Arc::new(observe))
-        .map_err(|error| failed("disk", &error))?;
+        .map_err(|error| fault("disk", &error))?;
     tell(&began, &to_empty);
+    // Later changes are told by the store.
+    let failed = store.statuses().into_iter().filter(|(_, status)| !status.is_working());
+    failed.for_each(|(name, status)| observe(&name, &status));
     if began.iter().all(|began| began.opened.is_some() || !to_empty.contains(&began.name)) {
-        risk.clear().map_err(|error| failed("node.state", &error))?;
+        risk.clear().map_err(|error| fault("node.state", &error))?;
     }
     let kept: Vec<_> = began
         .iter()
@@ -93,7 +95,7 @@ pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError>
     }
     let known = newest.map_or(&[][..], |newest| &newest.sites);
     let lives = SiteLives::of(&config.sites, known)
-        .map_err(|error| failed("the system returned no random numbers", &error))?;
+        .map_err(|error| fault("the system returned no random numbers", &error))?;
     let seen = kept.iter().map(|(_, kept)| kept.wall).max().unwrap_or(0);
     let clock_was_set_back = seen > wall().as_secs() + SET_BACK;
     if clock_was_set_back {

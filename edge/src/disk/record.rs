@@ -259,7 +259,7 @@ mod tests {
             07\
             000000b69b2f6a90\
             0000003c0000000000000000\
-            1a0003226122ff0005782d6f776e000131";
+            160003226122ff0005782d6f776e000131";
         let time = Stored::example().freshness.born.as_millis();
         let golden = golden.replace("000000b69b2f6a90", &format!("{time:016x}"));
         assert_eq!(shown, golden);

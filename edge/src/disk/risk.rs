@@ -87,9 +87,11 @@ mod tests {
     async fn what_is_noted_is_known_to_the_next_process_until_it_is_cleared() {
         let mut random = [0; 8];
         getrandom::fill(&mut random).unwrap();
-        let state = std::env::temp_dir().join(format!("weir-risk-{:016x}", u64::from_le_bytes(random)));
+        let state =
+            std::env::temp_dir().join(format!("weir-risk-{:016x}", u64::from_le_bytes(random)));
         std::fs::create_dir_all(&state).unwrap();
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let (note, noted) = RiskNote::open(Some(&state)).unwrap();
         assert!(noted.is_empty());
         assert!(note.note(names(&["/b"])).await);

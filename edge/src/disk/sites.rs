@@ -1,10 +1,10 @@
 //! The lives of sites: what was stored under other rules than those in force is told from what was
 //! stored under these.
 
+use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
-use siphasher::sip::SipHasher13;
 use weir_config::Site;
 use weir_store::SiteRules;
 
@@ -20,9 +20,8 @@ impl SiteLives {
     pub(super) fn of(sites: &[Site], known: &[SiteRules]) -> Result<Self, getrandom::Error> {
         let life = |site: &Site| {
             let fingerprint = fingerprint(site);
-            let goes_on = |known: &&SiteRules| {
-                known.site == site.id && known.fingerprint == fingerprint
-            };
+            let goes_on =
+                |known: &&SiteRules| known.site == site.id && known.fingerprint == fingerprint;
             let life = match known.iter().find(goes_on) {
                 Some(known) => known.life,
                 None => random()?,

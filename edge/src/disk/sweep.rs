@@ -73,18 +73,16 @@ async fn run(disk: &Arc<DiskStore>, share: impl Fn() -> Duration) {
 /// Holds everything on disk against the purges up to `mark`, which no running fetch began before.
 async fn walk(disk: &Arc<DiskStore>, mark: Seq, share: impl Fn() -> Duration) {
     let purges = Arc::clone(&disk.purges);
-    let judge: Arc<dyn Fn(&Judged<'_>) -> Verdict + Send + Sync> =
-        Arc::new(move |judged| {
-            let tags: Vec<&str> = judged.tags.iter().map(|tag| &**tag).collect();
-            let subject =
-                KeyText::of(judged.key).subject(judged.site, &tags, judged.stamps.filled_at);
-            match purges.judge_since(&subject, judged.stamps.valid_at) {
-                Validity::Valid => Verdict::Keep,
-                Validity::Soft(seq) if judged.stamps.soft_at < seq => Verdict::Soften(seq),
-                Validity::Soft(_) => Verdict::Keep,
-                Validity::Hard(_) => Verdict::Remove,
-            }
-        });
+    let judge: Arc<dyn Fn(&Judged<'_>) -> Verdict + Send + Sync> = Arc::new(move |judged| {
+        let tags: Vec<&str> = judged.tags.iter().map(|tag| &**tag).collect();
+        let subject = KeyText::of(judged.key).subject(judged.site, &tags, judged.stamps.filled_at);
+        match purges.judge_since(&subject, judged.stamps.valid_at) {
+            Validity::Valid => Verdict::Keep,
+            Validity::Soft(seq) if judged.stamps.soft_at < seq => Verdict::Soften(seq),
+            Validity::Soft(_) => Verdict::Keep,
+            Validity::Hard(_) => Verdict::Remove,
+        }
+    });
     let mut walk = disk.store.walk(mark);
     while !walk.is_over() {
         let begun = Instant::now();

@@ -9,21 +9,16 @@ type Metric = (&'static str, &'static str, &'static str, fn(&DiskCounts) -> u64)
 const METRICS: [Metric; 21] = [
     ("weir_disk_used_bytes", "gauge", "Bytes that the disk store has in use.", |disk| disk.used),
     ("weir_disk_limit_bytes", "gauge", "Bytes that the disk store may use.", |disk| disk.size),
-    ("weir_disk_responses", "gauge", "Responses that the disk store holds.", |disk| {
-        disk.responses
-    }),
+    ("weir_disk_responses", "gauge", "Responses that the disk store holds.", |disk| disk.responses),
     (
         "weir_disk_hits_total",
         "counter",
         "Requests for which a response was found on disk and not in memory, stale ones included.",
         |disk| disk.hits,
     ),
-    (
-        "weir_disk_promoted_total",
-        "counter",
-        "Responses brought from disk into memory.",
-        |disk| disk.promoted,
-    ),
+    ("weir_disk_promoted_total", "counter", "Responses brought from disk into memory.", |disk| {
+        disk.promoted
+    }),
     (
         "weir_disk_unread_total",
         "counter",
@@ -84,12 +79,9 @@ const METRICS: [Metric; 21] = [
         "Records whose checksum was wrong. Each was a miss.",
         |disk| disk.store.damaged,
     ),
-    (
-        "weir_disk_recovered_total",
-        "counter",
-        "Records found when the store was opened.",
-        |disk| disk.store.recovered,
-    ),
+    ("weir_disk_recovered_total", "counter", "Records found when the store was opened.", |disk| {
+        disk.store.recovered
+    }),
     (
         "weir_disk_unsafe_at_risk_total",
         "counter",
@@ -107,7 +99,11 @@ pub(super) fn disk(text: &mut Text, disk: &DiskCounts) {
         text.metric(name, kind, help);
         text.sample(name, &[], read(disk));
     }
-    text.metric(UP, "gauge", "1 for a directory of the disk store that works, 0 for one set aside.");
+    text.metric(
+        UP,
+        "gauge",
+        "1 for a directory of the disk store that works, 0 for one set aside.",
+    );
     for (name, status) in &disk.directories {
         text.sample(UP, &[("directory", name)], u64::from(status.is_working()));
     }

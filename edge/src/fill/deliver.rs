@@ -165,9 +165,7 @@ impl FillTask {
                 NoRoom::ClientShare => Why::NoRoomForClient,
             }),
             Storing::Disk(_) if total > on_disk => Err(Why::TooLarge(on_disk)),
-            Storing::Disk(writer) => {
-                writer.write(data.clone()).map_err(|_| Why::NoRoom)
-            }
+            Storing::Disk(writer) => writer.write(data.clone()).map_err(|_| Why::NoRoom),
         }
     }
 

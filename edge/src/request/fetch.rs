@@ -118,12 +118,7 @@ pub(super) async fn fetch(
 
 /// Looks for what memory does not hold on disk; whether something of use was found there. What is to be
 /// validated, completed or refreshed comes into memory, where its update will be.
-async fn look_on_disk(
-    spine: &Spine,
-    visit: &Visit,
-    disk: &DiskStore,
-    found: &mut Lookup,
-) -> bool {
+async fn look_on_disk(spine: &Spine, visit: &Visit, disk: &DiskStore, found: &mut Lookup) -> bool {
     let state = &spine.state;
     let url = state.store.url_of(&visit.key);
     let on_disk = disk.find(url, &visit.key, &visit.site.id, state.now()).await;

@@ -105,6 +105,8 @@ fn forget(spine: &Spine, name: &str) -> Removal {
     let state = &spine.state;
     let url = state.store.url_named(name);
     state.inflight.revoke(url);
+    // Before memory: what is read from there comes into memory only while it is there.
+    let removal = state.disk.as_ref().map(|disk| disk.forget(url));
     // Read after that: a fill that is revoked from now on removes its response itself.
     let mut digests = state.store.keys_of(url);
     for scheme in ["http://", "https://"] {
@@ -114,7 +116,6 @@ fn forget(spine: &Spine, name: &str) -> Removal {
         state.store.retain(digest, |_| false);
         state.decisions.forget(digest);
     }
-    let removal = state.disk.as_ref().map(|disk| disk.forget(url));
     state.inflight.revoke(url);
     removal.unwrap_or_default()
 }

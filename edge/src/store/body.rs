@@ -4,7 +4,6 @@
 use super::BodyBelow;
 use crate::error::StoreError;
 use bytes::Bytes;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use weir_rules::range::Span;
 
@@ -56,17 +55,22 @@ impl SliceRef<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredBody(Layout);
 
-/// Most bodies are complete and in one slice: they need no list, no offset and no length. (An empty
-/// list takes no memory.)
+/// Most bodies are complete and in one slice: they need no list, no offset and no length.
 #[derive(Clone, Debug)]
 enum Layout {
     /// All of the representation.
     Whole(Bytes),
+    /// Boxed, so that the common case stays small.
+    Other(Box<OtherLayout>),
+}
+
+#[derive(Clone, Debug)]
+enum OtherLayout {
     /// Slices, which are sorted and do not overlap.
     Slices {
         slices: Box<[Slice]>,
-        /// Length of the whole representation, plus one; `None` when a part came without it.
-        complete_length: Option<NonZeroU64>,
+        /// Length of the whole representation; `None` when a part came without it.
+        complete_length: Option<u64>,
     },
     /// All of it, below the memory store.
     Below(Arc<dyn BodyBelow>),
@@ -82,29 +86,35 @@ impl StoredBody {
         {
             return Self(Layout::Whole(std::mem::take(&mut only.bytes)));
         }
-        let complete_length =
-            complete_length.and_then(|length| NonZeroU64::MIN.checked_add(length));
-        Self(Layout::Slices { slices: slices.into_boxed_slice(), complete_length })
+        if slices.is_empty() && complete_length == Some(0) {
+            return Self(Layout::Whole(Bytes::new()));
+        }
+        let slices = slices.into_boxed_slice();
+        Self(Layout::Other(Box::new(OtherLayout::Slices { slices, complete_length })))
     }
 
     /// A whole body.
     pub(crate) fn whole_of(bytes: Bytes) -> Self {
-        match bytes.is_empty() {
-            true => Self::new(Vec::new(), Some(0)),
-            false => Self(Layout::Whole(bytes)),
-        }
+        Self(Layout::Whole(bytes))
     }
 
     /// A body that is kept below the memory store.
     pub(crate) fn below(body: Arc<dyn BodyBelow>) -> Self {
-        Self(Layout::Below(body))
+        Self(Layout::Other(Box::new(OtherLayout::Below(body))))
     }
 
     /// Where it is read, if it is kept below the memory store.
     pub(crate) fn is_below(&self) -> Option<&Arc<dyn BodyBelow>> {
+        match self.other() {
+            Some(OtherLayout::Below(body)) => Some(body),
+            Some(OtherLayout::Slices { .. }) | None => None,
+        }
+    }
+
+    fn other(&self) -> Option<&OtherLayout> {
         match &self.0 {
-            Layout::Below(body) => Some(body),
-            Layout::Whole(_) | Layout::Slices { .. } => None,
+            Layout::Whole(_) => None,
+            Layout::Other(other) => Some(other),
         }
     }
 
@@ -112,9 +122,12 @@ impl StoredBody {
     pub(crate) fn slices(&self) -> impl Iterator<Item = SliceRef<'_>> {
         let (whole, slices) = match &self.0 {
             // A slice is never empty.
+            Layout::Whole(bytes) if bytes.is_empty() => (None, &[][..]),
             Layout::Whole(bytes) => (Some(SliceRef { start: 0, bytes }), &[][..]),
-            Layout::Slices { slices, .. } => (None, &slices[..]),
-            Layout::Below(_) => (None, &[][..]),
+            Layout::Other(other) => match &**other {
+                OtherLayout::Slices { slices, .. } => (None, &slices[..]),
+                OtherLayout::Below(_) => (None, &[][..]),
+            },
         };
         whole.into_iter().chain(slices.iter().map(|slice| slice.borrowed()))
     }
@@ -123,10 +136,10 @@ impl StoredBody {
     pub(crate) fn complete_length(&self) -> Option<u64> {
         match &self.0 {
             Layout::Whole(bytes) => Some(bytes.len() as u64),
-            Layout::Slices { complete_length, .. } => {
-                complete_length.map(|length| length.get() - 1)
-            }
-            Layout::Below(body) => Some(body.length()),
+            Layout::Other(other) => match &**other {
+                OtherLayout::Slices { complete_length, .. } => *complete_length,
+                OtherLayout::Below(body) => Some(body.length()),
+            },
         }
     }
 
@@ -138,7 +151,7 @@ impl StoredBody {
 
     /// Whether all bytes of a span are held.
     pub(crate) fn covers(&self, span: Span) -> bool {
-        if let Layout::Below(body) = &self.0 {
+        if let Some(body) = self.is_below() {
             return body.covers(span);
         }
         let mut at = span.start;
@@ -182,11 +195,13 @@ impl StoredBody {
         }
         let slice = match &self.0 {
             Layout::Whole(bytes) => Some(SliceRef { start: 0, bytes }),
-            Layout::Slices { slices, .. } => {
-                let index = slices.partition_point(|slice| slice.end() <= at);
-                slices.get(index).map(Slice::borrowed)
-            }
-            Layout::Below(_) => None,
+            Layout::Other(other) => match &**other {
+                OtherLayout::Slices { slices, .. } => {
+                    let index = slices.partition_point(|slice| slice.end() <= at);
+                    slices.get(index).map(Slice::borrowed)
+                }
+                OtherLayout::Below(_) => None,
+            },
         };
         let run = slice.filter(|slice| slice.start <= at && at < slice.end()).and_then(|slice| {
             let from = usize::try_from(at - slice.start).ok()?;
@@ -201,7 +216,7 @@ impl StoredBody {
     pub(crate) fn whole(&self) -> Option<&Bytes> {
         match &self.0 {
             Layout::Whole(bytes) => Some(bytes),
-            Layout::Slices { .. } | Layout::Below(_) => None,
+            Layout::Other(_) => None,
         }
     }
 

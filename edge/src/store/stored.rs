@@ -1,7 +1,7 @@
 //! One stored response (RFC 9111 §3).
 
 use super::fields::PackedFields;
-use super::weight::{LISTED_KEY, RESPONSE, SLICE, allocated};
+use super::weight::{BELOW, LISTED_KEY, RESPONSE, SLICE, allocated};
 use super::{PackedHead, Served, StoredBody, Tags};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
@@ -88,6 +88,7 @@ impl Stored {
         });
         let slices = self.body.slices();
         let body = slices.map(|slice| SLICE + allocated(slice.bytes.len())).sum::<u64>();
+        let body = body + if self.body.is_below().is_some() { BELOW } else { 0 };
         // A key with extras is listed for its URL, too.
         let listed_key = if memchr::memchr(b'\n', self.key()).is_some() { LISTED_KEY } else { 0 };
         RESPONSE + allocated(self.head.len()) + listed_key + selecting + tags + answered + body

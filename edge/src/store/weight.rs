@@ -10,6 +10,9 @@ pub(super) const RESPONSE: u64 = 480;
 /// be free, and a list of one.
 pub(super) const LISTED_KEY: u64 = 128;
 
+/// What a body costs that is kept below memory: its place, and who reads it.
+pub(super) const BELOW: u64 = 320;
+
 /// What a slice costs beside its bytes: its place in a list, and its reference count.
 pub(super) const SLICE: u64 = 64;
 

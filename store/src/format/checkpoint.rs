@@ -54,8 +54,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_read_as_it_was_written() {
-        let site =
-            |site: &str, fingerprint| SiteRules { site: site.into(), fingerprint, life: 3 };
+        let site = |site: &str, fingerprint| SiteRules { site: site.into(), fingerprint, life: 3 };
         let full = Checkpoint {
             log: Some("log".into()),
             member: Some("member".into()),

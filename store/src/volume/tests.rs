@@ -482,6 +482,7 @@ fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
     volume.settle().unwrap();
     commit(&volume, 9, 0);
     let (volume, _) = open(&disk);
+    let before = StoredResponse { survived: true, ..before };
     assert_eq!(volume.get(1, &before.head.key).unwrap().unwrap(), before);
     // Removed where it is now, it does not come back from where it was.
     volume.commit(volume.remove_url(1).moment.unwrap()).unwrap();
