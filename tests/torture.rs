@@ -150,11 +150,6 @@ async fn torture(shape: fn(&str, u64) -> Shape, reads: u64) -> Tally {
     assert!(wrong.is_none(), "{}", wrong.unwrap_or_default());
     let (topology, disturbed) = chaos.unwrap_or_else(|_| panic!("WEIR_SEED={seed}\n{events}"));
     tally.add(&disturbed);
-    for name in topology.names() {
-        let text = topology.node(&name).json("GET /metrics", "").body;
-        let disk = text.lines().filter(|l| l.starts_with("weir_disk") && !l.ends_with(" 0"));
-        println!("TMP {name} {:?}", disk.collect::<Vec<_>>());
-    }
     let purged = purged.unwrap_or_else(|_| panic!("WEIR_SEED={seed}\n{events}"));
     let purged: u64 = purged.iter().sum();
     // Every purge is completed now: nobody may show anything older any more.

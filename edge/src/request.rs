@@ -62,6 +62,9 @@ use weir_rules::time::Time;
 /// Hits after which a stored response counts as popular, so that it is refreshed before it expires.
 const POPULAR: u32 = 3;
 
+/// Detail of a hit that is read from disk.
+const ON_DISK: &str = "disk";
+
 /// Detail of a hit that a purge may have removed without this node's knowledge (invariant I5).
 const CONTROL_LOST: &str = "control-lost";
 
@@ -338,6 +341,9 @@ impl Spine {
         outcome.ttl = Some(i64::from(stored.freshness.lifetime) - i64::from(age));
         if self.state.lease.is_lost(now) && outcome.handling == Handling::Hit {
             outcome.detail = outcome.detail.or(Some(CONTROL_LOST));
+        }
+        if stored.body.is_below().is_some() {
+            outcome.detail = outcome.detail.or(Some(ON_DISK));
         }
         stored.served.count();
         let mut response = respond::from_stored(stored, &self.heads, wish);

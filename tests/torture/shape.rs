@@ -12,10 +12,12 @@ const CONTROL: &str = "lease = \"2s\"\nretention = 1000000\n";
 /// A bound that some bodies pass, and a window that they do not fit into.
 const TABLES: &str = "[limits]\nfill_window = \"64KiB\"\nvariants = 8";
 
-/// A memory store that must evict; below a disk one that holds next to nothing.
-fn memory(disk: &str) -> String {
-    let size = if disk.is_empty() { "12MiB" } else { "1MiB" };
-    format!("[memory]\nsize = {size:?}\nmax_object = \"256KiB\"")
+/// A memory store that must evict; above a disk one that holds few bodies.
+fn memory(disk: &str) -> &'static str {
+    match disk.is_empty() {
+        true => "[memory]\nsize = \"12MiB\"\nmax_object = \"256KiB\"",
+        false => "[memory]\nsize = \"1MiB\"\nmax_object = \"4KiB\"",
+    }
 }
 
 /// Running processes.
@@ -139,7 +141,7 @@ fn parents(lines: &[Between]) -> String {
 fn spec(spec: Spec, number: usize, disk: &str) -> Spec {
     let on_partition = if number.is_multiple_of(2) { "serve" } else { "validate" };
     spec.tables(&format!("{CONTROL}on_partition = {on_partition:?}"))
-        .tables(&memory(disk))
+        .tables(memory(disk))
         .tables(TABLES)
         .tables(disk)
         .node("drain = \"1s\"")

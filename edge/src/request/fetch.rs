@@ -2,7 +2,7 @@
 //! answer from its result.
 
 use super::visit::{Held, Visit};
-use super::{Spine, pass};
+use super::{ON_DISK, Spine, pass};
 use crate::access_log::RequestRecord;
 use crate::body::ResponseBody;
 use crate::collapsing::{Answer, Collapse, Fill, FillHead, Progress, Purpose, Reader};
@@ -27,9 +27,6 @@ use weir_rules::withdrawal::Withdrawal;
 
 /// Joined fills whose response may turn out not to answer a request before it starts its own.
 const JOINS: usize = 2;
-
-/// Detail of a hit that was read from disk.
-const ON_DISK: &str = "disk";
 
 /// Bytes past those that a running fill has received at which a Range may begin and still wait for
 /// it.
