@@ -465,7 +465,7 @@ fn answered(
     };
     match answer {
         Err(error) => {
-            spine.metrics.upstream_error(&error);
+            spine.metrics.upstream_error(visit.site.slot, &error);
             match stale {
                 Some((stored, Stale { on_disconnect: true, .. })) if error.is_disconnect() => {
                     Ok(stale_hit(spine, visit, stored, error.word(), outcome))

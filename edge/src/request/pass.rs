@@ -117,8 +117,8 @@ pub(super) async fn pass_safe(
     respond(spine, visit, exchanged, record)
 }
 
-fn failed(spine: &Spine, error: UpstreamError) -> Failure {
-    spine.metrics.upstream_error(&error);
+fn failed(spine: &Spine, visit: &Visit, error: UpstreamError) -> Failure {
+    spine.metrics.upstream_error(visit.site.slot, &error);
     Failure::Upstream(error)
 }
 
@@ -134,7 +134,7 @@ async fn upload(spine: &Spine, visit: &Visit, body: Incoming) -> Result<Upstream
     let mut upload = visit.connection.upload(body);
     if upload.size_hint().exact() == Some(0) {
         return match upload.frame().await {
-            Some(Err(error)) => Err(failed(spine, UpstreamError::Client(error))),
+            Some(Err(error)) => Err(failed(spine, visit, UpstreamError::Client(error))),
             // No body, perhaps with trailers, which have no place beside Content-Length.
             _ => Ok(UpstreamBody::Empty),
         };
@@ -150,7 +150,7 @@ async fn upload(spine: &Spine, visit: &Visit, body: Incoming) -> Result<Upstream
 async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Exchanged, Failure> {
     let stamp = spine.state.purges.stamp();
     let answer = fetch(spine, visit, stamp.seq(), body).await;
-    let answer = answer.map_err(|error| failed(spine, error))?;
+    let answer = answer.map_err(|error| failed(spine, visit, error))?;
     let status = answer.response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Exchanged::Switched(Box::new(answer)));
@@ -269,6 +269,7 @@ async fn fetch(
         upgrade,
         chosen_by: visit.chosen_by(),
         counts_for: visit.counts_for(),
+        site: visit.site.slot,
         trace: visit.trace.clone(),
     };
     let context = visit.fetch_context(&spine.state, spine.worker, begun);
