@@ -4,13 +4,13 @@
 use super::visit::Visit;
 use super::{Spine, head_update, invalidate, post, upgrade};
 use crate::access_log::RequestRecord;
-use crate::ahead::{AheadBody, AheadRules};
+use crate::ahead::AheadBody;
 use crate::body::{PassBody, ResponseBody};
 use crate::clock::wall;
 use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::fill::{CleanHead, SourceAnswer, clean_head, is_sensitive};
+use crate::fill::{CleanHead, SourceAnswer, ahead_rules, clean_head};
 use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
 use crate::source::{Source, SourceBody};
@@ -210,9 +210,8 @@ fn answered(
     let body = match left {
         Some(0) => ResponseBody::Empty,
         left => {
-            let sensitive = is_sensitive(&visit.headers, &head.fields);
-            let (memory, counts_for) = (visit.live.limits().read_ahead, visit.counts_for());
-            let rules = AheadRules { memory, sensitive, counts_for };
+            let (limits, counts_for) = (visit.live.limits(), visit.counts_for());
+            let rules = ahead_rules(limits, &visit.headers, &head.fields, counts_for);
             let body = AheadBody::of(body, &spine.state.ahead, rules);
             ResponseBody::Pass(Box::new(PassBody::new(body, left)))
         }
