@@ -21,6 +21,24 @@ fn check_says_ok_and_what_would_be_served() {
 }
 
 #[test]
+fn check_shows_the_disk_and_warns_if_its_file_system_is_smaller() {
+    let config = |size: &str| {
+        let text = format!(
+            "[control]\ndata = \"/var/lib/weir\"\n[disk]\npath = \"/var/cache/not-there/disk\"\n\
+             size = \"{size}\"\n[[site]]\norigins = [\"http://10.0.0.5:3000\"]\n"
+        );
+        TextFile::new("disk.toml", &text)
+    };
+    let ran = run(&["check", config("24MiB").path()], &[]);
+    assert!(ran.out.contains("\ndisk     24MiB in /var/cache/not-there/disk\n"), "{}", ran.out);
+    assert!(!ran.out.contains("warning: disk"), "{}", ran.out);
+    let ran = run(&["check", config("400TiB").path()], &[]);
+    assert_eq!(ran.status, Some(0), "{}", ran.err);
+    let warning = "\nwarning: disk: 400TiB in /var/cache/not-there/disk: more than the ";
+    assert!(ran.out.contains(warning), "{}", ran.out);
+}
+
+#[test]
 fn check_shows_what_the_command_that_the_file_is_for_would_open() {
     let site = "[[site]]\nid = \"shop\"\norigins = [\"http://10.0.0.5:3000\"]\n";
     let data = "[control]\ndata = \"/var/lib/weir\"\n";

@@ -120,7 +120,7 @@ async fn what_concerns_all_sites_needs_a_token_without_sites() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
+async fn figures_and_events_are_those_of_the_own_site_alone() {
     let sites = TwoSites::serve().await;
     let mut events = Events::of(&sites, OF_SHOP);
     assert_eq!(sites.handled("blog"), "fwd=uri-miss");
@@ -135,16 +135,47 @@ async fn figures_of_all_sites_and_events_of_the_other_are_not_told() {
     }
     let stats = sites.call(OF_SHOP, "GET /v1/stats", "").json();
     assert_eq!((&stats["sites"], &stats["site_ids"]), (&json!(1), &json!(["shop"])));
-    for told in [&stats["requests"], &stats["stored"], &stats["log"]["listed"]] {
+    for told in [&stats["stored"], &stats["log"]["listed"], &stats["by_node"][0]["stored"]] {
         assert_eq!(*told, Value::Null, "{stats}");
     }
-    for rates in [&stats["traffic"], &stats["tiers"][0], &stats["by_node"][0]] {
-        assert_eq!(rates["requests_per_second"], Value::Null, "{stats}");
+    // The blog has many requests, the shop three: one miss and two hits.
+    for _ in 0..40 {
+        assert_eq!(sites.handled("blog"), "hit");
     }
-    assert_eq!(stats["by_node"][0]["stored"], Value::Null);
-    assert_eq!(sites.call(OF_SHOP, "GET /v1/traffic", "").json()["points"], json!([]));
+    for handled in ["fwd=uri-miss", "hit", "hit"] {
+        assert_eq!(sites.handled("shop"), handled);
+    }
+    let asked = |secret: &'static str, line: &'static str| {
+        let sites = &sites;
+        move || sites.call(secret, line, "").json()
+    };
+    let whole = |stats: &Value| stats["requests"] == 3 && stats["hits"] == 2;
+    let stats = until("the shop's are told", asked(OF_SHOP, "GET /v1/stats"), whole);
     let node = sites.call(OF_SHOP, "GET /v1/nodes/weir", "").json();
-    assert_eq!((&node["state"], &node["stats"]), (&json!("connected"), &Value::Null));
+    assert_eq!(node["state"], "connected");
+    let own = json!({"requests": 3, "hits": 2, "stored": null, "stored_bytes": null});
+    assert_eq!(node["stats"], own);
+    for rates in [&stats["traffic"], &stats["tiers"][0], &stats["by_node"][0]] {
+        let rate = |key: &str| rates[key].as_f64().unwrap_or_else(|| panic!("no {key}: {stats}"));
+        assert!((0.2..=3.0).contains(&rate("requests_per_second")), "{rates}");
+        assert!((0.6..0.7).contains(&rate("hit_ratio")), "{rates}");
+        assert!(rate("upstream_per_second") < rate("hits_per_second"), "{rates}");
+        let results = rates["results"].as_object().expect("results");
+        assert_eq!(results.keys().collect::<Vec<_>>(), ["hit", "uri-miss"], "{rates}");
+    }
+    let of_blog = sites.call(OF_BLOG, "GET /v1/stats", "").json();
+    assert_eq!((&of_blog["requests"], &of_blog["hits"]), (&json!(41), &json!(40)));
+    // The course of each site's is its own.
+    for line in ["GET /v1/traffic", "GET /v1/traffic?node=weir", "GET /v1/traffic?tier=edge"] {
+        let sum = |told: &Value| {
+            let points = told["points"].as_array().expect("points").iter();
+            points.filter_map(|point| point["requests_per_second"].as_f64()).sum::<f64>()
+        };
+        let own = until("the points", asked(OF_SHOP, line), |told| sum(told) > 0.0);
+        assert!(sum(&own) <= 3.0, "{own}");
+        until("the points", asked(OF_BLOG, line), |told| sum(told) > 4.0 * sum(&own));
+    }
+    assert_eq!(sites.call(OF_SHOP, "GET /v1/traffic?tier=parent", "").json()["points"], json!([]));
 }
 
 /// What a call is tried with: the line, and the body.

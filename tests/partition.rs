@@ -68,6 +68,33 @@ async fn validating_asks_the_origin_before_anything_stored_is_sent() {
     assert!(edge.get("/a").await.line().starts_with("502"));
 }
 
+/// Purges are completed without a node that validates, so a fetch that was running when a request arrived
+/// may have begun before a purge that the node has not heard of.
+#[tokio::test]
+async fn validating_answers_no_request_from_a_fetch_that_began_before_it_arrived() {
+    let origin = Origin::start().await;
+    let edge = lonely(&origin, "validate", "1s");
+    let shared = reply("new").max_age(60).delay(Duration::from_secs(1));
+    origin.route("/a", held("old").max_age(60).then(shared));
+    let before = edge.get_many("/a", 1);
+    origin.until_requests("/a", 1).await;
+    // The page changes here, and a purge is completed without the node.
+    let after = edge.get_many("/a", 20);
+    edge.until_waiting("/a", 21).await;
+    origin.release("/a");
+    before.all("200 old").await;
+    after.all("200 new").await;
+    assert_eq!(origin.fetches("/a"), 2, "those who came after it share one of their own");
+    // The same of a response whose body is on its way.
+    let old = reply("").body_bytes(100_000).held_after(50_000).max_age(60);
+    origin.route("/b", old.then(reply("new").max_age(60)));
+    let mut begun = edge.connect().await;
+    begun.request("GET", "/b", &[], "").await;
+    assert_eq!(begun.head().await.status, 200);
+    assert_eq!(edge.get("/b").await.line(), "200 new");
+    origin.release("/b");
+}
+
 #[tokio::test]
 async fn control_is_lost_until_it_is_heard_and_when_it_is_heard_no_more() {
     tokio::join!(

@@ -3,7 +3,7 @@
 
 mod program;
 
-use program::{ADMIN_TOKEN, Folder, Spec, TextFile, Topology, Weir, call, try_exchange, until};
+use program::{Folder, Lone, Spec, TextFile, Topology, Weir, call, try_exchange, until};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,45 +17,6 @@ const REQUESTS: u64 = 10_000;
 
 /// Takeovers, one after the other.
 const TAKEOVERS: u64 = 3;
-
-/// A `weir serve` with control built in, its state directory and its configuration.
-struct Lone {
-    weir: Weir,
-    config: TextFile,
-    state: Folder,
-}
-
-impl Lone {
-    /// With these keys of `[control]`.
-    fn start(name: &str, origin: &str, control: &str) -> Self {
-        let state = Folder::new(&format!("{name}-state"));
-        let config = TextFile::new(&format!("{name}.toml"), &Self::config(origin, control, &state));
-        let weir = Weir::serve(&["--config", config.path()]);
-        Self { weir, config, state }
-    }
-
-    fn config(origin: &str, control: &str, state: &Folder) -> String {
-        format!(
-            "[node]\nname = \"lone\"\nworkers = 2\nstate = {:?}\n\
-             [control]\nrate = 1000000\n{control}\n\
-             [[token]]\nname = \"me\"\nsecret = \"{ADMIN_TOKEN}\"\n\
-             scopes = [\"purge\", \"read\", \"admin\"]\n\
-             [[site]]\nid = \"site\"\norigins = [{origin:?}]\n",
-            state.path()
-        )
-    }
-
-    fn begin_to_take_over(&self) -> Weir {
-        Weir::begin_to_serve(&["--config", self.config.path(), "--takeover"])
-    }
-
-    /// Has a new process take over; returns the old one, which ends by itself.
-    fn take_over(&mut self) -> Weir {
-        let new = self.begin_to_take_over().serving();
-        assert_eq!((new.listen, new.admin), (self.weir.listen, self.weir.admin));
-        std::mem::replace(&mut self.weir, new)
-    }
-}
 
 /// A client that sends nothing but new connections: how many got their answer, and what went wrong.
 fn load(listen: SocketAddr, stopped: &AtomicBool, answered: &AtomicU64) -> Vec<String> {

@@ -59,7 +59,7 @@ pub struct DiskDirectory {
 pub enum DiskAdmit {
     /// All that may be stored.
     All,
-    /// Those asked for a second time within [`Disk::window`], and those that memory cannot hold.
+    /// Those fetched a second time within [`Disk::window`], and those that memory cannot hold.
     #[default]
     Second,
 }

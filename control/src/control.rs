@@ -9,7 +9,7 @@ use crate::refused_joins::RefusedJoins;
 use crate::report::EntryReport;
 use crate::sessions::Sessions;
 use crate::sites::KnownSites;
-use crate::traffic::Traffic;
+use crate::traffic::TrafficViews;
 use crate::warming::Warming;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub struct Control {
     pub(crate) events: Events,
     pub(crate) rates: Rates,
     pub(crate) warming: Warming,
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: TrafficViews,
     /// Turns true when it ends before the process does.
     pub(crate) ending: watch::Sender<bool>,
     pub(crate) refused_joins: RefusedJoins,
@@ -84,6 +84,7 @@ impl Control {
         let config = self.config();
         self.ledger.reconfigure(bounds(&config));
         self.rates.set(config.control.rate);
+        self.traffic.set(&config.tokens);
         Ok(kept)
     }
 

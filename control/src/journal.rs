@@ -80,6 +80,10 @@ pub(crate) struct Life {
     pub(crate) log: LogId,
     /// What nodes of this life show each other.
     pub(crate) tier_key: String,
+    /// What control alone makes marks with; empty where an older version wrote, whose marks cannot be
+    /// told from invented ones.
+    #[serde(default)]
+    pub(crate) mark_key: String,
 }
 
 /// What stands for entries that are gone.

@@ -4,6 +4,7 @@ mod arrivals;
 mod counts;
 mod errors;
 mod listed;
+mod marks;
 mod membership;
 mod nodes;
 mod progress;
@@ -59,7 +60,7 @@ struct LedgerCore {
 
 impl Ledger {
     /// The ledger that `journal` holds; a new one where that is empty, a new life of it where that
-    /// is a copy.
+    /// is a copy, or was written by a version whose marks anybody can make up.
     ///
     /// # Errors
     /// The journal's fault.
@@ -69,15 +70,18 @@ impl Ledger {
     ) -> Result<Arc<Self>, JournalError> {
         let mut contents = journal.load()?;
         let (life, begins) = match contents.life.take() {
-            Some(life) if !contents.copied => (life, false),
+            Some(life) if !contents.copied && !life.mark_key.is_empty() => (life, false),
             before => {
                 let life = random::life()?;
                 if let Some(before) = before {
+                    let why = match contents.copied {
+                        true => "the journal is a copy of the one that was written",
+                        false => "the journal was written by an older version",
+                    };
                     tracing::warn!(
                         before = %before.log,
                         now = %life.log,
-                        "the journal is a copy of the one that was written: the log gets a new \
-                         id, and nodes discard what they stored before"
+                        "{why}: the log gets a new id, and nodes discard what they stored before"
                     );
                 }
                 (life, true)

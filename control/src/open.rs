@@ -11,7 +11,7 @@ use crate::rate::Rates;
 use crate::refused_joins::RefusedJoins;
 use crate::session::{self, Entrance};
 use crate::sessions::Sessions;
-use crate::traffic::{STEP, Traffic};
+use crate::traffic::{STEP, TrafficViews};
 use crate::warming::Warming;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Control {
         let ledger = Ledger::open(journal, bounds(&config)).map_err(failed)?;
         let (sessions, events) = (Sessions::new(), Events::new());
         let rates = Rates::new(config.control.rate);
-        let traffic = Traffic::new(Instant::now(), SystemTime::now());
+        let traffic = TrafficViews::new(Instant::now(), SystemTime::now(), &config.tokens);
         let warming = Warming::new();
         let refused_joins = RefusedJoins::default();
         let control = Arc::new(Self {

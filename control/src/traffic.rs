@@ -3,15 +3,18 @@
 //!
 //! Bounded: of a node are kept the counters of the last [`WINDOW`] (at most [`SAMPLES`] times 360
 //! bytes) and 300 points of 36 bytes, about 15 KiB together; of a tier its points. That is
-//! 60 MiB at the most nodes that can be expected.
+//! 60 MiB at the most nodes that can be expected; and as much for each list of sites that tokens are limited to
+//! ([`views`]), of the nodes that have one of them.
 
 mod counters;
 mod points;
 mod rates;
+mod views;
 
 #[cfg(test)]
 use points::POINTS;
 pub(super) use rates::Rates;
+pub(super) use views::TrafficViews;
 
 use counters::Counters;
 use points::Points;
@@ -63,12 +66,12 @@ struct NodeTraffic {
 }
 
 impl Traffic {
-    pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
+    fn new(now: Instant, wall: SystemTime) -> Self {
         Self { begun: (now, wall), told: Mutex::default() }
     }
 
     /// A node told what it counts.
-    pub(super) fn hear(&self, name: &str, tier: Tier, stats: &Stats, now: Instant) {
+    fn hear(&self, name: &str, tier: Tier, stats: &Stats, now: Instant) {
         let mut told = self.told();
         match told.nodes.get_mut(name).filter(|node| node.tier == tier) {
             Some(node) => node.hear(stats, now),
@@ -80,7 +83,7 @@ impl Traffic {
 
     /// Makes a point of what nodes told since the last one, and forgets those that are not among
     /// the `expected`. To be called every [`STEP`].
-    pub(super) fn point(&self, now: Instant, expected: impl Fn(&str) -> bool) {
+    fn point(&self, now: Instant, expected: impl Fn(&str) -> bool) {
         let passed = now.saturating_duration_since(self.begun.0).as_millis() / STEP.as_millis();
         let number = u32::try_from(passed).unwrap_or(u32::MAX);
         let mut told = self.told();

@@ -10,7 +10,7 @@ use crate::standing::FollowStatus;
 use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, latency_bound_micros};
 
@@ -175,8 +175,9 @@ fn sites(text: &mut Text, workers: &[Arc<WorkerMetrics>], slots: &SiteSlots, tie
 
 fn latencies(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
     let of = |kind: usize, total: bool| {
-        workers.iter().map(move |worker| {
-            let latency = &worker.latency[kind];
+        let sites = workers.iter().flat_map(|worker| worker.sites.iter().filter_map(OnceLock::get));
+        sites.map(move |site| {
+            let latency = &site.latency[kind];
             if total { &latency.total } else { &latency.first_byte }
         })
     };

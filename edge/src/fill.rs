@@ -14,7 +14,7 @@ mod task;
 mod validated;
 mod withdraw;
 
-pub(crate) use context::{FillContext, is_sensitive};
+pub(crate) use context::{FillContext, ahead_rules};
 pub(crate) use head::{CleanHead, clean_head};
 pub(crate) use resume::resume;
 pub(crate) use source::{FetchContext, SourceAnswer, Sources, with_claim};

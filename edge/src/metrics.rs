@@ -11,7 +11,7 @@
 
 mod stats;
 
-pub(crate) use stats::counted;
+pub(crate) use stats::{counted, counted_of};
 
 use crate::error::UpstreamError;
 use http::StatusCode;
@@ -181,8 +181,6 @@ pub(crate) struct WorkerMetrics {
     pub(crate) upstream_bytes: Counter,
     /// From a request to an upstream to the head of its answer.
     pub(crate) upstream_first_byte: Histogram,
-    /// Of hits, and of what was forwarded.
-    pub(crate) latency: [Latency; 2],
 }
 
 /// Latencies of hits, or of everything that was forwarded.
@@ -205,6 +203,14 @@ pub(crate) struct SiteCounters {
     pub(crate) bytes_in: Counter,
     /// Bytes of body sent to clients.
     pub(crate) bytes_out: Counter,
+    /// Requests collapsed into the fill of another request.
+    pub(crate) collapsed: Counter,
+    /// Requests sent to an upstream.
+    pub(crate) upstream_requests: Counter,
+    /// Requests that no upstream answered.
+    pub(crate) upstream_errors: Counter,
+    /// Of hits, and of what was forwarded.
+    pub(crate) latency: [Latency; 2],
 }
 
 impl Default for WorkerMetrics {
@@ -215,7 +221,6 @@ impl Default for WorkerMetrics {
             upstream_errors: Default::default(),
             upstream_bytes: Counter::default(),
             upstream_first_byte: Histogram::default(),
-            latency: Default::default(),
         }
     }
 }
@@ -223,21 +228,37 @@ impl Default for WorkerMetrics {
 impl WorkerMetrics {
     /// Counts a finished request: about ten additions, and no allocation after a site's first.
     pub(crate) fn record(&self, record: &RequestMetrics<'_>) {
-        let site = self.sites[record.site.index()].get_or_init(Box::default);
+        let site = self.site(record.site);
         site.results[result_index(record.outcome)].add(1);
         site.classes[usize::from(record.status.as_u16() / 100) & 15].add(1);
         site.bytes_in.add(record.bytes_in);
         site.bytes_out.add(record.bytes_out);
         let latency = match record.outcome.handling {
-            Handling::Hit => &self.latency[0],
+            Handling::Hit => &site.latency[0],
             // Neither from store nor from upstream: its time would blur both.
             Handling::Refused | Handling::Undecided => return,
-            _ => &self.latency[1],
+            _ => &site.latency[1],
         };
         latency.total.observe(record.total);
         if let Some(first_byte) = record.first_byte {
             latency.first_byte.observe(first_byte);
         }
+    }
+
+    fn site(&self, site: SiteSlot) -> &SiteCounters {
+        self.sites[site.index()].get_or_init(Box::default)
+    }
+
+    /// Counts a request that was collapsed into the fill of another.
+    pub(crate) fn collapsed(&self, site: SiteSlot) {
+        self.count(Event::Collapsed);
+        self.site(site).collapsed.add(1);
+    }
+
+    /// Counts a request that is sent to an upstream.
+    pub(crate) fn upstream_request(&self, site: SiteSlot) {
+        self.count(Event::UpstreamRequest);
+        self.site(site).upstream_requests.add(1);
     }
 
     /// Counts one event.
@@ -246,8 +267,9 @@ impl WorkerMetrics {
     }
 
     /// Counts a failed upstream request by its kind.
-    pub(crate) fn upstream_error(&self, error: &UpstreamError) {
+    pub(crate) fn upstream_error(&self, site: SiteSlot, error: &UpstreamError) {
         self.upstream_errors[upstream_error_index(error)].add(1);
+        self.site(site).upstream_errors.add(1);
     }
 
     /// Counts bytes of body received from upstreams.

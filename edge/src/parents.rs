@@ -112,6 +112,7 @@ mod tests {
             upgrade: None,
             chosen_by: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
             counts_for: None,
+            site: crate::metrics::SiteSlot::NONE,
             trace: None,
         };
         let candidates = parents.upstream().unwrap().candidates(&ask, &UpstreamBody::Empty);

@@ -335,7 +335,7 @@ impl Upstream {
             hop = span;
         }
         let metrics = Arc::clone(&self.metrics[worker]);
-        metrics.count(Event::UpstreamRequest);
+        metrics.upstream_request(ask.site);
         member.sent();
         let sent = Instant::now();
         let progress = body.progress();

@@ -75,4 +75,115 @@ pub struct Stats {
     pub capacity_bytes: u64,
     /// Stored responses evicted to make room.
     pub evictions: u64,
+    /// What is counted by site, by the id of each site that the process had since its start; `None` for a site
+    /// that the node does not count by itself, because it has too many. `None` altogether of an older node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<BTreeMap<String, Option<SiteStats>>>,
+}
+
+impl Stats {
+    /// Whether the node has one of these sites, or had it since its start.
+    pub fn has_any(&self, ids: &[String]) -> bool {
+        self.sites.as_ref().is_some_and(|known| ids.iter().any(|id| known.contains_key(id)))
+    }
+
+    /// What the node counts of these sites together; what it does not count by site is left as it is by default.
+    /// `None` if it does not count one of them by itself.
+    pub fn of_sites(&self, ids: &[String]) -> Option<Stats> {
+        let counted = self.sites.as_ref()?;
+        let mut sum = Stats { uptime_ms: self.uptime_ms, ..Stats::default() };
+        // A site that the node does not have has no requests.
+        for site in ids.iter().filter_map(|id| counted.get(id)) {
+            let site = site.as_ref()?;
+            sum.requests += site.requests;
+            sum.hits += site.hits;
+            sum.collapsed += site.collapsed;
+            sum.errors += site.errors;
+            sum.bytes += site.bytes;
+            sum.upstream_requests += site.upstream_requests;
+            sum.upstream_errors += site.upstream_errors;
+            for (word, count) in &site.results {
+                *sum.results.entry(word.clone()).or_default() += count;
+            }
+            sum.latency.resize(sum.latency.len().max(site.latency.len()), 0);
+            for (sum, count) in sum.latency.iter_mut().zip(&site.latency) {
+                *sum += count;
+            }
+        }
+        Some(sum)
+    }
+}
+
+/// What a node counts of one site since its start; each as in [`Stats`]. What is 0 is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SiteStats {
+    /// Requests answered.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub requests: u64,
+    /// Of them, from the store.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hits: u64,
+    /// Requests answered by cache result.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub results: BTreeMap<String, u64>,
+    /// Requests that waited on, or read from, a fill begun for another.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub collapsed: u64,
+    /// Requests answered with a 5xx.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub errors: u64,
+    /// Bytes of bodies sent to clients.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+    /// Requests sent to upstreams.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub upstream_requests: u64,
+    /// Requests that no upstream answered.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub upstream_errors: u64,
+    /// Requests by how long they took, up to the last bucket that has any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_sites_are_added_up_and_others_left_out() {
+        let site = |requests, latency: &[u64]| {
+            let results = BTreeMap::from([("hit".to_owned(), requests)]);
+            Some(SiteStats { requests, results, latency: latency.to_vec(), ..SiteStats::default() })
+        };
+        let sites = [("a", site(1, &[1])), ("b", site(2, &[0, 2])), ("c", site(4, &[4]))];
+        let sites = sites.map(|(id, site)| (id.to_owned(), site)).into_iter();
+        let sites = sites.chain([("many".to_owned(), None)]).collect();
+        let stats = Stats { uptime_ms: 9, stored: 5, sites: Some(sites), ..Stats::default() };
+        let of = |ids: &[&str]| {
+            stats.of_sites(&ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+        };
+        let told = of(&["a", "b", "elsewhere"]).unwrap();
+        assert_eq!((told.requests, told.results["hit"], told.latency), (3, 3, vec![1, 2]));
+        assert_eq!((told.uptime_ms, told.stored, told.sites), (9, 0, None));
+        assert_eq!(of(&["elsewhere"]).unwrap().requests, 0);
+        assert!(
+            stats.has_any(&["a".into(), "elsewhere".into()])
+                && !stats.has_any(&["elsewhere".into()])
+        );
+        assert_eq!(of(&["a", "many"]), None, "it is not known");
+        assert_eq!(Stats::default().of_sites(&["a".to_owned()]), None, "of an older node");
+        let line = serde_json::to_string(&stats).unwrap();
+        assert!(
+            line.contains("\"a\":{\"requests\":1,\"results\":{\"hit\":1},\"latency\":[1]}"),
+            "{line}"
+        );
+        assert_eq!(serde_json::from_str::<Stats>(&line).unwrap(), stats);
+    }
 }

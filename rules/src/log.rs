@@ -108,24 +108,32 @@ pub enum Resume {
     /// later, must not pass for it, since purges were completed without that one.
     Empty(Seq),
     /// Nothing, and the log itself is not what it was: it was restored from a backup, for the node
-    /// has applied what the log does not hold. Control must give it a new id first.
+    /// has applied what control made and the log does not hold. Control must give it a new id first.
     Restored,
 }
 
 /// Judges what a node may keep. `member` is the membership that control has on record for the
-/// node's name; `mark_of` tells an entry's mark while the log holds it.
+/// node's name; `mark_of` tells an entry's mark while the log holds it. `is_made` says whether control made
+/// a mark for the entry of a seq in this life of the log, also one that it has lost since; it is asked, at
+/// most once, of what contradicts the log. A node that cannot show such a mark says what is not so: it may
+/// keep nothing, and nobody else loses anything.
 pub fn resume(
     standing: &Standing,
     member: Option<&str>,
     reach: &Reach<'_>,
     mark_of: impl Fn(Seq) -> Option<Mark>,
+    is_made: impl FnOnce(Seq, Mark) -> bool,
 ) -> Resume {
     let empty = Resume::Empty(reach.forgotten);
     if standing.log.as_ref() != Some(reach.log) {
         return empty;
     }
+    let contradicts = || match is_made(standing.applied, standing.mark) {
+        true => Resume::Restored,
+        false => empty,
+    };
     if standing.applied > reach.head {
-        return Resume::Restored;
+        return contradicts();
     }
     let mark = match standing.applied {
         0 => Some(0),
@@ -133,7 +141,7 @@ pub fn resume(
         seq => mark_of(seq),
     };
     match mark {
-        Some(mark) if mark != standing.mark => Resume::Restored,
+        Some(mark) if mark != standing.mark => contradicts(),
         // Forgotten meanwhile: purges were called completed without it.
         _ if standing.member.is_none() || standing.member.as_deref() != member => empty,
         Some(_) if standing.wanted_after() >= reach.forgotten => {

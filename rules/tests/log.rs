@@ -93,7 +93,8 @@ impl Control {
             let held = seq as usize > self.forgotten && seq as usize <= self.entries.len();
             held.then(|| self.mark(seq))
         };
-        let (after, keep) = match resume(standing, self.member.as_deref(), &reach, mark_of) {
+        let member = self.member.as_deref();
+        let (after, keep) = match resume(standing, member, &reach, mark_of, |_, _| true) {
             Resume::After(seq) => (seq, true),
             Resume::Empty(seq) => (seq, false),
             Resume::Restored => {
@@ -278,7 +279,8 @@ fn what_is_kept_stays_when_nothing_was_missed() {
     let position = at(5);
     let log = LogId("a".to_owned());
     let reach = Reach { log: &log, forgotten: 2, forgotten_mark: 2, head: 9 };
-    let resumed = |standing: &Standing, member| resume(standing, member, &reach, Some);
+    let made = |seq, mark| mark == seq || mark == 77;
+    let resumed = |standing: &Standing, member| resume(standing, member, &reach, Some, made);
     let standing = position.standing();
     assert_eq!(resumed(standing, Some("m")), Resume::After(5));
     assert_eq!(resumed(standing, Some("other")), Resume::Empty(2));
@@ -291,6 +293,12 @@ fn what_is_kept_stays_when_nothing_was_missed() {
     let ahead = Standing { applied: 10, mark: 10, ..checked(2) };
     assert_eq!(resumed(&ahead, Some("m")), Resume::Restored);
     assert_eq!(resumed(&Standing { mark: 77, ..checked(2) }, Some("m")), Resume::Restored);
+    // It must have been made by control: who makes it up begins empty, and nobody else does.
+    for lie in [Standing { mark: 78, ..ahead.clone() }, Standing { mark: 78, ..standing.clone() }] {
+        assert_eq!(resumed(&lie, Some("m")), Resume::Empty(2));
+    }
+    let endless = Standing { applied: Seq::MAX, mark: 0, ..ahead };
+    assert_eq!(resumed(&endless, Some("m")), Resume::Empty(2));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use super::{Exit, print, tell};
 use crate::settings::{Part, Settings};
 use crate::text::columns;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use weir_config::Config;
+use weir_config::mistakes::Mistakes;
 use weir_config::units::format_size;
 
 /// Check a configuration file and report all mistakes
@@ -34,14 +35,17 @@ impl Check {
                 }
                 Exit::Done
             }
-            Err(mistakes) => {
-                for mistake in &mistakes.0 {
-                    tell(&format!("{}: {mistake}\n", self.file.display()));
-                }
-                Exit::Failed
-            }
+            Err(mistakes) => mistaken(&self.file, &mistakes),
         }
     }
+}
+
+/// Tells every mistake of a file.
+pub(super) fn mistaken(file: &Path, mistakes: &Mistakes) -> Exit {
+    for mistake in &mistakes.0 {
+        tell(&format!("{}: {mistake}\n", file.display()));
+    }
+    Exit::Failed
 }
 
 fn warnings(config: &Config) -> Vec<String> {

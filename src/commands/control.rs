@@ -1,7 +1,7 @@
 //! `weir control`: the invalidation service alone, which nodes elsewhere follow.
 
-use super::running::{self, Reactions, Signals, bind, not_taken_over, tokenless, upgrade};
-use super::{Exit, complain, tell};
+use super::running::{self, Reactions, Service, Signals, bind, not_taken_over, tokenless, upgrade};
+use super::{Exit, tell};
 use crate::program::Program;
 use crate::settings::{Part, Settings};
 use crate::sockets::Sockets;
@@ -40,18 +40,7 @@ impl Control {
         let Self { config, listen, takeover } = self;
         let settings =
             Settings { part: Part::Control, file: Some(config), listen, ..Settings::default() };
-        let sockets = match Sockets::of_service_manager() {
-            Ok(sockets) => sockets,
-            Err(reason) => return complain(&reason, Exit::Failed),
-        };
-        running::run(settings, move |config, settings, mut signals| async move {
-            let started = tokio::select! {
-                started = start(&config, settings, takeover, sockets) => started,
-                () = signals.stop() => return Ok(Exit::Done),
-            };
-            let started = started.map_err(|reason| complain(&reason, Exit::Failed))?;
-            Ok(started.serve(&config, signals).await)
-        })
+        running::serve::<Started>(settings, takeover)
     }
 }
 
@@ -113,8 +102,17 @@ async fn start(
     Ok(Started { built_in, listener, listening, takeover, taken: told, stop, stopping })
 }
 
-impl Started {
-    async fn serve(self, config: &Config, signals: Signals) -> Exit {
+impl Service for Started {
+    async fn start(
+        config: &Config,
+        settings: Settings,
+        takes_over: bool,
+        sockets: Sockets,
+    ) -> Result<Self, String> {
+        start(config, settings, takes_over, sockets).await
+    }
+
+    async fn serve(self, config: &Config, signals: Signals) -> Result<Exit, String> {
         let Self { built_in, listener, listening, takeover, taken, stop, stopping } = self;
         let listen = listener.local_addr().unwrap_or(config.control.listen);
         let serving = tokio::spawn(weir_control::serve(listener, built_in.gate(), stopping));
@@ -135,6 +133,6 @@ impl Started {
             let _ = serving.await;
         };
         let reload = Arc::new(move || built_in.reload());
-        signals.serve(Reactions { reload, upgrade: Arc::new(upgrade), taken }, end).await
+        Ok(signals.serve(Reactions { reload, upgrade: Arc::new(upgrade), taken }, end).await)
     }
 }

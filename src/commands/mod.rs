@@ -12,6 +12,7 @@ mod release;
 mod reload;
 mod running;
 mod serve;
+mod store;
 mod token;
 mod top;
 mod warm;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Reload(reload::Reload),
     Token(token::Token),
     Check(check::Check),
+    Store(store::Store),
     Healthcheck(healthcheck::Healthcheck),
 }
 
@@ -61,6 +63,7 @@ impl Command {
             Self::Control(control) => control.run(),
             Self::Demo(demo) => demo.run(),
             Self::Check(check) => check.run(),
+            Self::Store(store) => store.run(),
             Self::Token(token) => token.run(),
             Self::Purge(purge) => block_on(purge.run()),
             Self::Explain(explain) => block_on(explain.run()),

@@ -70,6 +70,43 @@ where
     }
 }
 
+/// A process that others reach, and that may take over from another.
+pub(super) trait Service: Sized {
+    /// Makes it ready to serve: on the sockets of the service manager, if it has any, or on those of the process
+    /// that it takes over from, if `takes_over`.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    async fn start(
+        config: &Config,
+        settings: Settings,
+        takes_over: bool,
+        sockets: Sockets,
+    ) -> Result<Self, String>;
+
+    /// Serves to its end.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    async fn serve(self, config: &Config, signals: Signals) -> Result<Exit, String>;
+}
+
+/// Reads the configuration of `settings`, starts a service by it, and serves to its end.
+pub(super) fn serve<S: Service>(settings: Settings, takes_over: bool) -> Exit {
+    let sockets = match Sockets::of_service_manager() {
+        Ok(sockets) => sockets,
+        Err(reason) => return complain(&reason, Exit::Failed),
+    };
+    run(settings, move |config, settings, mut signals| async move {
+        let started = tokio::select! {
+            started = S::start(&config, settings, takes_over, sockets) => started,
+            () = signals.stop() => return Ok(Exit::Done),
+        };
+        let failed = |reason: String| complain(&reason, Exit::Failed);
+        started.map_err(failed)?.serve(&config, signals).await.map_err(failed)
+    })
+}
+
 /// Prints each mistake of a configuration.
 fn refuse(mistakes: &Mistakes) -> Refused {
     for mistake in &mistakes.0 {

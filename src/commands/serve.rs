@@ -2,9 +2,9 @@
 
 use super::check::fronted;
 use super::running::{
-    self, Reactions, Signals, bind, not_taken_over, tokenless, until_joined, upgrade,
+    self, Reactions, Service, Signals, bind, not_taken_over, tokenless, until_joined, upgrade,
 };
-use super::{Exit, complain, tell};
+use super::{Exit, tell};
 use crate::program::Program;
 use crate::settings::{Part, Settings};
 use crate::sockets::Sockets;
@@ -57,18 +57,7 @@ impl Serve {
         let Self { origin, listen, admin, config: file, takeover } = self;
         let settings =
             Settings { part: Part::Node, file, origin, listen, admin, ..Settings::default() };
-        let sockets = match Sockets::of_service_manager() {
-            Ok(sockets) => sockets,
-            Err(reason) => return complain(&reason, Exit::Failed),
-        };
-        running::run(settings, move |config, settings, mut signals| async move {
-            let started = tokio::select! {
-                started = start(&config, settings, takeover, sockets) => started,
-                () = signals.stop() => return Ok(Exit::Done),
-            };
-            let started = started.map_err(|reason| complain(&reason, Exit::Failed))?;
-            started.serve(&config, signals).await.map_err(|reason| complain(&reason, Exit::Failed))
-        })
+        running::serve::<Started>(settings, takeover)
     }
 }
 
@@ -182,7 +171,16 @@ async fn start(
     })
 }
 
-impl Started {
+impl Service for Started {
+    async fn start(
+        config: &Config,
+        settings: Settings,
+        takes_over: bool,
+        sockets: Sockets,
+    ) -> Result<Self, String> {
+        start(config, settings, takes_over, sockets).await
+    }
+
     async fn serve(self, config: &Config, signals: Signals) -> Result<Exit, String> {
         let Self { node, process, built_in, remote, gate, admin, listening, .. } = self;
         let announcement =

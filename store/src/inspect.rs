@@ -159,16 +159,31 @@ fn look<T>(
     Ok((stat, more))
 }
 
-/// Removes the store from a directory, whatever state it is in. Without its journal nothing else is
-/// believed, so that goes first.
+/// The names of all files but the lock. Without its journal nothing else is believed, so that is
+/// removed first.
+const FILES: [&str; 4] = [JOURNAL, NEW_JOURNAL, WITNESS, SEGMENTS];
+
+/// Whether there is anything of a store in a directory, whatever state it is in.
+///
+/// # Errors
+/// The disk failed.
+pub fn has_any(disk: &dyn Disk) -> io::Result<bool> {
+    for name in FILES {
+        if disk.exists(name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes the store from a directory, whatever state it is in.
 ///
 /// # Errors
 /// The disk failed; calling it again goes on.
 pub fn clear(disk: &dyn Disk) -> io::Result<()> {
-    disk.remove(JOURNAL)?;
-    disk.sync_names()?;
-    for name in [NEW_JOURNAL, WITNESS, SEGMENTS] {
+    for name in FILES {
         disk.remove(name)?;
+        disk.sync_names()?;
     }
-    disk.sync_names()
+    Ok(())
 }

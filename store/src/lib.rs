@@ -21,7 +21,7 @@ pub use checkpoint::{Checkpoint, SiteRules};
 pub use counters::Counts;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use geometry::Geometry;
-pub use inspect::{InspectError, Stat, Verified, clear, stat, verify};
+pub use inspect::{InspectError, Stat, Verified, clear, has_any, stat, verify};
 pub use journal::Moment;
 pub use response::{ResponseHead, Seq, Stamps};
 pub use store::{

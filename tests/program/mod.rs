@@ -5,12 +5,15 @@
 
 mod control;
 mod line;
+mod lone;
 mod topology;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use control::{ADMIN_TOKEN, Control, NODE_TOKEN, call};
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use line::Line;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use lone::Lone;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use topology::{Spec, Topology};
 
@@ -33,6 +36,8 @@ pub(crate) struct Weir {
     lines: Receiver<String>,
     /// Where clients connect.
     pub(crate) listen: SocketAddr,
+    /// Where they connect with TLS, if it listens there.
+    pub(crate) listen_tls: Option<SocketAddr>,
     /// Where control listens.
     pub(crate) admin: SocketAddr,
 }
@@ -56,8 +61,14 @@ impl Weir {
 
     /// Once it says where it listens.
     pub(crate) fn serving(mut self) -> Self {
-        self.listen = self.announced("listen");
-        self.admin = self.announced("admin");
+        let rows = self.lines_until("admin");
+        let listens = |scheme: &str| {
+            let row = rows.iter().find(|row| row.contains("listen") && row.contains(scheme))?;
+            row.rsplit(scheme).next()?.trim().parse().ok()
+        };
+        self.listen = listens("http://").unwrap_or_else(|| panic!("no address in {rows:?}"));
+        self.listen_tls = listens("https://");
+        self.admin = address_in(&rows[rows.len() - 1]);
         self
     }
 
@@ -120,7 +131,7 @@ impl Weir {
 
     fn of(child: Child, lines: Receiver<String>) -> Self {
         let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { child: Some(child), lines, listen: unbound, admin: unbound }
+        Self { child: Some(child), lines, listen: unbound, listen_tls: None, admin: unbound }
     }
 
     /// Until it is ready.
@@ -136,9 +147,7 @@ impl Weir {
     }
 
     fn announced(&self, what: &str) -> SocketAddr {
-        let line = self.until_line(what);
-        let address = line.rsplit("http://").next().expect("a rest");
-        address.trim().parse().unwrap_or_else(|_| panic!("no address in {line:?}"))
+        address_in(&self.until_line(what))
     }
 
     fn next_line(&self) -> String {
@@ -229,6 +238,12 @@ impl Weir {
     pub(crate) fn get(&self, path: &str) -> Answer {
         get(self.listen, path)
     }
+}
+
+/// The address of a row that says where something listens.
+fn address_in(row: &str) -> SocketAddr {
+    let address = row.rsplit("http://").next().expect("a rest");
+    address.trim().parse().unwrap_or_else(|_| panic!("no address in {row:?}"))
 }
 
 impl Drop for Weir {

@@ -115,8 +115,8 @@ impl fmt::Display for JoinError {
             ),
             Self::TooFast { token, per_minute } => write!(
                 f,
-                "more than {per_minute} new names in a minute with the token {token:?} \
-                 (control.join_rate)"
+                "more than {per_minute} new names, or entries that the log does not have, in a minute \
+                 with the token {token:?} (control.join_rate)"
             ),
             Self::Journal(error) => error.fmt(f),
         }

@@ -8,8 +8,8 @@ use super::membership::NodeAdmission;
 use super::nodes::{ExpectedNode, Joined, Right, SessionId};
 use super::published::{PublishedLog, expecting};
 use super::queue::{Appended, Departing, Job, Reply};
-use super::random;
 use super::sites::SiteList;
+use super::{marks, random};
 use crate::journal::{Batch, JournalError, NodeRecord, ProcessRecord};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -169,7 +169,8 @@ impl Staging {
             Some(records) => expecting(records.values(), seq),
             None => expecting(state.nodes.values().map(|node| &node.record), seq),
         };
-        let entry = Entry { seq, mark: random::mark(seq), change: change(seq) };
+        let mark = marks::mark(&state.life, seq, random::half_mark(seq));
+        let entry = Entry { seq, mark, change: change(seq) };
         Listed::new(entry, state.life.log.clone(), accepted, arrivals)
     }
 
@@ -197,20 +198,39 @@ impl Staging {
         let admission = self.judge(state, &hello, secret.as_ref(), right, known.as_ref(), now)?;
         let continued = known.as_ref().and_then(|record| continued(record, admission, &hello));
         let member = continued.map(|process| process.member.as_str());
-        let resume = resume(&hello.standing, member, &state.reach(), |seq| state.mark_of(seq));
+        let per_minute = state.bounds.join_rate;
+        let too_fast = || JoinError::TooFast { token: right.token.clone(), per_minute };
+        // Guesses are counted like new names, before it is known whether they are.
+        let (mut is_doubted, mut is_counted) = (false, true);
+        let is_made = |seq, mark| {
+            is_doubted = true;
+            is_counted = new_name(&right.token, per_minute);
+            is_counted && marks::is_made(&state.life, seq, mark)
+        };
+        let mark_of = |seq| state.mark_of(seq);
+        let resume = resume(&hello.standing, member, &state.reach(), mark_of, is_made);
+        if !is_counted {
+            return Err(too_fast());
+        }
+        if is_doubted && resume != Resume::Restored {
+            tracing::warn!(
+                node = hello.name,
+                "it says that it has applied an entry that the log never had; it begins empty"
+            );
+        }
         let after = match resume {
             Resume::Restored => return Ok(None),
             Resume::After(seq) => Some((seq, state.mark_at(seq))),
             Resume::Empty(_) => None,
         };
         if known.is_none() {
-            let Bounds { nodes: most, join_rate: per_minute, .. } = state.bounds;
+            let Bounds { nodes: most, .. } = state.bounds;
             let count = self.records.as_ref().map_or(state.nodes.len(), BTreeMap::len);
             if count >= most {
                 return Err(JoinError::TooMany(most));
             }
             if !new_name(&right.token, per_minute) {
-                return Err(JoinError::TooFast { token: right.token.clone(), per_minute });
+                return Err(too_fast());
             }
         }
         let process = ProcessRecord {

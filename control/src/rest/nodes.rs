@@ -11,12 +11,17 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::time::Instant;
 use weir_config::Scope;
+use weir_protocol::stats::Stats;
 
 pub(super) fn calls() -> Vec<Call> {
     let expected = Operation::new("The expected nodes")
-        .described("stats, which count every site, are null for a token that is limited to some.")
+        .described(
+            "A token that is limited to some sites gets the requests and hits of these together, and \
+             null for what is stored, which is not counted by site.",
+        )
         .answer_as("200", "By name.", "Nodes");
     let node = Operation::new("One expected node")
         .path("name", "The node's name.")
@@ -75,9 +80,19 @@ pub(super) fn no_such_node() -> ApiError {
     ApiError::not_found("no such node is expected; GET /v1/nodes lists the expected nodes")
 }
 
+/// What of a node's figures the caller may see: those of its sites. `None` if the node does not count them by
+/// site.
+pub(super) fn seen<'a>(stats: &'a Stats, caller: &Caller) -> Option<Cow<'a, Stats>> {
+    match caller.may_touch(None) {
+        true => Some(Cow::Borrowed(stats)),
+        false => stats.of_sites(caller.sites()).map(Cow::Owned),
+    }
+}
+
 fn told(node: &NodeView, caller: &Caller) -> Value {
-    // They count all sites together.
-    let stats = node.stats.as_ref().filter(|_| caller.may_touch(None));
+    let stats = node.stats.as_ref().and_then(|stats| seen(stats, caller));
+    // Stored responses are not counted by site.
+    let all = caller.may_touch(None);
     json!({
         "name": node.name,
         "tier": node.tier,
@@ -96,8 +111,8 @@ fn told(node: &NodeView, caller: &Caller) -> Value {
         "stats": stats.map(|stats| json!({
             "requests": stats.requests,
             "hits": stats.hits,
-            "stored": stats.stored,
-            "stored_bytes": stats.stored_bytes,
+            "stored": all.then_some(stats.stored),
+            "stored_bytes": all.then_some(stats.stored_bytes),
         })),
     })
 }

@@ -1,12 +1,12 @@
 //! `/v1/stats`: the figures of control and of the nodes, as they are now.
 
+use super::nodes::seen;
 use crate::auth::Caller;
 use crate::call::{Call, SharedControl};
-use crate::control::Control;
 use crate::errors::ApiError;
 use crate::ledger::{NodeState, NodeView};
 use crate::operation::Operation;
-use crate::traffic::{Rates, WINDOW};
+use crate::traffic::{Rates, Traffic, WINDOW};
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
@@ -21,7 +21,8 @@ pub(super) fn calls() -> Vec<Call> {
         .described(
             "Rates are averages over at most the last window_seconds; they are null for a node \
              that is not connected. traffic is the client traffic of all edges. For a token that \
-             is limited to some sites, all figures that count every site are null.",
+             is limited to some sites, they and requests and hits are those of these sites together, and \
+             figures that are not counted by site are null.",
         )
         .answer_as("200", "The current state.", "Stats");
     vec![Call::new("get", "/v1/stats", get(stats), operation)]
@@ -35,16 +36,21 @@ async fn stats(
     let config = control.config();
     let sites = config.sites.iter().map(|site| site.id.as_str());
     let sites: Vec<_> = sites.filter(|site| caller.may_touch(Some(site))).collect();
-    // Nodes count all sites together.
+    // What is stored, and the log, are not counted by site.
     let all = caller.may_touch(None);
+    let seen_traffic = control.traffic.of(&caller);
     let counts = control.ledger.counts();
     let nodes = control.ledger.nodes(Instant::now());
     let in_state = |state| nodes.iter().filter(|node| node.state == state).count();
     let told = |read: fn(&Stats) -> u64| {
         all.then(|| sum(nodes.iter().filter_map(|node| node.stats.as_ref()), read))
     };
+    let counted = |read: fn(&Stats) -> u64| -> Option<u64> {
+        let told = nodes.iter().filter_map(|node| node.stats.as_ref());
+        told.map(|stats| Some(read(&*seen(stats, &caller)?))).sum()
+    };
     let rated: Vec<_> =
-        nodes.iter().map(|node| (node, rates(&control, node).filter(|_| all))).collect();
+        nodes.iter().map(|node| (node, rates(seen_traffic.as_deref(), node))).collect();
     let tiers =
         [Tier::Edge, Tier::Parent].into_iter().filter_map(|tier| of_tier(tier, &rated, all));
     Ok(Json(json!({
@@ -69,21 +75,22 @@ async fn stats(
         },
         // What every expected node has applied.
         "applied_seq": nodes.iter().map(|node| node.applied).min(),
-        "requests": told(|stats| stats.requests),
-        "hits": told(|stats| stats.hits),
+        "requests": counted(|stats| stats.requests),
+        "hits": counted(|stats| stats.hits),
         "stored": told(|stats| stats.stored),
         "stored_bytes": told(|stats| stats.stored_bytes),
         "calls_shed": all.then(|| control.process.shed()),
         "window_seconds": WINDOW.as_secs(),
-        "traffic": Rates::members(all.then(|| together(Tier::Edge, &rated)).as_ref()),
+        "traffic": Rates::members(Some(&together(Tier::Edge, &rated))),
         "tiers": tiers.collect::<Vec<_>>(),
         "by_node": rated.iter().map(|(node, rates)| of_node(node, rates.as_ref(), all)).collect::<Vec<_>>(),
     })))
 }
 
 /// What a node does, if it is there to tell.
-fn rates(control: &Control, node: &NodeView) -> Option<Rates> {
-    (node.state == NodeState::Connected).then(|| control.traffic.rates(&node.name)).flatten()
+fn rates(traffic: Option<&Traffic>, node: &NodeView) -> Option<Rates> {
+    let traffic = traffic.filter(|_| node.state == NodeState::Connected)?;
+    traffic.rates(&node.name)
 }
 
 fn together(tier: Tier, nodes: &[(&NodeView, Option<Rates>)]) -> Rates {
@@ -96,7 +103,7 @@ fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)], all: bool) -> Optio
     let connected = of_tier().filter(|node| node.state == NodeState::Connected);
     let told: Vec<_> = connected.filter_map(|node| node.stats.as_ref()).collect();
     let told = |read: fn(&Stats) -> u64| json!(all.then(|| sum(told.iter().copied(), read)));
-    let mut members = Rates::members(all.then(|| together(tier, nodes)).as_ref());
+    let mut members = Rates::members(Some(&together(tier, nodes)));
     for (name, value) in [
         ("tier", json!(tier)),
         ("nodes", json!(of_tier().count())),

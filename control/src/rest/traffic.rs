@@ -18,9 +18,7 @@ use weir_rules::tier::Tier;
 
 pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("Traffic of the last ten minutes")
-        .described(
-            "A token that is limited to some sites gets no points: nodes count all sites together.",
-        )
+        .described("A token that is limited to some sites gets the traffic of these together.")
         .query("node", "Of this node.")
         .query("tier", "Only this tier, edge or parent; default: edge.")
         .answer_as("200", "Oldest first. Steps without a report are left out.", "Traffic")
@@ -36,6 +34,7 @@ async fn traffic(
     caller.needs(Scope::Read)?;
     let (node, tier) = (one(&parameters, "node")?, one(&parameters, "tier")?);
     only(&parameters, &["node", "tier"])?;
+    let seen = control.traffic.of(&caller);
     let points = match (node, tier) {
         (Some(_), Some(_)) => {
             return Err(ApiError::invalid(
@@ -48,11 +47,14 @@ async fn traffic(
             if !nodes.iter().any(|node| node.name == name) {
                 return Err(no_such_node());
             }
-            control.traffic.points_of(name)
+            seen.map(|traffic| traffic.points_of(name))
         }
-        (None, None) => control.traffic.points(Tier::Edge),
-        (None, Some(tier)) => control.traffic.points(word("tier", tier)?),
+        (None, None) => seen.map(|traffic| traffic.points(Tier::Edge)),
+        (None, Some(tier)) => {
+            let tier = word("tier", tier)?;
+            seen.map(|traffic| traffic.points(tier))
+        }
     };
-    let points = if caller.may_touch(None) { points } else { Vec::new() };
+    let points = points.unwrap_or_default();
     Ok(Json(json!({"step_seconds": STEP.as_secs(), "points": points})))
 }

@@ -23,6 +23,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 use weir_rules::invalidation::Seq;
 use weir_rules::storability::{Reason, Reuse, Terms};
 use weir_rules::vary;
@@ -62,6 +63,8 @@ impl Purpose {
 pub(crate) struct Fill {
     /// What it was started for.
     pub(crate) purpose: Purpose,
+    /// A time before anything was asked of an upstream.
+    pub(crate) started: Instant,
     revoked: AtomicBool,
     window: u64,
     state: Mutex<FillState>,
@@ -234,6 +237,7 @@ impl Fill {
     pub(crate) fn new(purpose: Purpose, window: usize) -> Arc<Self> {
         Arc::new(Self {
             purpose,
+            started: Instant::now(),
             revoked: AtomicBool::new(false),
             window: window as u64,
             state: Mutex::new(FillState {
@@ -583,6 +587,11 @@ impl Reader {
     /// What its fill was started for.
     pub(crate) fn purpose(&self) -> &Purpose {
         &self.fill.purpose
+    }
+
+    /// When its fill was started.
+    pub(crate) fn started(&self) -> Instant {
+        self.fill.started
     }
 
     /// Moves on to `at` without reading what lies before.

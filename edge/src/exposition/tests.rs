@@ -77,9 +77,9 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, SiteSlots) {
         let nobody = SiteSlot::NONE;
         let status = StatusCode::MISDIRECTED_REQUEST;
         worker.record(&RequestMetrics { site: nobody, status, ..record(&slots, &refused, 1) });
-        worker.count(Event::UpstreamRequest);
-        worker.count(Event::Collapsed);
-        worker.upstream_error(&UpstreamError::ConnectTimeout);
+        worker.upstream_request(slots.slot("shop"));
+        worker.collapsed(slots.slot("shop"));
+        worker.upstream_error(slots.slot("shop"), &UpstreamError::ConnectTimeout);
         worker.upstream_bytes(500);
         worker.upstream_first_byte(Duration::from_micros(17));
     }

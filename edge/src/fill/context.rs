@@ -12,7 +12,9 @@ use crate::store::{Digest, Selecting};
 use crate::upstream::{Ask, InterimSink, UpstreamBody};
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
+use weir_config::Limits;
 use weir_rules::cache_control::ResponseDirectives;
+use weir_rules::client_share::Prefix;
 use weir_rules::fields;
 use weir_rules::invalidation::Seq;
 use weir_rules::vary::{self, Vary};
@@ -44,11 +46,18 @@ pub(crate) struct FillContext {
     pub(crate) ask: Ask,
 }
 
-/// Whether a response is for one client alone, or must not be stored at all (RFC 9111 §5.2.2.5).
-pub(crate) fn is_sensitive(request: &HeaderMap, response: &HeaderMap) -> bool {
-    request.contains_key(header::AUTHORIZATION)
+/// How far the body of a response that is not stored, with these headers, may run ahead of the client of this
+/// request, which counts for this prefix.
+pub(crate) fn ahead_rules(
+    limits: &Limits,
+    request: &HeaderMap,
+    response: &HeaderMap,
+    counts_for: Option<Prefix>,
+) -> AheadRules {
+    let sensitive = request.contains_key(header::AUTHORIZATION)
         || response.contains_key(header::SET_COOKIE)
-        || ResponseDirectives::from_headers(response).no_store
+        || ResponseDirectives::from_headers(response).no_store;
+    AheadRules { memory: limits.read_ahead, sensitive, counts_for }
 }
 
 impl FillContext {
@@ -58,9 +67,8 @@ impl FillContext {
         body: Box<dyn SourceBody>,
         fields: &HeaderMap,
     ) -> Box<dyn SourceBody> {
-        let memory = self.state.live.load().limits().read_ahead;
-        let sensitive = is_sensitive(&self.client, fields);
-        let rules = AheadRules { memory, sensitive, counts_for: self.ask.counts_for };
+        let live = self.state.live.load();
+        let rules = ahead_rules(live.limits(), &self.client, fields, self.ask.counts_for);
         AheadBody::of(body, &self.state.ahead, rules)
     }
 

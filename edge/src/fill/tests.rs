@@ -13,6 +13,7 @@ use super::task::FillTask;
 use super::withdraw::Withdrawable;
 use crate::collapsing::{Answer, Fill, Purpose};
 use crate::derived::Stamps;
+use crate::metrics::SiteSlot;
 use crate::purge::Stamp;
 use crate::state::NodeState;
 use crate::store::Stored;
@@ -98,6 +99,7 @@ impl Scene {
                 upgrade: None,
                 chosen_by: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
                 counts_for: None,
+                site: SiteSlot::NONE,
                 trace: None,
             },
         }

@@ -9,6 +9,7 @@ use crate::metrics;
 use crate::standing::{FollowStatus, Link};
 use crate::state::NodeState;
 use crate::warm::Warmer;
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use weir_config::Site;
 use weir_protocol::frame::{Hello, LONGEST_SITES, SiteHosts, Welcomed};
 use weir_protocol::secret::NodeSecret;
-use weir_protocol::stats::Stats;
+use weir_protocol::stats::{SiteStats, Stats};
 use weir_rules::identity::MOST_PROCESSES;
 use weir_rules::lease::Spoken;
 use weir_rules::tier::Tier;
@@ -192,8 +193,21 @@ impl Following {
             stored_bytes: store.bytes(),
             capacity_bytes: state.live.load().config.memory.size,
             evictions: store.evicted(),
+            sites: Some(self.site_stats()),
             ..metrics::counted(&state.metrics)
         }
+    }
+
+    fn site_stats(&self) -> BTreeMap<String, Option<SiteStats>> {
+        let state = &self.state;
+        // A site that a reload removed stays, so that what several count together does not go back.
+        let own = state.slots.labels().into_iter().filter(|(slot, _)| slot.is_own());
+        let own =
+            own.map(|(slot, id)| (id.to_string(), Some(metrics::counted_of(&state.metrics, slot))));
+        let live = state.live.load();
+        let without = live.sites.all().iter().filter(|site| !site.slot.is_own());
+        let without = without.map(|site| (site.config.id.to_string(), None));
+        own.chain(without).collect()
     }
 }
 

@@ -1,31 +1,31 @@
 //! The counts of all workers as control is told them.
 
-use super::{Counter, Event, HITS, Histogram, WorkerMetrics};
+use super::{Counter, Event, HITS, Histogram, SiteCounters, SiteSlot, WorkerMetrics};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, Stats};
+use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, SiteStats, Stats};
 
 /// What `workers` counted; the rest of it is left as it is by default.
 pub(crate) fn counted(workers: &[Arc<WorkerMetrics>]) -> Stats {
     let mut results = [0; RESULTS.len()];
     let (mut errors, mut bytes) = (0, 0);
+    let mut latency = [0; LATENCY_BUCKETS];
     for site in workers.iter().flat_map(|worker| worker.sites.iter().filter_map(OnceLock::get)) {
         add(&mut results, &site.results);
         errors += site.classes[5].value();
         bytes += site.bytes_out.value();
-    }
-    let mut latency = [0; LATENCY_BUCKETS];
-    for Histogram { buckets, .. } in totals(workers) {
-        add(&mut latency, buckets);
+        for Histogram { buckets, .. } in totals_of(site) {
+            add(&mut latency, buckets);
+        }
     }
     let event = |event: Event| -> u64 {
         workers.iter().map(|worker| worker.events[event as usize].value()).sum()
     };
     let failed = workers.iter().flat_map(|worker| worker.upstream_errors.iter());
-    let met = RESULTS.iter().zip(results).filter(|(_, count)| *count > 0);
     Stats {
         requests: results.iter().sum(),
         hits: results[..HITS].iter().sum(),
-        results: met.map(|(word, count)| ((*word).to_owned(), count)).collect(),
+        results: met(&results),
         collapsed: event(Event::Collapsed),
         errors,
         bytes,
@@ -38,8 +38,39 @@ pub(crate) fn counted(workers: &[Arc<WorkerMetrics>]) -> Stats {
     }
 }
 
-fn totals(workers: &[Arc<WorkerMetrics>]) -> impl Iterator<Item = &Histogram> {
-    workers.iter().flat_map(|worker| worker.latency.iter().map(|latency| &latency.total))
+/// What `workers` counted of the site that has this slot alone.
+pub(crate) fn counted_of(workers: &[Arc<WorkerMetrics>], slot: SiteSlot) -> SiteStats {
+    let mut results = [0; RESULTS.len()];
+    let mut latency = [0; LATENCY_BUCKETS];
+    let mut told = SiteStats::default();
+    for site in workers.iter().filter_map(|worker| worker.sites[slot.index()].get()) {
+        add(&mut results, &site.results);
+        for Histogram { buckets, .. } in totals_of(site) {
+            add(&mut latency, buckets);
+        }
+        told.collapsed += site.collapsed.value();
+        told.errors += site.classes[5].value();
+        told.bytes += site.bytes_out.value();
+        told.upstream_requests += site.upstream_requests.value();
+        told.upstream_errors += site.upstream_errors.value();
+    }
+    let used = latency.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    SiteStats {
+        requests: results.iter().sum(),
+        hits: results[..HITS].iter().sum(),
+        results: met(&results),
+        latency: latency[..used].to_vec(),
+        ..told
+    }
+}
+
+fn met(results: &[u64; RESULTS.len()]) -> BTreeMap<String, u64> {
+    let met = RESULTS.iter().zip(results).filter(|(_, count)| **count > 0);
+    met.map(|(word, count)| ((*word).to_owned(), *count)).collect()
+}
+
+fn totals_of(site: &SiteCounters) -> impl Iterator<Item = &Histogram> {
+    site.latency.iter().map(|latency| &latency.total)
 }
 
 fn add(sums: &mut [u64], counters: &[Counter]) {
@@ -50,7 +81,7 @@ fn add(sums: &mut [u64], counters: &[Counter]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RequestMetrics, SiteSlot};
+    use super::super::{RequestMetrics, SiteSlot, SiteSlots};
     use super::*;
     use http::StatusCode;
     use std::time::Duration;
@@ -78,11 +109,11 @@ mod tests {
                     total,
                 });
             }
-            worker.count(Event::Collapsed);
+            worker.collapsed(SiteSlot::NONE);
             worker.count(Event::Probe);
             worker.count(Event::WarmUp);
-            worker.count(Event::UpstreamRequest);
-            worker.upstream_error(&crate::error::UpstreamError::Busy);
+            worker.upstream_request(SiteSlot::NONE);
+            worker.upstream_error(SiteSlot::NONE, &crate::error::UpstreamError::Busy);
         }
         let told = counted(&workers);
         assert_eq!((told.requests, told.hits, told.errors, told.bytes), (8, 4, 2, 80));
@@ -93,5 +124,12 @@ mod tests {
         // What was refused was neither answered from the store nor by an upstream.
         assert_eq!((told.latency[0], told.latency[LATENCY_BUCKETS - 1]), (4, 2));
         assert_eq!(told.latency.iter().sum::<u64>(), 6);
+        // All of it was of one place, and none of another.
+        let site = counted_of(&workers, SiteSlot::NONE);
+        assert_eq!((site.requests, site.hits, site.errors, site.bytes), (8, 4, 2, 80));
+        assert_eq!((site.collapsed, site.upstream_requests, site.upstream_errors), (2, 2, 2));
+        assert_eq!((site.results, site.latency), (told.results, told.latency));
+        let other = SiteSlots::default().slot("other");
+        assert_eq!(counted_of(&workers, other), SiteStats::default());
     }
 }

@@ -20,6 +20,7 @@ use crate::tier::NodeFields;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 use weir_rules::freshness::State;
 use weir_rules::outcome::{Handling, Outcome};
 use weir_rules::range;
@@ -81,7 +82,9 @@ pub(super) async fn fetch(
         if uncacheable && (visit.facts.conditional || visit.facts.ranged) {
             return Box::pin(passed(spine, &visit, &found, record)).await;
         }
-        let (mut reader, joined) = match place(spine, &visit, &found, alone || uncacheable) {
+        let arrived = record.begun;
+        let (mut reader, joined) = match place(spine, &visit, &found, arrived, alone || uncacheable)
+        {
             Some(place) => place,
             None => {
                 found = look_again(spine, &visit);
@@ -95,7 +98,8 @@ pub(super) async fn fetch(
         }
         let covered = covers_error(&found, &answer);
         let fits = || {
-            is_preferred(&found, &answer)
+            is_current(spine, reader.started(), arrived)
+                && is_preferred(&found, &answer)
                 && is_for_us(spine, &visit, &answer)
                 && answers_range(&visit, reader.purpose(), &answer)
         };
@@ -257,7 +261,13 @@ fn base_selecting(stored: &Stored) -> Option<Selecting> {
 
 /// A place at a running fill (`true`) or at one started for this request; `None` when a fill
 /// ended between the lookup and now.
-fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(Reader, bool)> {
+fn place(
+    spine: &Spine,
+    visit: &Visit,
+    found: &Lookup,
+    arrived: Instant,
+    alone: bool,
+) -> Option<(Reader, bool)> {
     let mut alone = alone;
     let (base, expects) = match found {
         Lookup::Stale { stored, stale } => {
@@ -301,7 +311,9 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
                 || fill.purpose.asks_what(&visit.headers, range)
                 || !state.decisions.answers_ranges(visit.digest))
             && answer.as_ref().is_none_or(|answer| {
-                is_reusable(spine, visit, answer) && is_preferred(found, answer)
+                is_reusable(spine, visit, answer)
+                    && is_preferred(found, answer)
+                    && is_current(spine, fill.started, arrived)
             })
     };
     let start = || {
@@ -318,6 +330,14 @@ fn place(spine: &Spine, visit: &Visit, found: &Lookup, alone: bool) -> Option<(R
             Some((reader, false))
         }
     }
+}
+
+/// Whether a fill that another request started may answer one that arrived then, as far as this node can
+/// know. While it validates (invariant I5), purges are completed without it, so that neither its index nor
+/// what it has applied says whether a fetch that ran by then is still good: only one that began later
+/// is. Those that wait for an older one ask again together, so that they share the next.
+fn is_current(spine: &Spine, started: Instant, arrived: Instant) -> bool {
+    started >= arrived || !spine.state.lease.validates(spine.state.now())
 }
 
 /// Whether a fill whose answer is known already may still be joined: like a stored response it must
@@ -469,7 +489,7 @@ fn answered(
     };
     match answer {
         Err(error) => {
-            spine.metrics.upstream_error(&error);
+            spine.metrics.upstream_error(visit.site.slot, &error);
             match stale {
                 Some((stored, Stale { on_disconnect: true, .. })) if error.is_disconnect() => {
                     Ok(stale_hit(spine, visit, stored, error.word(), outcome))

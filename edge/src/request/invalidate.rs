@@ -87,6 +87,7 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: O
         chosen_by: For { hash, client: visit.client_address() },
         // What the client did has happened: its share must not keep it from being told.
         counts_for: None,
+        site: visit.site.slot,
         trace: visit.trace.clone(),
     };
     let key = standing.tier_key.as_deref();

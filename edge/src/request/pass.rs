@@ -4,13 +4,13 @@
 use super::visit::Visit;
 use super::{Spine, head_update, invalidate, post, upgrade};
 use crate::access_log::RequestRecord;
-use crate::ahead::{AheadBody, AheadRules};
+use crate::ahead::AheadBody;
 use crate::body::{PassBody, ResponseBody};
 use crate::clock::wall;
 use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
-use crate::fill::{CleanHead, SourceAnswer, clean_head, is_sensitive};
+use crate::fill::{CleanHead, SourceAnswer, ahead_rules, clean_head};
 use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
 use crate::source::{Source, SourceBody};
@@ -117,8 +117,8 @@ pub(super) async fn pass_safe(
     respond(spine, visit, exchanged, record)
 }
 
-fn failed(spine: &Spine, error: UpstreamError) -> Failure {
-    spine.metrics.upstream_error(&error);
+fn failed(spine: &Spine, visit: &Visit, error: UpstreamError) -> Failure {
+    spine.metrics.upstream_error(visit.site.slot, &error);
     Failure::Upstream(error)
 }
 
@@ -134,7 +134,7 @@ async fn upload(spine: &Spine, visit: &Visit, body: Incoming) -> Result<Upstream
     let mut upload = visit.connection.upload(body);
     if upload.size_hint().exact() == Some(0) {
         return match upload.frame().await {
-            Some(Err(error)) => Err(failed(spine, UpstreamError::Client(error))),
+            Some(Err(error)) => Err(failed(spine, visit, UpstreamError::Client(error))),
             // No body, perhaps with trailers, which have no place beside Content-Length.
             _ => Ok(UpstreamBody::Empty),
         };
@@ -150,7 +150,7 @@ async fn upload(spine: &Spine, visit: &Visit, body: Incoming) -> Result<Upstream
 async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Exchanged, Failure> {
     let stamp = spine.state.purges.stamp();
     let answer = fetch(spine, visit, stamp.seq(), body).await;
-    let answer = answer.map_err(|error| failed(spine, error))?;
+    let answer = answer.map_err(|error| failed(spine, visit, error))?;
     let status = answer.response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Exchanged::Switched(Box::new(answer)));
@@ -210,9 +210,8 @@ fn answered(
     let body = match left {
         Some(0) => ResponseBody::Empty,
         left => {
-            let sensitive = is_sensitive(&visit.headers, &head.fields);
-            let (memory, counts_for) = (visit.live.limits().read_ahead, visit.counts_for());
-            let rules = AheadRules { memory, sensitive, counts_for };
+            let (limits, counts_for) = (visit.live.limits(), visit.counts_for());
+            let rules = ahead_rules(limits, &visit.headers, &head.fields, counts_for);
             let body = AheadBody::of(body, &spine.state.ahead, rules);
             ResponseBody::Pass(Box::new(PassBody::new(body, left)))
         }
@@ -269,6 +268,7 @@ async fn fetch(
         upgrade,
         chosen_by: visit.chosen_by(),
         counts_for: visit.counts_for(),
+        site: visit.site.slot,
         trace: visit.trace.clone(),
     };
     let context = visit.fetch_context(&spine.state, spine.worker, begun);

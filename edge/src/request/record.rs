@@ -36,7 +36,7 @@ impl Spine {
         record.status = response.status();
         record.first_byte = record.begun.elapsed();
         if record.outcome.collapsed {
-            self.metrics.count(Event::Collapsed);
+            self.metrics.collapsed(record.site);
         }
         // A client above its share is counted where it is refused.
         let refused_for_share = record.outcome.detail == Some(UpstreamError::ClientShare.word());

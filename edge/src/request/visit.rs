@@ -196,6 +196,7 @@ impl Visit {
                 upgrade: None,
                 chosen_by: self.chosen_by(),
                 counts_for: self.counts_for(),
+                site: self.site.slot,
                 trace: self.trace.clone(),
             },
         }

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 use weir_rules::client_share::Prefix;
 
 /// Which protocol a connection speaks.
@@ -36,6 +37,10 @@ pub(crate) struct Secured {
     /// The certificates in force at the handshake.
     pub(super) certificates: Arc<Certificates>,
 }
+
+/// How long a client whose HTTP/1 connection is to finish has for the first byte of its first request, or of the
+/// next one after an answer: it may have sent that before it could know.
+pub(super) const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// What others want of a connection's task; it looks at each poll.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -267,6 +272,16 @@ impl Connection {
         self.started.get() > 0
     }
 
+    /// Whether a request may be on its way, over HTTP/1, that its client sent before it could know that the
+    /// connection is to end: it has had no answer yet, or the last one a moment ago. The answer to that request
+    /// says so.
+    pub(super) fn may_be_asked(&self) -> bool {
+        let idle = self.worker.now().saturating_sub(self.idle_since.get());
+        let recently = Duration::from_millis(idle) < LAST_REQUEST;
+        self.protocol.get() == Protocol::Http1
+            && (!self.has_asked() || self.running.get() > 0 || recently)
+    }
+
     /// Whether the response in hand must say `Connection: close`.
     pub(super) fn closing(&self) -> bool {
         self.closing.get()
@@ -309,6 +324,11 @@ impl Connection {
     pub(super) fn order(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
+        }
+        // A response whose head is still to come says it.
+        let is_http1 = self.protocol.get() == Protocol::Http1;
+        if order == Order::Finish && is_http1 && self.running.get() > 0 {
+            self.closing.set(true);
         }
         self.wake();
     }

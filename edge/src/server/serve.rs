@@ -102,7 +102,7 @@ async fn next_request(connection: &Connection) -> bool {
     poll_fn(|cx| {
         match connection.ordered() {
             Order::None => {}
-            Order::Finish if !connection.has_asked() => {}
+            Order::Finish if connection.may_be_asked() => {}
             Order::Finish | Order::Abort => return Poll::Ready(false),
         }
         let worker = &connection.worker;
@@ -214,13 +214,12 @@ async fn drive<C: Future + Unpin>(
     finish: impl Fn(&mut C),
 ) -> Driven<C::Output> {
     let mut finishing = false;
-    let is_http1 = connection.protocol() == Protocol::Http1;
     poll_fn(|cx| {
         match connection.ordered() {
             Order::None => {}
             Order::Finish if finishing => {}
-            // hyper would close it unread. The answer to its first request says that it ends.
-            Order::Finish if !connection.has_asked() && is_http1 => {}
+            // hyper would close it unread.
+            Order::Finish if connection.may_be_asked() => {}
             Order::Finish => {
                 finishing = true;
                 finish(&mut http);

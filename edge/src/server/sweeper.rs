@@ -1,7 +1,7 @@
 //! One coarse timer a worker in place of timers for every request. It walks the worker's
 //! connections and finds those whose client is too slow, or that nobody uses.
 
-use super::connection::{Connection, Order, Protocol};
+use super::connection::{Connection, LAST_REQUEST, Order, Protocol};
 use super::worker::Worker;
 use crate::release_memory::release_memory;
 use std::rc::Rc;
@@ -14,9 +14,6 @@ const FASTEST_TICK: Duration = Duration::from_millis(10);
 
 /// A client to which nothing has gone for so long waits.
 const WAITING: Duration = Duration::from_millis(200);
-
-/// How long a client whose connection is to finish has for the first byte of its first request.
-const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// A connection that was idle for so long is likely to stay so for longer.
 const RESTS_AFTER: Duration = Duration::from_secs(1);
@@ -89,17 +86,18 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
         }
         return None;
     }
-    if connection.ordered() == Order::Finish && !connection.has_asked() {
-        return late(idle_since, FIRST_REQUEST).then_some(Order::Abort);
+    let is_http1 = connection.protocol() == Protocol::Http1;
+    if connection.ordered() == Order::Finish && (is_http1 || !connection.has_asked()) {
+        return late(idle_since, LAST_REQUEST).then_some(Order::Abort);
     }
     if !late(idle_since, limits.idle) {
         drop(wire);
-        if connection.protocol() == Protocol::Http1 && late(idle_since, RESTS_AFTER) {
+        if is_http1 && late(idle_since, RESTS_AFTER) {
             connection.rest();
         }
         return None;
     }
     // An HTTP/2 client is told first (GOAWAY), and cut when it takes no notice.
-    let told = connection.protocol() == Protocol::Http1 || connection.ordered() == Order::Finish;
+    let told = is_http1 || connection.ordered() == Order::Finish;
     Some(if told { Order::Abort } else { Order::Finish })
 }

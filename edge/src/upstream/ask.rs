@@ -1,6 +1,7 @@
 //! What an upstream is asked.
 
 use super::balance::For;
+use crate::metrics::SiteSlot;
 use crate::trace::Trace;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -29,6 +30,8 @@ pub(crate) struct Ask {
     pub(crate) chosen_by: For,
     /// The client prefix that it counts for while it waits; `None` if that has no bound.
     pub(crate) counts_for: Option<Prefix>,
+    /// The site that it is counted for.
+    pub(crate) site: SiteSlot,
     /// The place in a trace of the request that it is for.
     pub(crate) trace: Option<Trace>,
 }

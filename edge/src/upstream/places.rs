@@ -90,16 +90,16 @@ impl Places {
     /// Waits for a place as this client, or as one that counts for none.
     pub(super) fn wait(self: &Arc<Self>, client: Option<Prefix>) -> WaitingForPlace {
         let (sender, turn) = oneshot::channel();
-        let ticket = self.lock().waiting.push(client, sender);
+        let mut state = self.lock();
+        let ticket = state.waiting.push(client, sender);
         // One may have been given back between the look for a free one and now.
-        self.hand_out();
+        self.hand_out(state);
         WaitingForPlace { places: Arc::clone(self), client, ticket, turn }
     }
 
     /// Gives free places to those who wait and may have one.
-    fn hand_out(self: &Arc<Self>) {
+    fn hand_out<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         loop {
-            let mut state = self.lock();
             let State { count, taken, .. } = *state;
             if taken >= count {
                 return;
@@ -110,11 +110,13 @@ impl Places {
             let Some((client, next)) = next else { return };
             state.take(client);
             drop(state);
-            if let Err(mut place) = next.send(self.place(client)) {
+            let sent = next.send(self.place(client));
+            state = self.lock();
+            if let Err(mut place) = sent {
                 // It waits no more, and its place is free again: not to be dropped, which would come
                 // here once more for each that has gone.
                 drop(place.0.take());
-                self.lock().give_back(client);
+                state.give_back(client);
             }
         }
     }
@@ -146,8 +148,9 @@ impl Drop for WaitingForPlace {
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(Taken { places, client }) = self.0.take() else { return };
-        places.lock().give_back(client);
-        places.hand_out();
+        let mut state = places.lock();
+        state.give_back(client);
+        places.hand_out(state);
     }
 }
 

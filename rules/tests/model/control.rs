@@ -235,18 +235,24 @@ impl World {
         let standing = self.nodes[n].position.standing();
         let mut member = ledger.members[name].map(|member| member.to_string());
         let said = misread(standing, &mut member, &reach, scene, |seq| ledger.mark_of(seq));
-        let (after, keep) =
-            match resume(&said, member.as_deref(), &reach, |seq| ledger.mark_of(seq)) {
-                Resume::After(after) => (after, true),
-                Resume::Empty(after) => (after, false),
-                Resume::Restored => {
-                    let log = self.control.logs;
-                    self.control.logs += 1;
-                    self.control.ledger_mut().log = log;
-                    self.control.acked = [0; NODES];
-                    return self.drop_sessions();
-                }
-            };
+        // Its nodes show what they were sent.
+        let (after, keep) = match resume(
+            &said,
+            member.as_deref(),
+            &reach,
+            |seq| ledger.mark_of(seq),
+            |_, _| true,
+        ) {
+            Resume::After(after) => (after, true),
+            Resume::Empty(after) => (after, false),
+            Resume::Restored => {
+                let log = self.control.logs;
+                self.control.logs += 1;
+                self.control.ledger_mut().log = log;
+                self.control.acked = [0; NODES];
+                return self.drop_sessions();
+            }
+        };
         let mark = match after {
             after if after == ledger.forgotten => ledger.forgotten_mark,
             after => ledger.mark_of(after).unwrap_or_default(),

@@ -99,7 +99,8 @@ impl Ledger {
             head: self.head(),
         };
         let member = self.members.get(&node).map(String::as_str);
-        resume(standing, member, &reach, |seq| self.mark_of(seq))
+        // Its nodes show what they were sent.
+        resume(standing, member, &reach, |seq| self.mark_of(seq), |_, _| true)
     }
 
     fn orders(&self) -> impl Iterator<Item = usize> + '_ {

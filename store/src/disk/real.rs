@@ -3,9 +3,9 @@
 use super::{Disk, DiskFile};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,12 +35,12 @@ impl Directory {
         Self::locked(path, lock, false)
     }
 
-    /// Opens and locks a directory; makes it if it is not there.
+    /// Opens and locks a directory; makes it, for this user alone, if it is not there.
     ///
     /// # Errors
     /// It cannot be made, opened or written, or another process uses it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let lock = file_options().open(path.join(LOCK))?;
         Self::locked(path, lock, true)
     }
@@ -68,7 +68,7 @@ impl Directory {
 
 fn file_options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options
 }
 
@@ -155,6 +155,7 @@ impl DiskFile for SystemFile {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("weir-store-{name}-{}", std::process::id()));
@@ -166,6 +167,10 @@ mod tests {
     fn a_directory_has_one_user() {
         let path = directory("lock");
         let first = Directory::open(&path).unwrap();
+        for (path, mode) in [(path.clone(), 0o700), (path.join(LOCK), 0o600)] {
+            let found = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(found & 0o777, mode, "{path:?}");
+        }
         let second = Directory::open(&path).unwrap_err();
         assert_eq!(second.to_string(), "another process uses the directory");
         drop(first);

@@ -102,7 +102,7 @@ fn arrivals() -> ArrivalsRecord {
 }
 
 fn life(log: &str) -> Option<Life> {
-    Some(Life { log: LogId(log.into()), tier_key: "k".into() })
+    Some(Life { log: LogId(log.into()), tier_key: "k".into(), mark_key: "m".into() })
 }
 
 /// Batches in which everything occurs, also one that comes again with other entries.

@@ -49,6 +49,74 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
     }
 }
 
+/// Whoever has the token of nodes can say anything: it costs nobody else what they have stored.
+#[tokio::test]
+async fn a_node_that_makes_up_what_it_applied_begins_empty_and_no_other_does() {
+    let ledger = in_memory(10);
+    let (liar, other) = (stranger(&ledger, "liar").await, stranger(&ledger, "other").await);
+    for path in ["/1", "/2", "/3"] {
+        ledger.purge(order(path, None), me()).await.unwrap();
+    }
+    let id = ledger.id();
+    let place = standing(&ledger, &other, 3);
+    let (known, mark) =
+        (standing(&ledger, &liar, 3), |seq: Seq| ledger.after(seq - 1, 1).unwrap()[0].entry.mark);
+    for (applied, mark) in [
+        (4, 0),
+        (4, mark(3)),
+        (4, mark(3) + 1),
+        (Seq::MAX, mark(3)),
+        (3, mark(2)),
+        (3, mark(3) ^ 1),
+        (2, mark(3)),
+        (0, mark(1)),
+    ] {
+        let lie = Standing { applied, mark, ..known.clone() };
+        let welcome = ledger.arrive(&hello("liar", &lie), Instant::now()).await.unwrap().welcomed;
+        assert!(!welcome.place.keep, "{lie:?}");
+        // As a stranger, too.
+        let member = Some("m".to_owned());
+        let lie = Standing { member, ..lie };
+        let welcome = ledger.arrive(&hello("new", &lie), Instant::now()).await.unwrap().welcomed;
+        assert!(!welcome.place.keep, "{lie:?}");
+    }
+    assert_eq!((ledger.id(), *other.ended.borrow()), (id, None));
+    let again = ledger.arrive(&hello("other", &place), Instant::now()).await.unwrap().welcomed;
+    assert_eq!((again.place.keep, again.place.after), (true, 3));
+}
+
+#[tokio::test]
+async fn a_token_makes_so_many_claims_a_minute_and_then_its_nodes_are_refused() {
+    let ledger = Ledger::open(Box::<Memory>::default(), Bounds { join_rate: 3, ..bounds(9) });
+    let ledger = ledger.unwrap();
+    let node = stranger(&ledger, "a").await;
+    let lie = Standing { applied: 1, mark: 1, ..standing(&ledger, &node, 0) };
+    let claim = || async { ledger.arrive(&hello("a", &lie), Instant::now()).await };
+    // Its name was the first.
+    assert!(claim().await.is_ok() && claim().await.is_ok());
+    let refused = claim().await.unwrap_err();
+    assert!(matches!(refused, JoinError::TooFast { per_minute: 3, .. }), "{refused}");
+    let honest = Standing { applied: 0, mark: 0, ..lie.clone() };
+    assert!(ledger.arrive(&hello("a", &honest), Instant::now()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_journal_of_a_version_whose_marks_anybody_can_make_up_begins_a_new_life() {
+    let (mut backup, standing, old) = backed_up().await;
+    let life = backup.life.as_mut().unwrap();
+    life.mark_key.clear();
+    let log = life.log.clone();
+    let disk = Disk::holding(backup);
+    let ledger = on(&disk);
+    assert_ne!(ledger.id(), log);
+    assert_eq!(ledger.find(&old.id).unwrap().seq(), 1);
+    let place = ledger.arrive(&hello("a", &standing), Instant::now()).await.unwrap().welcomed.place;
+    assert!(!place.keep);
+    let id = ledger.id();
+    drop(ledger);
+    assert_eq!(on(&disk.rebooted()).id(), id, "once");
+}
+
 #[tokio::test]
 async fn a_copy_has_a_new_id_and_a_wiped_one_too() {
     let (backup, standing, old) = backed_up().await;

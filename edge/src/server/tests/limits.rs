@@ -167,7 +167,7 @@ fn draining_lets_running_requests_finish_and_ends_idle_connections() {
     let address = server.server.listen();
     let release = server.release;
     let draining = drain(server.server, BOUND);
-    assert_eq!(idle.rest(), "");
+    assert_eq!(idle.rest(), "", "a moment later");
     until(|| std::net::TcpStream::connect(address).is_err());
     release.add_permits(1);
     let answer = running.rest();
@@ -193,6 +193,28 @@ fn a_client_that_was_accepted_before_a_drain_gets_an_answer_to_its_first_request
     let answer = early.rest();
     assert!(answer.contains("connection: close") && answer.ends_with("site /a"), "{answer}");
     assert_eq!(silent.rest(), "", "a silent one is ended after a moment");
+    release.add_permits(1);
+    assert!(running.rest().ends_with("released"));
+    draining.join().unwrap();
+}
+
+/// Nor could a client that keeps its connection and asks again at once.
+#[test]
+fn a_client_that_was_answered_a_moment_before_a_drain_gets_one_more_answer() {
+    let server = start(limits());
+    let mut kept = server.connect();
+    kept.send("GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
+    kept.until("site /a");
+    let mut running = server.connect();
+    running.send("GET /held HTTP/1.1\r\nHost: site\r\n\r\n");
+    server.until_seen("/held");
+    let address = server.server.listen();
+    let release = server.release;
+    let draining = drain(server.server, BOUND);
+    until(|| std::net::TcpStream::connect(address).is_err());
+    kept.send("GET /b HTTP/1.1\r\nHost: site\r\n\r\n");
+    let answer = kept.rest();
+    assert!(answer.contains("connection: close") && answer.ends_with("site /b"), "{answer}");
     release.add_permits(1);
     assert!(running.rest().ends_with("released"));
     draining.join().unwrap();
