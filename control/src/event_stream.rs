@@ -71,7 +71,7 @@ impl Control {
                 }
             };
             for listed in entries {
-                let Some(time) = self.ledger.progress(&listed).completed else { return told };
+                let Some(time) = listed.completed() else { return told };
                 told = listed.seq();
                 self.events.tell(Event::Completed(listed, time));
             }

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
 use weir_config::Token;
 use weir_protocol::frame::{FromControl, FromNode, Hello, SiteHosts};
 use weir_protocol::lines::{Lines, write_line};
@@ -37,9 +37,9 @@ const LONGEST_BEAT: Duration = Duration::from_secs(1);
 /// Purges by method of one node that are under way at once; further ones get 429.
 const MOST_PURGES: usize = 64;
 
-/// From entries sent to the next ones: what comes meanwhile goes together. A purge that comes alone
-/// waits for nothing; in a stream of them nodes wake less often than for each, which leaves them to
-/// their hits.
+/// From entries sent to the next ones, at most, while more are on their way: they go together. A
+/// purge that comes alone waits for nothing; in a stream of them nodes wake less often than for each,
+/// which leaves them to their hits.
 const GATHER: Duration = Duration::from_millis(4);
 
 /// Entries asked of the ledger at once, and bytes written at once.
@@ -333,10 +333,9 @@ impl<'a> Session<'a> {
         match frame {
             FromNode::Hello(_) => return Err(Over::Misspoke("it said hello twice")),
             FromNode::Applied { seq } => {
-                if seq > ledger.head() {
+                if !ledger.applied(session, seq, now) {
                     return Err(Over::Misspoke("it acknowledged what was never sent"));
                 }
-                ledger.applied(session, seq, now);
                 self.control.events.applied(self.name, seq);
             }
             FromNode::Matched { counts } => {
@@ -432,10 +431,7 @@ impl<'a> Session<'a> {
             if sent > before && !more {
                 gathered = tokio::time::Instant::now() + GATHER;
             }
-            let moved = async {
-                tokio::time::sleep_until(gathered).await;
-                heads.changed().await
-            };
+            let moved = self.gathered(&mut heads, gathered);
             frame = tokio::select! {
                 // A long backlog holds up none of these: a node keeps its lease by heartbeats.
                 biased;
@@ -458,6 +454,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Until there is something to send, and nothing more on its way or `by` is past.
+    async fn gathered(
+        &self,
+        heads: &mut watch::Receiver<Seq>,
+        by: tokio::time::Instant,
+    ) -> Result<(), watch::error::RecvError> {
+        heads.changed().await?;
+        while self.control.ledger.is_busy() {
+            match timeout_at(by, heads.changed()).await {
+                Ok(moved) => moved?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     /// A reload may have taken the token away that the node was let in by.
     fn is_let_in(&self) -> bool {
         match &self.caller {
@@ -475,10 +487,7 @@ impl<'a> Session<'a> {
         let forgotten = |gone: crate::ledger::Forgotten| Over::Outrun(gone.up_to);
         let entries = self.control.ledger.after(*sent, ENTRIES).map_err(forgotten)?;
         for listed in &entries {
-            if listed.warm {
-                line(&FromControl::Remember { seq: listed.seq() }, out)?;
-            }
-            line(&FromControl::Entry(listed.entry.clone()), out)?;
+            out.extend_from_slice(&listed.lines());
             *sent = listed.seq();
             if out.len() >= BATCH {
                 return Ok(true);

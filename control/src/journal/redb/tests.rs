@@ -3,7 +3,7 @@
 use super::*;
 use crate::journal::{
     ArrivalRecord, ArrivalsRecord, Base, EntryRecord, LeaseOverRecord, Life, NodeRecord,
-    ProcessRecord, SitesRecord,
+    ProcessRecord, SitesRecord, SumRecord,
 };
 use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
@@ -84,6 +84,8 @@ fn node(name: &str) -> NodeRecord {
             applied: 5,
             validates_after_ms: Some(8),
         }],
+        counted: 9,
+        excused: 10,
     }
 }
 
@@ -98,7 +100,12 @@ fn arrivals() -> ArrivalsRecord {
     let record =
         ArrivalRecord { name: "a".into(), tier: Tier::Edge, applied_us: None, matched: Some(2) };
     let over = LeaseOverRecord { name: "b".into(), tier: Tier::Parent };
-    ArrivalsRecord { completed_us: Some(7), nodes: vec![record], lease_over: vec![over] }
+    ArrivalsRecord {
+        completed_us: Some(7),
+        nodes: vec![record],
+        lease_over: vec![over],
+        sum: Some(SumRecord { nodes: 2, matched: None }),
+    }
 }
 
 fn life(log: &str) -> Option<Life> {
@@ -250,7 +257,7 @@ fn what_is_no_journal_is_refused_by_its_name_and_left_alone() {
     type Spoil<'a> = (&'a dyn Fn(&Directory), &'a str);
     let cases: [Spoil<'_>; 6] = [
         (&foreign, "not a journal of control"),
-        (&newer, "\"weir-control-9\"; this weir reads \"weir-control-1\""),
+        (&newer, "\"weir-control-9\"; this weir reads \"weir-control-2\" and \"weir-control-1\""),
         (&text, "not a journal of control"),
         (&empty, "empty"),
         (&halved, ""),
