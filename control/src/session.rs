@@ -46,6 +46,9 @@ const GATHER: Duration = Duration::from_millis(4);
 const ENTRIES: usize = 256;
 const BATCH: usize = 256 << 10;
 
+/// Of the buffer for that, what is kept while there is nothing to write, bytes.
+const IDLE: usize = 1 << 10;
+
 /// How a node's connection was made.
 pub(super) enum Entrance {
     /// Within this process.
@@ -249,7 +252,8 @@ struct Session<'a> {
     tier: Tier,
     joined: Joined,
     lease: Duration,
-    answers: mpsc::Sender<FromControl>,
+    // Boxed: a channel has room for 32 from its beginning.
+    answers: mpsc::Sender<Box<FromControl>>,
     awaited: Mutex<AwaitedAnswers>,
     purges: Arc<Semaphore>,
     /// How many [`FromNode::Alive`] were heard.
@@ -258,7 +262,7 @@ struct Session<'a> {
 
 /// What waits to be written beside entries and heartbeats.
 struct Outgoing {
-    answers: mpsc::Receiver<FromControl>,
+    answers: mpsc::Receiver<Box<FromControl>>,
     asked: mpsc::Receiver<PendingQuestion>,
 }
 
@@ -384,14 +388,14 @@ impl<'a> Session<'a> {
             let (status, body) = crate::errors::ApiError::busy().into_parts();
             let refused = FromControl::Purged { call, status: status.as_u16(), body };
             // Fails only when the connection ended.
-            let _ = answers.send(refused).await;
+            let _ = answers.send(Box::new(refused)).await;
             return;
         };
         let (control, caller) = (self.control.clone(), self.caller.clone());
         tokio::spawn(async move {
             let (status, body) = method::purge(&control, &caller, asked).await;
             // Fails only when the connection ended, and then nobody waits.
-            let _ = answers.send(FromControl::Purged { call, status, body }).await;
+            let _ = answers.send(Box::new(FromControl::Purged { call, status, body })).await;
             drop(permit);
         });
     }
@@ -426,7 +430,7 @@ impl<'a> Session<'a> {
                     Err(_) => return Over::Silent(self.lease),
                 }
                 out.clear();
-                out.shrink_to(BATCH);
+                out.shrink_to(if more { BATCH } else { IDLE });
             }
             if sent > before && !more {
                 gathered = tokio::time::Instant::now() + GATHER;
@@ -444,7 +448,7 @@ impl<'a> Session<'a> {
                     Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()), heard })
                 }
                 Some(asked) = outgoing.asked.recv() => self.number(asked),
-                Some(answer) = outgoing.answers.recv() => Some(answer),
+                Some(answer) = outgoing.answers.recv() => Some(*answer),
                 () = ready(()), if more => None,
                 moved = moved => match moved {
                     Ok(()) => None,

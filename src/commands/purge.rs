@@ -65,7 +65,7 @@ impl Purge {
         // As text, each node is printed when it has applied the purge; JSON is one answer.
         let first = if self.control.json { self.wait } else { self.wait.min(FIRST_LOOK) };
         let asked = json_wait(body, first);
-        let answer = match client.post("/v1/purges?count=true", &asked, first).await {
+        let answer = match client.purge(&asked, first).await {
             Ok(answer) => answer,
             Err(reason) => return complain(&reason, Exit::Failed),
         };

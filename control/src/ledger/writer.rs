@@ -25,7 +25,8 @@ const NODES: u32 = 1000;
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Most entries whose arrivals go into one batch, and about the most arrivals.
-const MOST_ARRIVALS: usize = 4096;
+const MOST_ENTRIES: usize = 4096;
+const MOST_ARRIVALS: usize = 32_768;
 
 /// The writer.
 #[derive(Debug)]
@@ -204,7 +205,7 @@ impl Writer {
         let due = now >= self.save_at;
         if due || self.unsure {
             let mut arrivals = 0;
-            while batch.arrivals.len() < MOST_ARRIVALS
+            while batch.arrivals.len() < MOST_ENTRIES
                 && arrivals < MOST_ARRIVALS
                 && let Some(seq) = state.unsaved.arrivals.pop_first()
             {
