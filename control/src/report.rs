@@ -4,7 +4,6 @@ use crate::ledger::{Arrival, Count, Listed, NodeProgress, Progress, Warmed};
 use crate::timestamp::rfc3339;
 use http::StatusCode;
 use serde::{Serialize, Serializer};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_rules::invalidation::{Seq, TargetKind};
 
@@ -50,7 +49,7 @@ struct CountReport {
 
 #[derive(Debug, Serialize)]
 struct NodeReport {
-    name: Arc<str>,
+    name: String,
     tier: &'static str,
     state: &'static str,
     applied_ms: Option<f64>,
@@ -101,7 +100,7 @@ pub(crate) struct PurgeNodes {
     id: String,
     nodes: Vec<NodeReport>,
     /// The name after which the next page begins; `null` after the last.
-    next: Option<Arc<str>>,
+    next: Option<String>,
 }
 
 impl PurgeNodes {
@@ -128,7 +127,7 @@ impl PurgeNodes {
 impl NodeReport {
     fn of(node: &NodeProgress) -> Self {
         Self {
-            name: node.name.clone(),
+            name: node.name.to_string(),
             tier: node.tier.as_str(),
             state: node.state.as_str(),
             applied_ms: node.applied.map(millis),
@@ -243,6 +242,7 @@ mod tests {
     use crate::journal::memory::Memory;
     use crate::ledger::{Bounds, Ledger, Order};
     use serde_json::{Value, json};
+    use std::sync::Arc;
     use weir_rules::invalidation::Target;
     use weir_rules::tier::Tier;
 
@@ -362,7 +362,7 @@ mod tests {
         let progress = Progress { nodes, completed: None, sum: None };
         let page = |state, after, limit| {
             let page = PurgeNodes::of(&listed, &progress, state, after, limit);
-            let names: Vec<_> = page.nodes.iter().map(|node| node.name.to_string()).collect();
+            let names: Vec<_> = page.nodes.iter().map(|node| node.name.clone()).collect();
             (names.concat(), page.next.as_deref().map(str::to_owned))
         };
         assert_eq!(page(None, None, 2), ("ab".into(), Some("b".into())));

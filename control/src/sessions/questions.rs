@@ -127,7 +127,9 @@ mod tests {
         let mut waiting = Vec::new();
         for _ in 0..MOST_AWAITED {
             let (answer, answered) = oneshot::channel();
-            assert!(awaited.number(PendingQuestion { what: question(1), answer }).is_some());
+            assert!(
+                awaited.number(PendingQuestion { what: Box::new(question(1)), answer }).is_some()
+            );
             waiting.push(answered);
         }
         let refused = ask(&asks, question(1), SOON);

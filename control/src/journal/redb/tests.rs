@@ -7,7 +7,7 @@ use crate::journal::{
 };
 use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
-use redb::{StorageBackend, TableDefinition};
+use redb::{ReadableTable, StorageBackend, TableDefinition};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
