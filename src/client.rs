@@ -125,6 +125,17 @@ impl Client {
         self.call(self.http.put(self.at(segments)).json(body), wait).await
     }
 
+    /// POST of a purge, which control may take `wait` to see done and counted.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn purge(&self, body: &Value, wait: Duration) -> Result<Answer, String> {
+        let mut url = self.url("/v1/purges");
+        // A control of an older version looks at no query, and counts unasked.
+        url.query_pairs_mut().append_pair("count", "true");
+        self.call(self.http.post(url).json(body), wait).await
+    }
+
     /// POST of a JSON body; control may take `wait` to do what it says.
     ///
     /// # Errors

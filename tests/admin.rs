@@ -11,14 +11,36 @@ const NO_ORIGIN: &str = "http://127.0.0.1:9";
 #[test]
 fn a_purge_is_applied_and_told() {
     let weir = Weir::in_front_of(NO_ORIGIN);
-    let answer = weir.json("POST /v1/purges", r#"{"paths": ["/a", "/img/*"]}"#);
+    let answer = weir.json("POST /v1/purges?count=true", r#"{"paths": ["/a", "/img/*"]}"#);
     assert_eq!(answer.status, 200, "{}", answer.body);
     let purge = answer.json();
     assert_eq!((&purge["seq"], &purge["status"]), (&json!(1), &json!("completed")));
     let node = &purge["nodes"][0];
     assert_eq!((&node["tier"], &node["state"]), (&json!("edge"), &json!("applied")));
     // The default wait covers the sweep of an empty store.
-    assert_eq!(node["matched"], 0);
+    assert_eq!((&node["matched"], &purge["matched"]), (&json!(0), &json!(0)));
+    let count = json!({
+        "region": "default", "tier": "edge", "nodes": 1, "applied": 1, "pending": 0, "offline": 0,
+        "lease_over": 0,
+    });
+    assert_eq!((&purge["counts"], &purge["nodes_total"]), (&json!([count]), &json!(1)));
+    let nodes = format!("/v1/purges/{}/nodes", purge["id"].as_str().expect("an id"));
+    let page = weir.json(&format!("GET {nodes}"), "").json();
+    assert_eq!((&page["nodes"], &page["next"]), (&purge["nodes"], &json!(null)));
+    for (query, listed) in [("state=applied", 1), ("state=offline", 0), ("after=zzz", 0)] {
+        let page = weir.json(&format!("GET {nodes}?{query}"), "").json();
+        assert_eq!(page["nodes"].as_array().map(Vec::len), Some(listed), "{query}");
+    }
+    for (line, field) in [
+        (format!("GET {nodes}?state=gone"), "state"),
+        (format!("GET {nodes}?limit=0"), "limit"),
+        (format!("GET {nodes}?page=2"), "page"),
+        ("POST /v1/purges?count=yes".to_owned(), "count"),
+    ] {
+        let refused = weir.json(&line, r#"{"paths": ["/a"]}"#);
+        assert_eq!(refused.status, 400, "{line}");
+        assert!(refused.body.contains(field), "{}", refused.body);
+    }
     let again = weir.json("POST /v1/purges", r#"{"tags": ["t"], "soft": true}"#);
     assert_eq!(again.json()["seq"], 2);
 }

@@ -212,6 +212,7 @@ fn attempts(operation: &str, own: &str, site: &str, id: &str) -> Vec<Attempt> {
             ],
         ),
         "GET /v1/purges/{id}" => line("GET /v1/purges/ID"),
+        "GET /v1/purges/{id}/nodes" => line("GET /v1/purges/ID/nodes"),
         "POST /v1/warm" => bodies(operation, &[json!({"urls": [url]})]),
         "GET /v1/nodes/{name}" => line("GET /v1/nodes/weir"),
         "DELETE /v1/nodes/{name}" => line("DELETE /v1/nodes/weir"),

@@ -127,6 +127,8 @@ table! {
         pub purge_acl: Vec<Network> => Reload,
         /// How many entries the log keeps.
         pub retention: usize => Reload,
+        /// How many arrivals, of an entry at a node each, are told one by one.
+        pub arrivals: usize => Reload,
         /// Purge calls that one caller may make in a second.
         pub rate: u32 => Reload,
         /// How many nodes may be expected.

@@ -23,10 +23,6 @@ const LARGEST_LOG: usize = 64 << 20;
 /// Most purges that wait to become durable; further ones are refused with 429.
 const MOST_WAITING: usize = 10_000;
 
-/// Once every node applied a purge, how long its caller waits to hear what it matched: nodes count
-/// that behind the purge, and over a large store it takes them a while.
-const LONGEST_COUNT: Duration = Duration::from_millis(250);
-
 /// What the calls of control share.
 pub struct Control {
     pub(crate) process: Arc<Process>,
@@ -109,14 +105,15 @@ impl Control {
         self.ledger.release(release).await.map_err(refused)
     }
 
-    /// Waits until every expected node applied `listed`, and then a little for what it matched;
-    /// for at most `wait`, or until control stops.
-    pub(crate) async fn until_done(&self, listed: &Listed, wait: Duration) {
+    /// Waits until every expected node applied `listed`, and where it is `counted`, until it is known
+    /// what it matched: nodes count that behind the purge, and over a large store it takes them a
+    /// while. For at most `wait`, or until control stops.
+    pub(crate) async fn until_done(&self, listed: &Listed, counted: bool, wait: Duration) {
         let done = async {
-            self.ledger.until(listed, |progress| progress.completed.is_some()).await;
-            let counted = self.ledger.until(listed, |progress| progress.is_counted());
-            // What is not counted by then is told as unknown.
-            let _ = tokio::time::timeout(LONGEST_COUNT, counted).await;
+            self.ledger.until_completed(listed).await;
+            if counted {
+                self.ledger.until_counted(listed).await;
+            }
         };
         tokio::select! {
             () = done => {}
@@ -147,6 +144,7 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
     Bounds {
         retention: control.retention,
         bytes: LARGEST_LOG,
+        arrivals: control.arrivals,
         lease: control.lease,
         forget_after: control.forget_after,
         nodes: control.nodes,

@@ -108,6 +108,20 @@ pub(super) fn number(
     })
 }
 
+/// A parameter that is one of these words.
+pub(super) fn word<'a>(
+    parameters: &'a [(String, String)],
+    name: &str,
+    accepted: &[&'static str],
+) -> Result<Option<&'a str>, ApiError> {
+    let Some(text) = one(parameters, name)? else { return Ok(None) };
+    if !accepted.contains(&text) {
+        let message = format!("{:?}; accepted: {}", shorten(text), accepted.join(", "));
+        return Err(ApiError::invalid(name, message));
+    }
+    Ok(Some(text))
+}
+
 pub(super) fn only(
     parameters: &[(String, String)],
     known: &[&'static str],
@@ -157,6 +171,11 @@ mod tests {
         assert!(number(&parameters, "after", 0, 0..=6).is_err());
         assert!(number(&parameters, "after", 9, 8..=9).is_err());
         assert!(one(&pairs(&[("url", "/a"), ("url", "/b")]), "url").is_err());
+        let words = pairs(&[("count", "yes")]);
+        assert_eq!(word(&words, "count", &["no", "yes"]).unwrap(), Some("yes"));
+        assert_eq!(word(&words, "absent", &["no", "yes"]).unwrap(), None);
+        let refused = format!("{:?}", word(&words, "count", &["false", "true"]).unwrap_err());
+        assert!(refused.contains("accepted: false, true"), "{refused}");
         let refused = only(&pairs(&[("hedaer", "a: b")]), &["url", "header"]).unwrap_err();
         assert!(format!("{refused:?}").contains("did you mean header?"));
     }

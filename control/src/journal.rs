@@ -32,6 +32,14 @@ pub(crate) trait Journal: fmt::Debug + Send {
     /// # Errors
     /// The storage's fault.
     fn commit(&mut self, batch: &Batch) -> Result<(), JournalError>;
+
+    /// Gives back room that it does not need. It may take a while; called where nothing is ordered.
+    ///
+    /// # Errors
+    /// The storage's fault. What was taken is there all the same.
+    fn tidy(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
 }
 
 /// Everything that a journal holds.
@@ -120,12 +128,24 @@ pub(crate) struct EntryRecord {
 pub(crate) struct ArrivalsRecord {
     /// Microseconds from acceptance until every expected node had applied it.
     pub(crate) completed_us: Option<u64>,
-    /// The nodes that applied it.
+    /// The nodes that applied it; empty once there are too many later ones.
     pub(crate) nodes: Vec<ArrivalRecord>,
     /// The nodes that had not when their lease was surely over. An older version does not read
     /// them, and waits for these nodes again.
     #[serde(default)]
     pub(crate) lease_over: Vec<LeaseOverRecord>,
+    /// The sum, once the nodes are not told one by one any more.
+    #[serde(default)]
+    pub(crate) sum: Option<SumRecord>,
+}
+
+/// What is kept of an entry's arrivals once they are not kept one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SumRecord {
+    /// How many nodes it was for.
+    pub(crate) nodes: u32,
+    /// How many stored responses it took on all of them, where all had told.
+    pub(crate) matched: Option<u64>,
 }
 
 /// A node that an entry was completed without: its lease was over, so it validated all it had.
@@ -185,6 +205,13 @@ pub(crate) struct NodeRecord {
     /// Its processes, the newest last: never empty but where an older version wrote it.
     #[serde(default)]
     pub(crate) processes: Vec<ProcessRecord>,
+    /// Entries up to this seq wait for it no more: it has applied them, or did before it came back
+    /// empty. Never lower than it was. 0 where an older version wrote the node.
+    #[serde(default)]
+    pub(crate) counted: Seq,
+    /// Purges up to this seq wait for it no more: its lease was over.
+    #[serde(default)]
+    pub(crate) excused: Seq,
 }
 
 /// A process of a node.
@@ -202,8 +229,9 @@ pub(crate) struct ProcessRecord {
 }
 
 impl NodeRecord {
-    /// As an older version wrote it: without its processes.
+    /// As an older version wrote it: without its processes, and what is counted of it.
     pub(crate) fn completed(mut self) -> Self {
+        self.counted = self.counted.max(self.applied).max(self.joined_at);
         if self.processes.is_empty() {
             let (member, applied) = (self.member.clone(), self.applied);
             let instance = String::new();

@@ -1,8 +1,10 @@
 //! The invalidation log and the nodes that are expected to apply it.
 
-mod arrivals;
+mod behind;
+mod columns;
 mod counts;
 mod errors;
+mod leases;
 mod listed;
 mod marks;
 mod membership;
@@ -11,15 +13,17 @@ mod progress;
 mod published;
 mod queue;
 mod random;
+mod recent;
 mod sites;
 mod staging;
+mod told;
 mod writer;
 
 pub(crate) use counts::{Bounds, Counts, Propagation};
 pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
 pub(crate) use listed::{Listed, Order, Referrer, Warmed};
 pub(crate) use nodes::{Joined, NodeState, NodeView, Right, SessionId};
-pub(crate) use progress::{Arrival, NodeProgress, Progress};
+pub(crate) use progress::{Arrival, Count, NodeProgress, Progress};
 
 use crate::journal::{Batch, Contents, Journal, JournalError};
 use crate::sites::ReportedSites;
@@ -38,6 +42,13 @@ use weir_rules::invalidation::Seq;
 use weir_rules::log::{LogId, Release};
 use writer::Writer;
 
+/// How often who waits for counts looks at them, whether or not a node told any.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Where so many nodes tell, those who wait look at what came in so long, not at each of them.
+const MANY: usize = 100;
+const GATHER: Duration = Duration::from_millis(5);
+
 /// The ledger. What was ordered of it holds until it is closed or dropped, which waits for the
 /// writer.
 #[derive(Debug)]
@@ -47,8 +58,7 @@ pub(crate) struct Ledger {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What callers and the writer share. Locking: `state`, then the arrivals of an entry; nothing
-/// that runs under either waits.
+/// What callers and the writer share. Nothing that runs under `state` waits.
 #[derive(Debug)]
 struct LedgerCore {
     state: Mutex<PublishedLog>,
@@ -224,9 +234,10 @@ impl Ledger {
         self.shared.state().note_leases(now);
     }
 
-    /// Everything up to `seq` holds on the session's node.
-    pub(crate) fn applied(&self, session: SessionId, seq: Seq, now: Instant) {
-        self.shared.state().applied(session, seq, now);
+    /// Everything up to `seq` holds on the session's node; `false` where that cannot be, for the
+    /// log does not go so far.
+    pub(crate) fn applied(&self, session: SessionId, seq: Seq, now: Instant) -> bool {
+        self.shared.state().applied(session, seq, now)
     }
 
     /// How many stored responses purges took on the session's node.
@@ -294,22 +305,41 @@ impl Ledger {
 
     /// How far an entry has come.
     pub(crate) fn progress(&self, listed: &Listed) -> Progress {
-        let state = self.shared.state();
-        let connected =
-            |name: &str| state.nodes.get(name).is_some_and(|node| !node.sessions.is_empty());
-        listed.arrivals().progress(connected)
+        self.shared.state().progress(listed)
     }
 
-    /// Until the entry has come far `enough`, which is asked whenever something of it changed.
-    pub(crate) async fn until(&self, listed: &Listed, enough: impl Fn(&Progress) -> bool) {
+    /// Whether orders wait to become durable, or are just made so: there is more to come.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.shared.queue.orders() > 0
+    }
+
+    /// Until the entry is completed.
+    pub(crate) async fn until_completed(&self, listed: &Listed) {
         loop {
-            let mut changed = pin!(listed.changed.notified());
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            if enough(&self.progress(listed)) {
+            let mut done = pin!(listed.done.notified());
+            // From here on it is not missed.
+            done.as_mut().enable();
+            if listed.completed().is_some() {
                 return;
             }
-            changed.await;
+            done.await;
+        }
+    }
+
+    /// Until it is known how many stored responses the entry took, or nobody listens any more.
+    pub(crate) async fn until_counted(&self, listed: &Listed) {
+        loop {
+            let mut told = pin!(listed.told.notified());
+            told.as_mut().enable();
+            let progress = self.progress(listed);
+            if progress.is_counted() {
+                return;
+            }
+            // A node that is forgotten is waited for no more, and does not tell.
+            let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
+            if progress.nodes.len() > MANY {
+                tokio::time::sleep(GATHER).await;
+            }
         }
     }
 

@@ -53,7 +53,7 @@ async fn purged(
     control.rates.take(caller.name())?;
     let listed = control.purge(order, caller.referrer(None)).await?;
     tracing::info!(id = listed.id, "purge by method");
-    control.until_done(&listed, DEFAULT_WAIT).await;
+    control.until_done(&listed, false, DEFAULT_WAIT).await;
     let told = control.report(&listed);
     let body = serde_json::to_value(&told).map_err(|_| ApiError::internal())?;
     Ok((told.status(), body))

@@ -3,6 +3,7 @@
 use crate::call::{Call, Kind};
 use crate::operation::reference;
 use crate::purge_request::LONGEST_WAIT_MS;
+use crate::report::MOST_NODES;
 use crate::warm::{DEFAULT_RATE, MOST_RATE, MOST_URLS};
 use serde_json::{Map, Value, json};
 use weir_config::words::Word;
@@ -57,6 +58,14 @@ pub(crate) fn schemas() -> Value {
     });
     let tiers: Vec<_> = Tier::words().collect();
     let tier = json!({"enum": tiers});
+    let node_of_purge = json!({"type": "object", "properties": {
+        "name": text,
+        "tier": tier,
+        "state": {"enum": ["applied", "pending", "offline", "lease_over"]},
+        "applied_ms": maybe("number"),
+        "matched": maybe("integer"),
+    }});
+    let count = json!({"type": "integer"});
     let told = json!({
         "id": text,
         "seq": {"type": "integer"},
@@ -64,13 +73,20 @@ pub(crate) fn schemas() -> Value {
         "reference": maybe("string"),
         "created_at": {"type": "string", "format": "date-time"},
         "elapsed_ms": {"type": "number"},
-        "nodes": {"type": "array", "items": {"type": "object", "properties": {
-            "name": text,
-            "tier": tier,
-            "state": {"enum": ["applied", "pending", "offline", "lease_over"]},
-            "applied_ms": maybe("number"),
-            "matched": maybe("integer"),
+        "nodes": {
+            "type": "array", "items": reference("NodeOfPurge"),
+            "description": format!(
+                "All nodes that it is for, where there are fewer than {MOST_NODES}; otherwise those \
+                 that have not applied it, at most {MOST_NODES}."
+            ),
+        },
+        "nodes_total": count,
+        "nodes_lagging": count,
+        "counts": {"type": "array", "items": {"type": "object", "properties": {
+            "region": text, "tier": tier, "nodes": count, "applied": count, "pending": count,
+            "offline": count, "lease_over": count,
         }}},
+        "matched": maybe("integer"),
         "warmed": {"oneOf": [reference("Warmed"), {"type": "null"}]},
         "note": {
             "type": ["string", "null"],
@@ -144,6 +160,12 @@ pub(crate) fn schemas() -> Value {
             }}},
         }},
         "Purge": object(&[&told]),
+        "NodeOfPurge": node_of_purge,
+        "PurgeNodes": {"type": "object", "properties": {
+            "id": text,
+            "nodes": {"type": "array", "items": reference("NodeOfPurge")},
+            "next": maybe("string"),
+        }},
         "RecordedPurge": object(&[&told, &lists, &named]),
         "Purges": {"type": "object", "properties": {
             "log_id": text,

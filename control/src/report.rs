@@ -1,11 +1,14 @@
 //! What is told of purges and releases, as JSON.
 
-use crate::ledger::{Arrival, Listed, NodeProgress, Progress, Warmed};
+use crate::ledger::{Arrival, Count, Listed, NodeProgress, Progress, Warmed};
 use crate::timestamp::rfc3339;
 use http::StatusCode;
 use serde::{Serialize, Serializer};
 use std::time::{Duration, Instant};
 use weir_rules::invalidation::{Seq, TargetKind};
+
+/// Fewer nodes than these are listed all; of more, so many of those that lag.
+pub(crate) const MOST_NODES: usize = 100;
 
 /// How far an entry of the log has come.
 #[derive(Debug, Serialize)]
@@ -16,11 +19,32 @@ pub(crate) struct EntryReport {
     reference: Option<String>,
     created_at: String,
     elapsed_ms: f64,
+    /// Those of them that lag where there are [`MOST_NODES`] or more, and so many at most.
     nodes: Vec<NodeReport>,
+    /// All of them.
+    nodes_total: usize,
+    /// Those that have not applied it.
+    nodes_lagging: usize,
+    /// All of them, by region and tier.
+    counts: Vec<CountReport>,
+    /// How many stored responses it took everywhere; `null` until all nodes told.
+    matched: Option<u64>,
     /// How far the popular part of it is fetched again; `null` until that is known.
     warmed: Option<Warmed>,
     /// What a caller might not expect, in words.
     note: Option<&'static str>,
+}
+
+/// How far the nodes of a region and a tier are.
+#[derive(Debug, Serialize)]
+struct CountReport {
+    region: String,
+    tier: &'static str,
+    nodes: usize,
+    applied: usize,
+    pending: usize,
+    offline: usize,
+    lease_over: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +60,9 @@ impl EntryReport {
     /// An entry with what is known of it at `now`.
     pub(crate) fn of(listed: &Listed, progress: &Progress, now: Instant) -> Self {
         let completed = progress.completed;
+        let total = progress.nodes.len();
+        let lags = |node: &&NodeProgress| node.state != Arrival::Applied;
+        let nodes = progress.nodes.iter().filter(|node| total < MOST_NODES || lags(node));
         Self {
             id: listed.id.clone(),
             seq: listed.seq(),
@@ -43,7 +70,11 @@ impl EntryReport {
             reference: listed.reference.clone(),
             created_at: rfc3339(listed.created_at),
             elapsed_ms: millis(completed.unwrap_or_else(|| listed.elapsed(now))),
-            nodes: progress.nodes.iter().map(NodeReport::of).collect(),
+            nodes: nodes.take(MOST_NODES).map(NodeReport::of).collect(),
+            nodes_total: total,
+            nodes_lagging: progress.nodes.iter().filter(lags).count(),
+            counts: progress.counts().into_iter().map(CountReport::of).collect(),
+            matched: listed.purge().and_then(|_| progress.matched()),
             warmed: listed.warmed(),
             note: note(listed, progress),
         }
@@ -55,10 +86,48 @@ impl EntryReport {
     }
 }
 
+impl CountReport {
+    fn of(((region, tier), count): ((&str, &'static str), Count)) -> Self {
+        let [applied, pending, offline, lease_over] = count.by_state;
+        let (region, nodes) = (region.to_owned(), count.nodes);
+        Self { region, tier, nodes, applied, pending, offline, lease_over }
+    }
+}
+
+/// A page of the nodes that a purge is for.
+#[derive(Debug, Serialize)]
+pub(crate) struct PurgeNodes {
+    id: String,
+    nodes: Vec<NodeReport>,
+    /// The name after which the next page begins; `null` after the last.
+    next: Option<String>,
+}
+
+impl PurgeNodes {
+    /// At most `limit` of them, in `state` if there is one, whose name comes after `after`.
+    pub(crate) fn of(
+        listed: &Listed,
+        progress: &Progress,
+        state: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Self {
+        let is_wanted = |node: &&NodeProgress| {
+            state.is_none_or(|state| node.state.as_str() == state)
+                && after.is_none_or(|after| *node.name > *after)
+        };
+        let mut wanted = progress.nodes.iter().filter(is_wanted);
+        let nodes: Vec<_> = wanted.by_ref().take(limit).map(NodeReport::of).collect();
+        let more = wanted.next().is_some();
+        let next = nodes.last().filter(|_| more).map(|last| last.name.clone());
+        Self { id: listed.id.clone(), nodes, next }
+    }
+}
+
 impl NodeReport {
     fn of(node: &NodeProgress) -> Self {
         Self {
-            name: node.name.clone(),
+            name: node.name.to_string(),
             tier: node.tier.as_str(),
             state: node.state.as_str(),
             applied_ms: node.applied.map(millis),
@@ -182,6 +251,7 @@ mod tests {
         let bounds = Bounds {
             retention: 10,
             bytes: 1 << 20,
+            arrivals: 1000,
             lease: hour,
             forget_after: hour,
             nodes: 10,
@@ -202,14 +272,16 @@ mod tests {
 
     fn node(name: &str, state: Arrival, matched: Option<u64>) -> NodeProgress {
         let applied = (state == Arrival::Applied).then_some(Duration::from_micros(1500));
-        NodeProgress { name: name.into(), tier: Tier::Edge, state, applied, matched }
+        let (name, region) = (name.into(), "eu".into());
+        NodeProgress { name, tier: Tier::Edge, region, state, applied, matched }
     }
 
     async fn told(nodes: Vec<NodeProgress>) -> (StatusCode, Value) {
         let done = nodes.iter().all(|node| node.state == Arrival::Applied);
         let completed = done.then_some(Duration::from_millis(2));
         let listed = listed().await;
-        let told = EntryReport::of(&listed, &Progress { nodes, completed }, Instant::now());
+        let progress = Progress { nodes, completed, sum: None };
+        let told = EntryReport::of(&listed, &progress, Instant::now());
         let status = told.status();
         (status, serde_json::to_value(RecordedPurge::of(&listed, told)).unwrap())
     }
@@ -221,11 +293,15 @@ mod tests {
         let names: Vec<_> = told.as_object().unwrap().keys().map(String::as_str).collect();
         let documented = [
             "all",
+            "counts",
             "created_at",
             "elapsed_ms",
             "hosts",
             "id",
+            "matched",
             "nodes",
+            "nodes_lagging",
+            "nodes_total",
             "note",
             "paths",
             "prefixes",
@@ -248,6 +324,51 @@ mod tests {
         });
         assert_eq!((&told["nodes"], &told["note"]), (&json!([node]), &Value::Null));
         assert_eq!(told["elapsed_ms"], 2.0);
+        let count = json!({
+            "region": "eu", "tier": "edge", "nodes": 1, "applied": 1, "pending": 0, "offline": 0,
+            "lease_over": 0,
+        });
+        assert_eq!((&told["counts"], &told["matched"]), (&json!([count]), &json!(3)));
+    }
+
+    #[tokio::test]
+    async fn of_many_nodes_those_that_lag_are_listed() {
+        let applied = |at: usize| node(&format!("n{at:04}"), Arrival::Applied, Some(1));
+        let (_, few) = told((0..MOST_NODES - 1).map(applied).collect()).await;
+        assert_eq!(few["nodes"].as_array().unwrap().len(), MOST_NODES - 1);
+        let mut nodes: Vec<_> = (0..MOST_NODES).map(applied).collect();
+        let (_, told_all) = told(nodes.clone()).await;
+        assert_eq!((&told_all["nodes"], &told_all["nodes_total"]), (&json!([]), &json!(100)));
+        assert_eq!(told_all["matched"], 100);
+        nodes.extend((0..150).map(|at| node(&format!("late{at}"), Arrival::Pending, None)));
+        let (status, told) = told(nodes).await;
+        assert_eq!((status.as_u16(), &told["nodes_lagging"]), (202, &json!(150)));
+        assert_eq!((&told["nodes_total"], &told["matched"]), (&json!(250), &Value::Null));
+        let listed = told["nodes"].as_array().unwrap();
+        assert!(listed.len() == MOST_NODES && listed.iter().all(|node| node["state"] == "pending"));
+        let counts = &told["counts"][0];
+        assert_eq!((&counts["applied"], &counts["pending"]), (&json!(100), &json!(150)));
+    }
+
+    #[tokio::test]
+    async fn pages_of_nodes_go_on_after_a_name() {
+        let listed = listed().await;
+        let nodes: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|name| {
+                let state = if name == "c" { Arrival::Offline } else { Arrival::Applied };
+                node(name, state, None)
+            })
+            .into();
+        let progress = Progress { nodes, completed: None, sum: None };
+        let page = |state, after, limit| {
+            let page = PurgeNodes::of(&listed, &progress, state, after, limit);
+            let names: Vec<_> = page.nodes.iter().map(|node| node.name.clone()).collect();
+            (names.concat(), page.next.as_deref().map(str::to_owned))
+        };
+        assert_eq!(page(None, None, 2), ("ab".into(), Some("b".into())));
+        assert_eq!(page(None, Some("b"), 3), ("cde".into(), None));
+        assert_eq!(page(Some("applied"), Some("b"), 1), ("d".into(), Some("d".into())));
+        assert_eq!(page(Some("pending"), None, 9), (String::new(), None));
     }
 
     #[tokio::test]

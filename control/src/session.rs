@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
 use weir_config::Token;
 use weir_protocol::frame::{FromControl, FromNode, Hello, SiteHosts};
 use weir_protocol::lines::{Lines, write_line};
@@ -37,14 +37,17 @@ const LONGEST_BEAT: Duration = Duration::from_secs(1);
 /// Purges by method of one node that are under way at once; further ones get 429.
 const MOST_PURGES: usize = 64;
 
-/// From entries sent to the next ones: what comes meanwhile goes together. A purge that comes alone
-/// waits for nothing; in a stream of them nodes wake less often than for each, which leaves them to
-/// their hits.
+/// From entries sent to the next ones, at most, while more are on their way: they go together. A
+/// purge that comes alone waits for nothing; in a stream of them nodes wake less often than for each,
+/// which leaves them to their hits.
 const GATHER: Duration = Duration::from_millis(4);
 
 /// Entries asked of the ledger at once, and bytes written at once.
 const ENTRIES: usize = 256;
 const BATCH: usize = 256 << 10;
+
+/// Of the buffer for that, what is kept while there is nothing to write, bytes.
+const IDLE: usize = 1 << 10;
 
 /// How a node's connection was made.
 pub(super) enum Entrance {
@@ -249,7 +252,8 @@ struct Session<'a> {
     tier: Tier,
     joined: Joined,
     lease: Duration,
-    answers: mpsc::Sender<FromControl>,
+    // Boxed: a channel has room for 32 from its beginning.
+    answers: mpsc::Sender<Box<FromControl>>,
     awaited: Mutex<AwaitedAnswers>,
     purges: Arc<Semaphore>,
     /// How many [`FromNode::Alive`] were heard.
@@ -258,7 +262,7 @@ struct Session<'a> {
 
 /// What waits to be written beside entries and heartbeats.
 struct Outgoing {
-    answers: mpsc::Receiver<FromControl>,
+    answers: mpsc::Receiver<Box<FromControl>>,
     asked: mpsc::Receiver<PendingQuestion>,
 }
 
@@ -333,10 +337,9 @@ impl<'a> Session<'a> {
         match frame {
             FromNode::Hello(_) => return Err(Over::Misspoke("it said hello twice")),
             FromNode::Applied { seq } => {
-                if seq > ledger.head() {
+                if !ledger.applied(session, seq, now) {
                     return Err(Over::Misspoke("it acknowledged what was never sent"));
                 }
-                ledger.applied(session, seq, now);
                 self.control.events.applied(self.name, seq);
             }
             FromNode::Matched { counts } => {
@@ -385,14 +388,14 @@ impl<'a> Session<'a> {
             let (status, body) = crate::errors::ApiError::busy().into_parts();
             let refused = FromControl::Purged { call, status: status.as_u16(), body };
             // Fails only when the connection ended.
-            let _ = answers.send(refused).await;
+            let _ = answers.send(Box::new(refused)).await;
             return;
         };
         let (control, caller) = (self.control.clone(), self.caller.clone());
         tokio::spawn(async move {
             let (status, body) = method::purge(&control, &caller, asked).await;
             // Fails only when the connection ended, and then nobody waits.
-            let _ = answers.send(FromControl::Purged { call, status, body }).await;
+            let _ = answers.send(Box::new(FromControl::Purged { call, status, body })).await;
             drop(permit);
         });
     }
@@ -427,15 +430,12 @@ impl<'a> Session<'a> {
                     Err(_) => return Over::Silent(self.lease),
                 }
                 out.clear();
-                out.shrink_to(BATCH);
+                out.shrink_to(if more { BATCH } else { IDLE });
             }
             if sent > before && !more {
                 gathered = tokio::time::Instant::now() + GATHER;
             }
-            let moved = async {
-                tokio::time::sleep_until(gathered).await;
-                heads.changed().await
-            };
+            let moved = self.gathered(&mut heads, gathered);
             frame = tokio::select! {
                 // A long backlog holds up none of these: a node keeps its lease by heartbeats.
                 biased;
@@ -448,7 +448,7 @@ impl<'a> Session<'a> {
                     Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()), heard })
                 }
                 Some(asked) = outgoing.asked.recv() => self.number(asked),
-                Some(answer) = outgoing.answers.recv() => Some(answer),
+                Some(answer) = outgoing.answers.recv() => Some(*answer),
                 () = ready(()), if more => None,
                 moved = moved => match moved {
                     Ok(()) => None,
@@ -456,6 +456,22 @@ impl<'a> Session<'a> {
                 },
             };
         }
+    }
+
+    /// Until there is something to send, and nothing more on its way or `by` is past.
+    async fn gathered(
+        &self,
+        heads: &mut watch::Receiver<Seq>,
+        by: tokio::time::Instant,
+    ) -> Result<(), watch::error::RecvError> {
+        heads.changed().await?;
+        while self.control.ledger.is_busy() {
+            match timeout_at(by, heads.changed()).await {
+                Ok(moved) => moved?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
     }
 
     /// A reload may have taken the token away that the node was let in by.
@@ -475,10 +491,7 @@ impl<'a> Session<'a> {
         let forgotten = |gone: crate::ledger::Forgotten| Over::Outrun(gone.up_to);
         let entries = self.control.ledger.after(*sent, ENTRIES).map_err(forgotten)?;
         for listed in &entries {
-            if listed.warm {
-                line(&FromControl::Remember { seq: listed.seq() }, out)?;
-            }
-            line(&FromControl::Entry(listed.entry.clone()), out)?;
+            out.extend_from_slice(&listed.lines());
             *sent = listed.seq();
             if out.len() >= BATCH {
                 return Ok(true);

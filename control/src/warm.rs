@@ -2,7 +2,7 @@
 //! them; because a caller names the URLs, or because a purge took them and they were popular.
 
 use crate::control::Control;
-use crate::ledger::{Listed, NodeState, NodeView, Progress, Warmed};
+use crate::ledger::{Listed, NodeState, NodeView, Warmed};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -155,12 +155,12 @@ impl Control {
     }
 
     async fn warm_popular(self: &Arc<Self>, listed: &Listed) {
-        let counted = |progress: &Progress| {
-            let counted = progress.nodes.iter().all(|node| node.matched.is_some());
-            progress.completed.is_some() && counted
+        let counted = async {
+            self.ledger.until_completed(listed).await;
+            self.ledger.until_counted(listed).await;
         };
         // Who is not through by then says so itself.
-        let _ = tokio::time::timeout(COUNTED, self.ledger.until(listed, counted)).await;
+        let _ = tokio::time::timeout(COUNTED, counted).await;
         let loads = chosen(self.purged_urls(listed).await, POPULAR);
         let mut warmed = Warmed::of(urls_of(&loads));
         listed.set_warmed(warmed);

@@ -6,8 +6,11 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Bytes asked of the stream at once.
+/// Bytes asked of the stream at once, where there is more than a little to read.
 const READ: usize = 16 << 10;
+
+/// Bytes asked of it otherwise: control reads from thousands of nodes that say little.
+const LITTLE: usize = 512;
 
 /// Reads lines. Not to be used after an error.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Lines<R> {
     begin: usize,
     /// Up to where it is known to have no end.
     searched: usize,
+    /// The last read took all that it asked for.
+    full: bool,
 }
 
 /// Why there is no further line.
@@ -49,7 +54,7 @@ impl std::error::Error for LineError {}
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads from a stream.
     pub fn new(from: R) -> Self {
-        Self { from, buffer: Vec::new(), begin: 0, searched: 0 }
+        Self { from, buffer: Vec::new(), begin: 0, searched: 0, full: false }
     }
 
     /// The next line; `None` at the end. May be dropped while it waits, and called again.
@@ -72,14 +77,16 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.searched > LONGEST_LINE {
                 return Err(LineError::TooLong);
             }
+            let asked = if self.full { READ } else { LITTLE };
             if self.searched == 0 {
-                self.buffer.shrink_to(READ);
+                self.buffer.shrink_to(asked);
             }
-            self.buffer.reserve(READ);
+            self.buffer.reserve(asked);
+            let room = self.buffer.capacity() - self.searched;
             match self.from.read_buf(&mut self.buffer).await.map_err(LineError::Broken)? {
                 0 if self.buffer.is_empty() => return Ok(None),
                 0 => return Err(LineError::Cut),
-                _ => {}
+                came => self.full = came == room,
             }
         }
     }

@@ -118,7 +118,12 @@ const LEEWAY: Duration = Duration::from_secs(1);
 /// the node's: a node whose clock stands still (a machine that is paused from outside) is not
 /// covered.
 pub fn is_surely_over(lease: Duration, silence: Duration) -> bool {
-    silence > lease.saturating_add(lease / 8).saturating_add(LEEWAY)
+    silence > surely_over_after(lease)
+}
+
+/// The longest silence that [`is_surely_over`] still takes for a lease that may not be over.
+pub fn surely_over_after(lease: Duration) -> Duration {
+    lease.saturating_add(lease / 8).saturating_add(LEEWAY)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `weir purge`: invalidates stored responses on every node.
 
+use super::purges::arrived;
 use super::{ControlArgs, Exit, complain, print, print_json, refused};
 use crate::client::Client;
 use crate::text::{Paint, harmless};
@@ -64,7 +65,7 @@ impl Purge {
         // As text, each node is printed when it has applied the purge; JSON is one answer.
         let first = if self.control.json { self.wait } else { self.wait.min(FIRST_LOOK) };
         let asked = json_wait(body, first);
-        let answer = match client.post("/v1/purges", &asked, first).await {
+        let answer = match client.purge(&asked, first).await {
             Ok(answer) => answer,
             Err(reason) => return complain(&reason, Exit::Failed),
         };
@@ -211,12 +212,27 @@ fn summary(body: &Value, paint: Paint) -> String {
     };
     let open = nodes(body).iter().filter(|node| node["state"] != "applied");
     let mut told: String = open.map(|node| line("node", &arrival(node, paint))).collect();
+    if let Some(arrived) = unlisted(body) {
+        told.push_str(&line("nodes", &arrived));
+    }
     told.push_str(&line("status", &format!("{words}{elapsed}")));
     if let Some(note) = body["note"].as_str() {
         told.push_str(&paint.warn(&harmless(note)));
         told.push('\n');
     }
     told
+}
+
+/// How many nodes have applied it and what it took, where control lists only those that lag.
+fn unlisted(body: &Value) -> Option<String> {
+    let (applied, total) = arrived(body);
+    let matched = match body["matched"].as_u64() {
+        Some(1) => "1 stored response".to_owned(),
+        Some(matched) => format!("{matched} stored responses"),
+        None => "not counted yet".to_owned(),
+    };
+    let is_listed = total == nodes(body).len() as u64;
+    (!is_listed).then(|| format!("{applied} of {total} applied it, {matched}"))
 }
 
 /// The answer in words: the purge, then each node.
@@ -276,6 +292,19 @@ mod tests {
         });
         let expected = "purge   a-1\nnode    weir (edge)  applied in 0.1 ms, 0 stored responses\n\
                         status  completed in 0.2 ms\nno stored response matched\n";
+        assert_eq!(told(&body, Paint::plain()), expected);
+    }
+
+    #[test]
+    fn of_many_nodes_it_is_told_how_many_applied_it() {
+        let body = json!({
+            "id": "a-3", "status": "in_progress", "elapsed_ms": 5.5, "matched": null,
+            "nodes": [{"name": "us-1", "tier": "edge", "state": "pending"}],
+            "nodes_total": 1000, "nodes_lagging": 1,
+        });
+        let expected = "purge   a-3\nnode    us-1 (edge)  pending\n\
+                        nodes   999 of 1000 applied it, not counted yet\n\
+                        status  in_progress in 5.5 ms\n";
         assert_eq!(told(&body, Paint::plain()), expected);
     }
 

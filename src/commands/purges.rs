@@ -83,18 +83,35 @@ fn row(purge: &Value, paint: Paint) -> Vec<(String, Option<String>)> {
         "completed" => paint.good(&status),
         _ => paint.warn(&status),
     };
-    let nodes = purge["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let applied = nodes.iter().filter(|node| node["state"] == "applied").count();
-    let known: Option<u64> = nodes.iter().map(|node| node["matched"].as_u64()).sum();
+    let (applied, total) = arrived(purge);
+    let known = match purge.get("matched") {
+        Some(matched) => matched.as_u64(),
+        None => nodes(purge).iter().map(|node| node["matched"].as_u64()).sum(),
+    };
     vec![
         (purge["seq"].to_string(), None),
         (text(&purge["id"]), None),
         (text(&purge["created_at"]), None),
         (status, Some(coloured)),
-        (format!("{applied}/{}", nodes.len()), None),
+        (format!("{applied}/{total}"), None),
         (known.map_or_else(|| "-".to_owned(), |matched| matched.to_string()), None),
         (what(purge), None),
     ]
+}
+
+/// How many nodes have applied a purge, and how many it is for. A control of an older version lists
+/// them all.
+pub(super) fn arrived(purge: &Value) -> (u64, u64) {
+    let of = |name: &str| purge[name].as_u64();
+    if let Some((total, lagging)) = of("nodes_total").zip(of("nodes_lagging")) {
+        return (total.saturating_sub(lagging), total);
+    }
+    let applied = nodes(purge).iter().filter(|node| node["state"] == "applied").count();
+    (applied as u64, nodes(purge).len() as u64)
+}
+
+fn nodes(purge: &Value) -> &[Value] {
+    purge["nodes"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// What a purge named, shortened.

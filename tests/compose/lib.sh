@@ -79,7 +79,7 @@ version() {
 
 # api PATH [CURL'S ARGUMENTS...]: a call of control as its operator makes it.
 api() { curl -s -m 20 -H "Authorization: Bearer $token" "$control$1" "${@:2}"; }
-purge() { api /v1/purges -X POST -H 'Content-Type: application/json' -d "$1"; }
+purge() { api '/v1/purges?count=true' -X POST -H 'Content-Type: application/json' -d "$1"; }
 # told ID EXPRESSION: what control tells of a purge.
 told() { api "/v1/purges/$1" | json "$2"; }
 completed() { [[ $(told "$1" 'd["status"]') == completed ]]; }

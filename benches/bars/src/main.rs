@@ -11,6 +11,7 @@ mod client;
 mod costs;
 mod crawl;
 mod crowd;
+mod fleet;
 mod large;
 mod line;
 mod links;
@@ -73,6 +74,8 @@ enum Bar {
     PurgedHits,
     /// How long a purge takes to 8 nodes, also while one sleeps
     Propagation,
+    /// Control with 1,000 and 4,000 nodes, and 10,000 purges a second
+    Fleet,
     /// 10,000 clients at three edges with two parents, for one cold URL and for 1,000
     Tiers,
     /// What edge and parent save a reader whose origin is 100 ms away
@@ -124,6 +127,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Apply => apply::run(programs, scale, checks).await,
         Bar::PurgedHits => purged_hits::run(programs, scale, checks).await,
         Bar::Propagation => propagation::run(programs, scale, checks).await,
+        Bar::Fleet => fleet::run(programs, scale, checks).await,
         Bar::Tiers => tiers::run(programs, scale, checks).await,
         Bar::Ocean => ocean::run(programs, scale, checks).await,
         Bar::Siege(siege) => siege.run(programs, scale, checks).await,
@@ -137,6 +141,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
             apply::run(programs, scale, checks).await?;
             purged_hits::run(programs, scale, checks).await?;
             propagation::run(programs, scale, checks).await?;
+            fleet::run(programs, scale, checks).await?;
             tiers::run(programs, scale, checks).await?;
             ocean::run(programs, scale, checks).await?;
             crawl.run(programs, scale, checks).await

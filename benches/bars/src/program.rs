@@ -177,6 +177,11 @@ impl Control {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
+
+    /// Bytes of memory it has now.
+    pub(crate) fn rss(&self) -> Result<u64, Error> {
+        memory(self.id(), "VmRSS")
+    }
 }
 
 impl Drop for Control {

@@ -71,11 +71,21 @@ impl Topology {
         self.nodes.iter().skip(self.parents)
     }
 
+    /// Bytes of memory that control has now.
+    pub(crate) fn control_rss(&self) -> Result<u64, Error> {
+        self.control.rss()
+    }
+
+    /// Where control and the nodes have their files.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Control without a node.
-    fn alone(programs: &Programs) -> Result<Self, Error> {
+    pub(crate) fn alone(programs: &Programs) -> Result<Self, Error> {
         let folder = Folder::new("topology")?;
         let data = folder.path().join("data");
-        let text = format!("[control]\ndata = {data:?}\nrate = 1000000\n");
+        let text = format!("[control]\ndata = {data:?}\nrate = 1000000\njoin_rate = 1000000\n");
         let control = Control::configured(programs, &folder.file("control.toml", &text)?)?;
         Ok(Self { nodes: Vec::new(), parents: 0, control, folder })
     }

@@ -33,6 +33,7 @@ pub(super) fn control(mut s: Section<'_>, absent: &mut Vec<Absent>) -> Control {
         forget_after: s.duration("forget_after", day, 60 * second..=365 * day),
         purge_acl: networks(&mut s, "purge_acl").unwrap_or_else(Network::loopback),
         retention: s.count("retention", 10_000, 1..=1_000_000),
+        arrivals: s.count("arrivals", 250_000, 1..=100_000_000),
         rate: s.count("rate", 1000, 1..=1_000_000),
         nodes: s.count("nodes", 4096, 1..=100_000),
         join_rate: s.count("join_rate", 300, 1..=1_000_000),

@@ -150,6 +150,7 @@ fn mistakes_about_control_are_told() {
             &["control.forget_after", "shorter than control.lease"],
         ),
         ("[control]\nretention = 0", &["control.retention", "1 to 1000000"]),
+        ("[control]\narrivals = 0", &["control.arrivals", "1 to 100000000"]),
         ("[control]\nrate = 0", &["control.rate", "1 to 1000000"]),
         (
             "[control]\ntoken_wait = \"1s\"",

@@ -41,11 +41,10 @@ impl Purged {
             warm: listed.warm,
             reference: listed.reference.clone(),
         };
-        let progress = control.ledger.progress(listed);
         Some(Self {
             id: listed.id.clone(),
-            completed: progress.completed.is_some(),
-            unheard: progress.expects_nobody(),
+            completed: listed.completed().is_some(),
+            unheard: control.ledger.progress(listed).expects_nobody(),
             created_at: listed.created_at,
             order,
         })
@@ -109,7 +108,7 @@ pub(super) async fn purge(
     let referrer = caller.referrer(order.site.as_deref());
     let listed = control.purge(order, referrer).await?;
     tracing::info!(id = listed.id, caller = caller.name(), "purge");
-    control.until_done(&listed, DEFAULT_WAIT).await;
+    control.until_done(&listed, false, DEFAULT_WAIT).await;
     Purged::of(control, &listed).ok_or_else(ApiError::internal)
 }
 

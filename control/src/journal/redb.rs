@@ -6,6 +6,8 @@
 
 mod fault;
 mod identity;
+mod room;
+mod rows;
 mod tables;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -65,8 +67,12 @@ impl Redb {
         if !path.try_exists().map_err(|error| of_io(&path, &error))? {
             create(directory, &path, &attach)?;
         }
-        let (database, identity) = open(&path, &attach)?;
-        let copied = !tables::check(&database).map_err(at(&path))?.is(&identity);
+        let (mut database, identity) = open(&path, &attach)?;
+        let written_in = tables::check(&database).map_err(at(&path))?;
+        tables::upgrade(&database).map_err(at(&path))?;
+        // Here no reader waits, and no purge.
+        room::give_back(&mut database).map_err(at(&path))?;
+        let copied = !written_in.is(&identity);
         Ok(Self { path, attach, identity, database: Some(database), copied, _lock: lock })
     }
 
@@ -102,6 +108,13 @@ impl Journal for Redb {
         let identity = batch.life.is_some().then_some(&self.identity);
         tables::commit(&database, batch, identity).map_err(at(&self.path))?;
         self.copied &= batch.life.is_none();
+        self.database = Some(database);
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> Result<(), JournalError> {
+        let mut database = self.database()?;
+        room::give_back(&mut database).map_err(at(&self.path))?;
         self.database = Some(database);
         Ok(())
     }

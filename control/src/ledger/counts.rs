@@ -1,5 +1,6 @@
 //! What bounds a ledger, and what is counted of it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 /// What bounds a ledger.
@@ -9,6 +10,8 @@ pub(crate) struct Bounds {
     pub(crate) retention: usize,
     /// Most bytes that they take in memory.
     pub(crate) bytes: usize,
+    /// Most arrivals of an entry at a node that are told one by one; those of the last entry are.
+    pub(crate) arrivals: usize,
     /// How long a node counts as there after it was last heard.
     pub(crate) lease: Duration,
     /// A node that was not heard for so long is not expected any more.
@@ -71,6 +74,26 @@ impl Propagation {
         self.sum += seconds;
     }
 
+    /// Records a run of arrivals, of which each took at most as long as the one before: as many
+    /// steps as there are buckets, not as there are arrivals. Each counts in its bucket; in the sum
+    /// those of one bucket count as the mean of the first and the last of them.
+    pub(super) fn record_run(&mut self, run: Range<usize>, took: &impl Fn(usize) -> Duration) {
+        let Some(last) = run.end.checked_sub(1).filter(|last| *last >= run.start) else { return };
+        let ends = [took(run.start), took(last)].map(|took| took.as_secs_f64());
+        let [first, end] = ends.map(|seconds| BUCKETS.iter().position(|bound| seconds <= *bound));
+        if first != end && run.len() > 1 {
+            let middle = run.start + run.len() / 2;
+            self.record_run(run.start..middle, took);
+            self.record_run(middle..run.end, took);
+            return;
+        }
+        if let Some(at) = first {
+            self.buckets[at] += run.len() as u64;
+        }
+        self.count += run.len() as u64;
+        self.sum += run.len() as f64 * (ends[0] + ends[1]) / 2.0;
+    }
+
     /// Upper bounds in seconds, ascending, and how many arrivals took at most so long.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let counts = self.buckets.iter().scan(0, |sum, count| {
@@ -98,5 +121,17 @@ mod tests {
         );
         assert_eq!((at(60.0), propagation.count), (Some(3), 4));
         assert!((propagation.sum - 100.303).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_run_counts_in_the_buckets_of_each() {
+        let took = |at: usize| Duration::from_millis(3000 - at as u64);
+        let (mut one_by_one, mut run) = (Propagation::default(), Propagation::default());
+        (0..2999).for_each(|at| one_by_one.record(took(at)));
+        run.record_run(0..2999, &took);
+        assert_eq!((run.buckets, run.count), (one_by_one.buckets, one_by_one.count));
+        assert!((run.sum - one_by_one.sum).abs() < 1e-6, "{}", run.sum);
+        run.record_run(0..0, &took);
+        assert_eq!(run.count, 2999);
     }
 }

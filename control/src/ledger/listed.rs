@@ -1,12 +1,13 @@
 //! One entry of the log, as control lists it.
 
-use super::arrivals::Arrivals;
-use crate::journal::{ArrivalsRecord, EntryRecord};
+use crate::journal::{EntryRecord, SumRecord};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
+use weir_protocol::frame::FromControl;
+use weir_protocol::lines::write_line;
 use weir_protocol::warm::Fetched;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry, LogId, Release};
@@ -100,13 +101,23 @@ pub(crate) struct Listed {
     /// This process's time at which it was as old as `age`.
     counted_from: Instant,
     age: Duration,
-    arrivals: Mutex<Arrivals>,
-    /// Something of its arrivals changed.
-    pub(super) changed: Notify,
+    /// From acceptance until no expected node had yet to apply it. Once it is there it stays.
+    completed: OnceLock<Duration>,
+    /// It was completed.
+    pub(super) done: Notify,
+    /// More nodes told what it took.
+    pub(super) told: Notify,
+    /// What is kept of its arrivals once they are not kept one by one.
+    pub(super) sum: OnceLock<SumRecord>,
+    /// The lines that tell nodes of it, while it is among the latest: written once for all nodes.
+    lines: Mutex<Option<Arc<[u8]>>>,
 }
 
+/// Longest lines that are kept to be sent again, bytes.
+const LONGEST_LINES: usize = 4096;
+
 impl Listed {
-    pub(super) fn new(entry: Entry, log: LogId, accepted: Accepted, arrivals: Arrivals) -> Self {
+    pub(super) fn new(entry: Entry, log: LogId, accepted: Accepted) -> Self {
         Self {
             id: format!("{log}-{}", entry.seq),
             entry,
@@ -119,8 +130,11 @@ impl Listed {
             log,
             counted_from: accepted.at,
             age: Duration::ZERO,
-            arrivals: Mutex::new(arrivals),
-            changed: Notify::new(),
+            completed: OnceLock::new(),
+            done: Notify::new(),
+            told: Notify::new(),
+            sum: OnceLock::new(),
+            lines: Mutex::default(),
         }
     }
 
@@ -136,7 +150,7 @@ impl Listed {
     }
 
     /// As the journal has it.
-    pub(super) fn restored(record: EntryRecord, now: Accepted, arrivals: Arrivals) -> Self {
+    pub(super) fn restored(record: EntryRecord, now: Accepted) -> Self {
         let created_at = SystemTime::UNIX_EPOCH + Duration::from_millis(record.created_ms);
         let accepted = Accepted { at: now.at, wall: created_at };
         Self {
@@ -144,7 +158,7 @@ impl Listed {
             referrer: record.referrer,
             warm: record.warm,
             age: now.wall.duration_since(created_at).unwrap_or_default(),
-            ..Self::new(record.entry, record.log, accepted, arrivals)
+            ..Self::new(record.entry, record.log, accepted)
         }
     }
 
@@ -189,8 +203,44 @@ impl Listed {
         self.age + now.saturating_duration_since(self.counted_from)
     }
 
-    pub(super) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    /// From acceptance until every expected node had applied it, but those whose lease was surely
+    /// over; `None` until then. After a restart of control it may be the time at which that was
+    /// noticed.
+    pub(crate) fn completed(&self) -> Option<Duration> {
+        self.completed.get().copied()
+    }
+
+    /// Completes it, for good.
+    pub(super) fn complete(&self, took: Duration) {
+        if self.completed.set(took).is_ok() {
+            self.done.notify_waiters();
+            self.told.notify_waiters();
+        }
+    }
+
+    /// The lines that tell a node of it.
+    pub(crate) fn lines(&self) -> Arc<[u8]> {
+        let kept = || self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = kept().clone() {
+            return lines;
+        }
+        self.written()
+    }
+
+    /// Keeps its lines for the nodes to come, or no longer.
+    pub(super) fn keep_lines(&self, keep: bool) {
+        let lines = keep.then(|| self.written()).filter(|lines| lines.len() <= LONGEST_LINES);
+        *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+
+    fn written(&self) -> Arc<[u8]> {
+        let mut lines = Vec::new();
+        let remember = self.warm.then_some(FromControl::Remember { seq: self.seq() });
+        for line in remember.into_iter().chain([FromControl::Entry(self.entry.clone())]) {
+            // Fails for maps without text keys only, which there are none of.
+            let _ = write_line(&mut lines, &line);
+        }
+        lines.into()
     }
 
     /// Whether it is what `order` asks for.
@@ -220,7 +270,7 @@ impl Listed {
         let name = self.reference.as_ref().map_or(0, String::len);
         let reference = 2 * (name + referrer);
         let names = self.id.len() + self.log.0.len() + reference;
-        size_of::<Self>() + change + names + self.arrivals().bytes()
+        size_of::<Self>() + change + names
     }
 
     /// As the journal keeps it.
@@ -233,9 +283,5 @@ impl Listed {
             created_ms: super::millis(self.created_at),
             warm: self.warm,
         }
-    }
-
-    pub(super) fn arrivals_record(&self) -> ArrivalsRecord {
-        self.arrivals().record()
     }
 }

@@ -1,13 +1,9 @@
 //! Who is expected, who is there, and what they have applied.
 
-use super::arrivals::Arrivals;
 use super::errors::Ended;
-use super::listed::Listed;
-use super::nodes::{ExpectedNode, Joined, Session, SessionId};
-use super::published::{PublishedLog, Unsaved};
+use super::nodes::{DepartedNode, ExpectedNode, Joined, Session, SessionId};
+use super::published::PublishedLog;
 use crate::journal::{Life, NodeRecord, ProcessRecord};
-use std::collections::BTreeMap;
-use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -34,12 +30,21 @@ impl PublishedLog {
         let keep = after.is_some();
         let (after, mark) = after.unwrap_or((self.base.seq, self.base.mark));
         let is_new = !self.nodes.contains_key(&name);
-        let node = self
-            .nodes
-            .entry(name.clone())
-            .or_insert_with(|| ExpectedNode::new(record.clone(), now));
+        if is_new {
+            // It has nothing of what came before it, and holds none of that back.
+            let node = ExpectedNode::new(record.clone(), self.columns.take(), now);
+            self.applied.add(node.record.counted);
+            self.settled.add(node.settled());
+            self.nodes.insert(name.clone(), node);
+        }
+        let Some(node) = self.nodes.get_mut(&name) else { unreachable!("it is there") };
         let before = std::mem::replace(&mut node.record, record);
         node.record.applied = before.applied;
+        node.record.counted = before.counted;
+        node.record.excused = before.excused;
+        if *node.region != *node.record.region {
+            node.region = node.record.region.as_str().into();
+        }
         // What its other processes have applied may have moved on since this was staged.
         for process in &mut node.record.processes {
             let known = before.processes.iter().find(|known| known.instance == process.instance);
@@ -68,8 +73,9 @@ impl PublishedLog {
             processes.iter().position(|process| process.instance == session.instance)
         };
         node.sessions.sort_by_key(nth);
-        node.hear(session, now);
         self.sessions.insert(session, name.clone());
+        self.hear(&name, session, now);
+        self.watch(&name);
         if is_new || !same {
             self.report_sites(&name, reported.map(Arc::from));
         }
@@ -87,7 +93,6 @@ impl PublishedLog {
             node.record.settle();
         }
         self.unsaved.nodes = true;
-        self.tell_incomplete();
         let place =
             Welcome { log: self.life.log.clone(), member, after, mark, keep, head: self.head };
         let releases = self.releases_at(after);
@@ -98,24 +103,42 @@ impl PublishedLog {
 
     /// Whether the session is that of the process that speaks for its node: of two, the newer.
     pub(super) fn heard(&mut self, session: SessionId, now: Instant, stats: Option<Stats>) -> bool {
-        let Some(node) = self.of_session(session) else { return false };
-        let speaks = node.hear(session, now);
-        if stats.is_some() && speaks {
+        let Some(name) = self.sessions.get(&session).cloned() else { return false };
+        let speaks = self.hear(&name, session, now);
+        if stats.is_some()
+            && speaks
+            && let Some(node) = self.nodes.get_mut(&name)
+        {
             node.stats = stats;
         }
         speaks
     }
 
-    pub(super) fn applied(&mut self, session: SessionId, seq: Seq, now: Instant) {
-        // A node cannot have applied what was not published.
-        let seq = seq.min(self.head);
-        let Some(name) = self.sessions.get(&session).cloned() else { return };
-        let Some(node) = self.nodes.get_mut(&name) else { return };
-        node.hear(session, now);
-        let instance = node.sessions.iter().find(|known| known.id == session);
-        if let Some(instance) = instance.map(|known| known.instance.clone()) {
+    fn hear(&mut self, name: &Arc<str>, session: SessionId, now: Instant) -> bool {
+        let Some(node) = self.nodes.get_mut(name) else { return false };
+        let speaks = node.hear(session, now);
+        if std::mem::take(&mut node.lease_over) {
+            // The next purge waits for it again.
+            node.record.excused = self.head;
+            self.settled.add(node.settled());
+            self.watch(name);
+        }
+        speaks
+    }
+
+    /// Whether `seq` can have been applied: nothing above the head was sent to anybody.
+    pub(super) fn applied(&mut self, session: SessionId, seq: Seq, now: Instant) -> bool {
+        if seq > self.head {
+            return false;
+        }
+        let Some(name) = self.sessions.get(&session).cloned() else { return true };
+        self.hear(&name, session, now);
+        let known = self.nodes.get(&name).map(|node| node.sessions.iter());
+        let known = known.and_then(|mut sessions| sessions.find(|known| known.id == session));
+        if let Some(instance) = known.map(|known| known.instance.clone()) {
             self.advance(&name, &instance, seq, Some(now));
         }
+        true
     }
 
     /// Notes that everything up to `seq` holds on a process of the node, since `now` where that is
@@ -128,48 +151,84 @@ impl PublishedLog {
     }
 
     /// Notes what all processes of the node have applied, since `now` where that is known.
+    ///
+    /// What is counted of a node never goes back, also where it comes back with nothing: so what
+    /// was completed stays so. What it had yet to apply then, it has yet to apply: it may have asked
+    /// a parent that is as far behind, and store what that answered.
     fn settle(&mut self, name: &Arc<str>, now: Option<Instant>) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        let before = node.record.applied;
         node.record.settle();
-        let seq = node.record.applied;
+        self.unsaved.nodes = true;
+        let (before, seq) = (node.record.counted, node.record.applied.min(self.head));
         if seq <= before {
             return;
         }
-        self.unsaved.nodes = true;
-        let Self { incomplete, unsaved, propagation, .. } = self;
-        let at = now.unwrap_or_else(Instant::now);
-        change(incomplete, unsaved, before + 1..=seq, at, |listed, arrivals| {
-            let took = now.map(|now| listed.elapsed(now));
-            let news = arrivals.applied(name, took);
-            if let (true, Some(took), true) = (news, took, listed.purge().is_some()) {
-                propagation.record(took);
+        let settled = node.settled();
+        node.record.counted = seq;
+        self.applied.remove(before);
+        self.applied.add(seq);
+        if !node.lease_over {
+            self.settled.remove(settled);
+            self.settled.add(node.settled());
+        }
+        let (column, excused) = (node.column, node.excused(self.head));
+        if let Some(now) = now {
+            self.note_arrivals(before + 1..=seq, column, excused, now);
+        }
+        self.complete(now.unwrap_or_else(Instant::now));
+    }
+
+    /// Completes what no node has yet to apply.
+    pub(super) fn complete(&mut self, at: Instant) {
+        let open = [
+            (&mut self.open_purges, self.settled.all()),
+            (&mut self.open_releases, self.applied.all()),
+        ];
+        for (open, all) in open {
+            while let Some(first) = open.first_entry().filter(|first| *first.key() <= all) {
+                let listed = first.remove();
+                listed.complete(listed.elapsed(at));
+                self.unsaved.arrivals.insert(listed.seq());
+                // Why it is complete: what nodes applied, or whose lease is over.
+                self.unsaved.nodes = true;
             }
-            news
-        });
-        // What was completed without it, it has applied by now.
-        for seq in (before + 1).max(self.base.seq + 1)..=seq {
-            let Some(listed) = self.entry(seq).cloned() else { continue };
-            let took = now.map(|now| listed.elapsed(now));
-            if !self.incomplete.contains_key(&seq) && listed.arrivals().applied(name, took) {
-                self.unsaved.arrivals.insert(seq);
-                listed.changed.notify_waiters();
-            }
+        }
+    }
+
+    /// Has it looked when the lease of the node may be over.
+    pub(super) fn watch(&mut self, name: &Arc<str>) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let Some(ends) = node.lease_ends() else { return };
+        if node.watched.is_none_or(|watched| ends < watched) {
+            node.watched = Some(ends);
+            self.leases.watch(name.clone(), ends);
         }
     }
 
     /// Waits no more for the nodes that validate all they have stored, once their lease is surely
     /// over. A switch of releases waits for them: they show the previous release.
     pub(super) fn note_leases(&mut self, now: Instant) {
-        let Self { nodes, incomplete, unsaved, .. } = self;
-        for (name, node) in nodes {
-            if node.lease_over || !node.is_lease_over(now) {
+        let mut over = false;
+        while let Some((at, name)) = self.leases.next(now) {
+            let Some(node) = self.nodes.get_mut(&name).filter(|node| node.watched == Some(at))
+            else {
+                continue;
+            };
+            node.watched = None;
+            if node.lease_over {
                 continue;
             }
-            node.lease_over = true;
-            change(incomplete, unsaved, .., now, |listed, arrivals| {
-                listed.purge().is_some() && arrivals.lease_over(name)
-            });
+            if node.is_lease_over(now) {
+                node.lease_over = true;
+                self.settled.remove(node.settled());
+                over = true;
+            } else {
+                self.watch(&name);
+            }
+        }
+        if over {
+            self.unsaved.nodes = true;
+            self.complete(now);
         }
     }
 
@@ -196,17 +255,21 @@ impl PublishedLog {
             stays
         });
         self.settle(&name, Some(now));
-        self.tell_incomplete();
+        // The lease of those that are left may be another.
+        self.watch(&name);
     }
 
     pub(super) fn matched(&mut self, session: SessionId, counts: &[(Seq, u64)]) {
         let Some(name) = self.sessions.get(&session).cloned() else { return };
+        let Some(column) = self.nodes.get(&name).map(|node| node.column) else { return };
         for (seq, count) in counts {
-            let Some(listed) = self.entry(*seq).cloned() else { continue };
-            let news = listed.purge().is_some() && listed.arrivals().matched(&name, *count);
-            if news {
+            let Some(listed) = self.entry(*seq).filter(|listed| listed.purge().is_some()).cloned()
+            else {
+                continue;
+            };
+            if self.recent.matched(*seq, column, *count) {
                 self.unsaved.arrivals.insert(*seq);
-                listed.changed.notify_waiters();
+                listed.told.notify_waiters();
             }
         }
     }
@@ -216,20 +279,52 @@ impl PublishedLog {
         node.sessions.retain(|known| known.id != session);
         self.sessions.remove(&session);
         self.unsaved.nodes = true;
-        self.tell_incomplete();
     }
 
     /// Expects the node no more; whether it was.
     pub(super) fn forget_node(&mut self, name: &str, now: Instant) -> bool {
-        let Some(node) = self.nodes.remove(name) else { return false };
-        for session in node.sessions {
+        let Some(mut node) = self.nodes.remove(name) else { return false };
+        for session in node.sessions.drain(..) {
             session.ended.send_replace(Some(Ended::Forgotten));
             self.sessions.remove(&session.id);
         }
-        let Self { incomplete, unsaved, .. } = self;
-        change(incomplete, unsaved, .., now, |_, arrivals| arrivals.forget(name));
+        self.applied.remove(node.record.counted);
+        let excused = node.excused(self.head);
+        if !node.lease_over {
+            self.settled.remove(node.record.counted.max(node.record.excused));
+        }
+        self.depart(DepartedNode {
+            name: node.record.name.as_str().into(),
+            tier: node.record.tier,
+            region: node.region,
+            column: node.column,
+            joined_at: node.record.joined_at,
+            counted: node.record.counted,
+            excused,
+        });
+        self.complete(now);
         self.gather_sites();
         true
+    }
+
+    /// Keeps in mind a node that is not expected any more, if a listed entry is told with it.
+    pub(super) fn depart(&mut self, node: DepartedNode) {
+        // From now on only the entries themselves say how they came to it.
+        let from = node.joined_at.saturating_add(1).max(self.recent.first());
+        self.unsaved.arrivals.extend(from..=node.counted.max(node.excused));
+        self.departed.push_back(node);
+        let most = self.bounds.nodes;
+        let mut over = self.departed.len().saturating_sub(most);
+        let (base, columns) = (self.base.seq, &mut self.columns);
+        self.departed.retain(|node| {
+            let is_told = node.counted.max(node.excused) > node.joined_at.max(base);
+            let stays = is_told && over == 0;
+            over = over.saturating_sub(1);
+            if !stays {
+                columns.give_back(node.column);
+            }
+            stays
+        });
     }
 
     /// Begins a new life: nobody can go on from where they are.
@@ -245,48 +340,13 @@ impl PublishedLog {
                 session.ended.send_replace(Some(Ended::Restored));
             }
         }
-        self.tell_incomplete();
     }
 
     fn of_session(&mut self, session: SessionId) -> Option<&mut ExpectedNode> {
         self.nodes.get_mut(self.sessions.get(&session)?)
     }
-
-    /// A node came or went: whoever waits for an entry may be content with that.
-    fn tell_incomplete(&self) {
-        for listed in self.incomplete.values() {
-            listed.changed.notify_waiters();
-        }
-    }
 }
 
 fn process_mut<'a>(node: &'a mut ExpectedNode, instance: &str) -> Option<&'a mut ProcessRecord> {
     node.record.processes.iter_mut().find(|process| process.instance == instance)
-}
-
-/// Changes who has arrived at incomplete entries, by what says whether it changed anything; those
-/// that then wait for nobody are completed as of `at`.
-fn change(
-    incomplete: &mut BTreeMap<Seq, Arc<Listed>>,
-    unsaved: &mut Unsaved,
-    seqs: impl RangeBounds<Seq>,
-    at: Instant,
-    mut change: impl FnMut(&Listed, &mut Arrivals) -> bool,
-) {
-    let mut completed = Vec::new();
-    for (seq, listed) in incomplete.range(seqs) {
-        let mut arrivals = listed.arrivals();
-        if !change(listed, &mut arrivals) {
-            continue;
-        }
-        if arrivals.complete(listed.elapsed(at)) {
-            completed.push(*seq);
-        }
-        drop(arrivals);
-        unsaved.arrivals.insert(*seq);
-        listed.changed.notify_waiters();
-    }
-    for seq in completed {
-        incomplete.remove(&seq);
-    }
 }

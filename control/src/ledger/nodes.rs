@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use weir_protocol::frame::{SiteHosts, Welcomed};
 use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
-use weir_rules::lease::is_surely_over;
+use weir_rules::lease::{is_surely_over, surely_over_after};
 use weir_rules::tier::Tier;
 
 /// A node's connection, from its welcome on.
@@ -104,6 +104,12 @@ pub(super) struct ExpectedNode {
     pub(super) sessions: Vec<Session>,
     /// It validates all it has stored, and its lease is surely over: purges do not wait for it.
     pub(super) lease_over: bool,
+    /// When its lease is to be looked at.
+    pub(super) watched: Option<Instant>,
+    /// Its column of the arrivals.
+    pub(super) column: usize,
+    /// As the record has it.
+    pub(super) region: Arc<str>,
     pub(super) stats: Option<Stats>,
     /// What it reported last, if it did.
     pub(super) sites: Option<Arc<[SiteHosts]>>,
@@ -122,22 +128,40 @@ pub(super) struct Session {
 
 impl ExpectedNode {
     /// Whose `record` the journal has, or will have.
-    pub(super) fn new(record: NodeRecord, now: Instant) -> Self {
+    pub(super) fn new(record: NodeRecord, column: usize, now: Instant) -> Self {
         let record = record.completed();
-        let (sessions, stats, sites) = (Vec::new(), None, None);
-        Self { record, heard: now, sessions, lease_over: false, stats, sites }
+        Self {
+            region: record.region.as_str().into(),
+            record,
+            heard: now,
+            sessions: Vec::new(),
+            lease_over: false,
+            watched: None,
+            column,
+            stats: None,
+            sites: None,
+        }
     }
 
-    /// Whether an entry expects it.
-    pub(super) fn is_expected_at(&self, seq: Seq) -> bool {
-        is_expected_at(&self.record, seq)
+    /// Up to where its lease was over, in a log with this head.
+    pub(super) fn excused(&self, head: Seq) -> Seq {
+        if self.lease_over { head } else { self.record.excused }
+    }
+
+    /// Up to where no purge waits for it.
+    pub(super) fn settled(&self) -> Seq {
+        self.record.counted.max(self.record.excused)
+    }
+
+    /// When its lease may be over, if it is never heard again; `None` for never.
+    pub(super) fn lease_ends(&self) -> Option<Instant> {
+        self.heard.checked_add(surely_over_after(self.record.validates_after()?))
     }
 
     /// The process of this session was heard; whether it is the newest that is connected, which
     /// speaks for the node.
     pub(super) fn hear(&mut self, session: SessionId, now: Instant) -> bool {
         self.heard = self.heard.max(now);
-        self.lease_over = false;
         self.record.heard_ms = super::millis(SystemTime::now());
         if let Some(known) = self.sessions.iter_mut().find(|known| known.id == session) {
             known.heard = known.heard.max(now);
@@ -195,7 +219,15 @@ impl ExpectedNode {
     }
 }
 
-/// Whether the entry `seq` expects the node of `record`.
-pub(super) fn is_expected_at(record: &NodeRecord, seq: Seq) -> bool {
-    record.joined_at < seq
+/// A node that is not expected any more, for those who read how an entry came to it.
+#[derive(Debug)]
+pub(super) struct DepartedNode {
+    pub(super) name: Arc<str>,
+    pub(super) tier: Tier,
+    pub(super) region: Arc<str>,
+    pub(super) column: usize,
+    /// As [`NodeRecord`] has them.
+    pub(super) joined_at: Seq,
+    pub(super) counted: Seq,
+    pub(super) excused: Seq,
 }

@@ -3,19 +3,25 @@
 //! Invariants: `entries` are consecutive and end with `head`; all of them are durable. Only the
 //! writer appends, and adds or removes nodes; sessions tell what their nodes have applied.
 
-use super::arrivals::Arrivals;
+use super::behind::Behind;
+use super::columns::Columns;
 use super::counts::{Bounds, Counts, Propagation};
 use super::errors::Forgotten;
+use super::leases::Leases;
 use super::listed::{Accepted, Listed, Reference};
-use super::nodes::{ExpectedNode, SessionId, is_expected_at};
+use super::nodes::{DepartedNode, ExpectedNode, SessionId};
+use super::recent::Recent;
 use super::sites::SiteList;
-use crate::journal::{ArrivalsRecord, Base, Contents, JournalError, Life, NodeRecord, SitesRecord};
+use crate::journal::{Base, Contents, JournalError, Life, NodeRecord, SitesRecord};
 use crate::sites::ReportedSites;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Mark, Reach, Release};
+
+/// How many of the latest entries are kept as they are sent.
+const WRITTEN: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct PublishedLog {
@@ -24,15 +30,30 @@ pub(super) struct PublishedLog {
     pub(super) head: Seq,
     /// What stands for the entries before the listed ones.
     pub(super) base: Base,
-    entries: VecDeque<Arc<Listed>>,
+    pub(super) entries: VecDeque<Arc<Listed>>,
     bytes: usize,
     /// Those of them that switch a release.
     releases: VecDeque<Arc<Listed>>,
-    /// Those of them that some node has yet to apply.
-    pub(super) incomplete: BTreeMap<Seq, Arc<Listed>>,
+    /// Purges among them that some node has yet to apply.
+    pub(super) open_purges: BTreeMap<Seq, Arc<Listed>>,
+    /// Likewise, those that switch a release.
+    pub(super) open_releases: BTreeMap<Seq, Arc<Listed>>,
+    /// How the last of them arrived at each node.
+    pub(super) recent: Recent,
+    /// The columns of `recent`.
+    pub(super) columns: Columns,
     /// Of listed entries only, so bounded with them.
     references: HashMap<Reference, Arc<Listed>>,
     pub(super) nodes: BTreeMap<Arc<str>, ExpectedNode>,
+    /// Nodes that were expected, and applied listed entries; the latest last.
+    pub(super) departed: VecDeque<DepartedNode>,
+    /// How far the expected nodes have applied everything.
+    pub(super) applied: Behind,
+    /// Up to where no purge waits for them: that far they have applied everything, or their lease
+    /// was over. Without those whose lease is over: nothing waits for them.
+    pub(super) settled: Behind,
+    /// When it is to be looked whether a lease is over.
+    pub(super) leases: Leases,
     /// What they reported of their sites.
     pub(super) reported: Arc<ReportedSites>,
     pub(super) sessions: HashMap<SessionId, Arc<str>>,
@@ -65,11 +86,6 @@ impl PublishedLog {
     ) -> Result<Self, JournalError> {
         let now = Accepted::now();
         let Contents { base, entries, arrivals, nodes, sites, .. } = contents;
-        let mut arrivals: HashMap<Seq, ArrivalsRecord> = arrivals.into_iter().collect();
-        let nodes = nodes.into_iter().map(|record| {
-            let name: Arc<str> = record.name.as_str().into();
-            (name, ExpectedNode::new(record, now.at))
-        });
         let mut state = Self {
             life,
             bounds,
@@ -78,15 +94,36 @@ impl PublishedLog {
             entries: VecDeque::new(),
             bytes: 0,
             releases: VecDeque::new(),
-            incomplete: BTreeMap::new(),
+            open_purges: BTreeMap::new(),
+            open_releases: BTreeMap::new(),
+            recent: Recent::default(),
+            columns: Columns::default(),
             references: HashMap::new(),
-            nodes: nodes.collect(),
+            nodes: BTreeMap::new(),
+            departed: VecDeque::new(),
+            applied: Behind::default(),
+            settled: Behind::default(),
+            leases: Leases::default(),
             reported: Arc::default(),
             sessions: HashMap::new(),
             last_session: 0,
             propagation: Propagation::default(),
             unsaved: Unsaved::default(),
         };
+        for record in entries {
+            let seq = record.entry.seq;
+            if seq != state.head + 1 {
+                let message = format!("its entry {seq} follows its entry {}", state.head);
+                return Err(JournalError::new(message));
+            }
+            state.list(Arc::new(Listed::restored(record, now)));
+        }
+        for record in nodes {
+            let name: Arc<str> = record.name.as_str().into();
+            let node = ExpectedNode::new(record, state.columns.take(), now.at);
+            state.nodes.insert(name, node);
+        }
+        state.recall(arrivals.into_iter().collect(), now.at);
         for SitesRecord { nodes, sites } in sites {
             let sites: SiteList = sites.into();
             for name in nodes {
@@ -96,26 +133,30 @@ impl PublishedLog {
             }
         }
         state.gather_sites();
-        for record in entries {
-            let seq = record.entry.seq;
-            if seq != state.head + 1 {
-                let message = format!("its entry {seq} follows its entry {}", state.head);
-                return Err(JournalError::new(message));
-            }
-            let expected = state.nodes.iter().filter(|(_, node)| node.is_expected_at(seq));
-            let expected = expected
-                .map(|(name, node)| (name.clone(), node.record.tier, node.record.applied >= seq));
-            let created = std::time::Duration::from_millis(record.created_ms);
-            let age = now.wall.duration_since(std::time::SystemTime::UNIX_EPOCH + created);
-            let known = arrivals.remove(&seq).unwrap_or_default();
-            let arrived = Arrivals::restored(known, expected, age.unwrap_or_default());
-            state.append(Arc::new(Listed::restored(record, now, arrived)), now.at);
-        }
+        state.forget();
         Ok(state)
     }
 
-    /// Lists `listed`, which the journal holds.
+    /// Lists `listed`, which the journal holds, for the nodes that are expected now.
     pub(super) fn append(&mut self, listed: Arc<Listed>, now: Instant) {
+        self.note_leases(now);
+        let seq = listed.seq();
+        self.list(listed.clone());
+        self.recent.push(seq, self.columns.count());
+        listed.keep_lines(true);
+        if let Some(at) = self.entries.len().checked_sub(WRITTEN + 1) {
+            self.entries[at].keep_lines(false);
+        }
+        let open =
+            if listed.purge().is_some() { &mut self.open_purges } else { &mut self.open_releases };
+        open.insert(seq, listed);
+        // It is not for those whose lease is over, which is kept with the nodes.
+        self.unsaved.nodes = true;
+        self.complete(now);
+        self.forget();
+    }
+
+    fn list(&mut self, listed: Arc<Listed>) {
         self.head = listed.seq();
         self.bytes += listed.bytes();
         if let Some(reference) = listed.reference() {
@@ -124,17 +165,7 @@ impl PublishedLog {
         if listed.release().is_some() {
             self.releases.push_back(listed.clone());
         }
-        if listed.purge().is_some() {
-            let over = self.nodes.iter().filter(|(_, node)| node.is_lease_over(now));
-            for (name, _) in over {
-                listed.arrivals().lease_over(name);
-            }
-        }
-        if !listed.arrivals().complete(listed.elapsed(now)) {
-            self.incomplete.insert(listed.seq(), listed.clone());
-        }
         self.entries.push_back(listed);
-        self.forget();
     }
 
     /// Forgets the oldest entries while there are more than the bounds allow. The journal is told
@@ -150,7 +181,11 @@ impl PublishedLog {
             self.base.mark = oldest.entry.mark;
             self.unsaved.base = true;
             self.unsaved.arrivals.remove(&oldest.seq());
-            self.incomplete.remove(&oldest.seq());
+            self.open_purges.remove(&oldest.seq());
+            self.open_releases.remove(&oldest.seq());
+            if self.recent.has(oldest.seq()) {
+                self.recent.pop();
+            }
             if let Some(release) = oldest.release() {
                 self.releases.pop_front();
                 put(&mut self.base.releases, release);
@@ -160,6 +195,10 @@ impl PublishedLog {
             {
                 self.references.remove(&reference);
             }
+        }
+        while self.recent.is_over(self.bounds.arrivals) {
+            self.sum_up(self.recent.first());
+            self.recent.pop();
         }
     }
 
@@ -217,7 +256,11 @@ impl PublishedLog {
 
     /// What the journal is to know of the nodes.
     pub(super) fn node_records(&self) -> BTreeMap<String, NodeRecord> {
-        let records = self.nodes.values().map(|node| node.record.clone());
+        let record = |node: &ExpectedNode| NodeRecord {
+            excused: node.excused(self.head),
+            ..node.record.clone()
+        };
+        let records = self.nodes.values().map(record);
         records.map(|record| (record.name.clone(), record)).collect()
     }
 
@@ -228,7 +271,7 @@ impl PublishedLog {
             copied: false,
             base: self.base.clone(),
             entries: self.entries.iter().map(|listed| listed.record()).collect(),
-            arrivals: self.entries.iter().map(|l| (l.seq(), l.arrivals_record())).collect(),
+            arrivals: self.entries.iter().map(|l| (l.seq(), self.arrivals_record(l))).collect(),
             nodes: self.node_records().into_values().collect(),
             sites: super::sites::records(&self.sites_by_node()),
         }
@@ -238,9 +281,9 @@ impl PublishedLog {
     pub(super) fn counts(&self) -> Counts {
         Counts {
             listed: self.entries.len(),
-            bytes: self.bytes,
+            bytes: self.bytes + self.recent.bytes(),
             forgotten: self.base.seq,
-            incomplete: self.incomplete.len(),
+            incomplete: self.open_purges.len() + self.open_releases.len(),
             waiting: 0,
             nodes: self.nodes.len(),
             connected: self.nodes.values().filter(|node| !node.sessions.is_empty()).count(),
@@ -249,12 +292,6 @@ impl PublishedLog {
             propagation: self.propagation.clone(),
         }
     }
-}
-
-/// Arrivals of an entry that `nodes` are to apply.
-pub(super) fn expecting<'a>(nodes: impl Iterator<Item = &'a NodeRecord>, seq: Seq) -> Arrivals {
-    let expected = nodes.filter(|record| is_expected_at(record, seq));
-    Arrivals::expecting(expected.map(|record| (record.name.as_str().into(), record.tier)))
 }
 
 /// One a site, in the order in which sites got their first.

@@ -6,7 +6,7 @@ use super::errors::{JoinError, Refusal};
 use super::listed::{Accepted, Listed, Order, Reference, Referrer};
 use super::membership::NodeAdmission;
 use super::nodes::{ExpectedNode, Joined, Right, SessionId};
-use super::published::{PublishedLog, expecting};
+use super::published::PublishedLog;
 use super::queue::{Appended, Departing, Job, Reply};
 use super::sites::SiteList;
 use super::{marks, random};
@@ -165,13 +165,9 @@ impl Staging {
         change: impl FnOnce(Seq) -> Change,
     ) -> Listed {
         let seq = self.head(state) + 1;
-        let arrivals = match &self.records {
-            Some(records) => expecting(records.values(), seq),
-            None => expecting(state.nodes.values().map(|node| &node.record), seq),
-        };
         let mark = marks::mark(&state.life, seq, random::half_mark(seq));
         let entry = Entry { seq, mark, change: change(seq) };
-        Listed::new(entry, state.life.log.clone(), accepted, arrivals)
+        Listed::new(entry, state.life.log.clone(), accepted)
     }
 
     fn append(&mut self, listed: Listed, reply: Reply<Arc<Listed>, Refusal>) -> Verdict {
@@ -355,6 +351,7 @@ impl Staging {
             }
         }
         let before = known.and_then(|record| record.secret.clone());
+        let joined_at = known.map_or_else(|| self.head(state), |record| record.joined_at);
         let mut record = NodeRecord {
             name: hello.name.clone(),
             tier: hello.tier,
@@ -362,7 +359,7 @@ impl Staging {
             listen: hello.listen.clone(),
             version: hello.version.clone(),
             member: String::new(),
-            joined_at: known.map_or_else(|| self.head(state), |record| record.joined_at),
+            joined_at,
             joined_ms: known.map_or(now, |record| record.joined_ms),
             applied: 0,
             heard_ms: known.map_or(now, |record| record.heard_ms),
@@ -370,6 +367,8 @@ impl Staging {
             ephemeral: hello.ephemeral && hello.validates_after_ms.is_some(),
             predecessors,
             processes,
+            counted: known.map_or(joined_at, |record| record.counted),
+            excused: known.map_or(0, |record| record.excused),
         };
         record.settle();
         record

@@ -1,5 +1,6 @@
 //! The ledger, over a journal that fails and crashes as told.
 
+mod arrivals;
 pub(crate) mod disk;
 mod identity;
 mod leases;
@@ -7,6 +8,8 @@ mod log;
 mod model;
 
 mod nodes;
+mod oracle;
+mod oracle_arrivals;
 mod rate;
 mod restored;
 
@@ -23,6 +26,7 @@ fn bounds(retention: usize) -> Bounds {
     Bounds {
         retention,
         bytes: 32 << 20,
+        arrivals: 100_000,
         lease: LEASE,
         forget_after: Duration::from_secs(3600),
         nodes: 100,
@@ -102,5 +106,5 @@ fn standing(ledger: &Ledger, joined: &Joined, seq: Seq) -> Standing {
 
 fn states(ledger: &Ledger, listed: &Listed) -> Vec<(String, Arrival)> {
     let nodes = ledger.progress(listed).nodes;
-    nodes.into_iter().map(|node| (node.name, node.state)).collect()
+    nodes.into_iter().map(|node| (node.name.to_string(), node.state)).collect()
 }

@@ -18,8 +18,15 @@ use weir_rules::identity::NewNames;
 /// How often the journal is told what it was not promised: what nodes applied, and when.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Most entries whose arrivals go into one batch.
-const MOST_ARRIVALS: usize = 4096;
+/// Nodes for each of which it is told so much less often: with 4,000 nodes, every five times as long.
+const NODES: u32 = 1000;
+
+/// How long nothing is ordered before the journal is tidied.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Most entries whose arrivals go into one batch, and about the most arrivals.
+const MOST_ENTRIES: usize = 4096;
+const MOST_ARRIVALS: usize = 32_768;
 
 /// The writer.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub(super) struct Writer {
     unsure: bool,
     /// When what nodes applied is to be saved with whatever is written.
     save_at: Instant,
+    /// Since when nothing was ordered, and the journal not tidied.
+    idle_since: Option<Instant>,
     /// The new names that each token joined of late.
     new_names: NewNames,
     /// What their times count from.
@@ -40,7 +49,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(shared: Arc<LedgerCore>, journal: Box<dyn Journal>) -> Self {
         let (new_names, started) = (NewNames::default(), Instant::now());
-        Self { shared, journal, unsure: false, save_at: started, new_names, started }
+        let idle_since = Some(started);
+        Self { shared, journal, unsure: false, save_at: started, idle_since, new_names, started }
     }
 
     /// Works until the queue is closed.
@@ -49,9 +59,28 @@ impl Writer {
         let _end = End(&shared.queue);
         loop {
             match shared.queue.wait(Some(Instant::now() + SAVE_EVERY)) {
-                Woken::Jobs(jobs) => self.take(jobs),
-                Woken::Idle => self.save(),
-                Woken::Closed => return self.save(),
+                Woken::Jobs(jobs) => {
+                    self.take(jobs);
+                    self.idle_since = Some(Instant::now());
+                }
+                Woken::Idle => {
+                    self.save();
+                    self.tidy();
+                }
+                Woken::Closed => {
+                    while self.save() {}
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has the journal give back room that it does not need, once nothing was ordered for a while.
+    fn tidy(&mut self) {
+        if self.idle_since.is_some_and(|since| since.elapsed() >= IDLE) {
+            self.idle_since = None;
+            if let Err(error) = self.journal.tidy() {
+                tracing::warn!(%error, "the journal keeps room that it does not need");
             }
         }
     }
@@ -83,14 +112,18 @@ impl Writer {
             Ok(()) => {
                 let mut state = self.shared.state();
                 let answers = staging.publish(&mut state, Instant::now());
+                // Before the head moves: who sees it move is to see whether more is on its way.
+                self.shared.queue.done(orders);
                 self.shared
                     .heads
                     .send_if_modified(|head| std::mem::replace(head, state.head) != state.head);
                 answers
             }
-            Err(error) => staging.fail(&error),
+            Err(error) => {
+                self.shared.queue.done(orders);
+                staging.fail(&error)
+            }
         };
-        self.shared.queue.done(orders);
         for gone in answers.into_iter().filter_map(|answer| answer.send()) {
             self.shared.state().parted(gone);
         }
@@ -116,18 +149,18 @@ impl Writer {
         drop(reply.send(Err(error)));
     }
 
-    /// Tells the journal what it was not promised, where there is any.
-    fn save(&mut self) {
+    /// Tells the journal what it was not promised, where there is any; whether there is more, which
+    /// it takes.
+    fn save(&mut self) -> bool {
         let state = self.shared.state();
         let unsaved =
             state.unsaved.base || state.unsaved.nodes || !state.unsaved.arrivals.is_empty();
         let follows = state.head;
         drop(state);
         self.save_at = Instant::now();
-        if unsaved {
-            // A failure is told in the log; what was to be saved is still to be.
-            drop(self.write(Batch { follows, ..Batch::default() }));
-        }
+        // A failure is told in the log; what was to be saved is still to be.
+        let taken = unsaved && self.write(Batch { follows, ..Batch::default() }).is_ok();
+        taken && !self.shared.state().unsaved.arrivals.is_empty()
     }
 
     /// Has the journal take `batch`, and what else is to be saved.
@@ -168,17 +201,24 @@ impl Writer {
         if self.unsure && batch.life.is_none() {
             batch.life = Some(state.life.clone());
         }
-        while batch.arrivals.len() < MOST_ARRIVALS
-            && let Some(seq) = state.unsaved.arrivals.pop_first()
-        {
-            if let Some(listed) = state.entry(seq) {
-                batch.arrivals.push((seq, listed.arrivals_record()));
-            }
-        }
         let now = Instant::now();
-        let due = state.unsaved.nodes && now >= self.save_at;
+        let due = now >= self.save_at;
         if due || self.unsure {
-            self.save_at = now + SAVE_EVERY;
+            let mut arrivals = 0;
+            while batch.arrivals.len() < MOST_ENTRIES
+                && arrivals < MOST_ARRIVALS
+                && let Some(seq) = state.unsaved.arrivals.pop_first()
+            {
+                if let Some(listed) = state.entry(seq) {
+                    let record = state.arrivals_record(listed);
+                    arrivals += record.nodes.len();
+                    batch.arrivals.push((seq, record));
+                }
+            }
+            let nodes = u32::try_from(state.nodes.len()).unwrap_or(u32::MAX);
+            self.save_at = now + SAVE_EVERY * (1 + nodes / NODES);
+        }
+        if due && state.unsaved.nodes || self.unsure {
             state.unsaved.nodes = false;
             batch.nodes.get_or_insert_with(|| state.node_records().into_values().collect());
         }

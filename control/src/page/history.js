@@ -172,21 +172,22 @@ export function stateOf(purge) {
   if (purge.status === "completed") {
     // Nobody waited for these: they validate what they have stored.
     const over = byState(purge, "lease_over");
-    const arrived = purge.nodes.length - over.length;
+    const arrived = purge.nodes_total - purge.nodes_lagging;
     const words = `${some(arrived, "node")} in ${millis(purge.elapsed_ms)}`;
-    if (purge.nodes.length === 0) return "accepted, no node is expected";
+    if (purge.nodes_total === 0) return "accepted, no node is expected";
     return over.length === 0 ? words : `${words} · lease over: ${list(over, 2)}`;
   }
-  const applied = byState(purge, "applied").length;
+  const applied = purge.nodes_total - purge.nodes_lagging;
   const missing = [["pending", byState(purge, "pending")], ["offline", byState(purge, "offline")]];
   const names = missing.filter(([, nodes]) => nodes.length > 0).map(([word, nodes]) =>
     `${word}: ${list(nodes, 2)}`
   );
-  return `${applied} of ${purge.nodes.length} · ${names.join(" · ")}`;
+  return `${applied} of ${purge.nodes_total} · ${names.join(" · ")}`;
 }
 
 /** How many stored responses it took; null while a node has not counted. */
 export function matched(purge) {
+  if (purge.matched !== null) return purge.matched;
   const awaited = purge.nodes.filter((node) => node.state !== "lease_over");
   const counts = awaited.map((node) => node.matched);
   return counts.length === 0 || counts.includes(null)
@@ -239,6 +240,9 @@ function body(purge, far) {
   const sum = matched(purge);
   const facts = [
     `seq ${count(purge.seq)}`,
+    // Of many nodes, only those that lag are listed.
+    rows.length < purge.nodes_total &&
+    `${count(purge.nodes_total - purge.nodes_lagging)} of ${count(purge.nodes_total)} nodes`,
     purge.reference && `reference ${purge.reference}`,
     sum === null
       ? `${some(counted(purge), "stored response")} matched so far`

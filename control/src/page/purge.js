@@ -106,7 +106,7 @@ async function ask() {
   clearAnswer();
   answer.append(el("p", { class: "faint" }, "sending …"));
   try {
-    const told = await call("v1/purges", { body });
+    const told = await call("v1/purges", { body, query: { count: "true" } });
     mine = told.id;
     clearTargets();
     await refresh().catch(() => {});

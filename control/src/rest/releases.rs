@@ -76,7 +76,7 @@ async fn switch(
     let release = Release { site: site.clone(), name: name.clone() };
     let listed = control.release(release).await?;
     tracing::info!(id = listed.id, site, name, caller = caller.name(), "release");
-    control.until_done(&listed, wait).await;
+    control.until_done(&listed, false, wait).await;
     let told = control.report(&listed);
     let status = told.status();
     let mut body = serde_json::to_value(told).map_err(|_| ApiError::internal())?;

@@ -12,7 +12,8 @@ const MOST_AWAITED: usize = 64;
 
 /// A question and who waits for the answer.
 pub(crate) struct PendingQuestion {
-    what: Question,
+    // Boxed: a channel has room for 32 from its beginning.
+    what: Box<Question>,
     answer: oneshot::Sender<Result<Value, String>>,
 }
 
@@ -26,7 +27,7 @@ pub(super) async fn ask(
     wait: Duration,
 ) -> Result<Value, String> {
     let (answer, answered) = oneshot::channel();
-    match asks.try_send(PendingQuestion { what, answer }) {
+    match asks.try_send(PendingQuestion { what: Box::new(what), answer }) {
         Ok(()) => {}
         Err(mpsc::error::TrySendError::Full(_)) => return Err(BUSY.to_owned()),
         Err(mpsc::error::TrySendError::Closed(_)) => return Err(PARTED.to_owned()),
@@ -65,7 +66,7 @@ impl AwaitedAnswers {
         }
         self.last += 1;
         self.by_number.insert(self.last, asked.answer);
-        Some(FromControl::Ask { ask: self.last, what: Ok(asked.what) })
+        Some(FromControl::Ask { ask: self.last, what: Ok(*asked.what) })
     }
 
     /// Takes the node's answer to whoever waits for it.
@@ -126,7 +127,9 @@ mod tests {
         let mut waiting = Vec::new();
         for _ in 0..MOST_AWAITED {
             let (answer, answered) = oneshot::channel();
-            assert!(awaited.number(PendingQuestion { what: question(1), answer }).is_some());
+            assert!(
+                awaited.number(PendingQuestion { what: Box::new(question(1)), answer }).is_some()
+            );
             waiting.push(answered);
         }
         let refused = ask(&asks, question(1), SOON);

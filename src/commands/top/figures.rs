@@ -1,6 +1,6 @@
 //! The parts of control's answers that are shown. A member is `null` if the node has no figure for it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -158,10 +158,22 @@ pub(super) struct Purge {
     pub(super) status: String,
     pub(super) created_at: String,
     pub(super) elapsed_ms: f64,
+    /// Where there are many, those that lag.
     pub(super) nodes: Vec<Arrival>,
+    /// All nodes that it is for; `None` of a control that lists them all.
+    pub(super) nodes_total: Option<usize>,
+    pub(super) nodes_lagging: usize,
+    /// How many stored responses it took, where all nodes told; not there likewise.
+    #[serde(deserialize_with = "told")]
+    pub(super) matched: Option<Option<u64>>,
     /// Its targets, in words.
     #[serde(flatten)]
     pub(super) named: Map<String, Value>,
+}
+
+/// What may be `null`, told from what is not there.
+fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// How far it has come on a node.

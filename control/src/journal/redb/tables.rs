@@ -27,7 +27,10 @@ const BASE: &str = "base";
 const SITES: &str = "sites";
 
 /// What [`FORMAT`] says of a database of this version.
-const THIS_FORMAT: &str = "weir-control-1";
+const THIS_FORMAT: &str = "weir-control-2";
+
+/// What it says of one that an older version wrote, whose rows are read all the same.
+const OLDER_FORMAT: &str = "weir-control-1";
 
 /// Makes the tables of an empty journal.
 pub(super) fn create(database: &Database, identity: &Identity) -> Result<(), Fault> {
@@ -52,11 +55,27 @@ pub(super) fn check(database: &Database) -> Result<Identity, Fault> {
         Err(_) => return Err(foreign()),
     };
     let format: String = about_row(&about, FORMAT)?.ok_or_else(foreign)?;
-    if format != THIS_FORMAT {
-        let message = format!("its format is {format:?}; this weir reads {THIS_FORMAT:?}");
+    if format != THIS_FORMAT && format != OLDER_FORMAT {
+        let message = format!(
+            "its format is {format:?}; this weir reads {THIS_FORMAT:?} and {OLDER_FORMAT:?}"
+        );
         return Err(Fault::Content(message));
     }
     about_row(&about, IDENTITY)?.ok_or_else(|| missing(IDENTITY))
+}
+
+/// Has an older version refuse the database from now on: it does not read what this one writes.
+pub(super) fn upgrade(database: &Database) -> Result<(), Fault> {
+    let format: Option<String> = {
+        let transaction = database.begin_read()?;
+        about_row(&transaction.open_table(ABOUT)?, FORMAT)?
+    };
+    if format.as_deref() == Some(THIS_FORMAT) {
+        return Ok(());
+    }
+    let transaction = begin(database)?;
+    transaction.open_table(ABOUT)?.insert(FORMAT, row(&THIS_FORMAT)?.as_slice())?;
+    Ok(transaction.commit()?)
 }
 
 /// Everything in it.
@@ -72,8 +91,10 @@ pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
         life: about_row(&about, LIFE)?,
         copied: false,
         base: about_row::<Base>(&about, BASE)?.unwrap_or_default(),
-        entries: rows(&transaction, ENTRIES, "entries", |_, record| record)?,
-        arrivals: rows(&transaction, ARRIVALS, "arrivals", |seq, record| (seq, record))?,
+        entries: rows(&transaction, ENTRIES, "entries", |_, row| serde_json::from_slice(row))?,
+        arrivals: rows(&transaction, ARRIVALS, "arrivals", |seq, row| {
+            Ok((seq, super::rows::read(row)?))
+        })?,
         nodes: nodes.collect::<Result<_, Fault>>()?,
         sites: about_row(&about, SITES)?.unwrap_or_default(),
     })
@@ -119,7 +140,7 @@ fn write(
     }
     let mut arrivals = transaction.open_table(ARRIVALS)?;
     for (seq, record) in &batch.arrivals {
-        arrivals.insert(seq, row(record)?.as_slice())?;
+        arrivals.insert(seq, row(&super::rows::written(record))?.as_slice())?;
     }
     if let Some(base) = &batch.base {
         about.insert(BASE, row(base)?.as_slice())?;
@@ -136,17 +157,17 @@ fn write(
     Ok(())
 }
 
-fn rows<R: DeserializeOwned, T>(
+fn rows<T>(
     transaction: &ReadTransaction,
     table: BySeq,
     name: &str,
-    made: impl Fn(u64, R) -> T,
+    read: impl Fn(u64, &[u8]) -> Result<T, serde_json::Error>,
 ) -> Result<Vec<T>, Fault> {
     let table = transaction.open_table(table)?;
     let rows = table.iter()?.map(|row| {
         let (seq, record) = row?;
         let seq = seq.value();
-        Ok(made(seq, read(name, &seq.to_string(), record.value())?))
+        read(seq, record.value()).map_err(|error| damaged(name, &seq.to_string(), &error))
     });
     rows.collect()
 }
@@ -164,8 +185,11 @@ fn row(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
 }
 
 fn read<R: DeserializeOwned>(table: &str, key: &str, bytes: &[u8]) -> Result<R, Fault> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Fault::Content(format!("damaged: {table}, {key}: {error}")))
+    serde_json::from_slice(bytes).map_err(|error| damaged(table, key, &error))
+}
+
+fn damaged(table: &str, key: &str, error: &serde_json::Error) -> Fault {
+    Fault::Content(format!("damaged: {table}, {key}: {error}"))
 }
 
 fn missing(key: &str) -> Fault {

@@ -3,11 +3,11 @@
 use super::*;
 use crate::journal::{
     ArrivalRecord, ArrivalsRecord, Base, EntryRecord, LeaseOverRecord, Life, NodeRecord,
-    ProcessRecord, SitesRecord,
+    ProcessRecord, SitesRecord, SumRecord,
 };
 use crate::ledger::Referrer;
 use crate::ledger::tests::disk::taken;
-use redb::{StorageBackend, TableDefinition};
+use redb::{ReadableTable, StorageBackend, TableDefinition};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -84,6 +84,8 @@ fn node(name: &str) -> NodeRecord {
             applied: 5,
             validates_after_ms: Some(8),
         }],
+        counted: 9,
+        excused: 10,
     }
 }
 
@@ -98,7 +100,12 @@ fn arrivals() -> ArrivalsRecord {
     let record =
         ArrivalRecord { name: "a".into(), tier: Tier::Edge, applied_us: None, matched: Some(2) };
     let over = LeaseOverRecord { name: "b".into(), tier: Tier::Parent };
-    ArrivalsRecord { completed_us: Some(7), nodes: vec![record], lease_over: vec![over] }
+    ArrivalsRecord {
+        completed_us: Some(7),
+        nodes: vec![record],
+        lease_over: vec![over],
+        sum: Some(SumRecord { nodes: 2, matched: None }),
+    }
 }
 
 fn life(log: &str) -> Option<Life> {
@@ -250,7 +257,7 @@ fn what_is_no_journal_is_refused_by_its_name_and_left_alone() {
     type Spoil<'a> = (&'a dyn Fn(&Directory), &'a str);
     let cases: [Spoil<'_>; 6] = [
         (&foreign, "not a journal of control"),
-        (&newer, "\"weir-control-9\"; this weir reads \"weir-control-1\""),
+        (&newer, "\"weir-control-9\"; this weir reads \"weir-control-2\" and \"weir-control-1\""),
         (&text, "not a journal of control"),
         (&empty, "empty"),
         (&halved, ""),
@@ -375,4 +382,73 @@ fn another_file_in_its_place_is_not_written() {
     std::fs::copy(&aside, directory.file()).unwrap();
     let error = journal.commit(&batches()[0]).unwrap_err().to_string();
     assert!(error.contains("another file has taken its place"), "{error}");
+}
+
+#[test]
+fn what_an_older_version_wrote_is_read_and_then_refused_by_it() {
+    let directory = Directory::new();
+    let mut journal = Redb::open(&directory.0).unwrap();
+    batches().iter().for_each(|batch| journal.commit(batch).unwrap());
+    let mut expected = journal.load().unwrap();
+    drop(journal);
+    // As it was: another format, and rows with the names of their fields.
+    let database = Database::create(directory.file()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let about: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("about");
+    let format = &b"\"weir-control-1\""[..];
+    transaction.open_table(about).unwrap().insert("format", format).unwrap();
+    let arrivals: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("arrivals");
+    let row =
+        br#"{"completed_us":7,"nodes":[{"name":"a","tier":"edge","applied_us":5,"matched":2}]}"#;
+    transaction.open_table(arrivals).unwrap().insert(3, &row[..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let node =
+        ArrivalRecord { name: "a".into(), tier: Tier::Edge, applied_us: Some(5), matched: Some(2) };
+    let record =
+        ArrivalsRecord { completed_us: Some(7), nodes: vec![node], ..ArrivalsRecord::default() };
+    expected.arrivals = vec![(3, record)];
+    assert_eq!(Redb::open(&directory.0).unwrap().load().unwrap(), expected);
+    let database = Database::create(directory.file()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table = transaction.open_table(about).unwrap();
+    let format = table.get("format").unwrap().unwrap().value().to_vec();
+    assert_eq!(format, b"\"weir-control-2\"");
+}
+
+#[test]
+fn room_that_nothing_needs_is_given_back_when_it_is_tidied_and_at_the_start() {
+    let size = |directory: &Directory| std::fs::metadata(directory.file()).unwrap().len();
+    for at_start in [false, true] {
+        let directory = Directory::new();
+        let mut journal = Redb::open(&directory.0).unwrap();
+        journal.commit(&batches()[0]).unwrap();
+        let many = ArrivalsRecord { nodes: vec![arrivals().nodes[0].clone(); 1000], ..arrivals() };
+        for seq in 1..=200 {
+            let entries = vec![entry(seq)];
+            let arrivals = (seq.saturating_sub(20)..seq).map(|seq| (seq, many.clone())).collect();
+            journal
+                .commit(&Batch { follows: seq - 1, entries, arrivals, ..Batch::default() })
+                .unwrap();
+        }
+        let sums = (1..200).map(|seq| (seq, ArrivalsRecord::default())).collect();
+        journal.commit(&Batch { follows: 200, arrivals: sums, ..Batch::default() }).unwrap();
+        let (before, expected) = (size(&directory), journal.load().unwrap());
+        if at_start {
+            drop(journal);
+            journal = Redb::open(&directory.0).unwrap();
+        } else {
+            journal.tidy().unwrap();
+        }
+        let after = size(&directory);
+        println!("{before} bytes before, {after} after");
+        assert!(before > 4 << 20 && after < 1 << 20, "{before} bytes before, {after} after");
+        assert_eq!(journal.load().unwrap(), expected);
+        // What it needs is no reason to try again.
+        journal.tidy().unwrap();
+        journal
+            .commit(&Batch { follows: 200, entries: vec![entry(201)], ..Batch::default() })
+            .unwrap();
+        assert_eq!(journal.load().unwrap().entries.len(), 201);
+    }
 }

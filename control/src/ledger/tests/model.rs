@@ -413,14 +413,14 @@ impl World {
         let members = &self.promises.members;
         let still = expected.iter().filter(|(node, nth)| members.get(node) == Some(nth));
         for (node, _) in still {
-            let told = progress.nodes.iter().find(|told| told.name == name(*node));
+            let told = progress.nodes.iter().find(|told| *told.name == *name(*node));
             let told = told.unwrap_or_else(|| panic!("{purge:?} does not expect {node}"));
             let applied = self.applied.contains(&(mark, *node));
             assert!(applied || told.state != Arrival::Applied, "{node} did not apply {purge:?}");
             assert!(applied || progress.completed.is_none(), "{purge:?} lacks {node}");
         }
         for told in &progress.nodes {
-            assert!(expected.iter().any(|(node, _)| told.name == name(*node)), "{purge:?}");
+            assert!(expected.iter().any(|(node, _)| *told.name == *name(*node)), "{purge:?}");
         }
     }
 

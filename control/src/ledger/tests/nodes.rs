@@ -41,23 +41,54 @@ async fn a_purge_is_completed_when_every_node_expected_at_its_append_applied_it(
 }
 
 #[tokio::test]
-async fn whoever_waits_is_told_of_each_change() {
+async fn whoever_waits_is_told_once_it_is_completed_and_once_it_is_counted() {
     let ledger = in_memory(100);
-    let node = stranger(&ledger, "a").await;
+    let (a, b) = (stranger(&ledger, "a").await, stranger(&ledger, "b").await);
     let purge = ledger.purge(order("/", None), me()).await.unwrap();
     let (done, heard) = (ledger.clone(), purge.clone());
-    let waiting = tokio::spawn(async move { done.until(&heard, |p| p.completed.is_some()).await });
-    let (gone, heard) = (ledger.clone(), purge.clone());
-    let parted = tokio::spawn(async move {
-        gone.until(&heard, |p| p.nodes[0].state == Arrival::Offline).await;
-    });
+    let completed = tokio::spawn(async move { done.until_completed(&heard).await });
+    let (told, heard) = (ledger.clone(), purge.clone());
+    let counted = tokio::spawn(async move { told.until_counted(&heard).await });
     tokio::task::yield_now().await;
+    ledger.applied(a.session, 1, Instant::now());
+    ledger.matched(a.session, &[(1, 2)]);
+    ledger.parted(b.session);
+    tokio::task::yield_now().await;
+    assert!(!completed.is_finished() && !counted.is_finished());
+    assert_eq!(states(&ledger, &purge)[1].1, Arrival::Offline);
+    assert_eq!(ledger.forget(vec!["b".into()]).await.unwrap(), ["b"]);
+    completed.await.unwrap();
+    counted.await.unwrap();
+    assert_eq!(ledger.progress(&purge).matched(), Some(2));
+    ledger.forget(vec!["a".into()]).await.unwrap();
+    // It has applied it, and is told of.
+    assert!(!ledger.progress(&purge).expects_nobody());
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_empty_is_waited_for_until_it_says_that_it_is_there() {
+    let ledger = in_memory(100);
+    let node = stranger(&ledger, "a").await;
+    let done = ledger.purge(order("/1", None), me()).await.unwrap();
+    ledger.applied(node.session, 1, Instant::now());
+    let open = ledger.purge(order("/2", None), me()).await.unwrap();
     ledger.parted(node.session);
-    parted.await.unwrap();
-    assert!(!waiting.is_finished());
-    assert_eq!(ledger.forget(vec!["a".into()]).await.unwrap(), ["a"]);
-    waiting.await.unwrap();
-    assert!(ledger.progress(&purge).expects_nobody());
+    let empty = Hello { instance: "2".into(), ..hello("a", &Standing::default()) };
+    let back = ledger.arrive(&empty, Instant::now()).await.unwrap();
+    assert_eq!((back.welcomed.place.keep, back.welcomed.place.after), (false, 0));
+    // What was completed stays so, though it has yet to apply it again. The other one may reach it
+    // through a parent that is as far behind.
+    let state = |seq: usize| ledger.after(0, 9).unwrap()[seq - 1].completed().is_some();
+    assert_eq!((state(1), state(2)), (true, false));
+    ledger.applied(back.session, 0, Instant::now());
+    ledger.applied(back.session, 1, Instant::now());
+    assert_eq!((state(1), state(2)), (true, false));
+    ledger.applied(back.session, 2, Instant::now());
+    assert!(done.completed().is_some() && open.completed().is_some());
+    // Who joins later holds nothing back.
+    stranger(&ledger, "b").await;
+    assert_eq!(states(&ledger, &open).len(), 1);
+    assert_eq!(ledger.counts().incomplete, 0);
 }
 
 #[tokio::test]

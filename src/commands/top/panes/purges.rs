@@ -37,7 +37,14 @@ pub(super) fn listing(purges: &Purges, order: &str) -> Listing {
 
 fn row(purge: &Purge) -> Vec<Cell> {
     let applied = purge.nodes.iter().filter(|node| node.state == "applied").count();
-    let matched: Option<u64> = purge.nodes.iter().map(|node| node.matched).sum();
+    let (applied, total) = match purge.nodes_total {
+        Some(total) => (total.saturating_sub(purge.nodes_lagging), total),
+        None => (applied, purge.nodes.len()),
+    };
+    let matched = match purge.matched {
+        Some(matched) => matched,
+        None => purge.nodes.iter().map(|node| node.matched).sum(),
+    };
     // 2026-11-21T21:47:52.372Z
     let at = purge.created_at.get(11..19).unwrap_or(UNKNOWN);
     let status = match purge.status.as_str() {
@@ -47,7 +54,7 @@ fn row(purge: &Purge) -> Vec<Cell> {
     vec![
         Cell::plain(purge.seq.to_string()),
         Cell::plain(at),
-        Cell::plain(format!("{applied}/{}", purge.nodes.len())),
+        Cell::plain(format!("{applied}/{total}")),
         Cell::plain(took(purge.elapsed_ms)),
         Cell::plain(matched.map_or_else(|| UNKNOWN.to_owned(), count)),
         status,
@@ -63,8 +70,11 @@ fn waits_for(purge: &Purge) -> String {
         _ => node.name.clone(),
     });
     let mut words = format!("pending: {}", named.collect::<Vec<_>>().join(", "));
-    if open.len() > NAMED {
-        words.push_str(&format!(" and {} more", open.len() - NAMED));
+    // Of many nodes not all of those that lag are listed.
+    let unlisted = purge.nodes_lagging.saturating_sub(purge.nodes.len());
+    let more = open.len().saturating_sub(NAMED) + unlisted;
+    if more > 0 {
+        words.push_str(&format!(" and {more} more"));
     }
     words
 }
