@@ -264,3 +264,28 @@ async fn a_directory_that_another_process_uses_is_set_aside_and_the_node_serves(
     let up = format!("weir_disk_directory_up{{directory={:?}}} 0\n", stored.folder.path());
     assert!(metrics.contains(&up), "{metrics}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_takes_over_has_what_the_other_one_stored() {
+    let mut stored = Stored::start("takeover").await;
+    for path in ["/a", "/b"] {
+        stored.get(path);
+    }
+    stored.until_on_disk(2);
+    let old = stored.topology.take_over_node("edge");
+    assert_eq!(old.exit_status(), Some(0));
+    assert!(stored.is_hit("/a"));
+    stored.purge(&json!({"paths": ["/b"]}));
+    assert!(!stored.is_hit("/b"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purges_do_not_wait_for_a_node_that_returns_with_what_it_has_stored() {
+    let mut stored = Stored::start("away").await;
+    stored.get("/a");
+    stored.until_on_disk(1);
+    assert_eq!(stored.topology.drain_node("edge"), Some(0));
+    stored.purge(&json!({"paths": ["/b"]}));
+    stored.topology.start_node("edge");
+    assert!(stored.is_hit("/a"));
+}

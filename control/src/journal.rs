@@ -212,6 +212,9 @@ pub(crate) struct NodeRecord {
     /// Purges up to this seq wait for it no more: its lease was over.
     #[serde(default)]
     pub(crate) excused: Seq,
+    /// It has ended with what it has stored, and shows nothing of that before it has caught up.
+    #[serde(default)]
+    pub(crate) away: bool,
 }
 
 /// A process of a node.
@@ -226,6 +229,10 @@ pub(crate) struct ProcessRecord {
     /// Its lease in milliseconds, if it validates all it has stored once that is over.
     #[serde(default)]
     pub(crate) validates_after_ms: Option<u64>,
+    /// The membership of the process before it, which it may show until it has acknowledged under its
+    /// own: only then is that durable on its disk.
+    #[serde(default)]
+    pub(crate) before: Option<String>,
 }
 
 impl NodeRecord {
@@ -236,7 +243,14 @@ impl NodeRecord {
             let (member, applied) = (self.member.clone(), self.applied);
             let instance = String::new();
             let validates_after_ms = None;
-            self.processes.push(ProcessRecord { instance, member, applied, validates_after_ms });
+            let before = None;
+            self.processes.push(ProcessRecord {
+                instance,
+                member,
+                applied,
+                validates_after_ms,
+                before,
+            });
         }
         self
     }

@@ -250,6 +250,13 @@ impl Ledger {
         self.shared.state().parted(session);
     }
 
+    /// The session's process drained, and its node comes back with what it has stored: no purge waits
+    /// for it before. `false` if the node has other processes: then nothing is done. A crash of control
+    /// may forget it; then purges wait.
+    pub(crate) fn away(&self, session: SessionId, now: Instant) -> bool {
+        self.shared.state().away(session, now)
+    }
+
     /// The session's process drained: it is no longer expected, nor is its node if it has no other.
     ///
     /// # Errors

@@ -371,7 +371,8 @@ impl<'a> Session<'a> {
                     return Err(Over::Journal(error.to_string()));
                 }
             }
-            FromNode::Leave => {
+            FromNode::Away if ledger.away(session, now) => return Err(Over::Left),
+            FromNode::Leave | FromNode::Away => {
                 return Err(match ledger.leave(session).await {
                     Ok(()) => Over::Left,
                     Err(error) => Over::Journal(error.to_string()),

@@ -48,6 +48,8 @@ pub(crate) struct DiskStore {
     /// Own number up to which everything stored was held against the log.
     checked: AtomicU64,
     risk: RiskNote,
+    /// Whether another process may have noted something.
+    has_notes: AtomicBool,
     counters: DiskCounters,
     size: u64,
 }

@@ -333,6 +333,9 @@ impl Node {
     /// Tells control, once it is connected, that the process with this instance of the same node has
     /// ended, so that no purge waits for it. The caller must be sure of it.
     pub fn other_ended(&self, instance: String) {
+        if let Some(disk) = &self.state.disk {
+            disk.other_ended();
+        }
         self.following.other_ended(instance);
     }
 
@@ -381,6 +384,12 @@ impl Node {
         if let Some((follower, _thread)) = follower {
             follower.leave().await;
         }
+        self.close_disk().await;
+    }
+
+    /// Closes the disk store, for another process to open it. The node goes on without it; what is removed
+    /// by unsafe requests from then on is noted in `node.state` for that process.
+    pub async fn close_disk(&self) {
         if let Some(disk) = &self.state.disk {
             let wait = self.state.live.load().config.disk.as_ref().map(|disk| disk.hang);
             let place = Place::from(&*self.state.purges.position());

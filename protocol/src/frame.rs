@@ -51,6 +51,10 @@ pub enum FromNode {
     /// The node drains, serves nothing any more and is not expected back. If it has other processes,
     /// this one alone is not expected any more.
     Leave,
+    /// The node drains and serves nothing any more. It comes back with what it has stored, and shows
+    /// nothing of that before it has applied what the log had when it joined again: until then no purge
+    /// waits for it. If it has other processes, this is [`FromNode::Leave`].
+    Away,
     /// Another process of this node has ended, without [`FromNode::Leave`] if it crashed: it is not
     /// expected any more. Said by one that cannot be wrong about it: they share a machine.
     Ended {

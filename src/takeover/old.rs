@@ -198,6 +198,10 @@ impl Giving {
     }
 
     async fn steps(&self, channel: &mut Channel, reached: &mut Reached) -> Result<(), Broken> {
+        if let Some(node) = &self.old.node {
+            // The new process opens it. Should it fail, this one goes on with its memory.
+            node.close_disk().await;
+        }
         self.offer(channel).await?;
         match channel.next(PREPARE).await? {
             FromNew::Begins { instance } => reached.instance = instance,

@@ -49,6 +49,8 @@ impl PublishedLog {
         for process in &mut node.record.processes {
             let known = before.processes.iter().find(|known| known.instance == process.instance);
             process.applied = known.map_or(process.applied, |known| known.applied);
+            process.before =
+                process.before.take().filter(|_| known.is_none_or(|known| known.before.is_some()));
         }
         let reported = hello.sites.as_deref();
         let same = node.sites.as_deref() == reported;
@@ -117,6 +119,7 @@ impl PublishedLog {
     fn hear(&mut self, name: &Arc<str>, session: SessionId, now: Instant) -> bool {
         let Some(node) = self.nodes.get_mut(name) else { return false };
         let speaks = node.hear(session, now);
+        node.record.away = false;
         if std::mem::take(&mut node.lease_over) {
             // The next purge waits for it again.
             node.record.excused = self.head;
@@ -147,6 +150,8 @@ impl PublishedLog {
         let Some(node) = self.nodes.get_mut(name) else { return };
         let Some(process) = process_mut(node, instance) else { return };
         process.applied = process.applied.max(seq);
+        // It acknowledges only under the membership that it has durably.
+        process.before = process.before.take().filter(|_| now.is_none());
         self.settle(name, now);
     }
 
@@ -279,6 +284,24 @@ impl PublishedLog {
         node.sessions.retain(|known| known.id != session);
         self.sessions.remove(&session);
         self.unsaved.nodes = true;
+    }
+
+    /// The node has ended and shows nothing before it has caught up: no purge waits for it until then.
+    /// `false` if it has other processes.
+    pub(super) fn away(&mut self, session: SessionId, now: Instant) -> bool {
+        let Some(name) = self.sessions.get(&session).cloned() else { return false };
+        if self.nodes.get(&name).is_none_or(|node| node.record.processes.len() > 1) {
+            return false;
+        }
+        self.parted(session);
+        let Some(node) = self.nodes.get_mut(&name) else { return false };
+        node.record.away = true;
+        if !std::mem::replace(&mut node.lease_over, true) {
+            self.settled.remove(node.settled());
+        }
+        self.unsaved.nodes = true;
+        self.complete(now);
+        true
     }
 
     /// Expects the node no more; whether it was.

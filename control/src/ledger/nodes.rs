@@ -102,7 +102,8 @@ pub(super) struct ExpectedNode {
     pub(super) heard: Instant,
     /// Of its processes that are connected, one each; the newest last.
     pub(super) sessions: Vec<Session>,
-    /// It validates all it has stored, and its lease is surely over: purges do not wait for it.
+    /// Purges do not wait for it: it validates all it has stored, and its lease is surely over; or it
+    /// has ended, and shows nothing before it has caught up.
     pub(super) lease_over: bool,
     /// When its lease is to be looked at.
     pub(super) watched: Option<Instant>,
@@ -132,10 +133,10 @@ impl ExpectedNode {
         let record = record.completed();
         Self {
             region: record.region.as_str().into(),
+            lease_over: record.away,
             record,
             heard: now,
             sessions: Vec::new(),
-            lease_over: false,
             watched: None,
             column,
             stats: None,

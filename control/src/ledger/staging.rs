@@ -193,7 +193,11 @@ impl Staging {
         let known = self.record(state, &hello.name).cloned();
         let admission = self.judge(state, &hello, secret.as_ref(), right, known.as_ref(), now)?;
         let continued = known.as_ref().and_then(|record| continued(record, admission, &hello));
-        let member = continued.map(|process| process.member.as_str());
+        let shown = hello.standing.member.as_deref();
+        let member = continued.map(|process| match &process.before {
+            Some(before) if shown == Some(before) => before.as_str(),
+            _ => process.member.as_str(),
+        });
         let per_minute = state.bounds.join_rate;
         let too_fast = || JoinError::TooFast { token: right.token.clone(), per_minute };
         // Guesses are counted like new names, before it is known whether they are.
@@ -229,14 +233,22 @@ impl Staging {
                 return Err(too_fast());
             }
         }
+        let continued_here = continued.filter(|_| after.is_some());
+        // A process that goes on with what an earlier one stored gets a membership of its own: a copy of
+        // the disk from before, which comes back later, has another.
+        let (member, before) = match continued_here {
+            Some(process) if process.instance == hello.instance => {
+                (process.member.clone(), process.before.clone())
+            }
+            Some(_) => (random::member().map_err(JoinError::Journal)?, shown.map(str::to_owned)),
+            None => (random::member().map_err(JoinError::Journal)?, None),
+        };
         let process = ProcessRecord {
             instance: hello.instance.clone(),
-            member: match continued.filter(|_| after.is_some()) {
-                Some(process) => process.member.clone(),
-                None => random::member().map_err(JoinError::Journal)?,
-            },
+            member,
             applied: continued.map_or(0, |process| process.applied),
             validates_after_ms: hello.validates_after_ms,
+            before,
         };
         let record = self.admitted(state, &hello, secret, known.as_ref(), (admission, process));
         if known.as_ref() != Some(&record) {
@@ -369,6 +381,7 @@ impl Staging {
             processes,
             counted: known.map_or(joined_at, |record| record.counted),
             excused: known.map_or(0, |record| record.excused),
+            away: false,
         };
         record.settle();
         record
@@ -498,10 +511,10 @@ fn continued<'a>(
     let member = hello.standing.member.as_deref();
     match admission {
         Admission::Again(at) => record.processes.get(at),
-        Admission::Instead => {
-            record.processes.iter().find(|process| Some(&*process.member) == member)
-        }
-        Admission::New | Admission::Beside => None,
+        Admission::Instead | Admission::Beside => record.processes.iter().find(|process| {
+            Some(&*process.member) == member || process.before.as_deref() == member
+        }),
+        Admission::New => None,
     }
 }
 

@@ -166,7 +166,9 @@ impl PublishedLog {
             node.record.counted = node.record.counted.min(self.head);
             node.record.excused = node.record.excused.min(self.head);
             self.applied.add(node.record.counted);
-            self.settled.add(node.settled());
+            if !node.lease_over {
+                self.settled.add(node.settled());
+            }
         }
         departed.into_values().for_each(|node| self.depart(node));
         let names: Vec<_> = self.nodes.keys().cloned().collect();

@@ -1,5 +1,6 @@
 //! Opening the disk store at the start of a node, and what follows from what was found.
 
+use super::durable::remove_noted;
 use super::risk::RiskNote;
 use super::sites::SiteLives;
 use super::{DiskCounters, DiskStore};
@@ -9,14 +10,15 @@ use crate::purge::Purges;
 use crate::store::DigestSecret;
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use weir_config::{Config, Disk, DiskAdmit};
 use weir_rules::log::{LogId, Position, Standing};
 use weir_store::disk::Directory;
 use weir_store::volume::Opened;
 use weir_store::{
-    Admission, Admit, Began, Checkpoint, Geometry, Status, Store, StoreDirectory, StoreOptions,
+    Admission, Admit, Began, Checkpoint, Geometry, Observer, SetAside, Status, Store,
+    StoreDirectory, StoreOptions,
 };
 
 /// Seconds that the clock may be behind what it showed to an earlier process: no clock is exact.
@@ -39,25 +41,16 @@ pub(crate) struct OpenDisk {
 /// A directory was written by another version, or the system fails.
 pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError> {
     let fault = |what: &str, error: &dyn std::fmt::Display| StartError(format!("{what}: {error}"));
-    let (risk, to_empty) = RiskNote::open(config.node.state.as_deref())
+    let risk = RiskNote::open(config.node.state.as_deref())
         .map_err(|error| fault("node.state", &error))?;
-    let to_empty = Arc::new(to_empty);
     let directories = disk.directories.iter().map(|directory| {
         let geometry = Geometry::of_size(directory.size).ok_or_else(|| {
             let (size, least) = (directory.size, Geometry::SMALLEST_STORE);
             StartError(format!("disk.size is {size}: a store has at least {least} bytes"))
         })?;
-        let (path, to_empty) = (directory.path.clone(), Arc::clone(&to_empty));
+        let path = directory.path.clone();
         let name = path.display().to_string();
-        // Once: from then on it holds nothing that was removed.
-        let is_to_empty = AtomicBool::new(to_empty.contains(&name));
-        let open = move || {
-            let directory = Directory::open(&path)?;
-            if is_to_empty.swap(false, std::sync::atomic::Ordering::AcqRel) {
-                weir_store::clear(&directory)?;
-            }
-            Ok(Arc::new(directory) as Arc<_>)
-        };
+        let open = move || Ok(Arc::new(Directory::open(&path)?) as Arc<_>);
         Ok(StoreDirectory { name, geometry, open: Box::new(open) })
     });
     let directories = directories.collect::<Result<Vec<_>, StartError>>()?;
@@ -71,15 +64,14 @@ pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError>
         retry: disk.retry,
         ..StoreOptions::default()
     };
-    let (store, began) = Store::open(directories, options, Arc::new(observe))
+    let observer = observer();
+    let (store, began) = Store::open(directories, options, Arc::clone(&observer))
         .map_err(|error| fault("disk", &error))?;
-    tell(&began, &to_empty);
+    tell(&began);
     // Later changes are told by the store.
     let failed = store.statuses().into_iter().filter(|(_, status)| !status.is_working());
-    failed.for_each(|(name, status)| observe(&name, &status));
-    if began.iter().all(|began| began.opened.is_some() || !to_empty.contains(&began.name)) {
-        risk.clear().map_err(|error| fault("node.state", &error))?;
-    }
+    failed.for_each(|(name, status)| observer(&name, &status));
+    block_on(remove_noted(&store, &risk)).map_err(|error| fault("node.state", &error))?;
     let kept: Vec<_> = began
         .iter()
         .filter_map(|began| Some((&*began.name, began.opened.as_ref()?.checkpoint.as_ref()?)))
@@ -106,6 +98,17 @@ pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError>
     Ok(OpenDisk { store, standing, base, lives, clock_was_set_back, risk, config })
 }
 
+/// Waits for something, by a thread of its own: the caller's may be one of a runtime.
+fn block_on(work: impl Future<Output = std::io::Result<()>> + Send) -> std::io::Result<()> {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            runtime.block_on(work)
+        });
+        waiting.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread panicked")))
+    })
+}
+
 /// Whether two directories were of one node, one log and one membership.
 fn is_of_one_life(a: &Checkpoint, b: &Checkpoint) -> bool {
     (&a.log, a.base, &a.member) == (&b.log, b.base, &b.member)
@@ -121,30 +124,33 @@ fn standing(kept: &Checkpoint, checked: u64) -> Standing {
     }
 }
 
-/// Tells of each change of a directory, once.
-fn observe(name: &str, status: &Status) {
-    match status {
-        Status::Working => tracing::info!(directory = name, "the disk store works"),
-        Status::SetAside(_) => {
-            tracing::error!(
-                directory = name, %status,
-                "a directory of the disk store is set aside; the node goes on without it"
-            );
+/// Who tells of directories that are set aside, and of those that work again.
+fn observer() -> Observer {
+    let failed = Mutex::new(BTreeSet::new());
+    Arc::new(move |name, status| {
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match status {
+            Status::Working if failed.remove(name) => {
+                tracing::info!(directory = name, "the disk store works again, from empty");
+            }
+            Status::SetAside(SetAside::Cleared) => {
+                tracing::info!(directory = name, "a directory of the disk store is emptied");
+            }
+            Status::SetAside(_) if failed.insert(name.to_owned()) => {
+                tracing::error!(
+                    directory = name, %status,
+                    "a directory of the disk store is set aside; the node goes on without it"
+                );
+            }
+            _ => {}
         }
-        Status::Opening | Status::Closed => {}
-    }
+    })
 }
 
 /// Tells what was found.
-fn tell(began: &[Began], to_empty: &BTreeSet<String>) {
+fn tell(began: &[Began]) {
     for Began { name, opened } in began {
         let Some(Opened { emptied, recovered, reclaimed, .. }) = opened else { continue };
-        if to_empty.contains(name) {
-            tracing::warn!(
-                directory = name,
-                "the disk store was emptied: what was removed before may still have been in it"
-            );
-        }
         if let Some(why) = emptied {
             tracing::warn!(directory = name, why, "the disk store begins empty");
         }
@@ -184,6 +190,7 @@ impl OpenDisk {
             clock_was_set_back,
             checked: AtomicU64::new(checked),
             risk,
+            has_notes: AtomicBool::new(false),
             counters: DiskCounters::default(),
             size: directories.iter().map(|directory| directory.size).sum(),
         }

@@ -22,6 +22,10 @@ const GATHER: u32 = 20;
 /// The longest that purges are gathered.
 const GATHERED: Duration = Duration::from_secs(60);
 
+/// Entries of the log since the checked mark beyond which a walk is urgent: control keeps 10,000 by default,
+/// and a node whose checked mark it has forgotten returns empty.
+const HURRY: Seq = 2_000;
+
 /// A step that did nothing is tried again after this: the readers have other work.
 const BUSY: Duration = Duration::from_millis(50);
 
@@ -59,8 +63,9 @@ async fn run(disk: &Arc<DiskStore>, share: impl Fn() -> Duration) {
     let mut next = Instant::now();
     loop {
         tokio::time::sleep(TICK).await;
+        disk.remove_noted().await;
         let mark = disk.purges.mark();
-        let is_due = Instant::now() >= next || disk.purges.is_crowded();
+        let is_due = Instant::now() >= next || is_urgent(disk);
         if mark <= disk.checked.load(Ordering::Acquire) || !is_due || !disk.is_shown() {
             continue;
         }
@@ -68,6 +73,12 @@ async fn run(disk: &Arc<DiskStore>, share: impl Fn() -> Duration) {
         walk(disk, mark, &share).await;
         next = Instant::now() + (begun.elapsed() * GATHER).clamp(TICK, GATHERED);
     }
+}
+
+/// Whether the index of purges is crowded, or the log may soon reach back no further than the checked mark.
+fn is_urgent(disk: &DiskStore) -> bool {
+    let behind = disk.purges.applied().saturating_sub(disk.checked.load(Ordering::Acquire));
+    disk.purges.is_crowded() || behind > HURRY
 }
 
 /// Holds everything on disk against the purges up to `mark`, which no running fetch began before.
@@ -88,7 +99,7 @@ async fn walk(disk: &Arc<DiskStore>, mark: Seq, share: impl Fn() -> Duration) {
         let begun = Instant::now();
         let pause = match disk.store.step(&mut walk, &judge).await {
             false => BUSY,
-            true => pause_after(begun.elapsed(), share(), disk.purges.is_crowded()),
+            true => pause_after(begun.elapsed(), share(), is_urgent(disk)),
         };
         tokio::time::sleep(pause).await;
     }
@@ -99,11 +110,10 @@ async fn walk(disk: &Arc<DiskStore>, mark: Seq, share: impl Fn() -> Duration) {
     disk.purges.checked_below(mark);
 }
 
-/// The pause after a step that took so long: a share of a processor, or half of one if the index is
-/// crowded.
-fn pause_after(took: Duration, share: Duration, is_crowded: bool) -> Duration {
+/// The pause after a step that took so long: a share of a processor, or half of one for what is urgent.
+fn pause_after(took: Duration, share: Duration, is_urgent: bool) -> Duration {
     let share = share.as_secs_f64().clamp(0.001, 1.0);
-    match is_crowded {
+    match is_urgent {
         true => took,
         false => took.mul_f64((1.0 - share) / share).min(TICK),
     }

@@ -306,8 +306,8 @@ async fn speak<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// Says what was applied and, unless the node returns with what it has stored, that it is not expected
-/// back.
+/// Says what was applied, and that the node is not expected back, or not before it returns with what it
+/// has stored.
 async fn leave<S: AsyncRead + AsyncWrite>(
     write: &mut WriteHalf<S>,
     told: &mut Outgoing,
@@ -317,7 +317,7 @@ async fn leave<S: AsyncRead + AsyncWrite>(
 ) -> End {
     let applied = *told.acked.borrow_and_update();
     let said = put(&mut out, &FromNode::Applied { seq: applied })
-        .and_then(|()| if returns { Ok(()) } else { put(&mut out, &FromNode::Leave) });
+        .and_then(|()| put(&mut out, if returns { &FromNode::Away } else { &FromNode::Leave }));
     if said.is_ok() && send(write, &mut out, patience).await.is_ok() {
         // Control sees the end of the stream only after all that was said.
         let _ = tokio::time::timeout(patience, write.shutdown()).await;

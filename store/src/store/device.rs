@@ -5,7 +5,7 @@ use super::{Observer, SetAside, Status, StoreDirectory, StoreOptions};
 use crate::counters::Counts;
 use crate::volume::{Options, Volume};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A directory.
 pub(super) struct Device {
@@ -205,9 +205,20 @@ impl Device {
         }
     }
 
-    /// Waits until it is closed, or the time has come; whether it is.
+    /// Waits until it is closed, and its files with it, or the time has come; whether it is.
     pub(super) fn closed_until(&self, until: Instant) -> bool {
-        self.wait(until, |status| *status == Status::Closed)
+        /// Its threads end by themselves, within moments.
+        const LOOK: Duration = Duration::from_millis(1);
+        if !self.wait(until, |status| *status == Status::Closed) {
+            return false;
+        }
+        while self.state().former.strong_count() > 0 {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
     }
 
     fn wait(&self, until: Instant, is_it: impl Fn(&Status) -> bool) -> bool {

@@ -83,9 +83,11 @@ fn node(name: &str) -> NodeRecord {
             member: "m".into(),
             applied: 5,
             validates_after_ms: Some(8),
+            before: Some("l".into()),
         }],
         counted: 9,
         excused: 10,
+        away: true,
     }
 }
 

@@ -199,3 +199,73 @@ async fn new_names_are_limited_for_each_token_and_known_ones_are_not() {
     let other = Right { token: "other".into(), entitled: false };
     ledger.join(&named("d"), &other, Instant::now()).await.unwrap();
 }
+
+/// What a process shows that goes on with what the one before it stored.
+fn after(ledger: &Ledger, before: &Joined, member: &str, instance: &str) -> Hello {
+    let standing = standing(ledger, before, 0);
+    process(Some(1), instance, &Standing { member: Some(member.into()), ..standing })
+}
+
+#[tokio::test]
+async fn each_process_has_a_membership_of_its_own_once_it_acknowledged() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let now = Instant::now();
+    let first = ledger.arrive(&new(Some(1), "1"), now).await.unwrap();
+    let one = first.welcomed.place.member.clone();
+    ledger.applied(first.session, 0, now);
+    ledger.parted(first.session);
+    let second = ledger.arrive(&after(&ledger, &first, &one, "2"), now).await.unwrap();
+    let two = second.welcomed.place.member.clone();
+    assert!(second.welcomed.place.keep && one != two);
+    ledger.parted(second.session);
+    // It ended before its own was durable on its disk: the one before is still good, also to a control
+    // that was started anew. A reconnection of one process changes nothing.
+    drop(ledger);
+    let ledger = on(&disk.rebooted());
+    let third = ledger.arrive(&after(&ledger, &first, &one, "3"), now).await.unwrap();
+    let three = third.welcomed.place.member.clone();
+    assert!(third.welcomed.place.keep && three != two);
+    ledger.parted(third.session);
+    let again = ledger.arrive(&after(&ledger, &third, &three, "3"), now).await.unwrap();
+    assert_eq!((again.welcomed.place.keep, &again.welcomed.place.member), (true, &three));
+    ledger.applied(again.session, 0, now);
+    ledger.parted(again.session);
+    // From then on a copy of the disk from before is of another.
+    for old in [&one, &two] {
+        let copy = ledger.arrive(&after(&ledger, &third, old, "4"), now).await.unwrap();
+        assert!(!copy.welcomed.place.keep, "{old}");
+        ledger.parted(copy.session);
+    }
+}
+
+#[tokio::test]
+async fn no_purge_waits_for_a_node_that_is_away_until_it_is_back() {
+    let disk = Disk::default();
+    let ledger = on(&disk);
+    let now = Instant::now();
+    let node = ledger.arrive(&new(Some(1), "1"), now).await.unwrap();
+    let member = node.welcomed.place.member.clone();
+    let before = ledger.purge(order("/0", None), me()).await.unwrap();
+    assert!(!is_completed(&ledger, &before).await);
+    assert!(ledger.away(node.session, now));
+    assert!(is_completed(&ledger, &before).await);
+    let meanwhile = ledger.purge(order("/1", None), me()).await.unwrap();
+    assert!(is_completed(&ledger, &meanwhile).await);
+    // Control restarts: it is away still.
+    drop(ledger);
+    let ledger = on(&disk.rebooted());
+    let later = ledger.purge(order("/2", None), me()).await.unwrap();
+    assert!(is_completed(&ledger, &later).await);
+    let back = ledger.arrive(&after(&ledger, &node, &member, "2"), now).await.unwrap();
+    // All of it is to be applied before anything is shown.
+    let place = &back.welcomed.place;
+    assert_eq!((place.keep, place.after, place.head), (true, 0, 3));
+    let next = ledger.purge(order("/3", None), me()).await.unwrap();
+    assert!(!is_completed(&ledger, &next).await);
+    ledger.applied(back.session, 4, now);
+    assert!(is_completed(&ledger, &next).await);
+    // One of two processes leaves.
+    ledger.arrive(&successor("3", "2"), now).await.unwrap();
+    assert!(!ledger.away(back.session, now));
+}
