@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -112,7 +112,7 @@ async fn load(
 }
 
 /// Until `seen` holds; how long `what` took is bounded.
-async fn until(what: &str, seen: impl Fn() -> bool) {
+async fn until(what: &str, mut seen: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE * 3;
     while !seen() {
         assert!(Instant::now() < end, "{what}");
@@ -279,11 +279,23 @@ fn hangs_with_the_log() {
     if opened == "yes" {
         say(&mut reader, serde_json::json!({"takeover": 1, "say": "opened"}));
     }
+    println!("it has the log");
     let own = rustix::process::getpid();
     rustix::process::kill_process(own, rustix::process::Signal::STOP).expect("it stops");
     // The signal may come to another thread, a moment later.
     loop {
         std::thread::park();
+    }
+}
+
+/// It does not outlive its test, whatever happens.
+struct Hanging(Child);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        // It may be gone, as it should.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -314,9 +326,14 @@ async fn hangs(name: &str, on_disk: bool, opened: bool) {
     let socket = format!("{}/takeover.sock", lone.state.path());
     hanging.env("HANG_SOCKET", socket).env("HANG_LOG", log);
     hanging.env("HANG_OPENED", if opened { "yes" } else { "no" });
+    hanging.stdout(Stdio::piped());
+    let mut hanging = Hanging(hanging.spawn().expect("this test runs"));
+    let said = BufReader::new(hanging.0.stdout.take().expect("it is piped"));
+    let has_it = tokio::task::spawn_blocking(|| {
+        said.lines().map_while(Result::ok).any(|line| line.contains("it has the log"))
+    });
+    assert!(timeout(PATIENCE, has_it).await.expect("in time").expect("it is read"));
     let begun = Instant::now();
-    let mut hanging = hanging.spawn().expect("this test runs");
-    lone.weir.until_line("a takeover begins");
     // Clients notice nothing, and a call waits until the log is back.
     let waiting = purge("second");
     let mut served = 0;
@@ -328,10 +345,17 @@ async fn hangs(name: &str, on_disk: bool, opened: bool) {
         assert!(begun.elapsed() < BACK_WITHIN, "it does not get back to work");
     }
     println!("{name}: back after {:?}, {served} requests meanwhile", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(5), "the call waited");
     let second = waiting.await.expect("it ends").expect("an answer");
     assert!(matches!(second.status, 200 | 202), "{second:?}");
     lone.weir.until_line("the log is open again");
-    let status = hanging.wait().expect("it was started");
+    let mut status = None;
+    until("it is ended", || {
+        status = hanging.0.try_wait().expect("it was started");
+        status.is_some()
+    })
+    .await;
+    let status = status.expect("it has ended");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
     let listed = program::call(lone.weir.admin, "GET /v1/purges", "").expect("an answer").json();
     assert_eq!(listed["purges"].as_array().map(Vec::len), Some(2), "each once: {listed}");

@@ -110,7 +110,8 @@ pub(crate) fn schemas() -> Value {
         "since": {"type": "string", "format": "date-time"},
         "proven": {"type": "boolean"}, "ephemeral": {"type": "boolean"}, "processes": whole,
         "stats": {"type": ["object", "null"], "properties": {
-            "requests": whole, "hits": whole, "stored": whole, "stored_bytes": whole,
+            "requests": whole, "hits": whole,
+            "stored": maybe("integer"), "stored_bytes": maybe("integer"),
         }},
     }});
     let object = |parts: &[&Value]| {
