@@ -337,7 +337,7 @@ fn needed(config: &str, sample: &str, limit: u64) -> u64 {
     // disk.queue and disk.window with their defaults, and the index for responses of 16 KiB.
     let disk = config
         .split_once("\n[disk]\n")
-        .map_or(0, |(_, disk)| (66 << 20) + size_after(disk, "\nsize = \"") / (16 << 10) * 40);
+        .map_or(0, |(_, disk)| (68 << 20) + size_after(disk, "\nsize = \"") / (16 << 10) * 40);
     size + connections + PROGRAM + disk + upstreams * value("origin_connections = ") * UPSTREAM
 }
 
