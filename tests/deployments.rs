@@ -61,6 +61,8 @@ async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
     for name in ["parent-eu", "edge-eu-west"] {
         let spool = format!("{}/{name}/spool", folder.path());
         assert!(Path::new(&spool).is_dir(), "{spool}");
+        let journal = format!("{}/{name}/disk/journal", folder.path());
+        assert!(Path::new(&journal).is_file(), "{journal}");
     }
 
     // As within the container of control: no address and no token has to be given.
@@ -217,7 +219,12 @@ fn every_node_has_a_writable_place_of_its_own() {
         assert!(volumes.lines().any(|line| line == format!("  {name}:")), "{volumes}");
     }
     for (tier, config) in [("edge", EDGE), ("parent", PARENT)] {
-        assert!(config.contains(&format!("\npath = \"{STATE}/spool\"\n")), "{tier}");
+        for name in ["spool", "disk"] {
+            let path = format!("\n[{name}]\n");
+            let (_, table) = config.split_once(&path).expect("the table");
+            let (_, path) = table.split_once("\npath = ").expect("its path");
+            assert!(path.starts_with(&format!("\"{STATE}/{name}\"\n")), "{tier}: {path}");
+        }
         // Kubernetes: what is mounted belongs to the node's group, and has room for the spool.
         let pod = read(&format!("deploy/kubernetes/base/{tier}.yaml"));
         let config = read(&format!("{KUBERNETES}/{tier}.toml"));
@@ -242,6 +249,12 @@ fn every_node_has_a_writable_place_of_its_own() {
     let parent = read("deploy/kubernetes/base/parent.yaml");
     let claims = parent.split_once("volumeClaimTemplates:\n").expect("claims").1;
     assert!(claims.contains("- metadata: { name: state }"), "{claims}");
+    let claim = claims.split_once("- metadata: { name: disk }\n").expect("a claim").1;
+    assert!(parent.contains("\n            - { name: disk, mountPath: /var/cache/weir-disk }\n"));
+    let config = read(&format!("{KUBERNETES}/parent.toml"));
+    let disk = config.split_once("\n[disk]\n").expect("a disk").1;
+    assert!(disk.contains("\npath = \"/var/cache/weir-disk\"\n"), "{disk}");
+    assert!(size_after(claim, "storage: ") > size_after(disk, "\nsize = \""));
     // systemd: the unit makes both, and names the spool.
     let unit = include_str!("../deploy/systemd/weir.service");
     for line in [
@@ -250,6 +263,8 @@ fn every_node_has_a_writable_place_of_its_own() {
         "CacheDirectory=weir",
         "CacheDirectoryMode=0700",
         "Environment=WEIR_SPOOL__PATH=/var/cache/weir",
+        "#Environment=WEIR_DISK__PATH=/var/cache/weir/disk",
+        "#Environment=WEIR_DISK__SIZE=8GiB",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
@@ -319,7 +334,11 @@ fn needed(config: &str, sample: &str, limit: u64) -> u64 {
         .map(|line| size_after(&line, "connections = \""))
         // The default: half of what is left.
         .unwrap_or((limit - size - PROGRAM) / 2);
-    size + connections + PROGRAM + upstreams * value("origin_connections = ") * UPSTREAM
+    // disk.queue and disk.window with their defaults, and the index for responses of 16 KiB.
+    let disk = config
+        .split_once("\n[disk]\n")
+        .map_or(0, |(_, disk)| (68 << 20) + size_after(disk, "\nsize = \"") / (16 << 10) * 40);
+    size + connections + PROGRAM + disk + upstreams * value("origin_connections = ") * UPSTREAM
 }
 
 /// The number of bytes that stands after `what`, with whichever unit.

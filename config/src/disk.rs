@@ -13,9 +13,10 @@ pub struct Disk {
     pub max_object: u64,
     /// Which responses are written.
     pub admit: DiskAdmit,
-    /// URLs that [`DiskAdmit::Second`] remembers, 1024 to 2^28.
+    /// URLs that [`DiskAdmit::Second`] remembers, and as many that [`Disk::promote`] does, 1024 to 2^28.
     pub window: u32,
-    /// Whether a response that is read from disk a second time is stored in memory again.
+    /// Whether a response that is found on disk a second time within [`Disk::window`] is stored in
+    /// memory again.
     pub promote: bool,
     /// Bytes of memory that may wait to be written, each directory.
     pub queue: u64,
@@ -36,10 +37,9 @@ pub struct Disk {
 impl Disk {
     /// Bytes of memory that it takes at most, the index left out: 40 for each response on disk.
     pub fn memory(&self) -> u64 {
-        let remembered = match self.admit {
-            DiskAdmit::All => 0,
-            DiskAdmit::Second => 2 * u64::from(self.window).next_power_of_two(),
-        };
+        // Which URLs were fetched, and which were found on disk.
+        let filters = u64::from(self.admit == DiskAdmit::Second) + u64::from(self.promote);
+        let remembered = filters * 2 * u64::from(self.window).next_power_of_two();
         self.queue.saturating_mul(self.directories.len() as u64).saturating_add(remembered)
     }
 }

@@ -135,9 +135,9 @@ mod tests {
         let disk = "[control]\ndata = \"/d\"\n[disk]\npath = \"/c\"\nsize = \"1GiB\"\n";
         assert_eq!(memory_warning(&config(memory), 768 << 20), None);
         let warning = memory_warning(&config(&format!("{memory}{disk}")), 768 << 20).unwrap();
-        assert!(warning.contains("448MiB, 66MiB for disk.queue and disk.window and"), "{warning}");
+        assert!(warning.contains("448MiB, 68MiB for disk.queue and disk.window and"), "{warning}");
         assert!(warning.ends_with("lower memory.size or memory.connections or disk.queue"));
-        assert_eq!(memory_warning(&config(&format!("{memory}{disk}")), 834 << 20), None);
+        assert_eq!(memory_warning(&config(&format!("{memory}{disk}")), 836 << 20), None);
     }
 
     #[test]

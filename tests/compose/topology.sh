@@ -45,6 +45,7 @@ for service in "${parents[@]}" "${edges[@]}"; do
     place=$(inspect "$service" '{{range .Mounts}}{{if eq .Destination "/var/lib/weir"}}{{.Source}}{{end}}{{end}}')
     expect "$service has made its spool in its volume, for itself alone" '^700 65532:65532$' \
         "$(as_root stat -c '%a %u:%g' "$place/spool")"
+    expect "and its disk store" '^700 65532:65532$' "$(as_root stat -c '%a %u:%g' "$place/disk")"
     places+=("$place")
 done
 expect "and each has a volume of its own" '^6$' "$(printf '%s\n' "${places[@]}" | sort -u | wc -l)"

@@ -93,7 +93,10 @@ def check_pod(workload, configs, kustomization):
     same(f"{name}: seccomp", user["seccompProfile"]["type"], "RuntimeDefault")
     same(f"{name}: service account", pod["automountServiceAccountToken"], False)
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
+    claims = {
+        claim["metadata"]["name"]: quantity(claim["spec"]["resources"]["requests"]["storage"])
+        for claim in workload["spec"].get("volumeClaimTemplates", [])
+    }
     secrets = {file for volume in volumes.values() if "secret" in volume for file in ["weir-tokens"]}
     same(f"{name}: secrets", secrets, {"weir-tokens"})
     for container in pod["containers"]:
@@ -103,15 +106,15 @@ def check_pod(workload, configs, kustomization):
         assert hardened["readOnlyRootFilesystem"] and not hardened["allowPrivilegeEscalation"], name
         same(f"{name}: capabilities", hardened["capabilities"], {"drop": ["ALL"]})
         mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
-        same(f"{name}: mounts", set(mounts), set(volumes) | claims)
+        same(f"{name}: mounts", set(mounts), set(volumes) | set(claims))
         # What the program is told to read is mounted.
         config = Path(container["args"][-1].removeprefix("--config="))
         same(f"{name}: configuration", str(config.parent), mounts["config"]["mountPath"])
         parsed = configs[volumes["config"]["configMap"]["name"]][config.name]
-        check_config(name, parsed, container, mounts, volumes)
+        check_config(name, parsed, container, mounts, volumes, claims)
 
 
-def check_config(name, config, container, mounts, volumes):
+def check_config(name, config, container, mounts, volumes, claims):
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["port"] in ports, f"{name}: {probe}"
@@ -137,6 +140,10 @@ def check_config(name, config, container, mounts, volumes):
         assert limit > quantity(config["spool"]["size"].removesuffix("B")), f"{name}: sizeLimit"
         asked = container["resources"]["requests"]["ephemeral-storage"]
         assert quantity(asked) >= limit, f"{name}: ephemeral-storage"
+    same(f"{name}: has a disk", "disk" in config, name == "weir-parent")
+    if "disk" in config:
+        same(f"{name}: disk", config["disk"]["path"], mounts["disk"]["mountPath"])
+        assert claims["disk"] > quantity(config["disk"]["size"].removesuffix("B")), f"{name}: disk.size"
     named = [env for env in container["env"] if env["name"] == "WEIR_NODE__NAME"]
     same(f"{name}: named after its pod", len(named), 0 if control else 1)
 

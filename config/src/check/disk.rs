@@ -172,8 +172,10 @@ mod tests {
             retry: seconds(30),
         };
         assert_eq!(read(&text), Ok(Some(disk.clone())));
-        assert_eq!(disk.memory(), (64 << 20) + (2 << 20));
-        assert_eq!(Disk { admit: DiskAdmit::All, ..disk }.memory(), 64 << 20);
+        assert_eq!(disk.memory(), (64 << 20) + (4 << 20));
+        let all = Disk { admit: DiskAdmit::All, ..disk };
+        assert_eq!(all.memory(), (64 << 20) + (2 << 20));
+        assert_eq!(Disk { promote: false, ..all }.memory(), 64 << 20);
     }
 
     #[test]
