@@ -130,18 +130,20 @@ async fn entries_come_in_order_and_acknowledgements_complete_them() {
 
 #[tokio::test]
 async fn purges_one_after_another_wait_for_nothing() {
-    const PURGES: u32 = 200;
+    const PURGES: usize = 200;
     let world = World::new();
     let mut node = world.connect(1 << 20);
     node.join("one").await;
-    let begun = Instant::now();
+    let mut soon = 0;
     for number in 0..PURGES {
+        let begun = Instant::now();
         let seq = world.purge(&format!("/{number}")).await;
         let Some(FromControl::Entry(entry)) = node.hear().await else { panic!("no entry") };
         assert_eq!(entry.seq, seq);
+        soon += usize::from(begun.elapsed() < GATHER / 2);
     }
-    let took = begun.elapsed();
-    assert!(took < GATHER * PURGES / 2, "{took:?}");
+    // Whatever else the machine does. What is said anyway takes along what there is, a few times.
+    assert!(soon > PURGES / 4, "{soon} of {PURGES} came soon");
 }
 
 #[tokio::test]

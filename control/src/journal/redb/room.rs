@@ -3,12 +3,12 @@
 use super::fault::Fault;
 use redb::{CompactionError, Database};
 
-/// A file of fewer pages is left as it is: 1 MiB at 4 KiB a page.
-const SMALL: u64 = 256;
+/// A smaller file is left as it is, bytes.
+const SMALL: u64 = 1 << 20;
 
-/// More than so many times the pages in use, and the file is made smaller. What is written over and
-/// over needs some room beside: at twice it would be made smaller all the time.
-const MOST: u64 = 2;
+/// So many times as large as what is in it, and the file is made smaller. What is written over and
+/// over needs some room beside, so at less it would be made smaller all the time.
+const MOST: u64 = 3;
 
 /// Makes the file smaller, if most of it is not needed. Nobody may read or write meanwhile.
 pub(super) fn give_back(database: &mut Database) -> Result<(), Fault> {
@@ -16,9 +16,8 @@ pub(super) fn give_back(database: &mut Database) -> Result<(), Fault> {
     let stats = transaction.stats()?;
     transaction.abort()?;
     let needed = stats.stored_bytes() + stats.metadata_bytes();
-    let needed = needed.div_ceil(stats.page_size() as u64).max(1);
-    let pages = stats.allocated_pages();
-    if pages < SMALL || pages / MOST < needed {
+    let file = needed + stats.fragmented_bytes();
+    if file < SMALL || file / MOST < needed {
         return Ok(());
     }
     match database.compact() {
