@@ -23,6 +23,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use weir_rules::fields;
 use weir_rules::invalidation::Seq;
 use weir_rules::storability::{Reason, Reuse, Terms};
 use weir_rules::vary;
@@ -183,6 +184,15 @@ pub(crate) struct Interim {
     pub(crate) fields: HeaderMap,
 }
 
+impl Interim {
+    /// One with these fields, as the upstream sent them.
+    pub(crate) fn of(status: StatusCode, fields: &HeaderMap) -> Self {
+        let mut fields = fields.clone();
+        fields::remove_hop_by_hop(&mut fields);
+        Self { status, fields }
+    }
+}
+
 /// The most interim responses kept of one fill; what an origin sends beyond is dropped.
 const MAX_INTERIMS: usize = 8;
 
@@ -314,7 +324,7 @@ impl Fill {
     }
 
     /// Passes an interim response on.
-    pub(crate) fn interim(&self, interim: Interim) {
+    pub(crate) fn take_interim(&self, interim: Interim) {
         let mut state = self.lock();
         if state.answer.is_none() && state.interims.len() < MAX_INTERIMS {
             state.interims.push(Arc::new(interim));
