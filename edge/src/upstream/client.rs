@@ -263,3 +263,78 @@ impl Drop for InUse {
         });
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::upstream::dialer::Dialer;
+    use crate::upstream::endpoint::tls;
+    use crate::upstream::member::{Address, Role};
+    use http::uri::Scheme;
+    use weir_config::{Config, Protocol};
+    use weir_origin_sim::Origin;
+
+    /// A client that keeps so many idle connections for so long, in front of an origin.
+    async fn client(most: usize, idle_for: &str) -> (Origin, Client) {
+        let origin = Origin::start().await;
+        let config = format!(
+            "[limits]\norigin_idle_connections = {most}\norigin_idle = {idle_for:?}\n\
+             [[site]]\norigins = [{:?}]",
+            origin.url()
+        );
+        let limits = Config::from_toml(&config).unwrap().limits;
+        let authority = origin.url().strip_prefix("http://").unwrap().parse().unwrap();
+        let address = Address {
+            role: Role::Origin,
+            scheme: Scheme::HTTP,
+            authority,
+            weight: 1,
+            distance: 0,
+            protocol: Protocol::H1,
+            visitors_host: false,
+        };
+        let dialer = Dialer::new(Duration::from_secs(5));
+        let to = Endpoint::of(&address, &Arc::new(tls()), &dialer).unwrap();
+        (origin, Client::new(to, &limits))
+    }
+
+    /// A connection that takes a request.
+    async fn ready(client: &Client) -> OpenConnection {
+        let mut opened = client.open().await.unwrap();
+        opened.sender.ready().await.unwrap();
+        opened
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_is_given_the_connection_of_another() {
+        let (_origin, client) = client(8, "1m").await;
+        let (gone, waiting) = (client.pool.wait(), client.pool.wait());
+        drop(gone);
+        client.pool.keep(ready(&client).await);
+        assert!(client.pool.take().is_none(), "it went to the one that waited");
+        client.pool.keep(waiting.await.unwrap());
+        assert!(client.pool.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_are_allowed_and_the_latest_is_used_first() {
+        let (_origin, client) = client(1, "1m").await;
+        client.pool.keep(ready(&client).await);
+        client.pool.keep(ready(&client).await);
+        assert!(client.pool.take().is_some() && client.pool.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_idle_for_too_long_is_closed() {
+        let (origin, client) = client(8, "200ms").await;
+        client.pool.keep(ready(&client).await);
+        client.pool.keep(ready(&client).await);
+        let end = Instant::now() + Duration::from_secs(20);
+        while origin.connections().accepted < 2 || origin.connections().open > 0 {
+            assert!(Instant::now() < end, "{:?}", origin.connections());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(client.pool.take().is_none() && !client.pool.lock().is_watched);
+    }
+}
