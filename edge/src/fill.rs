@@ -17,7 +17,7 @@ mod withdraw;
 pub(crate) use context::{FillContext, ahead_rules};
 pub(crate) use head::{CleanHead, clean_head};
 pub(crate) use resume::resume;
-pub(crate) use source::{FetchContext, SourceAnswer, Sources, with_claim};
+pub(crate) use source::{FetchContext, SourceAnswer, fetch, with_claim};
 pub(crate) use task::FillTask;
 pub(crate) use withdraw::Withdrawable;
 

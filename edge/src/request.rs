@@ -32,7 +32,6 @@ use crate::clock::wall;
 use crate::closing::Notes;
 use crate::disk::Removal;
 use crate::failure::{Failure, MEMORY_LIMIT};
-use crate::fill::Sources;
 use crate::forward;
 use crate::lookup::{Lookup, Stale, lookup};
 use crate::memory::{self, HTTP1_BYTES, REQUEST_BYTES, Use};
@@ -75,8 +74,6 @@ const CONTROL_LOST: &str = "control-lost";
 pub(crate) struct Spine {
     state: Arc<NodeState>,
     worker: usize,
-    /// Where responses come from that are not in memory.
-    sources: Sources,
     values: Values,
     heads: Heads,
     metrics: Arc<WorkerMetrics>,
@@ -171,7 +168,6 @@ impl Spine {
             metrics: Arc::clone(&state.metrics[worker]),
             state,
             worker,
-            sources: Sources::with_stores([]),
             notes: log.is_on() || tracer.is_on(),
             log,
             tracer,

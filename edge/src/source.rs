@@ -38,9 +38,9 @@ impl Source {
 
 impl Source {
     /// From the request to the head of the answer, in milliseconds (RFC 9111 §4.2.3: response_delay).
-    /// What the request waited for its turn here is not among it. 0 of a store of this node.
-    pub(crate) fn delay(source: Option<&Self>) -> u64 {
-        source.map_or(0, |source| u64::try_from(source.waited.as_millis()).unwrap_or(u64::MAX))
+    /// What the request waited for its turn here is not among it.
+    pub(crate) fn delay(&self) -> u64 {
+        u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

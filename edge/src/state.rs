@@ -155,12 +155,6 @@ impl NodeState {
         Self::with_disk(config, None)
     }
 
-    /// The same, with these digests.
-    #[cfg(test)]
-    pub(crate) fn with_secret(config: Config, secret: DigestSecret) -> Result<Self, StartError> {
-        Ok(Self { secret, ..Self::new(config)? })
-    }
-
     /// A node with what this store holds, whose digests are the node's. Without one, its digests mean
     /// nothing in any other process.
     pub(crate) fn with_disk(config: Config, disk: Option<OpenDisk>) -> Result<Self, StartError> {

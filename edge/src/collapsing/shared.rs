@@ -87,11 +87,11 @@ pub(crate) enum Answer {
         /// The 304's Set-Cookie, for the request that asked alone.
         cookies: Vec<HeaderValue>,
         /// The upstream that sent the 304.
-        source: Option<Arc<Source>>,
+        source: Arc<Source>,
     },
     /// The response to the anonymous request for a static asset is not for everyone: it is neither
     /// stored nor sent.
-    NotForEveryone(Option<Arc<Source>>),
+    NotForEveryone(Arc<Source>),
 }
 
 impl Answer {
@@ -105,11 +105,11 @@ impl Answer {
         }
     }
 
-    /// The upstream that sent it; `None` of a store of this node.
-    pub(crate) fn source(&self) -> Option<&Arc<Source>> {
+    /// The upstream that sent it.
+    pub(crate) fn source(&self) -> &Arc<Source> {
         match self {
-            Self::Response(head) => head.source.as_ref(),
-            Self::Validated { source, .. } | Self::NotForEveryone(source) => source.as_ref(),
+            Self::Response(head) => &head.source,
+            Self::Validated { source, .. } | Self::NotForEveryone(source) => source,
         }
     }
 }
@@ -152,8 +152,8 @@ pub(crate) struct FillHead {
     pub(crate) complete_length: Option<u64>,
     /// The purges that it has been judged by (invariant I2).
     pub(crate) stamps: Stamps,
-    /// The upstream that sent it; `None` of a store of this node.
-    pub(crate) source: Option<Arc<Source>>,
+    /// The upstream that sent it.
+    pub(crate) source: Arc<Source>,
 }
 
 impl FillHead {

@@ -1,7 +1,7 @@
 //! What the request that started a fetch gave to it.
 
 use super::plan::Plan;
-use super::source::{FetchContext, SourceAnswer, Sources};
+use super::source::{self, FetchContext, SourceAnswer};
 use crate::ahead::{AheadBody, AheadRules};
 use crate::collapsing::{Fill, Interim};
 use crate::decisions::{About, Decision, Why};
@@ -22,8 +22,6 @@ use weir_rules::vary::{self, Vary};
 pub(crate) struct FillContext {
     /// The node.
     pub(crate) state: Arc<NodeState>,
-    /// Where the response may come from.
-    pub(crate) sources: Sources,
     /// The site of the URL.
     pub(crate) site: Arc<Site>,
     /// The worker whose upstream connections are used.
@@ -98,7 +96,7 @@ impl FillContext {
         let base = plan.base();
         let tags = base.map_or(&[][..], |base| &base.tags);
         let context = FetchContext { tags, ..self.fetch_context(begun) };
-        self.sources.fetch(&context, ask, &UpstreamBody::Empty).await
+        source::fetch(&context, ask, &UpstreamBody::Empty).await
     }
 
     /// What the sources need to know to answer this request.
@@ -110,7 +108,6 @@ impl FillContext {
             key: &self.key,
             begun,
             tags: &[],
-            selects: Some(&self.client),
             parents_only: false,
             personal: false,
         }

@@ -22,8 +22,8 @@ pub(super) struct FillExchange {
     pub(super) response_time: Time,
     /// The same, by the clock that lookups read.
     pub(super) received: Time,
-    /// The upstream that answered; `None` of a store of this node.
-    pub(super) source: Option<Arc<Source>>,
+    /// The upstream that answered.
+    pub(super) source: Arc<Source>,
     /// The purges that the answer has been judged by.
     pub(super) stamps: Stamps,
     /// Kept to the end: the index must not forget a purge that the answer must still be judged by.
@@ -78,7 +78,7 @@ impl FillExchange {
             received: self.received,
         };
         let mut policy = context.site.config.policy.clone();
-        if policy.max_ttl > 0 && self.source.as_ref().is_some_and(|source| source.is_parent) {
+        if policy.max_ttl > 0 && self.source.is_parent {
             // The bound is for the time here: the parent bounded the time that it was there.
             policy.max_ttl = policy.max_ttl.saturating_add(cleaned.age_seconds());
         }

@@ -3,7 +3,6 @@
 use crate::collapsing::FillHead;
 use crate::source::Source;
 use crate::state::NodeState;
-use crate::store::Tags;
 use crate::tier::NodeFields;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use std::sync::Arc;
@@ -26,8 +25,8 @@ pub(crate) struct CleanHead {
     pub(crate) tags: Box<[Box<str>]>,
     /// The bound on the number of tags, if there are more than are kept.
     pub(crate) too_many_tags: Option<usize>,
-    /// The upstream that sent it; `None` of a store of this node.
-    pub(crate) source: Option<Arc<Source>>,
+    /// The upstream that sent it.
+    pub(crate) source: Arc<Source>,
     /// The body's length by framing.
     pub(crate) length: Option<u64>,
     /// Content-Length as it was sent: with HEAD and 304 it is that of a body that does not follow.
@@ -35,27 +34,6 @@ pub(crate) struct CleanHead {
 }
 
 impl CleanHead {
-    /// The head of a stored response of this age, whose fields were cleaned when it was stored.
-    pub(super) fn of_stored(
-        mut fields: HeaderMap,
-        tags: Tags,
-        age: u32,
-        length: Option<u64>,
-    ) -> Self {
-        let surrogate_control = fields.get_all(&SURROGATE_CONTROL).iter().cloned().collect();
-        fields.remove(&SURROGATE_CONTROL);
-        Self {
-            fields,
-            age: Some(HeaderValue::from(age)),
-            surrogate_control,
-            tags: Box::from(&tags),
-            too_many_tags: None,
-            source: None,
-            length,
-            announced: None,
-        }
-    }
-
     /// `fields`, which are these or derived from them, with Age and Surrogate-Control as they were
     /// sent: the fields that the rules of storing judge.
     pub(crate) fn judged(&self, fields: &HeaderMap) -> HeaderMap {
@@ -114,7 +92,7 @@ pub(crate) fn clean_head(
     (received, status): (Version, StatusCode),
     mut headers: HeaderMap,
     length: Option<u64>,
-    source: Option<Arc<Source>>,
+    source: Arc<Source>,
     now: Time,
 ) -> CleanHead {
     let trailer = headers.get(header::TRAILER).cloned();

@@ -2,6 +2,7 @@
 
 use super::context::FillContext;
 use super::head::strong;
+use super::source;
 use crate::body::Resume;
 use crate::collapsing::FillHead;
 use crate::error::UpstreamError;
@@ -24,7 +25,7 @@ pub(crate) fn resume(head: &FillHead, context: impl FnOnce() -> FillContext) -> 
             ask.headers.set(header::IF_RANGE, validator.clone());
             let stamp = context.state.purges.stamp();
             let question = context.fetch_context(stamp.seq());
-            let answer = context.sources.fetch(&question, &ask, &UpstreamBody::Empty).await?;
+            let answer = source::fetch(&question, &ask, &UpstreamBody::Empty).await?;
             let (status, fields) = (answer.response.status(), answer.response.headers().clone());
             let found = range::content_range(&fields);
             let fits = status == StatusCode::PARTIAL_CONTENT

@@ -63,8 +63,8 @@ impl FillTask {
 
     async fn answered(self: Box<Self>, plan: Plan, answer: Box<SourceAnswer>) {
         let (response_time, received) = (wall(), self.context.state.now());
-        let request_time = response_time.minus_millis(Source::delay(answer.source.as_ref()));
-        let SourceAnswer { response, body, source, filled_at, stamp, judged, .. } = *answer;
+        let request_time = response_time.minus_millis(answer.source.delay());
+        let SourceAnswer { response, body, source, filled_at, stamp, .. } = *answer;
         let status = response.status();
         let Some(filled_at) = filled_at else {
             return self.misanswered(
@@ -81,7 +81,7 @@ impl FillTask {
             let is_part = status == StatusCode::PARTIAL_CONTENT;
             self.context.state.decisions.note_range(self.context.digest, is_part);
         }
-        let source = source.map(Arc::new);
+        let source = Arc::new(source);
         let valid_at = stamp.as_ref().map_or(filled_at, Stamp::seq);
         let stamps = Stamps { filled_at, valid_at };
         let exchange = FillExchange {
@@ -99,16 +99,8 @@ impl FillTask {
         let (parts, ()) = response.into_parts();
         let (length, source) = (body.exact_length(), exchange.source.clone());
         let state = &self.context.state;
-        let (cleaned, terms) = match judged {
-            Some((terms, tags)) => {
-                let age = terms.freshness.age(received);
-                (CleanHead::of_stored(parts.headers, tags, age, length), Some(terms))
-            }
-            None => {
-                let line = (parts.version, status);
-                (clean_head(state, line, parts.headers, length, source, response_time), None)
-            }
-        };
+        let line = (parts.version, status);
+        let cleaned = clean_head(state, line, parts.headers, length, source, response_time);
         if let Plan::Complete(base, prefix) = &exchange.plan
             && status == StatusCode::PARTIAL_CONTENT
         {
@@ -119,10 +111,7 @@ impl FillTask {
             let prefix = whole_prefix(base, *prefix);
             return self.deliver(Arc::new(head), &prefix, body).await;
         }
-        let terms = match terms {
-            Some(terms) => Ok(terms),
-            None => exchange.terms(&self.context, self.base.as_deref(), status, &cleaned),
-        };
+        let terms = exchange.terms(&self.context, self.base.as_deref(), status, &cleaned);
         let mut head = self.head(status, cleaned, terms, stamps);
         if self.is_withheld(&head) {
             return self.withhold(head);

@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod store;
-
 use super::context::FillContext;
 use super::exchange::FillExchange;
 use super::head::clean_head;
 use super::plan::Plan;
-use super::source::Sources;
 use super::task::FillTask;
 use super::withdraw::Withdrawable;
 use crate::collapsing::{Answer, Fill, Purpose};
@@ -16,6 +13,7 @@ use crate::derived::Stamps;
 use crate::metrics::SiteSlot;
 use crate::forward::Outgoing;
 use crate::purge::Stamp;
+use crate::source::Source;
 use crate::state::NodeState;
 use crate::store::Stored;
 use crate::upstream::{Ask, For, digest};
@@ -24,6 +22,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 use weir_config::Config;
 use weir_origin_sim::{Origin, Reply, reply};
 use weir_rules::invalidation::{KeyedPurge, Purge, Target, Validity};
@@ -33,13 +32,12 @@ const KEY: &[u8] = b"http://example.com/a";
 /// A node without listeners before an origin, and one URL of it.
 struct Scene {
     state: Arc<NodeState>,
-    sources: Sources,
 }
 
 impl Scene {
     fn before(origin: &str) -> Self {
         let state = NodeState::new(Self::config(origin)).unwrap();
-        Self { state: Arc::new(state), sources: Sources::with_stores([]) }
+        Self { state: Arc::new(state) }
     }
 
     fn config(origin: &str) -> Config {
@@ -81,7 +79,6 @@ impl Scene {
     fn context(&self, client: HeaderMap) -> FillContext {
         FillContext {
             state: Arc::clone(&self.state),
-            sources: self.sources.clone(),
             site: Arc::clone(&self.state.live.load().sites.all()[0]),
             worker: 0,
             digest: self.state.digest(KEY),
@@ -178,13 +175,15 @@ fn store_half(scene: &Scene, half: usize, begin: &Barrier) {
     let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
     let (status, now) = (StatusCode::PARTIAL_CONTENT, scene.state.now());
     let fields = fields.into_iter().collect();
-    let cleaned = clean_head(&scene.state, (Version::HTTP_11, status), fields, Some(5), None, now);
+    let source = Arc::new(Source::of(&Arc::from("http://origin"), Duration::ZERO, &HeaderMap::new()));
+    let line = (Version::HTTP_11, status);
+    let cleaned = clean_head(&scene.state, line, fields, Some(5), Arc::clone(&source), now);
     let exchange = FillExchange {
         plan: Plan::Range(HeaderValue::from_static(range), None),
         request_time: now,
         response_time: now,
         received: now,
-        source: None,
+        source,
         stamps: Stamps::fetched(task.stamp.seq()),
         _held: None,
     };

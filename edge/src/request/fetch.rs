@@ -112,7 +112,7 @@ pub(super) async fn fetch(
             continue;
         }
         record.outcome.collapsed = joined;
-        record.source = answer.as_ref().ok().and_then(|answer| answer.source().cloned());
+        record.source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
         return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
 }

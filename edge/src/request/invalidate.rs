@@ -43,7 +43,7 @@ pub(super) async fn invalidate(spine: &Spine, visit: &Visit, answer: &CleanHead)
     }
     settle(spine, removal).await;
     for url in named {
-        tell_parent(spine, visit, url, answer.source.as_deref()).await;
+        tell_parent(spine, visit, url, &answer.source).await;
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn settle(spine: &Spine, removal: Removal) {
 
 /// Has the parent of a URL invalidate it, unless that parent sent the answer. A parent that does not
 /// answer in time may keep what it has stored until that is stale.
-async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: Option<&Source>) {
+async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: &Source) {
     let live = spine.state.live.load_full();
     let Some(parents) = live.parents.upstream() else { return };
     let (Some(asking), standing) = (spine.state.purges.asking(), spine.state.purges.standing())

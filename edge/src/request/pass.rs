@@ -156,11 +156,11 @@ async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Ex
         return Ok(Exchanged::Switched(answer));
     }
     let (response_time, received) = (wall(), spine.state.now());
-    let request_time = response_time.minus_millis(Source::delay(answer.source.as_ref()));
+    let request_time = response_time.minus_millis(answer.source.delay());
     let SourceAnswer { response, body, source, filled_at, stamp: judged_to, .. } = *answer;
     let (parts, ()) = response.into_parts();
     let (line, length) = ((parts.version, status), body.exact_length());
-    let source = source.map(Arc::new);
+    let source = Arc::new(source);
     let head = clean_head(&spine.state, line, parts.headers, length, source, response_time);
     if validation::invalidates(&visit.method, status) {
         Box::pin(invalidate::invalidate(spine, visit, &head)).await;
@@ -178,13 +178,13 @@ fn respond(
 ) -> Result<Response<ResponseBody>, Failure> {
     let PassedAnswer { passed, body, stamps } = match exchanged {
         Exchanged::Switched(answer) => {
-            record.source = answer.source.clone().map(Arc::new);
+            record.source = Some(Arc::new(answer.source.clone()));
             record.outcome.fwd_status = Some(answer.response.status());
             return upgrade::switch(&spine.state, visit, *answer);
         }
         Exchanged::Answered(answered) => *answered,
     };
-    record.source = passed.head.source.clone();
+    record.source = Some(Arc::clone(&passed.head.source));
     record.outcome.fwd_status = Some(passed.status);
     if visit.method == Method::HEAD {
         head_update::update(spine, visit, &passed);
@@ -280,7 +280,7 @@ async fn fetch(
     };
     let context = visit.fetch_context(&spine.state, spine.worker, begun);
     // Boxed: it is the largest part of what waits, and a request does not always come here.
-    let mut answer = Box::pin(spine.sources.fetch(&context, &ask, &body));
+    let mut answer = Box::pin(fill::fetch(&context, &ask, &body));
     loop {
         tokio::select! {
             biased;

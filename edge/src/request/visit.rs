@@ -189,7 +189,6 @@ impl Visit {
         let client = self.anonymous.as_ref().unwrap_or(&self.headers).clone();
         FillContext {
             state: Arc::clone(&spine.state),
-            sources: spine.sources.clone(),
             site: Arc::clone(&self.site),
             worker: spine.worker,
             digest: self.digest,
@@ -277,7 +276,6 @@ impl Visit {
             key: &self.key,
             begun,
             tags: &[],
-            selects: None,
             parents_only: self.sender.warms_parents(),
             personal: self.sender.personal || self.anonymous.is_some(),
         }

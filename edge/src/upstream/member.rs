@@ -148,8 +148,8 @@ impl Member {
     }
 
     /// Whether it sent an answer.
-    pub(crate) fn is(&self, source: Option<&Source>) -> bool {
-        source.is_some_and(|source| source.member == self.name)
+    pub(crate) fn is(&self, source: &Source) -> bool {
+        source.member == self.name
     }
 
     /// What a balance knows of it.

@@ -1,6 +1,6 @@
 //! The origins of a site. They are believed in everything but seqs.
 
-use super::{Asking, FetchContext, FillSource, SourceAnswer, SourceReply};
+use super::{FetchContext, SourceAnswer, SourceReply};
 use crate::error::UpstreamError;
 use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Fetched, UpstreamBody};
@@ -9,26 +9,15 @@ use weir_rules::fields;
 use weir_rules::redirect::{self, OriginAddress, Visited};
 use weir_rules::tier;
 
-/// The origins of the site that is asked.
-pub(super) struct Origin;
-
-impl FillSource for Origin {
-    fn is_store(&self) -> bool {
-        false
-    }
-
-    fn ask<'a>(
-        &'a self,
-        context: &'a FetchContext<'a>,
-        ask: &'a Ask,
-        body: &'a UpstreamBody,
-    ) -> Asking<'a> {
-        Box::pin(async move {
-            match fetch(context, ask, body).await {
-                Ok(answer) => SourceReply::Answer(Box::new(answer)),
-                Err(error) => SourceReply::Failed(error),
-            }
-        })
+/// Asks the origins of the site.
+pub(super) async fn ask(
+    context: &FetchContext<'_>,
+    ask: &Ask,
+    body: &UpstreamBody,
+) -> SourceReply {
+    match fetch(context, ask, body).await {
+        Ok(answer) => SourceReply::Answer(Box::new(answer)),
+        Err(error) => SourceReply::Failed(error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The parents of the node, asked with what this node has applied, so that no old response crosses
 //! tiers (invariants I2 and I3). The next parent is asked if one fails or cannot vouch.
 
-use super::{Asking, FetchContext, FillSource, SourceAnswer, SourceReply};
+use super::{FetchContext, SourceAnswer, SourceReply};
 use crate::error::UpstreamError;
 use crate::metrics::Event;
 use crate::store::{KeyText, release_in};
@@ -11,25 +11,12 @@ use weir_rules::fields;
 use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::tier::{self, Claim, Provenance};
 
-/// The parents of the node.
-pub(super) struct Parents;
-
-impl FillSource for Parents {
-    fn is_store(&self) -> bool {
-        false
-    }
-
-    fn ask<'a>(
-        &'a self,
-        context: &'a FetchContext<'a>,
-        ask: &'a Ask,
-        body: &'a UpstreamBody,
-    ) -> Asking<'a> {
-        Box::pin(fetch(context, ask, body))
-    }
-}
-
-async fn fetch(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBody) -> SourceReply {
+/// Asks the parents of the node.
+pub(super) async fn ask(
+    context: &FetchContext<'_>,
+    ask: &Ask,
+    body: &UpstreamBody,
+) -> SourceReply {
     let live = context.state.live.load_full();
     let parents = live.parents.upstream();
     // A node that cannot claim anything yet asks none: strangers get no tags from a parent.
