@@ -273,7 +273,7 @@ fn every_node_has_a_writable_place_of_its_own() {
 /// What docs/tuning.md has a node need beside memory.size and memory.connections: for the program, and for each
 /// connection to an origin or a parent.
 const PROGRAM: u64 = 64 << 20;
-const UPSTREAM: u64 = 40 << 10;
+const UPSTREAM: u64 = 24 << 10;
 
 #[test]
 fn what_a_node_needs_fits_into_its_limit() {

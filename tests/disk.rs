@@ -289,3 +289,43 @@ async fn purges_do_not_wait_for_a_node_that_returns_with_what_it_has_stored() {
     stored.topology.start_node("edge");
     assert!(stored.is_hit("/a"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_come_while_a_large_body_is_written_share_its_fetch() {
+    let stored = Stored::start("shared").await;
+    let body: String = (0..MIB).map(|n| format!("{n:07}\n")).collect();
+    let page = || reply(body.clone()).etag("\"l\"").max_age(600);
+    stored.origin.route("/known", page());
+    // It turns out to be too large for memory while it arrives.
+    stored.origin.route("/unknown", page().chunked());
+    for path in ["/known", "/unknown"] {
+        // One that takes its time holds up neither the origin nor the others.
+        let slow = SlowClient::get(stored.edge(), path);
+        let clients: Vec<_> = (0..4).map(|_| SlowClient::get(stored.edge(), path)).collect();
+        for client in clients {
+            assert!(client.rest().ends_with(&body), "{path}");
+        }
+        assert!(stored.is_hit(path));
+        assert_eq!(stored.origin.requests(path).len(), 1, "{path}");
+        assert!(slow.rest().ends_with(&body), "{path}");
+    }
+}
+
+/// A client that reads nothing at first.
+struct SlowClient(std::net::TcpStream);
+
+impl SlowClient {
+    fn get(weir: &Weir, path: &str) -> Self {
+        use std::io::Write;
+        let mut stream = std::net::TcpStream::connect(weir.listen).unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\nHost: example.com\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        Self(stream)
+    }
+
+    fn rest(mut self) -> String {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.0, &mut rest).unwrap();
+        rest
+    }
+}

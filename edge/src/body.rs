@@ -54,7 +54,7 @@ impl ResponseBody {
             Self::One(Some(bytes)) => Some(bytes.len() as u64),
             Self::Runs(runs) => runs.iter().map(|run| Some(run.as_ref().ok()?.len() as u64)).sum(),
             Self::Stored { at, end, .. } => Some(end - at),
-            Self::Below(body) => Some(body.end - body.at),
+            Self::Below(body) => body.end.map(|end| end - body.at),
             Self::Fill(body) => body.end.map(|end| end - body.at),
             Self::Pass(body) => body.left,
             Self::Counted(counted) => counted.0.length(),
@@ -132,30 +132,37 @@ fn frame(run: Result<Bytes, StoreError>) -> Result<Frame<Bytes>, Abort> {
 pub(crate) struct BelowBody {
     body: Arc<dyn BodyBelow>,
     at: u64,
-    end: u64,
+    /// One past the last byte; `None` is the end of the body, wherever that is.
+    end: Option<u64>,
     reading: Option<ReadingBelow>,
 }
 
 impl BelowBody {
-    /// The bytes from `at` up to `end`.
-    pub(crate) fn new(body: Arc<dyn BodyBelow>, at: u64, end: u64) -> Self {
+    /// The bytes from `at` up to `end`, or to the end of the body.
+    pub(crate) fn new(body: Arc<dyn BodyBelow>, at: u64, end: Option<u64>) -> Self {
         Self { body, at, end, reading: None }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
-        if self.at >= self.end {
+        if self.end.is_some_and(|end| self.at >= end) {
             return Poll::Ready(None);
         }
         let (body, at, end) = (&self.body, self.at, self.end);
         let reading = self.reading.get_or_insert_with(|| Arc::clone(body).read(at, end));
         let run = ready!(reading.as_mut().poll(context));
         self.reading = None;
-        match &run {
-            Ok(run) => self.at += run.len() as u64,
-            // Nothing follows a failed read.
-            Err(_) => self.at = self.end,
+        match run {
+            Ok(run) if run.is_empty() => Poll::Ready(None),
+            Ok(run) => {
+                self.at += run.len() as u64;
+                Poll::Ready(Some(frame(Ok(run))))
+            }
+            Err(error) => {
+                // Nothing follows a failed read.
+                self.end = Some(self.at);
+                Poll::Ready(Some(frame(Err(error))))
+            }
         }
-        Poll::Ready(Some(frame(run)))
     }
 }
 
@@ -178,6 +185,8 @@ pub(crate) type Resuming =
 
 enum FillReading {
     Fill(Reader),
+    /// What fell out of the window is on disk.
+    Below(Box<BelowBody>),
     Resuming(Resuming),
     Alone(Box<PassBody>),
     Ended,
@@ -201,12 +210,20 @@ impl FillBody {
                         self.following = FillReading::Ended;
                         return Poll::Ready(Some(Err(abort)));
                     }
-                    Some(Err(Fault::FellOut)) => match self.resume.take() {
-                        Some(resume) => self.following = FillReading::Resuming(resume(self.at)),
-                        None => {
-                            self.following = FillReading::Ended;
-                            return Poll::Ready(Some(Err(Abort::FellBehind)));
+                    Some(Err(Fault::FellOut)) => match reader.below() {
+                        Some(body) => {
+                            let body = BelowBody::new(body, self.at, self.end);
+                            self.following = FillReading::Below(Box::new(body));
                         }
+                        None => match self.resume.take() {
+                            Some(resume) => {
+                                self.following = FillReading::Resuming(resume(self.at));
+                            }
+                            None => {
+                                self.following = FillReading::Ended;
+                                return Poll::Ready(Some(Err(Abort::FellBehind)));
+                            }
+                        },
                     },
                     None if self.end.is_some_and(|end| self.at < end) => {
                         self.following = FillReading::Ended;
@@ -217,6 +234,24 @@ impl FillBody {
                         self.trailers_sent = true;
                         return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
                     }
+                },
+                FillReading::Below(body) => match ready!(body.poll(context)) {
+                    Some(Ok(frame)) => {
+                        self.at += frame.data_ref().map_or(0, |data| data.len() as u64);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    Some(Err(abort)) => match self.resume.take() {
+                        Some(resume) => self.following = FillReading::Resuming(resume(self.at)),
+                        None => {
+                            self.following = FillReading::Ended;
+                            return Poll::Ready(Some(Err(abort)));
+                        }
+                    },
+                    None if self.end.is_some_and(|end| self.at < end) => {
+                        self.following = FillReading::Ended;
+                        return Poll::Ready(Some(Err(Abort::Length)));
+                    }
+                    None => return Poll::Ready(None),
                 },
                 FillReading::Resuming(resuming) => match ready!(resuming.as_mut().poll(context)) {
                     Ok(body) => {

@@ -15,7 +15,7 @@ use crate::derived::Stamps;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::source::Source;
-use crate::store::{SLICE, Selecting, Slice, Stored, UrlHash};
+use crate::store::{BodyBelow, SLICE, Selecting, Slice, Stored, UrlHash};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::collections::VecDeque;
@@ -162,11 +162,6 @@ impl FillHead {
         matches!(self.keeping, Keeping::Store | Keeping::StoreOnDisk)
     }
 
-    /// Whether all of its body is held until it is stored.
-    pub(crate) fn is_retained(&self) -> bool {
-        self.keeping == Keeping::Store
-    }
-
     /// Whether it is not a part of the representation.
     pub(crate) fn is_whole(&self) -> bool {
         self.status != StatusCode::PARTIAL_CONTENT
@@ -219,6 +214,8 @@ struct FillState {
     /// What the bytes that are held take, once they are not retained; `None` until that is said.
     memory: Option<Portion>,
     retain: bool,
+    /// Where the whole body is being written while it arrives, if not into memory.
+    below: Option<Arc<dyn BodyBelow>>,
     finished: Option<Result<Option<HeaderMap>, Abort>>,
     readers: Vec<Option<ReaderState>>,
     /// Places in `readers` that are free.
@@ -259,6 +256,7 @@ impl Fill {
                 end: 0,
                 memory: None,
                 retain: true,
+                below: None,
                 finished: None,
                 readers: Vec::new(),
                 free: Vec::new(),
@@ -282,7 +280,7 @@ impl Fill {
     pub(crate) fn join(self: &Arc<Self>) -> Option<Reader> {
         let mut state = self.lock();
         let failed = matches!(state.answer, Some(Err(_))) || matches!(state.finished, Some(Err(_)));
-        if failed || !state.retain {
+        if failed || (!state.retain && state.below.is_none()) {
             return None;
         }
         let at = match &state.answer {
@@ -394,6 +392,16 @@ impl Fill {
     pub(crate) fn let_go(&self) {
         let mut state = self.lock();
         state.retain = false;
+        state.below = None;
+        state.trim(self.window);
+    }
+
+    /// Keeps only a window from now on, and the whole body below the memory store, where readers find
+    /// what they miss. So no reader holds the writer up, and a reader may begin at any byte.
+    pub(crate) fn keep_below(&self, body: Arc<dyn BodyBelow>) {
+        let mut state = self.lock();
+        state.retain = false;
+        state.below = Some(body);
         state.trim(self.window);
     }
 
@@ -405,7 +413,7 @@ impl Fill {
     pub(crate) async fn room(&self, most: u64) -> bool {
         poll_fn(|context| {
             let mut state = self.lock();
-            if state.retain {
+            if state.retain || state.below.is_some() {
                 return Poll::Ready(true);
             }
             if state.readers.iter().flatten().next().is_none() {
@@ -431,7 +439,8 @@ impl Fill {
     pub(crate) async fn deserted(&self) {
         poll_fn(|context| {
             let mut state = self.lock();
-            if !state.retain && state.readers.iter().all(Option::is_none) {
+            let is_kept = state.retain || state.below.is_some();
+            if !is_kept && state.readers.iter().all(Option::is_none) {
                 return Poll::Ready(());
             }
             state.writer = Some(context.waker().clone());
@@ -520,7 +529,8 @@ impl FillState {
             slowest = slowest.min(reader.at);
             readers += 1;
         }
-        let floor = if readers > 1 { self.end.saturating_sub(window) } else { 0 };
+        let waits_for_one = readers <= 1 && self.below.is_none();
+        let floor = if waits_for_one { 0 } else { self.end.saturating_sub(window) };
         let keep_from = slowest.min(self.end).max(floor);
         while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
             match self.settled {
@@ -543,7 +553,10 @@ impl FillState {
         if more > 0 && memory.take(more).is_err() {
             let at = self.readers.iter().flatten().map(|reader| reader.at);
             let fastest = at.filter(|at| *at <= self.end).max().filter(|_| readers > 1);
-            let keep_from = fastest.unwrap_or(0);
+            let keep_from = match self.below {
+                Some(_) => self.end,
+                None => fastest.unwrap_or(0),
+            };
             while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
                 match self.settled {
                     0 => self.unsettled -= slice.bytes.len(),
@@ -597,6 +610,11 @@ impl Reader {
     /// What its fill was started for.
     pub(crate) fn purpose(&self) -> &Purpose {
         &self.fill.purpose
+    }
+
+    /// Where what fell out of the window is to be read, if that is kept.
+    pub(crate) fn below(&self) -> Option<Arc<dyn BodyBelow>> {
+        self.fill.lock().below.clone()
     }
 
     /// When its fill was started.

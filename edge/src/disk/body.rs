@@ -1,12 +1,13 @@
-//! A body in slices on disk: read slice by slice as a client takes it, and written slice by slice as it
-//! arrives.
+//! A body in slices on disk: written slice by slice as it arrives, and read slice by slice as a client
+//! takes it, while it grows too.
 
 use crate::error::StoreError;
 use crate::store::{BodyBelow, ReadingBelow};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
 use weir_rules::range::Span;
 use weir_store::volume::{ObjectWriter, Refused};
 use weir_store::{Geometry, Store};
@@ -14,13 +15,34 @@ use weir_store::{Geometry, Store};
 /// Bytes of a slice.
 pub(super) const SLICE: u64 = Geometry::SLICE as u64;
 
+/// How long a body that arrives faster than the disk takes it waits for room in the queue. Its own clients
+/// wait with it, no others.
+const ROOM: Duration = Duration::from_secs(1);
+
+/// How long a reader waits for a slice that was handed in and is not written yet.
+const WRITTEN: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether there is room, and whether a slice is written.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// How much of a body there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    /// So many slices were handed in; more come.
+    Growing(u32),
+    /// All of it, of so many bytes.
+    Whole(u64),
+}
+
 /// A body on disk.
 pub(crate) struct DiskBody {
     store: Arc<Store>,
     url: u64,
     /// The objects that have slices of it.
     pub(super) objects: Vec<u64>,
-    length: u64,
+    growth: watch::Receiver<Growth>,
+    /// Whether this process has written it: what was handed in may not be found yet.
+    is_new: bool,
     /// What its head must be handed to, once its slices were handed in.
     pub(super) writer: Mutex<Option<ObjectWriter>>,
     /// Told when it is decided whether its head is found.
@@ -29,18 +51,30 @@ pub(crate) struct DiskBody {
 
 impl fmt::Debug for DiskBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DiskBody({} bytes in {:?})", self.length, self.objects)
+        write!(f, "DiskBody({:?} in {:?})", *self.growth.borrow(), self.objects)
     }
 }
 
 impl DiskBody {
     /// A body that is stored.
     pub(super) fn stored(store: &Arc<Store>, url: u64, objects: Vec<u64>, length: u64) -> Self {
+        let (_, growth) = watch::channel(Growth::Whole(length));
+        Self::of(store, url, objects, growth)
+    }
+
+    fn of(
+        store: &Arc<Store>,
+        url: u64,
+        objects: Vec<u64>,
+        growth: watch::Receiver<Growth>,
+    ) -> Self {
+        let is_new = matches!(*growth.borrow(), Growth::Growing(_));
         Self {
             store: Arc::clone(store),
             url,
             objects,
-            length,
+            growth,
+            is_new,
             writer: Mutex::default(),
             written: Mutex::default(),
         }
@@ -61,32 +95,66 @@ impl DiskBody {
             let _decided = written.await;
         }
     }
+
+    /// Waits until the slice with the byte `at` was handed in; `false` if that is past the end.
+    async fn until_there(&self, at: u64) -> Result<bool, StoreError> {
+        let is_there = |growth: &Growth| match *growth {
+            Growth::Growing(slices) => at / SLICE < u64::from(slices),
+            Growth::Whole(_) => true,
+        };
+        let mut growth = self.growth.clone();
+        let reached = growth.wait_for(is_there).await.map(|growth| *growth);
+        match reached {
+            Ok(Growth::Whole(length)) => Ok(at < length),
+            Ok(Growth::Growing(_)) => Ok(true),
+            // Nobody writes it any more.
+            Err(_) => Err(StoreError::new("its body did not come to its end".to_owned())),
+        }
+    }
+
+    async fn slice(&self, number: u32) -> Result<Bytes, StoreError> {
+        let until = Instant::now() + WRITTEN;
+        loop {
+            let slice = self.store.get_slice(self.url, &self.objects, number).await;
+            match slice {
+                Ok(Some(slice)) => return Ok(slice),
+                Ok(None) if self.is_new && Instant::now() < until => tokio::time::sleep(LOOK).await,
+                Ok(None) => return Err(missing(number.into())),
+                Err(why) => return Err(StoreError::new(format!("slice {number}: {why}"))),
+            }
+        }
+    }
 }
 
 impl BodyBelow for DiskBody {
-    fn length(&self) -> u64 {
-        self.length
+    fn length(&self) -> Option<u64> {
+        match *self.growth.borrow() {
+            Growth::Growing(_) => None,
+            Growth::Whole(length) => Some(length),
+        }
     }
 
     fn covers(&self, span: Span) -> bool {
         let mut slices = span.start / SLICE..=(span.end.max(1) - 1) / SLICE;
-        span.end <= self.length
+        self.length().is_some_and(|length| span.end <= length)
             && slices.all(|number| {
                 u32::try_from(number)
                     .is_ok_and(|number| self.store.has_slice(self.url, &self.objects, number))
             })
     }
 
-    fn read(self: Arc<Self>, at: u64, end: u64) -> ReadingBelow {
+    fn read(self: Arc<Self>, at: u64, end: Option<u64>) -> ReadingBelow {
         Box::pin(async move {
+            if !self.until_there(at).await? {
+                return Ok(Bytes::new());
+            }
             let number = at / SLICE;
-            let narrow = u32::try_from(number).map_err(|_| missing(number))?;
-            let slice = self.store.get_slice(self.url, &self.objects, narrow).await;
-            let slice = slice.map_err(|why| StoreError::new(format!("slice {number}: {why}")))?;
-            let slice = slice.ok_or_else(|| missing(number))?;
+            let slice = self.slice(u32::try_from(number).map_err(|_| missing(number))?).await?;
             let begin = number * SLICE;
             let from = usize::try_from(at - begin).unwrap_or(usize::MAX);
-            let to = usize::try_from(end - begin).unwrap_or(usize::MAX).min(slice.len());
+            let to = end.map_or(slice.len(), |end| {
+                usize::try_from(end - begin).unwrap_or(usize::MAX).min(slice.len())
+            });
             if from >= to {
                 return Err(missing(number));
             }
@@ -99,12 +167,14 @@ fn missing(number: u64) -> StoreError {
     StoreError::new(format!("slice {number} is not on the disk any more"))
 }
 
-/// A body on its way to the disk.
+/// A body on its way to the disk. If it is dropped before its end, its readers are told, and what was
+/// written is reclaimed.
 pub(crate) struct DiskBodyWriter {
-    store: Arc<Store>,
-    url: u64,
+    /// As its readers have it.
+    body: Arc<DiskBody>,
     writer: ObjectWriter,
-    /// What was not handed in yet: less than a slice.
+    growth: watch::Sender<Growth>,
+    /// What was not handed in yet: at most a slice.
     rest: BytesMut,
     slices: u32,
     length: u64,
@@ -112,20 +182,37 @@ pub(crate) struct DiskBodyWriter {
 
 impl DiskBodyWriter {
     pub(super) fn new(store: &Arc<Store>, url: u64, writer: ObjectWriter) -> Self {
-        let rest = BytesMut::new();
-        Self { store: Arc::clone(store), url, writer, rest, slices: 0, length: 0 }
+        let (growth, grows) = watch::channel(Growth::Growing(0));
+        let body = Arc::new(DiskBody::of(store, url, writer.objects().to_vec(), grows));
+        Self { body, writer, growth, rest: BytesMut::new(), slices: 0, length: 0 }
     }
 
-    /// Takes the next bytes.
+    /// The body, to be read while it grows.
+    pub(crate) fn body(&self) -> &Arc<DiskBody> {
+        &self.body
+    }
+
+    /// Takes the next bytes. Where the queue of the store is full it waits for room, for a bounded time.
     ///
     /// # Errors
     /// The store does not take them.
-    pub(crate) fn write(&mut self, mut bytes: Bytes) -> Result<(), Refused> {
-        self.length += bytes.len() as u64;
+    pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Refused> {
         while !bytes.is_empty() {
-            let room = SLICE as usize - self.rest.len();
-            let taken = bytes.split_to(room.min(bytes.len()));
-            self.rest.extend_from_slice(&taken);
+            self.put(&mut bytes);
+            if self.rest.len() == SLICE as usize {
+                self.hand_in_soon().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// The store does not take them.
+    pub(super) fn write_now(&mut self, mut bytes: Bytes) -> Result<(), Refused> {
+        while !bytes.is_empty() {
+            self.put(&mut bytes);
             if self.rest.len() == SLICE as usize {
                 self.hand_in()?;
             }
@@ -133,10 +220,32 @@ impl DiskBodyWriter {
         Ok(())
     }
 
+    fn put(&mut self, bytes: &mut Bytes) {
+        let room = SLICE as usize - self.rest.len();
+        let taken = bytes.split_to(room.min(bytes.len()));
+        self.rest.extend_from_slice(&taken);
+        self.length += taken.len() as u64;
+    }
+
+    async fn hand_in_soon(&mut self) -> Result<(), Refused> {
+        let until = Instant::now() + ROOM;
+        loop {
+            match self.hand_in() {
+                Err(Refused::NoRoom) if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                handed => return handed,
+            }
+        }
+    }
+
+    /// Hands in what is there as a slice. What is not taken stays.
     fn hand_in(&mut self) -> Result<(), Refused> {
         let slice = std::mem::take(&mut self.rest).freeze();
-        self.writer.slice(self.slices, slice)?;
+        if let Err(refused) = self.writer.slice(self.slices, slice.clone()) {
+            self.rest = BytesMut::from(slice);
+            return Err(refused);
+        }
         self.slices += 1;
+        self.growth.send_replace(Growth::Growing(self.slices));
         Ok(())
     }
 
@@ -144,13 +253,28 @@ impl DiskBodyWriter {
     ///
     /// # Errors
     /// The store does not take it.
-    pub(crate) fn end(mut self) -> Result<DiskBody, Refused> {
+    pub(crate) async fn end(mut self) -> Result<Arc<DiskBody>, Refused> {
+        if !self.rest.is_empty() {
+            self.hand_in_soon().await?;
+        }
+        Ok(self.whole())
+    }
+
+    /// The same without waiting; returns what the head is to be handed to.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub(super) fn end_now(mut self) -> Result<ObjectWriter, Refused> {
         if !self.rest.is_empty() {
             self.hand_in()?;
         }
-        let objects = self.writer.objects().to_vec();
-        let body = DiskBody::stored(&self.store, self.url, objects, self.length);
-        *body.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.writer);
-        Ok(body)
+        Ok(self.writer)
+    }
+
+    fn whole(self) -> Arc<DiskBody> {
+        let Self { body, writer, growth, length, .. } = self;
+        *body.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        growth.send_replace(Growth::Whole(length));
+        body
     }
 }

@@ -3,7 +3,7 @@
 use super::body::SLICE;
 use super::{DiskBody, DiskBodyWriter, DiskStore, record};
 use crate::purge::Stamp;
-use crate::store::{Below, Kept, Selecting, SliceRef, Stored, UrlHash};
+use crate::store::{Below, BodyBelow, Kept, Selecting, SliceRef, Stored, UrlHash};
 use bytes::Bytes;
 use std::any::Any;
 use std::sync::atomic::Ordering;
@@ -113,7 +113,8 @@ impl DiskStore {
     /// Hands in the head of a body whose slices were handed in, or the new head of one that is stored.
     fn keep_head(&self, body: &DiskBody, head: ResponseHead, stamp: Stamp) -> bool {
         let writer = body.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (url, length) = (head.url, crate::store::BodyBelow::length(body));
+        let (url, length) = (head.url, BodyBelow::length(body));
+        let Some(length) = length else { return false };
         let writer = match writer {
             Some(writer) => Ok(writer),
             None => self.store.extend_object(url, &head.key, &head.selecting, &body.objects),
@@ -132,9 +133,7 @@ fn write(
     stamp: Stamp,
 ) -> Result<(), Refused> {
     for SliceRef { bytes, .. } in stored.body.slices() {
-        writer.write(bytes.clone())?;
+        writer.write_now(bytes.clone())?;
     }
-    let body = writer.end()?;
-    let writer = body.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    writer.ok_or(Refused::Revoked)?.commit(head, length, Some(Box::new(stamp)))
+    writer.end_now()?.commit(head, length, Some(Box::new(stamp)))
 }

@@ -27,8 +27,8 @@ impl Folder {
     fn new() -> Self {
         let mut random = [0; 8];
         getrandom::fill(&mut random).unwrap();
-        let path = std::env::temp_dir()
-            .join(format!("weir-disk-{:016x}", u64::from_le_bytes(random)));
+        let path =
+            std::env::temp_dir().join(format!("weir-disk-{:016x}", u64::from_le_bytes(random)));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

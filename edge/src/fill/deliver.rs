@@ -40,7 +40,7 @@ impl FillTask {
         prefix: &[Slice],
         mut body: Box<dyn SourceBody>,
     ) {
-        let mut storing = self.begin_storing(&head, prefix);
+        let mut storing = self.begin_storing(&head, prefix).await;
         let client = self.context.ask.counts_for;
         let mut room = Portion::of(&self.context.state.filling, client);
         self.fill.count_in(Portion::of(&self.context.state.ahead.memory, client));
@@ -49,6 +49,9 @@ impl FillTask {
             self.context.note(why.clone(), Some(head.status));
         }
         let is_retained = matches!(storing, Storing::Memory);
+        if let Storing::Disk(writer) = &storing {
+            self.fill.keep_below(Arc::clone(writer.body()) as Arc<_>);
+        }
         self.fill.begin(Answer::Response(Arc::clone(&head)), prefix, is_retained);
         if storing.is_no() {
             body = self.context.ahead(body, &head.fields);
@@ -72,7 +75,8 @@ impl FillTask {
             match piece {
                 Some(Ok(Piece::Data(data))) => {
                     at += data.len() as u64;
-                    if let Err(why) = self.take(&head, &mut storing, &mut room, &data, at) {
+                    let taken = self.take(&head, &mut storing, &mut room, &data, at).await;
+                    if let Err(why) = taken {
                         storing = Storing::No;
                         self.withdraw(&head);
                         self.context.note(why, Some(head.status));
@@ -109,11 +113,11 @@ impl FillTask {
         while let Some(Ok(_)) = body.next().await {}
     }
 
-    fn begin_storing(&self, head: &FillHead, prefix: &[Slice]) -> Storing {
+    async fn begin_storing(&self, head: &FillHead, prefix: &[Slice]) -> Storing {
         match head.keeping {
             Keeping::Pass(_) => Storing::No,
             Keeping::Store => Storing::Memory,
-            Keeping::StoreOnDisk => match self.begin_on_disk(head, prefix.iter()) {
+            Keeping::StoreOnDisk => match self.begin_on_disk(head, prefix).await {
                 Ok(writer) => Storing::Disk(writer),
                 Err(why) => {
                     self.context.note(why, Some(head.status));
@@ -124,23 +128,23 @@ impl FillTask {
     }
 
     /// A writer to the disk that was handed what arrived before.
-    fn begin_on_disk<'a>(
+    async fn begin_on_disk(
         &self,
         head: &FillHead,
-        before: impl Iterator<Item = &'a Slice>,
+        before: &[Slice],
     ) -> Result<Box<DiskBodyWriter>, Why> {
         let disk = self.context.state.disk.as_ref().ok_or(Why::NoRoom)?;
         let (url, selecting) = (self.fill.purpose.url, head.selecting.as_ref());
         let mut writer = disk.begin(url, &self.context.key, selecting).ok_or(Why::NoRoom)?;
         for slice in before {
-            writer.write(slice.bytes.clone()).map_err(|_| Why::NoRoom)?;
+            writer.write(slice.bytes.clone()).await.map_err(|_| Why::NoRoom)?;
         }
         Ok(Box::new(writer))
     }
 
     /// Takes more bytes of a body that is to be stored, up to its byte `at`. One that turns out to be
     /// too large for memory goes to the disk from then on.
-    fn take(
+    async fn take(
         &self,
         head: &FillHead,
         storing: &mut Storing,
@@ -154,8 +158,9 @@ impl FillTask {
             if total > on_disk || !head.is_whole() {
                 return Err(Why::TooLarge(most.max(on_disk)));
             }
-            *storing = Storing::Disk(self.begin_on_disk(head, self.fill.slices().iter())?);
-            self.fill.let_go();
+            let writer = self.begin_on_disk(head, &self.fill.slices()).await?;
+            self.fill.keep_below(Arc::clone(writer.body()) as Arc<_>);
+            *storing = Storing::Disk(writer);
             room.give_back(room.bytes());
         }
         match storing {
@@ -165,16 +170,15 @@ impl FillTask {
                 NoRoom::ClientShare => Why::NoRoomForClient,
             }),
             Storing::Disk(_) if total > on_disk => Err(Why::TooLarge(on_disk)),
-            Storing::Disk(writer) => writer.write(data.clone()).map_err(|_| Why::NoRoom),
+            Storing::Disk(writer) => writer.write(data.clone()).await.map_err(|_| Why::NoRoom),
         }
     }
 
     /// Stores a body that was written to the disk while it arrived, and waits until it is found: a
     /// client that has all of it finds it stored.
     async fn store_on_disk(&self, head: &FillHead, writer: DiskBodyWriter) {
-        match writer.end() {
+        match writer.end().await {
             Ok(body) => {
-                let body = Arc::new(body);
                 self.store_body(head, StoredBody::below(Arc::clone(&body) as Arc<_>));
                 // Late, it is stored all the same.
                 let _late = tokio::time::timeout(WRITTEN, body.until_written()).await;

@@ -70,14 +70,7 @@ impl SourceAnswer {
     /// The answer of an upstream.
     fn fetched(fetched: Fetched, filled_at: Option<Seq>, stamp: Option<Stamp>) -> Self {
         let Fetched { response, body, upgraded, source } = fetched;
-        Self {
-            response,
-            body: Box::new(body),
-            upgraded: Some(upgraded),
-            source,
-            filled_at,
-            stamp,
-        }
+        Self { response, body: Box::new(body), upgraded: Some(upgraded), source, filled_at, stamp }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::derived::{Stamps, joined_tags};
 use crate::error::UpstreamError;
 use crate::failure::Abort;
 use crate::purge::Stamp;
-use crate::source::{Source, SourceBody};
+use crate::source::SourceBody;
 use crate::store::Stored;
 use http::StatusCode;
 use std::sync::Arc;

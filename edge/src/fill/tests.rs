@@ -10,8 +10,8 @@ use super::task::FillTask;
 use super::withdraw::Withdrawable;
 use crate::collapsing::{Answer, Fill, Purpose};
 use crate::derived::Stamps;
-use crate::metrics::SiteSlot;
 use crate::forward::Outgoing;
+use crate::metrics::SiteSlot;
 use crate::purge::Stamp;
 use crate::source::Source;
 use crate::state::NodeState;
@@ -175,7 +175,8 @@ fn store_half(scene: &Scene, half: usize, begin: &Barrier) {
     let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
     let (status, now) = (StatusCode::PARTIAL_CONTENT, scene.state.now());
     let fields = fields.into_iter().collect();
-    let source = Arc::new(Source::of(&Arc::from("http://origin"), Duration::ZERO, &HeaderMap::new()));
+    let source =
+        Arc::new(Source::of(&Arc::from("http://origin"), Duration::ZERO, &HeaderMap::new()));
     let line = (Version::HTTP_11, status);
     let cleaned = clean_head(&scene.state, line, fields, Some(5), Arc::clone(&source), now);
     let exchange = FillExchange {

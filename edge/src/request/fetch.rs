@@ -393,7 +393,7 @@ fn answers_range(visit: &Visit, asked: &Purpose, answer: &Result<Answer, Upstrea
         return true;
     }
     let window = visit.live.limits().fill_window as u64;
-    head.is_whole() && (head.is_retained() || begins_within(visit, window))
+    head.is_whole() && (head.is_stored() || begins_within(visit, window))
 }
 
 fn new_fill(

@@ -34,14 +34,15 @@ pub(crate) enum Kept {
 
 /// A body that is kept below, and read from there piece by piece.
 pub(crate) trait BodyBelow: Any + fmt::Debug + Send + Sync {
-    /// Bytes of the whole representation.
-    fn length(&self) -> u64;
+    /// Bytes of the whole representation; `None` while it grows.
+    fn length(&self) -> Option<u64>;
 
     /// Whether all bytes of a span are there now.
     fn covers(&self, span: Span) -> bool;
 
-    /// Reads from `at` on, up to `end` or less.
-    fn read(self: Arc<Self>, at: u64, end: u64) -> ReadingBelow;
+    /// Reads from `at` on, up to `end` or less: no bytes at the end of the body. Waits for what has yet to
+    /// arrive.
+    fn read(self: Arc<Self>, at: u64, end: Option<u64>) -> ReadingBelow;
 }
 
 /// A read at work.

@@ -138,7 +138,7 @@ impl StoredBody {
             Layout::Whole(bytes) => Some(bytes.len() as u64),
             Layout::Other(other) => match &**other {
                 OtherLayout::Slices { complete_length, .. } => *complete_length,
-                OtherLayout::Below(body) => Some(body.length()),
+                OtherLayout::Below(body) => body.length(),
             },
         }
     }

@@ -1,8 +1,8 @@
 //! What an upstream is asked.
 
 use super::balance::For;
-use crate::metrics::SiteSlot;
 use crate::forward::Outgoing;
+use crate::metrics::SiteSlot;
 use crate::trace::Trace;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};

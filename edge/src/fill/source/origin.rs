@@ -10,11 +10,7 @@ use weir_rules::redirect::{self, OriginAddress, Visited};
 use weir_rules::tier;
 
 /// Asks the origins of the site.
-pub(super) async fn ask(
-    context: &FetchContext<'_>,
-    ask: &Ask,
-    body: &UpstreamBody,
-) -> SourceReply {
+pub(super) async fn ask(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBody) -> SourceReply {
     match fetch(context, ask, body).await {
         Ok(answer) => SourceReply::Answer(Box::new(answer)),
         Err(error) => SourceReply::Failed(error),

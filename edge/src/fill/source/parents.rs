@@ -12,11 +12,7 @@ use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::tier::{self, Claim, Provenance};
 
 /// Asks the parents of the node.
-pub(super) async fn ask(
-    context: &FetchContext<'_>,
-    ask: &Ask,
-    body: &UpstreamBody,
-) -> SourceReply {
+pub(super) async fn ask(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBody) -> SourceReply {
     let live = context.state.live.load_full();
     let parents = live.parents.upstream();
     // A node that cannot claim anything yet asks none: strangers get no tags from a parent.
