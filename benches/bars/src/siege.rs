@@ -297,12 +297,12 @@ fn weir(programs: &Programs, origin: SocketAddr, cgroup: Option<&Path>) -> Resul
     Ok(Server::Weir(Weir::configured_in(programs, &config, cgroup)?, folder))
 }
 
-/// The edge's configuration, of a node alone: without control, parents and their tokens, in front of
-/// this origin, with its files in this folder.
+/// The edge's configuration, of a node alone: without control, parents and their tokens, and without a disk
+/// store, which needs control's log; in front of this origin, with its files in this folder.
 fn config(edge: &str, origin: SocketAddr, folder: &Path) -> Result<String, Error> {
     let mut config = String::new();
     for table in format!("\n{edge}").split("\n[").skip(1) {
-        if ["control]", "parents]", "[token]]"].iter().all(|name| !table.starts_with(name)) {
+        if ["control]", "parents]", "[token]]", "disk]"].iter().all(|name| !table.starts_with(name)) {
             config += &format!("[{table}\n");
         }
     }
