@@ -27,6 +27,7 @@ struct Weir {
 }
 
 fn main() -> ExitCode {
+    allocator::use_small_pages();
     weir_edge::release_memory_with(allocator::release_memory);
     match Weir::try_parse() {
         Ok(weir) => weir.command.run(),

@@ -396,7 +396,8 @@ async fn a_kept_connection_closed_in_place_of_an_answer_costs_a_get_nothing() {
     assert_eq!(ask("GET", "/again", "").await, "200 again");
     assert!(ask("POST", "/post", "x").await.starts_with("502"));
     assert_eq!(origin.fetches("/post"), 1, "nobody knows whether it was acted upon");
-    assert_eq!(origin.connections().accepted, 3, "the POST went on a kept connection");
+    // The first, and the new one of the second try, which was kept.
+    assert_eq!(origin.connections().accepted, 2, "the POST went on a kept connection");
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ mod record;
 mod risk;
 mod sites;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use body::{DiskBody, DiskBodyWriter};
 pub(crate) use durable::{Place, Removal};

@@ -4,6 +4,7 @@
 use crate::host::is_authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use weir_config::Network;
 use weir_rules::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, is_tracestate};
 use weir_rules::{fields, tier, vary};
@@ -30,6 +31,88 @@ pub(crate) struct Origin<'a> {
     pub(crate) via: &'a HeaderValue,
 }
 
+/// The fields of an upstream request, as long as it waits. They are made when it is sent, so that a request that
+/// waits for its turn holds no more than its client's.
+#[derive(Clone, Default)]
+pub(crate) struct Outgoing {
+    base: Base,
+    /// What is set after that, or removed.
+    changes: Vec<(HeaderName, Option<HeaderValue>)>,
+}
+
+/// What the fields of an upstream request are made of.
+#[derive(Clone, Default)]
+enum Base {
+    /// None.
+    #[default]
+    Empty,
+    /// A client's request, as it is passed on.
+    Client(Arc<Forwarded>),
+}
+
+/// A client's request that is passed on.
+pub(crate) struct Forwarded {
+    /// Its fields.
+    pub(crate) client: Arc<HeaderMap>,
+    /// Whether the response may be stored for others.
+    pub(crate) for_fill: bool,
+    /// Who connected.
+    pub(crate) peer: SocketAddr,
+    /// Whether the peer's own forwarding fields are believed.
+    pub(crate) trusted: bool,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// This node's name.
+    pub(crate) node: Arc<str>,
+    /// What this node appends to Via.
+    pub(crate) via: HeaderValue,
+}
+
+impl Outgoing {
+    /// Those of a client's request that is passed on.
+    pub(crate) fn of(forwarded: Forwarded) -> Self {
+        Self { base: Base::Client(Arc::new(forwarded)), changes: Vec::new() }
+    }
+
+    /// Sets one, in place of all of this name.
+    pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.changes.push((name, Some(value)));
+    }
+
+    /// Removes all of a name.
+    pub(crate) fn remove(&mut self, name: HeaderName) {
+        self.changes.push((name, None));
+    }
+
+    /// The fields, of a request for this host.
+    pub(crate) fn make(&self, host: Option<&HeaderValue>) -> HeaderMap {
+        let mut headers = match &self.base {
+            Base::Empty => HeaderMap::new(),
+            Base::Client(forwarded) => {
+                let origin = Origin {
+                    peer: forwarded.peer,
+                    trusted: forwarded.trusted,
+                    scheme: forwarded.scheme,
+                    host: host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+                    node: &forwarded.node,
+                    via: &forwarded.via,
+                };
+                match forwarded.for_fill {
+                    true => for_fill(&forwarded.client, &origin),
+                    false => for_pass(&forwarded.client, &origin),
+                }
+            }
+        };
+        for (name, value) in &self.changes {
+            match value {
+                Some(value) => drop(headers.insert(name, value.clone())),
+                None => drop(headers.remove(name)),
+            }
+        }
+        headers
+    }
+}
+
 /// The fields of a request that is passed on for its client alone.
 pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
     let mut headers = client.clone();
@@ -37,17 +120,17 @@ pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
     let chain = origin.trusted.then(|| joined(client, &X_FORWARDED_FOR)).flatten();
     let trailers = client.get(header::TE).is_some_and(accepts_trailers);
     fields::remove_hop_by_hop(&mut headers);
-    fields::remove_poisonous(&mut headers);
-    for name in tier::FIELDS {
-        headers.remove(name);
-    }
-    headers.remove(header::HOST);
-    headers.remove(header::EXPECT);
-    // Each upstream request gets one of its own.
-    headers.remove(&TRACEPARENT);
-    if TraceContext::of(client).is_none() || !is_tracestate(client) {
-        headers.remove(&TRACESTATE);
-    }
+    let traced = client.contains_key(&TRACESTATE)
+        && TraceContext::of(client).is_some()
+        && is_tracestate(client);
+    fields::remove_where(&mut headers, |name| {
+        matches!(*name, header::HOST | header::EXPECT)
+            // Each upstream request gets one of its own.
+            || *name == TRACEPARENT
+            || (*name == TRACESTATE && !traced)
+            || fields::is_poisonous(name)
+            || tier::is_own(name)
+    });
     let peer = origin.peer.ip().to_canonical().to_string();
     let chain = chain.map_or(peer.clone(), |chain| format!("{chain}, {peer}"));
     set(&mut headers, &X_FORWARDED_FOR, &chain);
@@ -70,19 +153,20 @@ pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
 /// reduced to the bucket that the key of variants knows.
 pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
     let mut headers = for_pass(client, origin);
-    for name in [
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-        header::IF_RANGE,
-        header::RANGE,
-        header::CACHE_CONTROL,
-        header::PRAGMA,
-        header::MAX_FORWARDS,
-    ] {
-        headers.remove(name);
-    }
+    fields::remove_where(&mut headers, |name| {
+        matches!(
+            *name,
+            header::IF_MATCH
+                | header::IF_NONE_MATCH
+                | header::IF_MODIFIED_SINCE
+                | header::IF_UNMODIFIED_SINCE
+                | header::IF_RANGE
+                | header::RANGE
+                | header::CACHE_CONTROL
+                | header::PRAGMA
+                | header::MAX_FORWARDS
+        )
+    });
     if let Some(bucket) = vary::accept_encoding_bucket(client) {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(bucket));
     }
@@ -90,8 +174,10 @@ pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
 }
 
 /// Names the host of a request to a parent, as its key has it.
-pub(crate) fn name_host(headers: &mut HeaderMap, host: &str) {
-    set(headers, &X_FORWARDED_HOST, host);
+pub(crate) fn name_host(headers: &mut Outgoing, host: &str) {
+    if let Ok(host) = HeaderValue::from_str(host) {
+        headers.set(X_FORWARDED_HOST.clone(), host);
+    }
 }
 
 /// Whether an address is in one of the networks.

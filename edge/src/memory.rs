@@ -23,16 +23,17 @@ pub(crate) const CONNECTION_BYTES: u64 = 4 << 10;
 pub(crate) const TLS_BYTES: u64 = 16 << 10;
 
 /// What an HTTP/2 connection needs beside: tables of headers, buffers of frames.
-pub(crate) const HTTP2_BYTES: u64 = 36 << 10;
+pub(crate) const HTTP2_BYTES: u64 = 20 << 10;
 
 /// A stream of an HTTP/2 connection, before its request is worked on.
 pub(crate) const STREAM_BYTES: u64 = 3 << 10;
 
 /// A request that an upstream is asked for, beside its headers: itself, and the task that fetches.
-pub(crate) const REQUEST_BYTES: u64 = 12 << 10;
+pub(crate) const REQUEST_BYTES: u64 = 6 << 10;
 
-/// What its connection needs beside while it is at work over HTTP/1.1: two buffers, and the parser's state.
-pub(crate) const HTTP1_BYTES: u64 = 18 << 10;
+/// What its connection needs beside while it is at work over HTTP/1.1: the used part of two buffers, and the
+/// parser's state.
+pub(crate) const HTTP1_BYTES: u64 = 9 << 10;
 
 /// The two buffers of a connection after an upgrade.
 pub(crate) const UPGRADE_BYTES: u64 = 16 << 10;

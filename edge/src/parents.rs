@@ -75,6 +75,7 @@ impl Parents {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::forward::Outgoing;
     use crate::upstream::{Ask, For, UpstreamBody, digest};
     use http::Method;
     use http::uri::PathAndQuery;
@@ -105,10 +106,9 @@ mod tests {
         let ask = Ask {
             method: Method::GET,
             target: PathAndQuery::from_static("/"),
-            headers: Arc::default(),
+            headers: Outgoing::default(),
             client_host: None,
-            interim: None,
-            wanted: None,
+            asker: None,
             upgrade: None,
             chosen_by: For { hash: digest(&key.to_le_bytes()), client: Ipv4Addr::LOCALHOST.into() },
             counts_for: None,

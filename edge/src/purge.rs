@@ -383,3 +383,54 @@ impl Purges {
         self.index.read().unwrap_or_else(PoisonError::into_inner).last_match(subject)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use weir_rules::invalidation::{Purge, Target};
+
+    fn purge(purges: &Purges, seq: Seq) {
+        let targets = vec![Target::parse_tag(&format!("t{seq}")).unwrap()];
+        let purge = Purge { seq, targets, site: None, soft: false, versions: false };
+        purges.apply(&KeyedPurge::as_sent(purge));
+    }
+
+    #[test]
+    fn nothing_is_forgotten_that_a_store_below_was_not_judged_by() {
+        let bounds = Bounds { targets: 8, ..Bounds::default() };
+        for below in [None, Some(3)] {
+            let purges = Purges::new(bounds);
+            if let Some(seq) = below {
+                purges.checked_below(seq);
+            }
+            (1..=6).for_each(|seq| purge(&purges, seq));
+            assert!(purges.is_crowded());
+            purges.checked(6, 6);
+            let tagged = |seq: Seq| {
+                let tag = format!("t{seq}");
+                let subject = Subject {
+                    site: "s",
+                    host: "h",
+                    path: "/",
+                    query: None,
+                    tags: &[&tag],
+                    filled_at: 0,
+                };
+                // Of what was forgotten the index says that it took everything from before.
+                purges.judge_since(&subject, 3)
+            };
+            let kept = purges.held().0;
+            match below {
+                // The mark itself was not passed.
+                None => assert_eq!(kept, 1, "memory was judged by all of them"),
+                Some(_) => {
+                    assert_eq!(kept, 4);
+                    (4..=6).for_each(|seq| assert_eq!(tagged(seq), Validity::Hard(seq)));
+                    purges.checked_below(6);
+                    assert!(purges.held().0 <= 4, "no longer crowded, or forgotten");
+                }
+            }
+        }
+    }
+}

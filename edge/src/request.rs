@@ -50,6 +50,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use sender::Sender;
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +59,7 @@ use visit::{Keyed, Visit};
 use weir_rules::cookies;
 use weir_rules::key::{KeyParts, write_key};
 use weir_rules::outcome::{Handling, Outcome};
+use weir_rules::tier::Claim;
 use weir_rules::time::Time;
 
 /// Hits after which a stored response counts as popular, so that it is refreshed before it expires.
@@ -105,55 +108,51 @@ enum Disposition {
     Purge(PurgeAsk),
     /// A node gets this once what it had invalidated is gone for good.
     Told(Response<ResponseBody>, Removal),
+    /// The node that asks has applied more than this one.
+    CatchUp(Box<(Request<Incoming>, Claim, bool)>),
 }
+
+/// A wait for a response.
+type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Failure>> + 'a>>;
 
 impl Handler for Spine {
     type Body = ResponseBody;
 
-    async fn handle(
+    fn handle(
         self: Rc<Self>,
         connection: Rc<Connection>,
         mut request: Request<Incoming>,
-    ) -> Response<ResponseBody> {
+    ) -> impl Future<Output = Response<ResponseBody>> + 'static {
         let mut record = RequestRecord::new(Instant::now());
         // Here, so that keys, Vary, parents and origins all get the same line, however it was split.
         cookies::combine(request.headers_mut());
         spell_target(&mut request);
         let notes = self.notes.then(|| self.note(&connection, &request));
-        let asker = match tier::admit(&self.state, request.headers()) {
-            Ok(Requester::Stranger) => Ok(None),
-            Ok(Requester::Asker(asker)) => Ok(Some(asker)),
-            Ok(Requester::Ahead(claim, past)) => {
-                Box::pin(tier::catch_up(&self.state, claim, past)).await.map(Some)
-            }
-            Err(failure) => Err(failure),
-        };
+        let requester = tier::admit(&self.state, request.headers());
         // A node, or one that claims to be.
-        let of_node = !matches!(asker, Ok(None));
-        if matches!(asker, Ok(Some(_))) {
-            connection.is_of_node();
-        }
+        let of_node = !matches!(requester, Ok(Requester::Stranger));
         let arrived = Arrived { connection: &connection, request, notes: notes.as_deref() };
-        let disposition = asker.and_then(|asker| self.begin(arrived, asker, &mut record));
-        let answer = match disposition {
-            Ok(Disposition::Answered(response)) => Ok(response),
-            // Boxed, so that the future of a hit stays small.
-            Ok(Disposition::Fetch(found, visit)) => {
-                Box::pin(fetch::fetch(&self, visit, found, &mut record)).await
+        let begun = match requester {
+            Ok(Requester::Stranger) => self.begin(arrived, None, &mut record),
+            Ok(Requester::Asker(asker)) => self.begin(arrived, Some(asker), &mut record),
+            Ok(Requester::Ahead(claim, past)) => {
+                Ok(Disposition::CatchUp(Box::new((arrived.request, claim, past))))
             }
-            Ok(Disposition::Pass(visit, body)) => {
-                Box::pin(pass::pass(&self, visit, body, &mut record)).await
-            }
-            Ok(Disposition::Told(response, removal)) => {
-                Box::pin(invalidate::settle(&self, removal)).await;
-                Ok(response)
-            }
-            Ok(Disposition::Purge(ask)) => Ok(self.purger.answer(ask, wall()).await),
             Err(failure) => Err(failure),
         };
-        let response = answer
-            .unwrap_or_else(|failure| self.failed(&connection, failure, of_node, &mut record));
-        self.end(response, record, notes)
+        // All that needs no wait is done: what waits has no room for the request's head.
+        async move {
+            let ended = match begun {
+                Ok(begun) => match self.go_on(&connection, begun, notes.as_deref(), &mut record) {
+                    Ok(response) => Ok(response),
+                    Err(waiting) => waiting.await,
+                },
+                Err(failure) => Err(failure),
+            };
+            let response = ended
+                .unwrap_or_else(|failure| self.failed(&connection, failure, of_node, &mut record));
+            self.end(response, record, notes)
+        }
     }
 }
 
@@ -181,6 +180,38 @@ impl Spine {
         }
     }
 
+    /// The response, if it is ready, or the wait for it. Waits are boxed, so that the future of a hit stays small.
+    fn go_on<'a>(
+        self: &'a Rc<Self>,
+        connection: &'a Rc<Connection>,
+        begun: Disposition,
+        notes: Option<&'a Notes>,
+        record: &'a mut RequestRecord,
+    ) -> Result<Response<ResponseBody>, Waiting<'a>> {
+        Err(match begun {
+            Disposition::Answered(response) => return Ok(response),
+            Disposition::Fetch(found, visit) => Box::pin(fetch::fetch(self, visit, found, record)),
+            Disposition::Pass(visit, body) => Box::pin(pass::pass(self, visit, body, record)),
+            Disposition::Purge(ask) => {
+                Box::pin(async move { Ok(self.purger.answer(ask, wall()).await) })
+            }
+            Disposition::Told(response, removal) => Box::pin(async move {
+                invalidate::settle(self, removal).await;
+                Ok(response)
+            }),
+            Disposition::CatchUp(ahead) => Box::pin(async move {
+                let (request, claim, past) = *ahead;
+                let asker = tier::catch_up(&self.state, claim, past).await?;
+                let arrived = Arrived { connection, request, notes };
+                let begun = self.begin(arrived, Some(asker), record)?;
+                match self.go_on(connection, begun, notes, record) {
+                    Ok(response) => Ok(response),
+                    Err(waiting) => waiting.await,
+                }
+            }),
+        })
+    }
+
     /// Everything up to the first wait: reads the head and writes the cache key.
     fn begin(
         &self,
@@ -189,6 +220,9 @@ impl Spine {
         record: &mut RequestRecord,
     ) -> Result<Disposition, Failure> {
         record.outcome.handling = Handling::Refused;
+        if asker.is_some() {
+            arrived.connection.is_of_node();
+        }
         let live = self.state.live.load();
         let request = &arrived.request;
         let intake = self.intake(&arrived, &live, asker.is_some())?;

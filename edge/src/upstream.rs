@@ -15,6 +15,7 @@ mod body;
 mod budget;
 mod client;
 mod dialer;
+mod endpoint;
 mod error;
 mod fetched;
 mod head;
@@ -26,10 +27,10 @@ mod pool;
 mod probe;
 mod trouble;
 
-pub(crate) use ask::{Ask, InterimSink};
+pub(crate) use ask::{Ask, Asking};
 pub(crate) use balance::{ConsistentHash, For, digest};
 pub(crate) use body::{ClientBody, UpstreamBody};
-pub(crate) use client::{tls, tls_with};
+pub(crate) use endpoint::{tls, tls_with};
 pub(crate) use error::innermost;
 pub(crate) use fetched::{Fetched, FetchedBody};
 pub(crate) use member::{Address, Counts, Member, MemberCounts, Role};
@@ -42,15 +43,16 @@ use crate::source::Source;
 use crate::trace::{self, Hop};
 use body::Progress;
 use budget::Budget;
-use client::{Clients, mark_kept, was_kept};
+use client::{Client, InUse};
 use dialer::Dialer;
+use endpoint::Endpoint;
 use fetched::AnsweredBy;
 use head::HeadLimits;
 use health::Attempt;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use link::{Link, Stream};
-use member::is_gateway_error;
+use member::{Slot, is_gateway_error};
 use std::iter::repeat;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,8 +67,8 @@ pub(crate) struct Upstream {
     pool: Pool,
     settings: Settings,
     budget: Arc<Budget>,
-    /// One a worker: a connection lives on the runtime of the worker that opened it.
-    clients: Vec<Clients>,
+    /// For each member, one a worker: a connection lives on the runtime of the worker that opened it.
+    clients: Vec<Vec<Client>>,
     head_limits: HeadLimits,
     /// For each member that is asked over HTTP/2, one a worker.
     links: Vec<Vec<Link>>,
@@ -143,12 +145,19 @@ impl Upstream {
             None => Arc::new(Budget::new(&settings.retries, std::time::Instant::now())),
         };
         let h2 = Link::tls(settings.tls.clone());
+        let tls = Arc::new(settings.tls.clone());
         let dialer = Dialer::new(settings.timeouts.connect);
         let links = |member: &Arc<Member>| {
             let wanted = metrics.iter().filter(|_| member.address.protocol == Protocol::H2);
-            wanted.map(|_| Link::new(&member.address, &h2, &dialer, limits)).collect()
+            let endpoints = wanted.map(|_| Endpoint::of(&member.address, &h2, &dialer));
+            endpoints.map(|to| Ok(Link::new(to?, limits))).collect::<Result<_, String>>()
         };
         let links = pool.members().iter().map(links).collect::<Result<_, _>>()?;
+        let clients = |member: &Arc<Member>| {
+            let endpoints = metrics.iter().map(|_| Endpoint::of(&member.address, &tls, &dialer));
+            endpoints.map(|to| Ok(Client::new(to?, limits))).collect::<Result<_, String>>()
+        };
+        let clients = pool.members().iter().map(clients).collect::<Result<_, _>>()?;
         Ok(Self {
             pool,
             budget,
@@ -158,7 +167,7 @@ impl Upstream {
                 .clone()
                 .map(|probe| Probing::new(probe, &settings.tls))
                 .transpose()?,
-            clients: metrics.iter().map(|_| Clients::new(&settings.tls, &dialer, limits)).collect(),
+            clients,
             head_limits: HeadLimits::of(limits),
             metrics: metrics.to_vec(),
             trouble: Trouble::new(&settings.name),
@@ -192,7 +201,7 @@ impl Upstream {
         worker: usize,
         ask: &Ask,
         body: &UpstreamBody,
-    ) -> Result<Fetched, UpstreamError> {
+    ) -> Result<Box<Fetched>, UpstreamError> {
         let Settings { retries, last_resort, .. } = &self.settings;
         self.budget.earn(retries);
         let end = self.end();
@@ -216,12 +225,12 @@ impl Upstream {
                 Some(following) if self.may_try_again(worker) => {
                     left -= 1;
                     // Should nobody say better, it is passed on after all.
-                    refusal = outcome.ok().map(Box::new).or(refusal);
+                    refusal = outcome.ok().or(refusal);
                     this = following;
                 }
                 _ => {
                     return outcome.or_else(|failed| match refusal {
-                        Some(refusal) => Ok(*refusal),
+                        Some(refusal) => Ok(refusal),
                         None => Err(self.told(&this, ask, failed.error)),
                     });
                 }
@@ -249,7 +258,7 @@ impl Upstream {
         worker: usize,
         ask: &Ask,
         body: &UpstreamBody,
-    ) -> Result<Fetched, (UpstreamError, bool)> {
+    ) -> Result<Box<Fetched>, (UpstreamError, bool)> {
         let end = self.end();
         let repeatable = ask.is_repeatable() && body.is_empty();
         let outcome = self.exchange(candidate, worker, ask, body, end).await;
@@ -287,7 +296,7 @@ impl Upstream {
         ask: &Ask,
         body: &UpstreamBody,
         end: Option<Instant>,
-    ) -> Result<Fetched, Failed> {
+    ) -> Result<Box<Fetched>, Failed> {
         let outcome = self.exchange_on(Connection::Any, candidate, worker, ask, body, end).await;
         match outcome {
             Err(Failed { reached: Reached::ClosingConnection, .. })
@@ -309,11 +318,11 @@ impl Upstream {
         ask: &Ask,
         body: &UpstreamBody,
         end: Option<Instant>,
-    ) -> Result<Fetched, Failed> {
-        let (member, attempt) = (candidate.member, candidate.attempt);
+    ) -> Result<Box<Fetched>, Failed> {
+        let member = candidate.member;
         let shed = || self.metrics[worker].count(Event::SlowClientShed);
         let (wait, floor) = (self.wait(end), self.slow_client_rate);
-        let wanted = || ask.wanted.as_ref().is_none_or(|wanted| wanted());
+        let wanted = || ask.is_wanted();
         let place = member.place(self.queue, wait, ask.counts_for, floor, shed, wanted).await;
         let place = place.map_err(|error| {
             if error == UpstreamError::ClientShare {
@@ -321,13 +330,30 @@ impl Upstream {
             }
             Failed::unsent(error)
         })?;
+        // Boxed, so that a request which still waits for a place has no room for it.
+        Box::pin(self.send(place, connection, candidate, worker, ask, body, end)).await
+    }
+
+    /// Asks one member, of which the request has a place.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the second half of a step that waits in between"
+    )]
+    async fn send(
+        &self,
+        place: Slot,
+        connection: Connection,
+        candidate: &Candidate<'_>,
+        worker: usize,
+        ask: &Ask,
+        body: &UpstreamBody,
+        end: Option<Instant>,
+    ) -> Result<Box<Fetched>, Failed> {
+        let (member, attempt) = (candidate.member, candidate.attempt);
         let body_again = body.again().unwrap_or_else(|| body.clone());
-        let mut request = request(member, ask, body_again)?;
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
         let link = self.links[member.index].get(worker).filter(|_| ask.upgrade.is_none());
-        if link.is_some() {
-            link::adapt(&mut request);
-        }
+        let mut request = request(member, ask, body_again, link.is_some())?;
         let mut hop = None;
         if let Some(trace) = &ask.trace {
             let (traceparent, span) = Hop::begin(trace, self.attempt(member, ask));
@@ -339,17 +365,16 @@ impl Upstream {
         member.sent();
         let sent = Instant::now();
         let progress = body.progress();
-        // Boxed, so that a request which still waits for a place has no room for it.
         let answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>> = match link {
             Some(link) => Box::pin(link.send(request, connection)),
-            None => Box::pin(self.send(worker, request, connection)),
+            None => Box::pin(self.send_http1(member, worker, request, connection)),
         };
         let answer = self.head(answer, progress, end).await;
-        let answer = answer.and_then(|(response, stream)| {
+        let answer = answer.and_then(|(response, held)| {
             let checked = self.head_limits.check(response.version(), response.headers());
-            checked.map(|()| (response, stream)).map_err(Failed::sent)
+            checked.map(|()| (response, held)).map_err(Failed::sent)
         });
-        let (mut response, stream) = answer.inspect_err(|failed| {
+        let (mut response, held) = answer.inspect_err(|failed| {
             // A member that ends a connection, in good order or while it is idle, has failed nobody.
             if !matches!(failed.reached, Reached::Unprocessed | Reached::ClosingConnection) {
                 member.failed(attempt, &failed.error);
@@ -365,7 +390,6 @@ impl Upstream {
         }
         let status = Some(response.status()).filter(|_| self.settings.judges_status);
         member.answered(attempt, status.unwrap_or(StatusCode::OK));
-        mark_kept(response.extensions());
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
         let answered_by = AnsweredBy {
@@ -384,10 +408,11 @@ impl Upstream {
             answered_by,
             hop,
             _place: place,
-            _stream: stream,
+            _connection: held,
         };
         let source = Source::of(&member.name, waited, &head.headers);
-        Ok(Fetched { response: Response::from_parts(head, ()), body, upgraded, source })
+        let response = Response::from_parts(head, ());
+        Ok(Box::new(Fetched { response, body, upgraded, source }))
     }
 
     fn attempt<'a>(&'a self, member: &'a Member, ask: &'a Ask) -> trace::HopRequest<'a> {
@@ -401,23 +426,20 @@ impl Upstream {
     }
 
     /// Sends a request over HTTP/1.1.
-    async fn send(
+    async fn send_http1(
         &self,
+        member: &Member,
         worker: usize,
         request: Request<UpstreamBody>,
         connection: Connection,
     ) -> Answer {
-        let clients = &self.clients[worker];
         if !request.method().is_safe() {
             // It cannot be sent again if it meets a closed connection: what the system knows of
             // closed ones is looked at first.
             tokio::task::yield_now().await;
         }
-        let response = match connection {
-            Connection::Any => clients.keeping.request(request).await,
-            Connection::OpenedAfter(_) => clients.opening.request(request).await,
-        };
-        response.map(|response| (response, None)).map_err(|error| Failed::of(&error))
+        let answer = self.clients[member.index][worker].send(request, connection).await;
+        answer.map(|(response, in_use)| (response, Held::Connection(in_use)))
     }
 
     /// Waits for the head of an answer.
@@ -457,8 +479,17 @@ impl Upstream {
     }
 }
 
-/// The head of an answer, and its stream where it shares a connection.
-type Answer = Result<(Response<Incoming>, Option<Stream>), Failed>;
+/// The head of an answer, and what it has of a connection.
+type Answer = Result<(Response<Incoming>, Held), Failed>;
+
+/// What an answer has of a connection until it has ended.
+#[expect(dead_code, reason = "given back when it is dropped")]
+enum Held {
+    /// All of it.
+    Connection(InUse),
+    /// A stream.
+    Stream(Stream),
+}
 
 fn nobody() -> UpstreamError {
     UpstreamError::Connect("no member that may be asked is healthy".into())
@@ -508,17 +539,6 @@ impl Failed {
     fn closing(error: UpstreamError) -> Self {
         Self { error, reached: Reached::ClosingConnection }
     }
-
-    fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        let kept = was_kept(error);
-        let error = error::request_error(error);
-        let reached = match error {
-            UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Reached::Nobody,
-            UpstreamError::Reset(_) if kept => Reached::ClosingConnection,
-            _ => Reached::Member,
-        };
-        Self { error, reached }
-    }
 }
 
 /// Who may be asked after a try.
@@ -535,7 +555,11 @@ enum NextCandidate {
 }
 
 impl NextCandidate {
-    fn after(outcome: &Result<Fetched, Failed>, repeatable: bool, body: &UpstreamBody) -> Self {
+    fn after(
+        outcome: &Result<Box<Fetched>, Failed>,
+        repeatable: bool,
+        body: &UpstreamBody,
+    ) -> Self {
         let Failed { error, reached } = match outcome {
             Ok(fetched) if repeatable && is_gateway_error(fetched.response.status()) => {
                 return Self::Healthy;
@@ -558,33 +582,34 @@ impl NextCandidate {
     }
 }
 
-/// The request as a member gets it.
+/// The request as a member gets it, over HTTP/2 if that is `h2`.
 fn request(
     member: &Member,
     ask: &Ask,
     body: UpstreamBody,
+    h2: bool,
 ) -> Result<Request<UpstreamBody>, Failed> {
-    let uri = Uri::builder()
-        .scheme(member.address.scheme.clone())
-        .authority(member.address.authority.clone())
-        .path_and_query(ask.target.clone())
-        .build()
-        .map_err(|error| Failed::sent(UpstreamError::BadHead(error.to_string())))?;
     let mut request = Request::new(body);
     *request.method_mut() = ask.method.clone();
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
-    let mut headers = HeaderMap::clone(&ask.headers);
     let visitors = ask.client_host.as_ref().filter(|_| member.address.visitors_host);
-    headers.insert(header::HOST, visitors.unwrap_or(&member.host).clone());
+    let host = visitors.unwrap_or(&member.host);
+    let mut headers = ask.headers.make(ask.client_host.as_ref());
+    if h2 {
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = link::uri(member, ask, host)?;
+        link::adapt(&mut headers);
+    } else {
+        *request.uri_mut() = Uri::from(ask.target.clone());
+        headers.insert(header::HOST, host.clone());
+    }
     if let Some(protocol) = &ask.upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol.clone());
     }
     *request.headers_mut() = headers;
-    if let Some(sink) = ask.interim.clone() {
+    if let Some(asker) = ask.asker.clone() {
         hyper::ext::on_informational(&mut request, move |interim| {
-            sink(interim.status(), interim.headers());
+            asker.interim(interim.status(), interim.headers());
         });
     }
     Ok(request)

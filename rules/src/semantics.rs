@@ -1,4 +1,4 @@
-//! The adapter to http-cache-semantics: asked once at store time, over canonical fields.
+//! The adapter to http-cache-semantics: asked at store time, once for each question, over canonical fields.
 //!
 //! The library judges well what it judges: which of the explicit lifetimes counts, what Expires
 //! leaves, which status is cacheable by default, what no-store, private and Authorization forbid.
@@ -6,6 +6,7 @@
 //! synthetic GET and a response with a handful of fields written by us. Its answer is used for a
 //! decision and a lifetime only, never its header maps.
 
+mod memo;
 mod overruled;
 
 pub use overruled::Overruled;
@@ -18,9 +19,9 @@ use crate::storability::{Exchange, Reason, SitePolicy};
 use crate::time::Time;
 use crate::vary::Vary;
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, DATE, EXPIRES, HOST, LAST_MODIFIED, SET_COOKIE, VARY,
+    AGE, AUTHORIZATION, CACHE_CONTROL, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -64,7 +65,10 @@ pub(crate) fn review_of(
     own: &Result<Judged, Reason>,
     policy: &SitePolicy,
 ) -> Review {
-    let opinion = opinion(facts);
+    let opinion = match memo::Question::of(facts) {
+        Some(question) => memo::remembered(question, || opinion(facts)),
+        None => opinion(facts),
+    };
     let same = match own {
         Err(_) => !opinion.storable,
         Ok(judged) => opinion.storable && left(facts, judged) == opinion.time_to_live,
@@ -102,19 +106,11 @@ fn opinion(facts: &Facts<'_>) -> Opinion {
     }
 }
 
-/// A GET of the URL, with the host and, where the client sent any, the mark of an Authorization.
-/// A POST's response that may be stored answers later GETs, so it is judged as one.
+/// A GET, with the mark of an Authorization if the client sent any. A POST's response that may be stored
+/// answers later GETs, so it is judged as one. The URL has no part in the library's answer.
 fn canonical_request(facts: &Facts<'_>) -> Request<()> {
-    let exchange = facts.exchange;
     let mut request = Request::new(());
     *request.method_mut() = Method::GET;
-    let target = match exchange.query {
-        Some(query) => format!("{}?{query}", exchange.path),
-        None => exchange.path.to_owned(),
-    };
-    // A target the library cannot hold does not change its answer.
-    *request.uri_mut() = Uri::try_from(target).unwrap_or_default();
-    insert(request.headers_mut(), HOST, exchange.host);
     if facts.authorization {
         insert(request.headers_mut(), AUTHORIZATION, "present");
     }

@@ -8,6 +8,7 @@
 
 use crate::invalidation::Seq;
 use crate::log::{LogId, Mark, Position};
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use strum::{IntoStaticStr, VariantArray};
@@ -77,6 +78,13 @@ pub const INVALIDATE: &str = "weir-invalidate";
 /// never sent to clients and origins.
 pub const FIELDS: [&str; 10] =
     [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM, PERSONAL, INVALIDATE];
+
+/// Whether a header is one of [`FIELDS`].
+pub fn is_own(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // Nearly all names end here.
+    name.starts_with("weir-") && FIELDS.contains(&name)
+}
 
 /// Longest name of a log that travels between nodes, bytes.
 pub const LONGEST_LOG: usize = 64;

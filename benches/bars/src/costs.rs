@@ -53,10 +53,10 @@ impl Kind {
     fn most(self) -> (u64, u64) {
         match self {
             Self::Idle => (10 << 10, 6 << 10),
-            Self::IdleH2 => (48 << 10, 24 << 10),
-            Self::Queued => (42 << 10, 12 << 10),
-            Self::Waiting => (88 << 10, 12 << 10),
-            Self::QueuedH2 => (20 << 10, 12 << 10),
+            Self::IdleH2 => (28 << 10, 24 << 10),
+            Self::Queued => (22 << 10, 12 << 10),
+            Self::Waiting => (48 << 10, 12 << 10),
+            Self::QueuedH2 => (12 << 10, 12 << 10),
         }
     }
 

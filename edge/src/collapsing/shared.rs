@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+use weir_rules::fields;
 use weir_rules::invalidation::Seq;
 use weir_rules::storability::{Reason, Reuse, Terms};
 use weir_rules::vary;
@@ -193,6 +194,15 @@ pub(crate) struct Interim {
     pub(crate) fields: HeaderMap,
 }
 
+impl Interim {
+    /// One with these fields, as the upstream sent them.
+    pub(crate) fn of(status: StatusCode, fields: &HeaderMap) -> Self {
+        let mut fields = fields.clone();
+        fields::remove_hop_by_hop(&mut fields);
+        Self { status, fields }
+    }
+}
+
 /// The most interim responses kept of one fill; what an origin sends beyond is dropped.
 const MAX_INTERIMS: usize = 8;
 
@@ -325,7 +335,7 @@ impl Fill {
     }
 
     /// Passes an interim response on.
-    pub(crate) fn interim(&self, interim: Interim) {
+    pub(crate) fn take_interim(&self, interim: Interim) {
         let mut state = self.lock();
         if state.answer.is_none() && state.interims.len() < MAX_INTERIMS {
             state.interims.push(Arc::new(interim));

@@ -40,9 +40,6 @@ pub(crate) struct OpenDisk {
 /// # Errors
 /// A directory was written by another version, or the system fails.
 pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError> {
-    let fault = |what: &str, error: &dyn std::fmt::Display| StartError(format!("{what}: {error}"));
-    let risk = RiskNote::open(config.node.state.as_deref())
-        .map_err(|error| fault("node.state", &error))?;
     let directories = disk.directories.iter().map(|directory| {
         let geometry = Geometry::of_size(directory.size).ok_or_else(|| {
             let (size, least) = (directory.size, Geometry::SMALLEST_STORE);
@@ -53,7 +50,18 @@ pub(crate) fn open(config: &Config, disk: &Disk) -> Result<OpenDisk, StartError>
         let open = move || Ok(Arc::new(Directory::open(&path)?) as Arc<_>);
         Ok(StoreDirectory { name, geometry, open: Box::new(open) })
     });
-    let directories = directories.collect::<Result<Vec<_>, StartError>>()?;
+    open_in(config, disk, directories.collect::<Result<_, StartError>>()?)
+}
+
+/// Opens the disk store in these directories.
+pub(super) fn open_in(
+    config: &Config,
+    disk: &Disk,
+    directories: Vec<StoreDirectory>,
+) -> Result<OpenDisk, StartError> {
+    let fault = |what: &str, error: &dyn std::fmt::Display| StartError(format!("{what}: {error}"));
+    let risk = RiskNote::open(config.node.state.as_deref())
+        .map_err(|error| fault("node.state", &error))?;
     let options = StoreOptions {
         queue: usize::try_from(disk.queue).unwrap_or(usize::MAX),
         readers: disk.readers,

@@ -32,7 +32,7 @@ impl FillTask {
 
     /// Ends the fill without a response: whoever waits asks in another way. Dropping the body ends
     /// the upstream's work.
-    pub(super) fn withhold(self, head: FillHead) {
+    pub(super) fn withhold(self: Box<Self>, head: FillHead) {
         self.context.note(Why::NotForEveryone(head.status), Some(head.status));
         self.withdraw(&head);
         self.context.state.inflight.leave(self.context.digest, &self.fill);

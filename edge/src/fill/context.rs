@@ -9,13 +9,12 @@ use crate::error::UpstreamError;
 use crate::source::SourceBody;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Selecting};
-use crate::upstream::{Ask, InterimSink, UpstreamBody};
+use crate::upstream::{Ask, Asking, UpstreamBody};
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 use weir_config::Limits;
 use weir_rules::cache_control::ResponseDirectives;
 use weir_rules::client_share::Prefix;
-use weir_rules::fields;
 use weir_rules::invalidation::Seq;
 use weir_rules::vary::{self, Vary};
 
@@ -60,6 +59,17 @@ pub(crate) fn ahead_rules(
     AheadRules { memory: limits.read_ahead, sensitive, counts_for }
 }
 
+/// The clients that follow a fill.
+impl Asking for Fill {
+    fn is_waiting(&self) -> bool {
+        !self.give_up(UpstreamError::deserted())
+    }
+
+    fn interim(&self, status: StatusCode, fields: &HeaderMap) {
+        self.take_interim(Interim::of(status, fields));
+    }
+}
+
 impl FillContext {
     /// The body of an answer that is not stored, with these fields: read at its upstream's pace.
     pub(super) fn ahead(
@@ -72,31 +82,23 @@ impl FillContext {
         AheadBody::of(body, &self.state.ahead, rules)
     }
 
-    /// Asks the sources in order. `begun` is the seq applied when the fetch began; interim
-    /// responses go to the readers of `fill`.
+    /// Asks the sources in order. `begun` is the seq applied when the fetch began.
     pub(super) async fn fetch(
         &self,
         plan: &Plan,
         begun: Seq,
-        fill: &Arc<Fill>,
-    ) -> Result<SourceAnswer, UpstreamError> {
-        let mut ask = self.ask.clone();
-        if plan.asks_more() {
-            plan.write(Arc::make_mut(&mut ask.headers));
-        }
-        let waited_for = Arc::clone(fill);
-        ask.wanted = Some(Arc::new(move || !waited_for.give_up(UpstreamError::deserted())));
-        let fill = Arc::clone(fill);
-        let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
-            let mut fields = fields.clone();
-            fields::remove_hop_by_hop(&mut fields);
-            fill.interim(Interim { status, fields });
+    ) -> Result<Box<SourceAnswer>, UpstreamError> {
+        let more = plan.asks_more().then(|| {
+            let (mut ask, mut more) = (Box::new(self.ask.clone()), HeaderMap::new());
+            plan.write(&mut more);
+            more.iter().for_each(|(name, value)| ask.headers.set(name.clone(), value.clone()));
+            ask
         });
-        ask.interim = Some(interim);
+        let ask = more.as_deref().unwrap_or(&self.ask);
         let base = plan.base();
         let tags = base.map_or(&[][..], |base| &base.tags);
         let context = FetchContext { tags, ..self.fetch_context(begun) };
-        self.sources.fetch(&context, &ask, &UpstreamBody::Empty).await
+        self.sources.fetch(&context, ask, &UpstreamBody::Empty).await
     }
 
     /// What the sources need to know to answer this request.

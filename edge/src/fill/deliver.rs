@@ -36,7 +36,7 @@ impl Storing {
 impl FillTask {
     /// Passes a body on to the readers and, if it may be stored, into the store.
     pub(crate) async fn deliver(
-        self,
+        self: Box<Self>,
         head: Arc<FillHead>,
         prefix: &[Slice],
         mut body: Box<dyn SourceBody>,

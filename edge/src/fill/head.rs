@@ -125,9 +125,7 @@ pub(crate) fn clean_head(
     }
     // The origin's are removed already: this is from a parent.
     let parent_left_out = headers.get(tier::TAGS).is_some_and(|tags| tags == "too-many");
-    for name in tier::FIELDS {
-        headers.remove(name);
-    }
+    fields::remove_where(&mut headers, tier::is_own);
     let announced = only_length(&headers);
     match length {
         // RFC 9110 §8.6: a 204 has no Content-Length.

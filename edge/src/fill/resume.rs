@@ -7,7 +7,6 @@ use crate::collapsing::FillHead;
 use crate::error::UpstreamError;
 use crate::upstream::UpstreamBody;
 use http::{HeaderValue, StatusCode, header};
-use std::sync::Arc;
 use weir_rules::range::{self, Span};
 
 /// How to go on with a response of this head: by a Range request of the client's own under the same
@@ -18,11 +17,11 @@ pub(crate) fn resume(head: &FillHead, context: impl FnOnce() -> FillContext) -> 
     let context = context();
     Some(Box::new(move |at| {
         Box::pin(async move {
-            let mut ask = context.ask.clone();
+            let mut ask = Box::new(context.ask.clone());
             if let Ok(range) = HeaderValue::from_str(&format!("bytes={at}-")) {
-                Arc::make_mut(&mut ask.headers).insert(header::RANGE, range);
+                ask.headers.set(header::RANGE, range);
             }
-            Arc::make_mut(&mut ask.headers).insert(header::IF_RANGE, validator.clone());
+            ask.headers.set(header::IF_RANGE, validator.clone());
             let stamp = context.state.purges.stamp();
             let question = context.fetch_context(stamp.seq());
             let answer = context.sources.fetch(&question, &ask, &UpstreamBody::Empty).await?;

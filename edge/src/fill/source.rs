@@ -132,11 +132,11 @@ impl Sources {
         context: &FetchContext<'_>,
         ask: &Ask,
         body: &UpstreamBody,
-    ) -> Result<SourceAnswer, UpstreamError> {
+    ) -> Result<Box<SourceAnswer>, UpstreamError> {
         let may_be_stored = context.selects.is_some();
         for source in self.0.iter().filter(|source| may_be_stored || !source.is_store()) {
             match source.ask(context, ask, body).await {
-                SourceReply::Answer(answer) => match begun::begun(*answer).await {
+                SourceReply::Answer(answer) => match begun::begun(answer).await {
                     Ok(answer) => return Ok(answer),
                     Err(Abort::Upstream(error)) => return Err(error),
                     // A store that cannot read its body has no answer.

@@ -37,16 +37,22 @@ pub(crate) struct FillTask {
 
 impl FillTask {
     /// Runs the fetch to its end. Its readers always learn how it ended.
-    pub(crate) async fn run(self) {
+    ///
+    /// It is boxed, so that the future does not move it, and has no room for it twice.
+    pub(crate) async fn run(self: Box<Self>) {
         let (context, fill) = (&self.context, &self.fill);
         let base = self.base.as_ref().map(|base| (base, context.state.purges.validity(base)));
         let mut plan = Plan::of(&fill.purpose, base);
-        let mut answer = context.fetch(&plan, self.stamp.seq(), fill).await;
-        if let Ok(SourceAnswer { response, body, .. }) = &answer
-            && plan.is_missed_by(response.status(), response.headers(), body.exact_length())
+        let mut answer = context.fetch(&plan, self.stamp.seq()).await;
+        if let Ok(fetched) = &answer
+            && plan.is_missed_by(
+                fetched.response.status(),
+                fetched.response.headers(),
+                fetched.body.exact_length(),
+            )
         {
             plan = Plan::Whole;
-            answer = Box::pin(context.fetch(&plan, self.stamp.seq(), fill)).await;
+            answer = Box::pin(context.fetch(&plan, self.stamp.seq())).await;
         }
         match answer {
             // Boxed, so that a fetch which waits for its answer has no room for what follows.
@@ -55,10 +61,10 @@ impl FillTask {
         }
     }
 
-    async fn answered(self, plan: Plan, answer: SourceAnswer) {
+    async fn answered(self: Box<Self>, plan: Plan, answer: Box<SourceAnswer>) {
         let (response_time, received) = (wall(), self.context.state.now());
         let request_time = response_time.minus_millis(Source::delay(answer.source.as_ref()));
-        let SourceAnswer { response, body, source, filled_at, stamp, judged, .. } = answer;
+        let SourceAnswer { response, body, source, filled_at, stamp, judged, .. } = *answer;
         let status = response.status();
         let Some(filled_at) = filled_at else {
             return self.misanswered(
@@ -218,13 +224,13 @@ impl FillTask {
     }
 
     /// An answer to another question than the one asked.
-    fn misanswered(self, why: &str, status: StatusCode, body: &dyn SourceBody) {
+    fn misanswered(self: Box<Self>, why: &str, status: StatusCode, body: &dyn SourceBody) {
         let error = UpstreamError::BadHead(why.to_owned());
         body.reject(&error);
         self.failed(error, Some(status));
     }
 
-    pub(super) fn failed(self, error: UpstreamError, status: Option<StatusCode>) {
+    pub(super) fn failed(self: Box<Self>, error: UpstreamError, status: Option<StatusCode>) {
         self.context.note(Why::Failed(error.clone()), status);
         // Off the list first: the next request tries again at once.
         self.context.state.inflight.leave(self.context.digest, &self.fill);
@@ -232,7 +238,7 @@ impl FillTask {
     }
 
     /// The body broke off.
-    pub(super) fn broke_off(self, abort: Abort, status: StatusCode) {
+    pub(super) fn broke_off(self: Box<Self>, abort: Abort, status: StatusCode) {
         if let Abort::Upstream(error) = &abort {
             self.context.note(Why::Failed(error.clone()), Some(status));
         }
@@ -242,7 +248,7 @@ impl FillTask {
 
     /// No client reads any more and nothing is stored: dropping the body ends the upstream's work.
     /// The upstream has not failed, and why nothing is stored was noted before.
-    pub(super) fn abandoned(self, head: &FillHead) {
+    pub(super) fn abandoned(self: Box<Self>, head: &FillHead) {
         self.withdraw(head);
     }
 }

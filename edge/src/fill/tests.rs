@@ -14,6 +14,7 @@ use super::withdraw::Withdrawable;
 use crate::collapsing::{Answer, Fill, Purpose};
 use crate::derived::Stamps;
 use crate::metrics::SiteSlot;
+use crate::forward::Outgoing;
 use crate::purge::Stamp;
 use crate::state::NodeState;
 use crate::store::Stored;
@@ -64,7 +65,7 @@ impl Scene {
         stamp: Stamp,
         base: Option<Arc<Stored>>,
         range: Option<&'static str>,
-    ) -> FillTask {
+    ) -> Box<FillTask> {
         let range = range.map(HeaderValue::from_static);
         let client = range.iter().map(|range| (header::RANGE, range.clone())).collect();
         let url = self.state.store.url_of(KEY);
@@ -73,7 +74,7 @@ impl Scene {
         self.state.inflight.start_alone(self.state.digest(KEY), &fill);
         let all = self.state.store.get(self.state.digest(KEY), KEY);
         let withdrawable = Withdrawable { selected: base.clone(), all };
-        FillTask { context: self.context(client), fill, base, withdrawable, stamp }
+        Box::new(FillTask { context: self.context(client), fill, base, withdrawable, stamp })
     }
 
     /// What a request with these fields gives to its fetch.
@@ -92,10 +93,9 @@ impl Scene {
             ask: Ask {
                 method: Method::GET,
                 target: PathAndQuery::from_static("/a"),
-                headers: Arc::default(),
+                headers: Outgoing::default(),
                 client_host: None,
-                interim: None,
-                wanted: None,
+                asker: None,
                 upgrade: None,
                 chosen_by: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },
                 counts_for: None,

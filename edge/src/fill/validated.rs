@@ -16,7 +16,7 @@ use weir_rules::validation;
 impl FillTask {
     /// A 304 about the response whose validator was sent (RFC 9111 §4.3.4).
     pub(super) fn validated(
-        self,
+        self: Box<Self>,
         base: &Arc<Stored>,
         update: &Response<()>,
         exchange: &FillExchange,

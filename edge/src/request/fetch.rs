@@ -411,7 +411,7 @@ fn new_fill(
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 
-fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, held: Held, stamp: Stamp) -> FillTask {
+fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, held: Held, stamp: Stamp) -> Box<FillTask> {
     spine.metrics.count(Event::Fill);
     visit.fill_task(spine, Method::GET, fill, held, stamp)
 }

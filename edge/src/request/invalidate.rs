@@ -7,7 +7,7 @@ use super::Spine;
 use super::visit::Visit;
 use crate::disk::Removal;
 use crate::fill::{CleanHead, with_claim};
-use crate::forward;
+use crate::forward::{self, Outgoing};
 use crate::host::Authority;
 use crate::server::Intake;
 use crate::source::Source;
@@ -15,8 +15,7 @@ use crate::state::Live;
 use crate::store::KeyText;
 use crate::upstream::{Ask, For, UpstreamBody, digest};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, header};
-use std::sync::Arc;
+use http::{HeaderName, HeaderValue, Method, header};
 use std::time::Duration;
 use tokio::time::timeout;
 use weir_rules::invalidation::url_name;
@@ -71,18 +70,17 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: O
     else {
         return;
     };
-    let mut headers = HeaderMap::new();
-    headers.insert(header::MAX_FORWARDS, HeaderValue::from(0));
-    headers.insert(tier::INVALIDATE, HeaderValue::from_static("1"));
+    let mut headers = Outgoing::default();
+    headers.set(header::MAX_FORWARDS, HeaderValue::from(0));
+    headers.set(HeaderName::from_static(tier::INVALIDATE), HeaderValue::from_static("1"));
     forward::name_host(&mut headers, visit.host());
     let hash = digest(url.name.as_bytes());
     let ask = Ask {
         method: Method::OPTIONS,
         target: url.target,
-        headers: Arc::new(headers),
+        headers,
         client_host: visit.client_host(),
-        interim: None,
-        wanted: None,
+        asker: None,
         upgrade: None,
         chosen_by: For { hash, client: visit.client_address() },
         // What the client did has happened: its share must not keep it from being told.

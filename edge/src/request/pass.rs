@@ -15,7 +15,7 @@ use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
 use crate::source::{Source, SourceBody};
 use crate::tier::NodeFields;
-use crate::upstream::{Ask, ClientBody, InterimSink, UpstreamBody};
+use crate::upstream::{Ask, Asking, ClientBody, UpstreamBody};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -153,11 +153,11 @@ async fn exchange(spine: &Spine, visit: &Visit, body: UpstreamBody) -> Result<Ex
     let answer = answer.map_err(|error| failed(spine, visit, error))?;
     let status = answer.response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Exchanged::Switched(Box::new(answer)));
+        return Ok(Exchanged::Switched(answer));
     }
     let (response_time, received) = (wall(), spine.state.now());
     let request_time = response_time.minus_millis(Source::delay(answer.source.as_ref()));
-    let SourceAnswer { response, body, source, filled_at, stamp: judged_to, .. } = answer;
+    let SourceAnswer { response, body, source, filled_at, stamp: judged_to, .. } = *answer;
     let (parts, ()) = response.into_parts();
     let (line, length) = ((parts.version, status), body.exact_length());
     let source = source.map(Arc::new);
@@ -237,6 +237,21 @@ fn answered(
     Ok(response)
 }
 
+/// Passes interim responses on to the client's connection.
+struct InterimSender(mpsc::Sender<Interim>);
+
+impl Asking for InterimSender {
+    /// When the client leaves, so does the request.
+    fn is_waiting(&self) -> bool {
+        true
+    }
+
+    fn interim(&self, status: StatusCode, fields: &HeaderMap) {
+        // A full queue drops it: interim responses are optional.
+        let _ = self.0.try_send(Interim::of(status, fields));
+    }
+}
+
 fn bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
@@ -247,24 +262,16 @@ async fn fetch(
     visit: &Visit,
     begun: Seq,
     body: UpstreamBody,
-) -> Result<SourceAnswer, UpstreamError> {
+) -> Result<Box<SourceAnswer>, UpstreamError> {
     let (sender, mut interims) = mpsc::channel::<Interim>(INTERIMS);
-    let interim: InterimSink = Arc::new(move |status, fields: &HeaderMap| {
-        let mut fields = fields.clone();
-        weir_rules::fields::remove_hop_by_hop(&mut fields);
-        // A full queue drops it: interim responses are optional.
-        let _ = sender.try_send(Interim { status, fields });
-    });
     let upgrade =
         visit.facts.upgrade.then(|| visit.headers.get(header::UPGRADE).cloned()).flatten();
     let ask = Ask {
         method: visit.method.clone(),
         target: visit.target.clone(),
-        headers: Arc::new(visit.fields_for_pass(&spine.state)),
+        headers: visit.fields_for_pass(&spine.state),
         client_host: visit.client_host(),
-        interim: Some(interim),
-        // When the client leaves, so does the request.
-        wanted: None,
+        asker: Some(Arc::new(InterimSender(sender))),
         upgrade,
         chosen_by: visit.chosen_by(),
         counts_for: visit.counts_for(),

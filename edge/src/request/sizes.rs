@@ -8,6 +8,7 @@ use crate::access_log::RequestRecord;
 use crate::fill::FillTask;
 use crate::lookup::Lookup;
 use crate::server::{Connection, Handler};
+use crate::upstream::{Ask, Upstream, UpstreamBody};
 use http::Request;
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -24,6 +25,13 @@ fn of_four<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
     size_of::<F>()
 }
 
+fn of_the_pool() -> usize {
+    type Of = &'static Upstream;
+    of_four(|pool: Of, worker: usize, ask: &'static Ask, body: &'static UpstreamBody| {
+        pool.fetch(worker, ask, body)
+    })
+}
+
 #[test]
 fn what_waits_is_small() {
     type Record = &'static mut RequestRecord;
@@ -37,11 +45,13 @@ fn what_waits_is_small() {
     let passed =
         |spine: At, visit: &'static Visit, record: Record| pass::pass_safe(spine, visit, record);
     for (what, bytes, most) in [
-        ("a request at work", of_three(handle), 1_500),
-        ("a request that waits for a fill", of_four(fetch), 2_000),
-        ("a request that is passed on", of_three(passed), 3_000),
-        ("a fill", of_one(FillTask::run), 3_000),
-        ("a visit", size_of::<Visit>(), 1_000),
+        ("a request at work", of_three(handle), 600),
+        ("a request that waits for a fill", of_four(fetch), 400),
+        ("a request that is passed on", of_three(passed), 800),
+        ("a fill", of_one(FillTask::run), 700),
+        ("what a fill was given", size_of::<FillTask>(), 600),
+        ("a fill at a pool", of_the_pool(), 1_100),
+        ("a visit", size_of::<Visit>(), 400),
     ] {
         println!("{what}: {bytes}");
         assert!(bytes <= most, "{what} takes {bytes} bytes");

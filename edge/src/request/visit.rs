@@ -8,7 +8,7 @@ use crate::collapsing::Fill;
 use crate::derived::Stamps;
 use crate::failure::Failure;
 use crate::fill::{FetchContext, FillContext, FillTask, Withdrawable};
-use crate::forward::{self, Origin};
+use crate::forward::{Forwarded, Outgoing};
 use crate::lookup::Query;
 use crate::purge::Stamp;
 use crate::respond::Wish;
@@ -130,18 +130,29 @@ impl Visit {
     }
 
     /// The headers of an upstream request for this client alone.
-    pub(super) fn fields_for_pass(&self, state: &NodeState) -> HeaderMap {
-        let mut headers = forward::for_pass(&self.headers, &self.origin(state));
+    pub(super) fn fields_for_pass(&self, state: &NodeState) -> Outgoing {
+        let mut headers = self.outgoing(state, &self.headers, false);
         if let Some(left) = self.facts.max_forwards {
-            headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+            headers.set(header::MAX_FORWARDS, HeaderValue::from(left));
         }
         headers
     }
 
     /// The headers of an upstream request whose response may be stored.
-    pub(super) fn fields_for_fill(&self, state: &NodeState) -> HeaderMap {
-        let headers = self.anonymous.as_ref().unwrap_or(&self.headers);
-        forward::for_fill(headers, &self.origin(state))
+    fn fields_for_fill(&self, state: &NodeState) -> Outgoing {
+        self.outgoing(state, self.anonymous.as_ref().unwrap_or(&self.headers), true)
+    }
+
+    fn outgoing(&self, state: &NodeState, client: &Arc<HeaderMap>, for_fill: bool) -> Outgoing {
+        Outgoing::of(Forwarded {
+            client: Arc::clone(client),
+            for_fill,
+            peer: self.connection.peer(),
+            trusted: self.sender.trusted,
+            scheme: self.facts.scheme.as_str(),
+            node: Arc::clone(&state.name),
+            via: state.via.of(self.facts.received).clone(),
+        })
     }
 
     /// A fetch of the resource. For POST nothing is sent: its response has arrived when it turns out
@@ -153,10 +164,11 @@ impl Visit {
         fill: Arc<Fill>,
         held: Held,
         stamp: Stamp,
-    ) -> FillTask {
-        let context = self.fill_context(spine, method);
+    ) -> Box<FillTask> {
+        let mut context = self.fill_context(spine, method);
+        context.ask.asker = Some(fill.clone());
         let withdrawable = self.withdrawable(&spine.state, held.selected);
-        FillTask { context, fill, base: held.base, withdrawable, stamp }
+        Box::new(FillTask { context, fill, base: held.base, withdrawable, stamp })
     }
 
     /// What the answer to this request, which selected this stored response, may withdraw.
@@ -171,8 +183,8 @@ impl Visit {
     /// What a fetch of what this request asks for needs once the client has gone.
     pub(super) fn fill_context(&self, spine: &Spine, method: Method) -> FillContext {
         let headers = match method {
-            Method::GET => Arc::new(self.fields_for_fill(&spine.state)),
-            _ => Arc::default(),
+            Method::GET => self.fields_for_fill(&spine.state),
+            _ => Outgoing::default(),
         };
         let client = self.anonymous.as_ref().unwrap_or(&self.headers).clone();
         FillContext {
@@ -191,8 +203,7 @@ impl Visit {
                 target: self.target.clone(),
                 headers,
                 client_host: self.client_host(),
-                interim: None,
-                wanted: None,
+                asker: None,
                 upgrade: None,
                 chosen_by: self.chosen_by(),
                 counts_for: self.counts_for(),
@@ -280,17 +291,6 @@ impl Visit {
         let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
         let subject = KeyText::of(&self.key).subject(&self.site.id, &tags, stamps.filled_at);
         state.purges.judge_since(&subject, stamps.valid_at) == Validity::Valid
-    }
-
-    fn origin<'a>(&'a self, state: &'a NodeState) -> Origin<'a> {
-        Origin {
-            peer: self.connection.peer(),
-            trusted: self.sender.trusted,
-            scheme: self.facts.scheme.as_str(),
-            host: self.host(),
-            node: &state.name,
-            via: state.via.of(self.facts.received),
-        }
     }
 }
 

@@ -113,7 +113,6 @@ async fn next_request(connection: &Connection) -> bool {
 }
 
 async fn speak_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) -> Spoken {
-    let limits = connection.worker.limits();
     let service = {
         let connection = Rc::clone(connection);
         hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -122,7 +121,8 @@ async fn speak_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) ->
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
-    let mut http = http1_builder(&limits).serve_connection(Io(Rc::clone(connection)), service);
+    let mut http = http1_builder(&connection.worker.limits())
+        .serve_connection(Io(Rc::clone(connection)), service);
     let result = match drive(connection, &mut http, |http| {
         Pin::new(&mut **http).graceful_shutdown()
     })
@@ -169,7 +169,6 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
         return;
     }
     connection.wire.borrow_mut().pass_untouched();
-    let limits = connection.worker.limits();
     let service = {
         let connection = Rc::clone(connection);
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
@@ -180,6 +179,13 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
+    let http = http2_builder(connection).serve_connection(Io(Rc::clone(connection)), service);
+    drive(connection, pin!(http), |http| http.as_mut().graceful_shutdown()).await;
+    connection.streams.abort_all();
+}
+
+fn http2_builder(connection: &Rc<Connection>) -> http2::Builder<StreamTasks> {
+    let limits = connection.worker.limits();
     let mut builder = http2::Builder::new(StreamTasks(Rc::clone(connection)));
     builder
         .timer(TokioTimer::new())
@@ -192,9 +198,7 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
         .max_local_error_reset_streams(H2_LOCAL_RESETS)
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(H2_PING);
-    let http = builder.serve_connection(Io(Rc::clone(connection)), service);
-    drive(connection, pin!(http), |http| http.as_mut().graceful_shutdown()).await;
-    connection.streams.abort_all();
+    builder
 }
 
 /// How it ended that hyper was polled.

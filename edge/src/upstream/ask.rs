@@ -2,6 +2,7 @@
 
 use super::balance::For;
 use crate::metrics::SiteSlot;
+use crate::forward::Outgoing;
 use crate::trace::Trace;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -15,15 +16,12 @@ pub(crate) struct Ask {
     pub(crate) method: Method,
     /// Path and query, byte for byte as they go out.
     pub(crate) target: PathAndQuery,
-    /// Fields, less Host and hop-by-hop ones. Shared, because a request that waits for its turn needs no
-    /// copies of its own.
-    pub(crate) headers: Arc<HeaderMap>,
+    /// Fields, less Host and hop-by-hop ones.
+    pub(crate) headers: Outgoing,
     /// The client's host with its port, for members that are asked with it.
     pub(crate) client_host: Option<HeaderValue>,
-    /// Interim responses are handed to this.
-    pub(crate) interim: Option<InterimSink>,
-    /// Whether anybody still waits for the answer; `None` if it is wanted in any case.
-    pub(crate) wanted: Option<Wanted>,
+    /// Who waits for the answer; `None` if nobody does, and it is wanted all the same.
+    pub(crate) asker: Option<Arc<dyn Asking>>,
     /// The protocol to switch to, for an upgrade.
     pub(crate) upgrade: Option<HeaderValue>,
     /// What the choice of a member may depend on.
@@ -43,10 +41,19 @@ impl Ask {
     pub(super) fn is_repeatable(&self) -> bool {
         self.method.is_safe() && self.upgrade.is_none()
     }
+
+    /// Whether somebody may still want the answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.asker.as_ref().is_none_or(|asker| asker.is_waiting())
+    }
 }
 
-/// Asked now and then while a request waits for a place: one that nobody wants is given up unsent.
-pub(crate) type Wanted = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Who waits for an answer.
+pub(crate) trait Asking: Send + Sync {
+    /// Whether anybody does still. Asked now and then while a request waits for a place: one that nobody wants
+    /// is given up unsent.
+    fn is_waiting(&self) -> bool;
 
-/// Takes interim responses as they arrive.
-pub(crate) type InterimSink = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+    /// Takes an interim response when it arrives, with its fields as the upstream sent them.
+    fn interim(&self, status: StatusCode, fields: &HeaderMap);
+}

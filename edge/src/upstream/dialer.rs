@@ -2,20 +2,15 @@
 //! next is tried soon (RFC 8305 §5), and what was found out is remembered, so that later connections
 //! begin with an address that answers.
 
-use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tower::Service;
 
 /// How long an address is waited for before the next is tried too (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -128,26 +123,6 @@ impl Dialer {
             let now = Instant::now();
             avoided.retain(|_, until| *until > now);
         }
-    }
-}
-
-impl Service<http::Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, to: http::Uri) -> Self::Future {
-        let dialer = self.clone();
-        Box::pin(async move {
-            let host = to.host().unwrap_or_default().trim_matches(['[', ']']);
-            let default = if to.scheme_str() == Some("https") { 443 } else { 80 };
-            let stream = dialer.dial(host, to.port_u16().unwrap_or(default)).await?;
-            Ok(TokioIo::new(stream))
-        })
     }
 }
 

@@ -3,19 +3,6 @@
 use crate::error::{ClientError, UpstreamError};
 use std::error::Error;
 
-/// What went wrong before the head of the answer was here.
-pub(super) fn request_error(error: &hyper_util::client::legacy::Error) -> UpstreamError {
-    if error.is_connect() {
-        let timed_out = find::<std::io::Error>(error)
-            .is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
-        return match timed_out {
-            true => UpstreamError::ConnectTimeout,
-            false => UpstreamError::Connect(innermost(error)),
-        };
-    }
-    exchange_error(error)
-}
-
 /// What went wrong on a connection before the head of the answer was here.
 pub(super) fn exchange_error(error: &(dyn Error + 'static)) -> UpstreamError {
     if let Some(client) = find::<ClientError>(error) {

@@ -1,9 +1,9 @@
 //! An answer on its way: the head is here, the body follows, bounded by the time between bytes
 //! and, where that is set, by the time of the whole exchange; not by size.
 
+use super::Held;
 use super::error::body_error;
 use super::health::Attempt;
-use super::link::Stream;
 use super::member::{Member, Slot};
 use super::trouble::Trouble;
 use crate::error::UpstreamError;
@@ -49,8 +49,8 @@ pub(crate) struct FetchedBody {
     /// Its span, where the trace is exported.
     pub(super) hop: Option<Hop>,
     pub(super) _place: Slot,
-    /// Its place on a connection that it shares.
-    pub(super) _stream: Option<Stream>,
+    /// Its connection, or its place on one that it shares.
+    pub(super) _connection: Held,
 }
 
 /// The member that sent an answer, and what it was asked for.

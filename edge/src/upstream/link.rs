@@ -2,26 +2,23 @@
 //! find out within seconds that nobody is there any more. What is asked for (`:authority`) and who
 //! is connected to are two things here, which hyper-util's pooled client would take for one.
 
+use super::ask::Ask;
 use super::body::UpstreamBody;
-use super::dialer::Dialer;
+use super::endpoint::{Endpoint, MemberStream};
 use super::error;
-use super::member::Address;
-use super::{Answer, Connection, Failed, Reached};
+use super::member::Member;
+use super::{Answer, Connection, Failed, Held, Reached};
 use crate::error::UpstreamError;
-use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri, Version, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls_pki_types::ServerName;
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use weir_config::Limits;
 
 /// Requests that share one connection; a further connection takes what comes beyond.
@@ -59,14 +56,6 @@ struct Vain {
     error: UpstreamError,
 }
 
-/// Where a member listens.
-struct Endpoint {
-    host: String,
-    port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-    dialer: Dialer,
-}
-
 /// A connection.
 #[derive(Clone)]
 struct SharedConnection {
@@ -90,31 +79,15 @@ impl Drop for Stream {
 }
 
 impl Link {
-    /// Connections to `address`, none of them open.
-    pub(super) fn new(
-        address: &Address,
-        tls: &Arc<rustls::ClientConfig>,
-        dialer: &Dialer,
-        limits: &Limits,
-    ) -> Result<Self, String> {
-        let host = address.authority.host().trim_matches(['[', ']']).to_owned();
-        let secure = address.scheme == Scheme::HTTPS;
-        let port = address.authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tls = match secure {
-            true => {
-                let name = ServerName::try_from(host.clone());
-                let name = name.map_err(|error| format!("{}: {error}", address.authority))?;
-                Some((TlsConnector::from(Arc::clone(tls)), name))
-            }
-            false => None,
-        };
-        Ok(Self {
-            to: Endpoint { host, port, tls, dialer: dialer.clone() },
+    /// Connections to a member, none of them open.
+    pub(super) fn new(to: Endpoint, limits: &Limits) -> Self {
+        Self {
+            to,
             header_bytes: header_list_bytes(limits),
             connections: Mutex::default(),
             opening: Semaphore::new(1),
             vain: Mutex::default(),
-        })
+        }
     }
 
     /// The trust of `base`, for members that are spoken to in HTTP/2 alone.
@@ -135,13 +108,17 @@ impl Link {
         let mut body = Some(body);
         let mut tries = TRIES;
         loop {
-            let (mut shared, stream) = self.connection(connection).await?;
+            // Boxed where one must be opened: most requests find one.
+            let (mut shared, stream) = match self.open(connection) {
+                Some(open) => open,
+                None => Box::pin(self.connection(connection)).await?,
+            };
             // The body is replaced below before the next try.
             let sent = body.take().unwrap_or_default();
             let spare = sent.clone();
             let request = Request::from_parts(head.clone(), sent);
             let mut refused = match self.ask(&mut shared, request).await {
-                Ok(response) => return Ok((response, Some(stream))),
+                Ok(response) => return Ok((response, Held::Stream(stream))),
                 Err(refused) => refused,
             };
             tries -= 1;
@@ -180,11 +157,8 @@ impl Link {
         response
     }
 
-    /// A connection with room for a stream.
+    /// A connection with room for a stream, which may have to be opened.
     async fn connection(&self, which: Connection) -> Result<(SharedConnection, Stream), Failed> {
-        if let Some(open) = self.open(which) {
-            return Ok(open);
-        }
         // The turn is waited for apart: in a crowd each connection takes its time, and a member
         // that opens one after the other in time has failed nobody.
         let since = Instant::now();
@@ -207,8 +181,15 @@ impl Link {
     /// Opens a connection, and notes when that was in vain.
     async fn connect(&self) -> Result<SharedConnection, UpstreamError> {
         let begun = Instant::now();
-        let error = match timeout(self.to.dialer.bound(), self.to.connect(self.header_bytes)).await
-        {
+        let connecting = async {
+            let stream = self.to.open().await?;
+            if !stream.speaks_h2() {
+                let why = "it does not speak HTTP/2 over TLS (ALPN)";
+                return Err(UpstreamError::Connect(why.into()));
+            }
+            shake_hands(stream, self.header_bytes).await.map_err(UpstreamError::Connect)
+        };
+        let error = match timeout(self.to.dialer.bound(), connecting).await {
             Ok(Ok(shared)) => return Ok(shared),
             Ok(Err(error)) => error,
             Err(_) => UpstreamError::ConnectTimeout,
@@ -251,19 +232,22 @@ fn header_list_bytes(limits: &Limits) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// What was made for HTTP/1.1, as HTTP/2 has it: the host asked for is `:authority`.
-pub(super) fn adapt(request: &mut Request<UpstreamBody>) {
-    *request.version_mut() = Version::HTTP_2;
+/// The URI of a request over HTTP/2: the host asked for is `:authority`.
+pub(super) fn uri(member: &Member, ask: &Ask, host: &HeaderValue) -> Result<Uri, Failed> {
+    let asked = Authority::try_from(host.as_bytes());
+    Uri::builder()
+        .scheme(member.address.scheme.clone())
+        .authority(asked.unwrap_or_else(|_| member.address.authority.clone()))
+        .path_and_query(ask.target.clone())
+        .build()
+        .map_err(|error| Failed::sent(UpstreamError::BadHead(error.to_string())))
+}
+
+/// What was made for HTTP/1.1, as HTTP/2 has it.
+pub(super) fn adapt(headers: &mut HeaderMap) {
     // What it names is for the hop in HTTP/1.1; `TE: trailers` has its place in HTTP/2 too
     // (RFC 9113 §8.2.2), and hyper would remove it along with Connection.
-    request.headers_mut().remove(header::CONNECTION);
-    let Some(host) = request.headers_mut().remove(header::HOST) else { return };
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    if let Ok(host) = Authority::try_from(host.as_bytes()) {
-        parts.authority = Some(host);
-    }
-    // Of the parts of a URI only the authority was changed, for another one.
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    headers.remove(header::CONNECTION);
 }
 
 fn unsent(refused: hyper::client::conn::TrySendError<Request<UpstreamBody>>) -> Failed {
@@ -301,34 +285,9 @@ impl SharedConnection {
     }
 }
 
-impl Endpoint {
-    async fn connect(&self, header_bytes: u32) -> Result<SharedConnection, UpstreamError> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::TimedOut => UpstreamError::ConnectTimeout,
-            _ => UpstreamError::Connect(error.to_string()),
-        };
-        let stream = self.dialer.dial(&self.host, self.port).await.map_err(failed)?;
-        let shared = match &self.tls {
-            None => shake_hands(stream, header_bytes).await,
-            Some((tls, name)) => {
-                let stream = tls.connect(name.clone(), stream).await.map_err(failed)?;
-                if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-                    let why = "it does not speak HTTP/2 over TLS (ALPN)";
-                    return Err(UpstreamError::Connect(why.into()));
-                }
-                shake_hands(stream, header_bytes).await
-            }
-        };
-        shared.map_err(UpstreamError::Connect)
-    }
-}
-
 /// Begins HTTP/2. The connection runs as a task of its own until it ends, or until nobody asks on
 /// it any more and its last stream has ended.
-async fn shake_hands<S>(stream: S, header_bytes: u32) -> Result<SharedConnection, String>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn shake_hands(stream: MemberStream, header_bytes: u32) -> Result<SharedConnection, String> {
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)

@@ -143,3 +143,18 @@ fn what_is_for_caches_does_not_leave_the_last_hop() {
     remove_at_last_hop(&mut response);
     assert_eq!(names(&response), ["cache-control", "cache-groups"]);
 }
+
+#[test]
+fn the_look_at_names_knows_each_that_is_listed() {
+    for name in POISONOUS {
+        let disguised = HeaderName::from_bytes(name.replace('-', "_").as_bytes()).expect("a name");
+        assert!(is_poisonous(&HeaderName::from_static(name)) && is_poisonous(&disguised), "{name}");
+    }
+    for name in crate::tier::FIELDS {
+        assert!(crate::tier::is_own(&HeaderName::from_static(name)), "{name}");
+    }
+    for name in ["weir-other", "x-app", "accept", "cookie", "_"] {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        assert!(!is_poisonous(&name) && !crate::tier::is_own(&name), "{name}");
+    }
+}

@@ -7,9 +7,11 @@ use crate::failure::Abort;
 use crate::place::PlaceReaders;
 use crate::source::{Piece, SourceBody};
 use http::StatusCode;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long the head of an answer waits for the first bytes of its body. Most come with it. A body
 /// that begins later, such as a stream of events, must not hold its head up.
@@ -19,16 +21,22 @@ const LONGEST: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The body breaks off before its first byte.
-pub(super) async fn begun(mut answer: SourceAnswer) -> Result<SourceAnswer, Abort> {
+pub(super) async fn begun(mut answer: Box<SourceAnswer>) -> Result<Box<SourceAnswer>, Abort> {
     let length = answer.body.exact_length();
     if length == Some(0) || answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(answer);
     }
-    let first = match tokio::time::timeout(LONGEST, answer.body.next()).await {
-        Err(_) => return Ok(answer),
-        Ok(first) => first.transpose()?,
+    // Most bodies begin with their head: only the others need a timer.
+    let at_once = poll_fn(|context| Poll::Ready(answer.body.poll_next(context))).await;
+    let first = match at_once {
+        Poll::Ready(first) => first,
+        Poll::Pending => match Box::pin(timeout(LONGEST, answer.body.next())).await {
+            Err(_) => return Ok(answer),
+            Ok(first) => first,
+        },
     };
-    answer.body = Box::new(BegunBody { first: Some(first), length, body: answer.body });
+    answer.body =
+        Box::new(BegunBody { first: Some(first.transpose()?), length, body: answer.body });
     Ok(answer)
 }
 

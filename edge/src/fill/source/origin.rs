@@ -5,7 +5,7 @@ use crate::error::UpstreamError;
 use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Fetched, UpstreamBody};
 use http::HeaderValue;
-use std::sync::Arc;
+use weir_rules::fields;
 use weir_rules::redirect::{self, OriginAddress, Visited};
 use weir_rules::tier;
 
@@ -38,14 +38,12 @@ async fn fetch(
     body: &UpstreamBody,
 ) -> Result<SourceAnswer, UpstreamError> {
     let of_release = of_release(context, ask);
-    let ask = of_release.as_ref().unwrap_or(ask);
+    let ask = of_release.as_deref().unwrap_or(ask);
     let mut fetched = context.site.upstream.fetch(context.worker, ask, body).await?;
-    for name in tier::FIELDS {
-        fetched.response.headers_mut().remove(name);
-    }
+    fields::remove_where(fetched.response.headers_mut(), tier::is_own);
     rewrite_references(context, ask, &mut fetched);
     let filled_at = tier::stamp(context.begun, context.state.purges.applied());
-    Ok(SourceAnswer::fetched(fetched, Some(filled_at), None))
+    Ok(SourceAnswer::fetched(*fetched, Some(filled_at), None))
 }
 
 /// Leads references to the origin's own address to the visitor's host. Done here, before anything
@@ -68,15 +66,14 @@ fn rewrite_references(context: &FetchContext<'_>, ask: &Ask, fetched: &mut Fetch
 
 /// The request to the origin of a site with releases: its path and a field name the release, and a
 /// client cannot name another. `None` of a site without releases.
-fn of_release(context: &FetchContext<'_>, ask: &Ask) -> Option<Ask> {
+fn of_release(context: &FetchContext<'_>, ask: &Ask) -> Option<Box<Ask>> {
     let rules = context.site.config.release.as_ref()?;
     let release = release_in(context.key);
-    let mut ask = ask.clone();
+    let mut ask = Box::new(ask.clone());
     if let Some(field) = &rules.field {
-        let headers = Arc::make_mut(&mut ask.headers);
-        headers.remove(field);
-        if let Some(release) = release.and_then(|name| HeaderValue::from_str(name).ok()) {
-            headers.insert(field, release);
+        match release.and_then(|name| HeaderValue::from_str(name).ok()) {
+            Some(release) => ask.headers.set(field.clone(), release),
+            None => ask.headers.remove(field.clone()),
         }
     }
     if let (Some(path), Some(release)) = (&rules.path, release) {

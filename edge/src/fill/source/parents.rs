@@ -6,8 +6,7 @@ use crate::error::UpstreamError;
 use crate::metrics::Event;
 use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Candidate, Upstream, UpstreamBody};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use std::sync::Arc;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use weir_rules::fields;
 use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::tier::{self, Claim, Provenance};
@@ -104,14 +103,12 @@ async fn ask_parent(
         {
             return reply;
         }
-        for name in tier::FIELDS.into_iter().filter(|name| *name != tier::TAGS) {
-            headers.remove(name);
-        }
+        fields::remove_where(headers, |name| tier::is_own(name) && name.as_str() != tier::TAGS);
         let Some(stamp) = purges.receive(&context.site.id, &asking, provenance.as_ref()) else {
             // The client must learn the outcome of a method that changes something, from any node.
             let done = !is_safe(&ask.method) || status == StatusCode::SWITCHING_PROTOCOLS;
             return match done {
-                true => answer(SourceAnswer::fetched(fetched, None, None)),
+                true => answer(SourceAnswer::fetched(*fetched, None, None)),
                 false => SourceReply::Nothing,
             };
         };
@@ -122,7 +119,7 @@ async fn ask_parent(
         if is_valid(context, filled_at, fetched.response.headers())
             || (!again && filled_at >= asking.begun())
         {
-            return answer(SourceAnswer::fetched(fetched, Some(filled_at), Some(stamp)));
+            return answer(SourceAnswer::fetched(*fetched, Some(filled_at), Some(stamp)));
         }
         if !again {
             return SourceReply::Nothing;
@@ -143,21 +140,22 @@ pub(crate) fn with_claim(
     release: Option<&str>,
     past: bool,
     personal: bool,
-) -> Option<Ask> {
-    let mut ask = ask.clone();
+) -> Option<Box<Ask>> {
+    const SET: HeaderValue = HeaderValue::from_static("1");
+    let mut ask = Box::new(ask.clone());
     let mut key = HeaderValue::from_str(key?).ok()?;
     key.set_sensitive(true);
-    let headers = Arc::make_mut(&mut ask.headers);
-    headers.insert(tier::KEY, key);
-    headers.insert(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
+    let mut set = |name, value| ask.headers.set(HeaderName::from_static(name), value);
+    set(tier::KEY, key);
+    set(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
     if let Some(release) = release {
-        headers.insert(tier::RELEASE, HeaderValue::from_str(release).ok()?);
+        set(tier::RELEASE, HeaderValue::from_str(release).ok()?);
     }
     if past {
-        headers.insert(tier::PAST, HeaderValue::from_static("1"));
+        set(tier::PAST, SET);
     }
     if personal {
-        headers.insert(tier::PERSONAL, HeaderValue::from_static("1"));
+        set(tier::PERSONAL, SET);
     }
     Some(ask)
 }

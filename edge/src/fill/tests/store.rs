@@ -156,7 +156,7 @@ impl Tiered {
             Collapse::Joined(reader) => reader,
             Collapse::Started(fill) => {
                 let reader = fill.join().unwrap();
-                tokio::spawn(task(fill).run());
+                tokio::spawn(Box::new(task(fill)).run());
                 reader
             }
             Collapse::Stored => panic!("nothing was stored"),
