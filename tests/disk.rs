@@ -67,10 +67,27 @@ impl Stored {
         self.topology.start_node("edge");
     }
 
+    /// What the node explains of a path.
+    fn explain(&self, path: &str) -> Value {
+        let line = format!("GET /v1/explain?url=http://example.com{path}");
+        self.edge().json(&line, "").json()["nodes"][0]["explanation"].clone()
+    }
+
     fn purge(&self, body: &Value) {
         let id = self.topology.purge(body).json()["id"].clone();
         self.topology.until_completed(&id);
     }
+}
+
+/// Where the selected response is, and where all others are.
+fn places(explained: &Value) -> (&str, Vec<&str>) {
+    let of = |stored: &Value| match stored["stored_in"].as_str() {
+        Some("memory") => "memory",
+        Some("disk") => "disk",
+        _ => "nowhere",
+    };
+    let others = explained["variants"].as_array().expect("a list");
+    (of(&explained["selected"]), others.iter().map(of).collect())
 }
 
 fn handled(head: &str) -> String {
@@ -172,6 +189,13 @@ async fn without_control_nothing_from_before_is_shown_until_it_is_back() {
     assert_eq!(stored.topology.drain_node("edge"), Some(0));
     stored.topology.kill_control();
     stored.topology.run_node("edge");
+    let explained = stored.explain("/a");
+    assert_eq!(
+        (&explained["state"], &explained["hidden_on_disk"]),
+        (&json!("not-stored"), &json!(true))
+    );
+    let sentence = explained["sentence"].as_str().expect("words");
+    assert!(sentence.contains("hidden until the log was replayed"), "{sentence}");
     assert!(!stored.is_hit("/a"), "a purge may have come that nobody told of");
     stored.topology.start_control();
     stored.topology.until_joined("edge");
@@ -203,6 +227,12 @@ async fn what_memory_cannot_hold_is_stored_on_disk_and_served_whole_and_by_range
     let mut stored = Stored::start("large").await;
     let body: String = (0..5 * MIB / 8 + 3).map(|n| format!("{n:07}\n")).collect();
     stored.origin.route("/large", reply(body.clone()).etag("\"l\"").max_age(600));
+    let is_explained = |stored: &Stored| {
+        let explained = stored.explain("/large");
+        assert_eq!(places(&explained), ("disk", vec![]), "its head may be in memory: {explained}");
+        assert_eq!(explained["selected"]["bytes"], body.len(), "{explained}");
+        assert_eq!(explained["selected"]["complete_length"], Value::Null, "{explained}");
+    };
     let (status, handled, got) = stored.get("/large");
     assert_eq!(status, 200);
     assert!(handled.contains("; stored"), "{handled}");
@@ -216,6 +246,7 @@ async fn what_memory_cannot_hold_is_stored_on_disk_and_served_whole_and_by_range
         let part = stored.ask("GET /large", ("range", &range));
         assert_eq!(part.status, 206);
         assert!(part.body == body[2 * MIB - 5..3 * MIB + 5]);
+        is_explained(&stored);
         // The slices around it, and the head.
         let read = stored.metric("weir_disk_read_bytes_total") - read;
         assert!(read < 4 * MIB as u64, "{read}");
@@ -260,6 +291,23 @@ async fn a_directory_that_another_process_uses_is_set_aside_and_the_node_serves(
     let node = other.node("edge");
     assert_eq!(node.get("/a").status, 200);
     assert!(handled(&node.get("/a").head).contains("; hit"), "memory stores it");
+    // What memory cannot hold is stored nowhere, and that is said.
+    stored.origin.route("/large", reply("0123456789abcde\n".repeat(MIB / 8)).max_age(600));
+    let large = handled(&node.get("/large").head);
+    assert!(!large.contains("; stored"), "{large}");
+    let told = node.json("GET /v1/explain?url=http://example.com/large", "").json();
+    let why = &told["nodes"][0]["explanation"]["not_stored"];
+    assert_eq!(why["word"], "no-room", "{told}");
+    let sentence = why["sentence"].as_str().expect("words");
+    assert!(sentence.contains("The disk store could not take it"), "{sentence}");
+    let missed = node.json("GET /metrics", "").body;
+    assert!(missed.contains("\nweir_not_stored_total{reason=\"no-room\"} 1\n"), "{missed}");
+    // Control knows, and whoever watches is warned.
+    let disk = || other.call("GET /v1/stats", "").json()["by_node"][0]["disk"].clone();
+    let told = until("the directory to be told", disk, |disk| disk["set_aside"] == 1);
+    assert_eq!((&told["directories"], &told["stored"]), (&json!(1), &json!(0)), "{told}");
+    let top = other.run(&["top", "--once"]);
+    assert!(top.out.contains("1/1 out"), "{}", top.out);
     let metrics = node.json("GET /metrics", "").body;
     let up = format!("weir_disk_directory_up{{directory={:?}}} 0\n", stored.folder.path());
     assert!(metrics.contains(&up), "{metrics}");
@@ -328,4 +376,54 @@ impl SlowClient {
         std::io::Read::read_to_string(&mut self.0, &mut rest).unwrap();
         rest
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_what_is_in_memory_and_what_is_on_disk() {
+    let mut stored = Stored::start("explain").await;
+    stored.origin.route("/lang", reply("en").header("Vary", "Accept-Language").max_age(600));
+    stored.get("/a");
+    stored.ask("GET /lang", ("accept-language", "de"));
+    stored.ask("GET /lang", ("accept-language", "en"));
+    stored.until_on_disk(3);
+    let both = stored.explain("/a");
+    assert_eq!(places(&both), ("memory", vec!["disk"]), "{both}");
+    assert_eq!(
+        (&both["selected"]["hits"], &both["variants"][0]["hits"]),
+        (&json!(0), &Value::Null)
+    );
+    assert_eq!(both["selected"]["etag"], both["variants"][0]["etag"]);
+    stored.restart();
+    let alone = stored.explain("/a");
+    assert_eq!((places(&alone), &alone["state"]), (("disk", vec![]), &json!("fresh")), "{alone}");
+    let sentence = alone["sentence"].as_str().expect("words");
+    assert!(sentence.starts_with("Stored on disk and fresh for "), "{sentence}");
+    assert!(sentence.ends_with("the next request is a hit."), "{sentence}");
+    assert_eq!(alone["selected"]["bytes"], "page".len());
+    let line = "GET /v1/explain?url=http://example.com/lang&header=accept-language:%20de";
+    let of_lang = stored.edge().json(line, "").json()["nodes"][0]["explanation"].clone();
+    assert_eq!(places(&of_lang), ("disk", vec!["disk"]), "{of_lang}");
+    assert_eq!(of_lang["selected"]["selecting"], json!([["accept-language", "de"]]));
+    let words = stored.topology.run(&["explain", "http://example.com/a"]).out;
+    assert!(words.contains("stored      200, 4 bytes on disk\n"), "{words}");
+    // That was no use of it: the first request finds it there, and the second brings it into memory.
+    assert_eq!(stored.metric("weir_disk_hits_total"), 0);
+    for place in [("disk", vec![]), ("memory", vec!["disk"])] {
+        assert!(stored.is_hit("/a"));
+        let explained = stored.explain("/a");
+        assert_eq!(places(&explained), place, "{explained}");
+    }
+    // Control is told, too.
+    let disk = || stored.topology.call("GET /v1/stats", "").json()["tiers"][0]["disk"].clone();
+    let told = until("the hits to be told", disk, |disk| disk["hits"] == 2);
+    assert_eq!(
+        (&told["stored"], &told["capacity_bytes"]),
+        (&json!(3), &json!(256 * MIB)),
+        "{told}"
+    );
+    assert_eq!((&told["directories"], &told["set_aside"]), (&json!(1), &json!(0)), "{told}");
+    // A purge takes both.
+    stored.purge(&json!({"paths": ["/a"]}));
+    assert_eq!(stored.explain("/a")["selected"]["stored_in"].as_str(), None);
+    assert!(!stored.is_hit("/a"));
 }

@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::Weir;
+use program::{Folder, TextFile, Weir};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,16 +12,25 @@ const DASHBOARD: &str = include_str!("../deploy/grafana/dashboards/weir.json");
 const PROVIDER: &str = include_str!("../deploy/grafana/provisioning/dashboards/weir.yml");
 const OBSERVABILITY: &str = include_str!("../docs/observability.md");
 const TUNING: &str = include_str!("../docs/tuning.md");
+const DISK: &str = include_str!("../docs/disk.md");
 
 /// Labels that Prometheus adds.
 const ADDED: [&str; 2] = ["instance", "job"];
 
-/// Every series' name with its labels, of a node that has just failed to reach its origin.
+/// Every series' name with its labels, of a node with a disk store that has just failed to reach its origin.
 struct Exposed(BTreeMap<String, BTreeSet<String>>, String);
 
 impl Exposed {
-    fn scrape() -> Self {
-        let weir = Weir::in_front_of("http://127.0.0.1:9");
+    fn scrape(of: &str) -> Self {
+        let [log, disk] = ["log", "disk"].map(|what| Folder::new(&format!("{of}-{what}")));
+        let config = format!(
+            "[control]\ndata = {:?}\n[disk]\npath = {:?}\nsize = \"64MiB\"\n\
+             [[site]]\nid = \"default\"\norigins = [\"http://127.0.0.1:9\"]\n",
+            log.path(),
+            disk.path()
+        );
+        let config = TextFile::new("metrics.toml", &config);
+        let weir = Weir::serve(&["--config", config.path()]);
         assert_eq!(weir.get("/a").status, 502);
         let text = weir.call("GET /metrics", &[("Host", "localhost")], "").body;
         let mut metrics: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -102,8 +111,12 @@ fn templated(text: &str) -> Vec<&str> {
 
 #[test]
 fn what_the_guides_name_is_exposed() {
-    let exposed = Exposed::scrape();
-    for (file, text) in [("docs/observability.md", OBSERVABILITY), ("docs/tuning.md", TUNING)] {
+    let exposed = Exposed::scrape("guides");
+    for (file, text) in [
+        ("docs/observability.md", OBSERVABILITY),
+        ("docs/tuning.md", TUNING),
+        ("docs/disk.md", DISK),
+    ] {
         let named = named(text);
         assert!(named.len() >= 3, "{file}: {named:?}");
         for name in named {
@@ -122,7 +135,7 @@ fn what_the_guides_name_is_exposed() {
 
 #[test]
 fn alerts_ask_for_what_is_exposed() {
-    let exposed = Exposed::scrape();
+    let exposed = Exposed::scrape("alerts");
     let rules: Vec<&str> = ALERTS.split("- alert: ").skip(1).collect();
     assert!(rules.len() >= 15, "{}", rules.len());
     for rule in rules {
@@ -143,7 +156,7 @@ fn alerts_ask_for_what_is_exposed() {
 
 #[test]
 fn the_dashboard_asks_for_what_is_exposed() {
-    let exposed = Exposed::scrape();
+    let exposed = Exposed::scrape("dashboard");
     let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let mut queries = 0;

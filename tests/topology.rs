@@ -235,7 +235,10 @@ fn control_that_was_killed_has_lost_nothing_that_it_answered() {
 fn each_node_explains_for_itself() {
     let control = Control::with("explain", "");
     let (_one, two) = (node(&control, "one", NO_ORIGIN), node(&control, "two", NO_ORIGIN));
-    let explained = control.call("GET /v1/explain?url=/a", "").json();
+    let explain = || control.call("GET /v1/explain?url=/a", "").json();
+    let explained = until("both to explain", explain, |explained| {
+        (0..2).all(|n| !explained["nodes"][n]["explanation"].is_null())
+    });
     let names: Vec<_> = (0..2).map(|n| explained["nodes"][n]["name"].clone()).collect();
     assert_eq!(names, ["one", "two"]);
     assert_eq!(explained["nodes"][1]["explanation"]["state"], "not-stored");

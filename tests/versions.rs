@@ -155,6 +155,14 @@ fn a_newer_node_follows_an_older_control() {
     let known = control.json("GET /v1/nodes/newer", "").json();
     assert_eq!((&known["state"], &known["version"]), (&json!("connected"), &json!("99.0.0")));
 
+    // What it tells of its disk store is read as far as it is known; an older node tells of none.
+    let disk = || control.json("GET /v1/stats", "").json()["by_node"][0]["disk"].clone();
+    node.say(json!({"frame": "alive", "disk": {"stored": 7, "set_aside": 1, "weather": "fine"}}));
+    let told = until("its disk is told", disk, |disk| disk["stored"] == 7);
+    assert_eq!((&told["set_aside"], &told["hits"]), (&json!(1), &json!(0)), "{told}");
+    node.say(json!({"frame": "alive", "requests": 3}));
+    until("there is none", disk, Value::is_null);
+
     // A node that cannot read a question says so, and stays.
     let at = control.admin;
     let asked = std::thread::spawn(move || {

@@ -10,6 +10,7 @@ use weir_config::words::Word;
 use weir_rules::invalidation::TargetKind;
 use weir_rules::tier::Tier;
 
+mod explained;
 mod traffic;
 
 /// The document (OpenAPI 3.1).
@@ -157,7 +158,7 @@ pub(crate) fn schemas() -> Value {
             "url": text,
             "nodes": {"type": "array", "items": {"type": "object", "properties": {
                 "name": text, "tier": tier, "region": text,
-                "explanation": {"type": "object"}, "error": text,
+                "explanation": explained::schema(), "error": text,
             }}},
         }},
         "Purge": object(&[&told]),

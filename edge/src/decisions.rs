@@ -38,6 +38,8 @@ pub(crate) enum Why {
     TooLarge(u64),
     /// Too many bodies were being stored at the same time.
     NoRoom,
+    /// The disk store does not take a body that memory cannot hold.
+    NoRoomOnDisk,
     /// Too many of the bytes that were being stored at the same time were of one client.
     NoRoomForClient,
     /// A field's value is longer than the store takes.
@@ -60,7 +62,7 @@ impl Why {
         match self {
             Self::Rule(reason) => reason.word(),
             Self::TooLarge(_) => "too-large",
-            Self::NoRoom => "no-room",
+            Self::NoRoom | Self::NoRoomOnDisk => "no-room",
             Self::NoRoomForClient => "no-room-for-client",
             Self::FieldTooLong => "field-too-long",
             Self::Failed(error) => error.word(),
@@ -78,6 +80,10 @@ impl Why {
                 format!("The body is larger than memory.max_object ({bound} bytes).")
             }
             Self::NoRoom => "Too many bodies were being stored at the same time.".to_owned(),
+            Self::NoRoomOnDisk => {
+                "The disk store could not take it: disk.queue was full, or a directory is set aside."
+                    .to_owned()
+            }
             Self::NoRoomForClient => {
                 "Too much of what was being stored at the same time was requested by one client."
                     .to_owned()
@@ -121,6 +127,7 @@ impl Why {
             Self::NotForEveryone(_) => false,
             Self::FieldTooLong
             | Self::NoRoom
+            | Self::NoRoomOnDisk
             | Self::NoRoomForClient
             | Self::Failed(_)
             | Self::Overtaken

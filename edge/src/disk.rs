@@ -12,6 +12,7 @@ mod body;
 mod durable;
 mod find;
 mod keep;
+mod look;
 mod opening;
 mod record;
 mod risk;
@@ -22,16 +23,19 @@ mod tests;
 
 pub(crate) use body::{DiskBody, DiskBodyWriter};
 pub(crate) use durable::{Place, Removal};
+pub(crate) use look::SeenOnDisk;
 pub(crate) use opening::{OpenDisk, open};
 pub(crate) use sweep::DiskSweeper;
 
 use crate::purge::Purges;
+use crate::store::UrlHash;
 use arc_swap::ArcSwap;
 use risk::RiskNote;
 use sites::SiteLives;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_config::Site;
+use weir_protocol::stats::DiskStats;
 use weir_store::{Admission, Counts, Status, Store};
 
 /// The disk store of a node.
@@ -65,7 +69,7 @@ struct DiskCounters {
     at_risk: AtomicU64,
 }
 
-/// What a disk store does, as metrics and reports show it.
+/// What a disk store does, as metrics and reports to control show it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DiskCounts {
     /// Requests that a response on disk answered, or would have answered but for its age.
@@ -88,6 +92,21 @@ pub(crate) struct DiskCounts {
     pub(crate) directories: Vec<(String, Status)>,
 }
 
+impl DiskCounts {
+    /// What control is told.
+    pub(crate) fn told(&self) -> DiskStats {
+        let set_aside = self.directories.iter().filter(|(_, status)| !status.is_working());
+        DiskStats {
+            stored: self.responses,
+            stored_bytes: self.used,
+            capacity_bytes: self.size,
+            hits: self.hits,
+            directories: self.directories.len() as u64,
+            set_aside: set_aside.count() as u64,
+        }
+    }
+}
+
 impl DiskStore {
     /// Whether what an earlier process stored may be shown.
     fn is_shown(&self) -> bool {
@@ -103,6 +122,11 @@ impl DiskStore {
             }
             tracing::info!(responses, "what was stored on disk before is shown");
         }
+    }
+
+    /// Whether the directory of a URL stores responses: it is not set aside.
+    pub(crate) fn works_for(&self, url: UrlHash) -> bool {
+        self.store.works_for(url)
     }
 
     /// Largest body that is stored.

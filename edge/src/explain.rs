@@ -1,4 +1,5 @@
-//! What the node knows of a URL, for `weir explain`: reads, changes nothing, fetches nothing.
+//! What the node knows of a URL, for `weir explain`: reads, changes nothing, fetches nothing. It may wait
+//! for the disk store, and walk over the whole memory store.
 
 mod shape;
 
@@ -6,7 +7,8 @@ pub use shape::{
     ExplainedDecision, ExplainedOrigin, ExplainedPurge, ExplainedVariant, Explanation,
 };
 
-use crate::lookup::{Lookup, Query, lookup};
+use crate::disk::{DiskStore, SeenOnDisk};
+use crate::lookup::{Lookup, Query, lookup, lookup_among};
 use crate::purge::FollowedLog;
 use crate::state::{NodeState, Site};
 use crate::store::{KeyText, Stored, select};
@@ -16,8 +18,10 @@ use std::sync::Arc;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::{Subject, Validity};
 use weir_rules::key::{KeyParts, write_key};
+use weir_rules::range::Span;
 use weir_rules::target::spelled_url;
 use weir_rules::time::Time;
+use weir_store::Geometry;
 
 /// Explains `url`, absolute or a path of the first site (in the scheme under which it is known, http if
 /// both), as a client with these fields meets it.
@@ -49,7 +53,9 @@ pub(crate) fn explain(
 /// Whether something is stored, being fetched or remembered under a key.
 fn is_known(state: &NodeState, key: &[u8]) -> bool {
     let digest = state.digest(key);
+    let disk = state.disk.as_ref();
     state.store.get(digest, key).is_some()
+        || disk.is_some_and(|disk| disk.may_have(state.store.url_of(key), key))
         || !state.inflight.of(digest).is_empty()
         || state.decisions.of(digest).is_some()
 }
@@ -85,17 +91,35 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
     let digest = state.digest(key);
     let query = Query::new(state, site, digest, key, headers);
     let now = query.now;
-    let found = lookup(&state.store, &state.purges, &query);
+    let mut found = lookup(&state.store, &state.purges, &query);
     let resource = state.store.get(digest, key);
+    let look = |disk: &Arc<DiskStore>| disk.look(state.store.url_of(key), key, &site.id, now);
+    let on_disk = state.disk.as_ref().map(look).unwrap_or_default();
+    // As a request that memory cannot answer.
+    if matches!(found, Lookup::UriMiss | Lookup::VaryMiss(_)) {
+        let looked = lookup_among(&on_disk.variants, &state.purges, &query);
+        if looked.stored().is_some() || matches!(found, Lookup::UriMiss) {
+            found = looked;
+        }
+    }
     let selected = || select(resource.as_ref()?.variants(), headers).map(|selected| selected.best);
     let chosen = found.stored().or_else(selected);
-    let variants = resource.iter().flat_map(|resource| resource.variants());
-    let others =
-        variants.filter(|stored| !chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, stored)));
+    let in_memory = || resource.iter().flat_map(|resource| resource.variants());
+    // The head of a longer body may be in memory, too: that is one response.
+    let is_apart = |stored: &&Arc<Stored>| {
+        let is_it = |held: &Arc<Stored>| is_on_disk(held) && held.is_selected_like(stored);
+        !in_memory().any(is_it)
+    };
+    let copies = on_disk.variants.iter().filter(is_apart).map(|stored| (stored, DISK));
+    let variants = in_memory().map(|stored| (stored, place_of(stored))).chain(copies);
+    let (of_chosen, others): (Vec<_>, Vec<_>) =
+        variants.partition(|(stored, _)| chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, stored)));
+    let of_chosen = of_chosen.first().copied();
     let decision = state.decisions.of(digest);
     let followed = state.purges.standing();
     let filling = !state.inflight.of(digest).is_empty();
-    let (word, sentence) = now_met(state, &found, chosen, filling, now);
+    let met = Met { found: &found, chosen, place: of_chosen.map(|(_, place)| place), filling };
+    let (word, sentence) = met.told(state, &on_disk, now);
     let text = KeyText::of(key);
     let tags = chosen.map(|stored| stored.tags.iter().map(|tag| &**tag).collect::<Vec<_>>());
     let subject = Subject {
@@ -113,8 +137,12 @@ fn explain_key(state: &NodeState, site: &Site, key: &[u8], headers: &HeaderMap) 
         key: String::from_utf8_lossy(key).into_owned(),
         state: word,
         sentence,
-        selected: chosen.map(|stored| variant(stored, &followed, now)),
-        variants: others.map(|stored| variant(stored, &followed, now)).collect(),
+        selected: of_chosen.map(|(stored, place)| variant(stored, place, &followed, now)),
+        variants: others
+            .into_iter()
+            .map(|(stored, place)| variant(stored, place, &followed, now))
+            .collect(),
+        hidden_on_disk: on_disk.is_hidden,
         not_stored: decision.map(|decision| ExplainedDecision {
             word: decision.why.word().to_owned(),
             sentence: decision.why.sentence(),
@@ -140,22 +168,64 @@ fn origins(site: &Site, host: &str) -> Vec<ExplainedOrigin> {
     explained.collect()
 }
 
-/// What a request would meet now: a word and a sentence.
-fn now_met(
-    state: &NodeState,
-    found: &Lookup,
-    chosen: Option<&Arc<Stored>>,
+/// Where a stored response is.
+const MEMORY: &str = "memory";
+const DISK: &str = "disk";
+
+/// Where a response is that the memory store has: of a longer body it has only the head.
+fn place_of(stored: &Stored) -> &'static str {
+    if is_on_disk(stored) { DISK } else { MEMORY }
+}
+
+fn is_on_disk(stored: &Stored) -> bool {
+    stored.body.is_below().is_some()
+}
+
+/// What a request would meet now.
+struct Met<'a> {
+    found: &'a Lookup,
+    chosen: Option<&'a Arc<Stored>>,
+    /// Where that is.
+    place: Option<&'static str>,
+    /// Whether the URL is being fetched.
     filling: bool,
-    now: Time,
-) -> (&'static str, String) {
+}
+
+impl Met<'_> {
+    /// A word and a sentence.
+    fn told(&self, state: &NodeState, on_disk: &SeenOnDisk, now: Time) -> (&'static str, String) {
+        let (word, sentence) = now_met(state, self, now);
+        if word != "not-stored" {
+            return (word, sentence);
+        }
+        match &on_disk.unread {
+            _ if on_disk.is_hidden => {
+                let hidden = "What is stored on disk is hidden until the log was replayed";
+                (word, format!("{hidden}: the next request fetches it."))
+            }
+            Some(why) => {
+                let unread = format!("Stored on disk, where it could not be read ({why})");
+                (word, format!("{unread}: the next request may fetch it."))
+            }
+            None => (word, sentence),
+        }
+    }
+}
+
+fn now_met(state: &NodeState, met: &Met<'_>, now: Time) -> (&'static str, String) {
+    let Met { found, chosen, place, filling } = *met;
+    let stored_there = if place == Some(DISK) { "Stored on disk" } else { "Stored" };
     let purged = chosen.filter(|stored| matches!(state.purges.validity(stored), Validity::Hard(_)));
     match found {
         Lookup::Fresh { stored, .. } => {
             let left = ttl(stored, now);
-            ("fresh", format!("Stored and fresh for {left} s more: the next request is a hit."))
+            (
+                "fresh",
+                format!("{stored_there} and fresh for {left} s more: the next request is a hit."),
+            )
         }
         Lookup::Partial(stored) => {
-            let held = stored.body.held();
+            let held = bytes_of(stored);
             (
                 "partial",
                 format!("Only {held} bytes of it are stored: the next request fetches the rest."),
@@ -179,7 +249,7 @@ fn now_met(
                 (false, true) => "the next request validates it with the origin",
                 (false, false) => "the next request fetches it again",
             };
-            ("stale", format!("Stored, but {why}: {then}."))
+            ("stale", format!("{stored_there}, but {why}: {then}."))
         }
         _ if purged.is_some_and(|stored| stored.filled_at < state.purges.standing().floor) => {
             let why = "The log no longer shows whether it was purged";
@@ -203,7 +273,21 @@ fn now_met(
     }
 }
 
-fn variant(stored: &Stored, followed: &FollowedLog, now: Time) -> ExplainedVariant {
+/// Bytes of a body that are held, in memory or on disk.
+fn bytes_of(stored: &Stored) -> u64 {
+    let Some(body) = stored.body.is_below() else { return stored.body.held() };
+    let (length, slice) = (body.length(), Geometry::SLICE as usize);
+    let slices = (0..length).step_by(slice);
+    let spans = slices.map(|start| Span { start, end: length.min(start + slice as u64) });
+    spans.filter(|span| body.covers(*span)).map(|span| span.end - span.start).sum()
+}
+
+fn variant(
+    stored: &Stored,
+    place: &'static str,
+    followed: &FollowedLog,
+    now: Time,
+) -> ExplainedVariant {
     let text = |name| {
         let value = stored.fields().first(name);
         value.map(|value| String::from_utf8_lossy(value).into_owned())
@@ -211,11 +295,12 @@ fn variant(stored: &Stored, followed: &FollowedLog, now: Time) -> ExplainedVaria
     let selecting = stored.selecting.as_ref();
     let complete = stored.body.complete_length();
     ExplainedVariant {
+        stored_in: place,
         selecting: selecting.map_or_else(Vec::new, |selecting| {
             weir_rules::vary::shown_values(&selecting.fields, &selecting.values)
         }),
         status: stored.status.as_u16(),
-        bytes: stored.body.held(),
+        bytes: bytes_of(stored),
         complete_length: complete.filter(|_| !stored.body.is_complete()),
         age: stored.freshness.age(now),
         lifetime: stored.freshness.lifetime,
@@ -224,7 +309,8 @@ fn variant(stored: &Stored, followed: &FollowedLog, now: Time) -> ExplainedVaria
         etag: text(&header::ETAG),
         last_modified: text(&header::LAST_MODIFIED),
         tags: stored.tags.iter().map(ToString::to_string).collect(),
-        hits: stored.served.times().into(),
+        // Those from disk are not counted for each response.
+        hits: (place == MEMORY).then(|| stored.served.times().into()),
         filled_at_seq: followed.of_log(stored.filled_at),
     }
 }
@@ -247,6 +333,7 @@ fn unknown_host(state: &NodeState, asked: &ExplainedUrl) -> Explanation {
         sentence: format!("No site has the host {}: requests are refused with 421.", asked.host),
         selected: None,
         variants: Vec::new(),
+        hidden_on_disk: false,
         not_stored: None,
         last_purge: None,
     }

@@ -75,10 +75,45 @@ pub struct Stats {
     pub capacity_bytes: u64,
     /// Stored responses evicted to make room.
     pub evictions: u64,
+    /// The disk store; `None` without one, and of an older node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStats>,
     /// What is counted by site, by the id of each site that the process had since its start; `None` for a site
     /// that the node does not count by itself, because it has too many. `None` altogether of an older node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<BTreeMap<String, Option<SiteStats>>>,
+}
+
+/// What a node tells of its disk store. What an older node does not tell is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskStats {
+    /// Responses on disk now.
+    pub stored: u64,
+    /// Bytes in use on disk.
+    pub stored_bytes: u64,
+    /// Bytes that all directories may take.
+    pub capacity_bytes: u64,
+    /// Requests since the start of the node for which a response was found on disk and not in memory, stale
+    /// ones included.
+    pub hits: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Of them, those that the node goes on without.
+    pub set_aside: u64,
+}
+
+impl std::iter::Sum for DiskStats {
+    fn sum<I: Iterator<Item = Self>>(disks: I) -> Self {
+        disks.fold(Self::default(), |sum, disk| Self {
+            stored: sum.stored.saturating_add(disk.stored),
+            stored_bytes: sum.stored_bytes.saturating_add(disk.stored_bytes),
+            capacity_bytes: sum.capacity_bytes.saturating_add(disk.capacity_bytes),
+            hits: sum.hits.saturating_add(disk.hits),
+            directories: sum.directories.saturating_add(disk.directories),
+            set_aside: sum.set_aside.saturating_add(disk.set_aside),
+        })
+    }
 }
 
 impl Stats {
@@ -185,5 +220,19 @@ mod tests {
             "{line}"
         );
         assert_eq!(serde_json::from_str::<Stats>(&line).unwrap(), stats);
+    }
+
+    #[test]
+    fn disks_are_added_up_and_not_told_of_sites() {
+        let disk = |stored, set_aside| DiskStats { stored, set_aside, ..DiskStats::default() };
+        assert_eq!([disk(1, 0), disk(2, 1)].into_iter().sum::<DiskStats>(), disk(3, 1));
+        let sites = Some(BTreeMap::from([("a".to_owned(), Some(SiteStats::default()))]));
+        let stats = Stats { disk: Some(disk(7, 0)), sites, ..Stats::default() };
+        assert_eq!(stats.of_sites(&["a".to_owned()]).unwrap().disk, None);
+        let line = serde_json::to_string(&stats).unwrap();
+        assert_eq!(serde_json::from_str::<Stats>(&line).unwrap(), stats);
+        assert_eq!(serde_json::from_str::<Stats>("{}").unwrap().disk, None, "an older node");
+        let newer = "{\"disk\": {\"stored\": 7, \"later\": 1}}";
+        assert_eq!(serde_json::from_str::<Stats>(newer).unwrap().disk, Some(disk(7, 0)));
     }
 }

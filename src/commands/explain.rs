@@ -88,7 +88,8 @@ fn explained(who: String, body: &Value, paint: Paint) -> String {
         rows.extend(variant("stored", &body["selected"], paint));
     }
     for other in body["variants"].as_array().into_iter().flatten() {
-        rows.extend(variant("variant", other, paint));
+        let is_copy = other["selecting"] == body["selected"]["selecting"];
+        rows.extend(variant(if is_copy { "copy" } else { "variant" }, other, paint));
     }
     if body["not_stored"].is_object() {
         let decision = &body["not_stored"];
@@ -127,12 +128,19 @@ fn variant<'a>(name: &'a str, stored: &Value, paint: Paint) -> Vec<(&'a str, Str
         1.. => paint.good(&format!("{ttl} s left")),
         _ => paint.warn(&format!("stale for {} s", ttl.unsigned_abs())),
     };
-    let served = match stored["hits"].as_u64().unwrap_or_default() {
-        1 => "served once".to_owned(),
-        hits => format!("served {hits} times"),
+    // A node of an older version does not say where.
+    let place = match stored["stored_in"].as_str() {
+        Some("memory") => " in memory",
+        Some("disk") => " on disk",
+        _ => "",
+    };
+    let served = match stored["hits"].as_u64() {
+        None => String::new(),
+        Some(1) => ", served once".to_owned(),
+        Some(hits) => format!(", served {hits} times"),
     };
     let mut rows = vec![
-        (name, format!("{}, {bytes}, {served}", stored["status"])),
+        (name, format!("{}, {bytes}{place}{served}", stored["status"])),
         (
             "",
             format!(
@@ -190,10 +198,23 @@ mod tests {
             "weir",
             json!({
                 "node": "weir", "site": "default", "key": "http://h/a\naccept: x", "state": "fresh",
-                "sentence": "A hit.", "variants": [], "not_stored": null,
+                "sentence": "A hit.", "not_stored": null,
+                "variants": [{
+                    "stored_in": "disk", "hits": null,
+                    "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 20,
+                    "complete_length": null, "age": 5, "lifetime": 60,
+                    "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": null,
+                    "last_modified": null, "tags": [], "filled_at_seq": 2,
+                }, {
+                    "hits": 0, "selecting": [], "status": 200, "bytes": 30,
+                    "complete_length": null, "age": 5, "lifetime": 60,
+                    "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": null,
+                    "last_modified": null, "tags": [], "filled_at_seq": 2,
+                }],
                 "origins": [{"url": "http://127.0.0.1:3000", "host": "h"}],
                 "last_purge": {"seq": 4, "soft": true},
                 "selected": {
+                    "stored_in": "memory",
                     "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 10,
                     "complete_length": 20, "age": 5, "lifetime": 60,
                     "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": "\"x\"",
@@ -208,11 +229,18 @@ mod tests {
             "site        default",
             "key         http://h/a | accept: x",
             "origin      http://127.0.0.1:3000, Host: h",
-            "stored      200, 10 of 20 bytes, served 3 times",
+            "stored      200, 10 of 20 bytes in memory, served 3 times",
             "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
             "            selected by accept-encoding: gzip",
             "            tags a b",
             "            ETag \"x\"",
+            "            filled at seq 2",
+            "copy        200, 20 bytes on disk",
+            "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
+            "            selected by accept-encoding: gzip",
+            "            filled at seq 2",
+            "variant     200, 30 bytes, served 0 times",
+            "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
             "            filled at seq 2",
             "last purge  seq 4, soft",
         ];

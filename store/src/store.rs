@@ -150,6 +150,11 @@ impl Store {
         self.devices.iter().map(|device| (device.name().to_owned(), device.status())).collect()
     }
 
+    /// Whether the directory of a URL stores and finds responses.
+    pub fn works_for(&self, url: u64) -> bool {
+        self.device(url).life().is_some()
+    }
+
     /// What was counted, over all directories and since the store was opened.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();

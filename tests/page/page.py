@@ -25,6 +25,7 @@ from views import (
     markup_stays_text,
     narrow_and_dark,
     overview_is_live,
+    what_is_on_disk_is_told,
     words_are_right,
 )
 
@@ -80,6 +81,7 @@ def control_goes_and_comes_back(browser, topology):
 SCENARIOS = [
     token_is_asked_for,
     overview_is_live,
+    what_is_on_disk_is_told,
     purge_by_form,
     purge_by_keyboard,
     refusals_stand_beside_their_field,
@@ -104,7 +106,7 @@ def main():
         if given.screenshots:
             return screenshots(browser, given.weir, given.origin_sim, given.screenshots)
         with Topology(given.weir, given.origin_sim) as topology:
-            topology.add("parent-eu", tier="parent")
+            topology.add("parent-eu", tier="parent", disk=True)
             for edge in EDGES:
                 topology.add(edge, parents=["parent-eu"])
             paths = lambda n, sent: f"/articles/{sent % 10}"

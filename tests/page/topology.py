@@ -131,7 +131,7 @@ class Topology:
         self.control = Program(command, "control")
         self.at = self.control.at["control"]
 
-    def add(self, name, tier="edge", region="eu", parents=()):
+    def add(self, name, tier="edge", region="eu", parents=(), disk=False):
         parents = [
             f'{{ url = "http://{self.nodes[of].at["listen"]}", region = "{of.split("-")[1]}" }}'
             for of in parents
@@ -142,6 +142,8 @@ class Topology:
             f'listen = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\nstate = "{self.folder.name}/{name}"\n'
             f'[memory]\nsize = "64MiB"\n[control]\nurl = "http://{self.at}"\ntoken = "{NODE_SECRET}"\n'
             + (f"[parents]\nurls = [{', '.join(parents)}]\n" if parents else "")
+            + (f'[disk]\npath = "{self.folder.name}/{name}-disk"\nsize = "64MiB"\n' if disk else "")
+            + ('admit = "all"\n' if disk else "")
             + f'[[site]]\nid = "shop"\norigins = ["http://{self.origin.at}"]\n',
         )
         self.run(name)

@@ -44,6 +44,43 @@ def overview_is_live(browser, topology):
     watched.is_clean("topology, figures and traffic are live")
 
 
+def what_is_on_disk_is_told(browser, topology):
+    path = "/articles/on-disk"
+    topology.get("edge-a", path)
+    watched = signed_in(browser, topology)
+    page = watched.open()
+    shows(page, "memory and disk", ".node:has-text('parent-eu')", "memory .* of 64 MiB.*disk .* of 64 MiB")
+    below = page.locator(".node:has-text('edge-a') .node-below")
+    expect("a node without a disk store shows none", not below.is_visible())
+    aside = page.locator(".node-aside").all_inner_texts()
+    expect("no directory is set aside", not any(aside), aside)
+    page.goto(f"http://{topology.at}/#explain?url=http://shop.example{path}")
+    card = ".explanation:has-text('parent-eu')"
+    shows(page, "where it is", card, r"stored\s*200, \d+ B in memory, served")
+    # It is written within moments; explained again then.
+    def on_disk():
+        page.locator("#explain .primary").click()
+        return re.search(r"copy\s*200, \d+ B on disk", page.locator(card).inner_text())
+
+    until("its copy on disk", on_disk)
+
+    def set_aside(route):
+        answer = route.fetch()
+        stats = answer.json()
+        for node in stats["by_node"]:
+            if node["disk"]:
+                node["disk"] |= {"directories": 2, "set_aside": 1}
+        route.fulfill(response=answer, json=stats)
+
+    page.route("**/v1/stats", set_aside)
+    page.goto(f"http://{topology.at}/#overview")
+    shows(page, "a warning", ".node:has-text('parent-eu')", "1 of 2 directories set aside")
+    tone = page.locator(".node:has-text('parent-eu') .node-aside").get_attribute("data-tone")
+    expect("as one", tone == "warn", tone)
+    page.unroute("**/v1/stats")
+    watched.is_clean("what is in memory and what on disk")
+
+
 def first_x(page):
     """Where the area of hits begins, in pixels from the chart's left edge."""
     area = page.locator(".chart .hits").first.get_attribute("d") or ""

@@ -194,19 +194,11 @@ class Machine:
         return chain, key
 
 
-class Weir:
-    """`weir serve` with a recipe's configuration."""
+class Control:
+    """Where commands go."""
 
-    def __init__(self, machine, config, port, admin, token=""):
-        self.machine, self.port, self.admin, self.token = machine, port, admin, token
-        path = machine.write("weir.toml", config)
-        machine.run(machine.weir, "check", path)
-        command = [machine.weir, "serve", "--config", path]
-        command += ["--listen", f"{HOST}:{port}", "--admin", f"{HOST}:{admin}"]
-        log = machine.folder / "weir.log"
-        self.process = machine.process(
-            "weir", command, lambda: "joined control" in log.read_text(errors="replace")
-        )
+    def __init__(self, machine, admin, token=""):
+        self.machine, self.admin, self.token = machine, admin, token
 
     def commands(self, lines):
         """Runs commands of a recipe, or one that a test needs."""
@@ -215,12 +207,31 @@ class Weir:
         path = f"{folder}:{os.environ['PATH']}"
         return self.machine.run("sh", "-ec", lines, env={**os.environ, **named, "PATH": path})
 
+    def history(self):
+        return json.loads(self.commands("weir purges --json"))["purges"]
+
     def purges(self):
-        return [each["id"] for each in json.loads(self.commands("weir purges --json"))["purges"]]
+        return [each["id"] for each in self.history()]
 
     def all_expires(self):
         """The end of every TTL, without waiting for it: a soft purge."""
         self.commands("weir purge --soft --all")
+
+
+class Weir(Control):
+    """`weir serve` with a recipe's configuration."""
+
+    def __init__(self, machine, config, port, admin, token=""):
+        super().__init__(machine, admin, token)
+        self.port = port
+        path = machine.write("weir.toml", config)
+        machine.run(machine.weir, "check", path)
+        command = [machine.weir, "serve", "--config", path]
+        command += ["--listen", f"{HOST}:{port}", "--admin", f"{HOST}:{admin}"]
+        log = machine.folder / "weir.log"
+        self.process = machine.process(
+            "weir", command, lambda: "joined control" in log.read_text(errors="replace")
+        )
 
 
 def after_revalidation(path, window):

@@ -1,5 +1,6 @@
 """docs/recipes/mediawiki.md: Debian's MediaWiki, php-fpm, SQLite and nginx."""
 
+import json
 import os
 import shutil
 
@@ -7,9 +8,11 @@ from .machine import (
     HOST, WEB_USER, Machine, after_revalidation, expect, found, ports, program, until,
 )
 from .recipe import Recipe, adapted
+from .returning import Topology, keeps_its_hits, token
 from .visitor import Readers, Visitor
 
 PASSWORD = "correct horse battery"
+OPERATOR = "fedcba9876543210"
 WIKI = "/usr/share/mediawiki"
 PAGE = "/wiki/Main_Page"
 ALIAS = "/index.php?title=Main_Page"
@@ -36,10 +39,11 @@ def follow_by(machine, scheme):
     }))
     # With https, as behind a load balancer that ends TLS and says so.
     via = {"X-Forwarded-Proto": scheme} if scheme == "https" else {}
-    weir = machine.weir_serves(adapted(recipe.block("weir.toml"), {
+    config = adapted(recipe.block("weir.toml"), {
         "8081": origin, "wiki.example.com": HOST,
         "[node]": f'[node]\ntrusted_proxies = ["{HOST}"]' if via else "[node]",
-    }), port, admin)
+    })
+    weir = machine.weir_serves(config, port, admin)
     readers = Readers(port, via)
 
     page = readers.share(PAGE)
@@ -110,6 +114,39 @@ def follow_by(machine, scheme):
     weir.commands(recipe.block("all pages"))
     readers.share(PAGE)
     print("  ok  PHP and nginx may be down")
+
+    weir.process.stop()
+    topology = Topology(machine, config + token("operator", OPERATOR, "purge", "read", "admin"),
+                        admin, OPERATOR)
+    (other,) = ports(1)
+    node, _ = topology.node("edge", port), topology.node("other", other)
+    # MediaWiki sends its purges to the node that stays.
+    settings.write_text(adapted(settings.read_text(), {f"['{HOST}:{port}']": f"['{HOST}:{other}']"}))
+    fpm.stop()
+    fpm.start()
+    keeps_its_hits(topology, node, readers, server, [PAGE, HISTORY, styles])
+    node.stop()
+    editor = Editor(other, via)
+    editor.log_in()
+    before = topology.purges()
+    editor.edit("Main_Page", "Edited while the node was down")
+
+    def purged():
+        new = json.dumps([each for each in topology.history() if each["id"] not in before])
+        return PAGE in new and "action=history" in new
+
+    until("MediaWiki has purged", purged)
+    node.start()
+    for path in (PAGE, HISTORY):
+        answer = readers.get(path)
+        expect(f"{path} was purged", not answer.hit, answer)
+        again = readers.get(path)
+        expect(f"{path} is a hit again", again.hit, again)
+    edited = readers.get(PAGE)
+    expect("the edit is shown", "Edited while the node was down" in edited.text, edited)
+    answer = readers.get(styles)
+    expect("what was not purged is a hit still", answer.hit, answer)
+    print("  ok  with a disk store, hits after a restart, and none of what was edited meanwhile")
 
 
 class Editor(Visitor):

@@ -7,6 +7,7 @@ import socket
 
 from .machine import HOST, after_revalidation, expect, found, ports, program, until
 from .recipe import Recipe, adapted
+from .returning import Topology, keeps_its_hits
 from .visitor import Readers, Visitor
 
 TOKEN = "0123456789abcdef"
@@ -25,11 +26,12 @@ def follow(machine):
     nginx = machine.nginx(origin, adapted(recipe.block("sites-available/wordpress"), {
         "8081": origin, "/usr/share/wordpress": root, "/run/php/php8.2-fpm.sock": php,
     }))
-    weir = machine.weir_serves(adapted(recipe.block("weir.toml"), {
+    config = adapted(recipe.block("weir.toml"), {
         "8081": origin, "blog.example.com": HOST,
         "/etc/weir/wordpress-token": machine.write("wordpress-token", TOKEN),
         "/etc/weir/operator-token": machine.write("operator-token", OPERATOR),
-    }), port, admin, OPERATOR)
+    })
+    weir = machine.weir_serves(config, port, admin, OPERATOR)
     readers = Readers(port)
     installed(readers.anonymous())
     editor = logged_in(port)
@@ -120,6 +122,32 @@ def follow(machine):
     expect("a post in the trash is gone", gone.status == 404, gone)
     changed(readers, shown[1:3], "Edited", False)
     print("  ok  nginx may be down; a post in the trash is gone")
+
+    weir.process.stop()
+    topology = Topology(machine, config, admin, OPERATOR)
+    returns_with_its_disk(topology, topology.node("edge", port), readers, editor, origin)
+    print("  ok  with a disk store, hits after a restart, and none of what was edited meanwhile")
+
+
+def returns_with_its_disk(topology, node, readers, editor, origin):
+    """What WordPress shows once a node was restarted, and once a post was edited while it was down."""
+    post = editor.posts("POST", "posts", title="Written for the disk", status="publish")
+    at, path = found(r"(https?://[^/]+)/", post["link"]), f"/{post['link'].split('/', 3)[3]}"
+    shown = [path, "/", "/category/uncategorized/", "/feed/"]
+    styles = found(r"https?://[^/]+(/wp-includes/[^\"' ]+\.css\?ver=[^\"' ]+)", readers.get(path).text)
+    topology.commands("weir purge --all")
+    keeps_its_hits(topology, node, readers, at, [*shown, styles])
+    node.stop()
+    # Past weir, as from WordPress's own machine.
+    direct = Editor(origin, **editor.cookies)
+    direct.nonce = editor.nonce
+    before = topology.purges()
+    direct.posts("POST", f"posts/{post['id']}", title="Edited while the node was down")
+    expect("the plugin has purged", topology.purges() != before, before)
+    node.start()
+    changed(readers, shown, "Edited while the node was down", True)
+    answer = readers.get(styles)
+    expect("what was not purged is a hit still", answer.hit, answer)
 
 
 def changed(readers, paths, text, shows):

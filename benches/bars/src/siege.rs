@@ -302,7 +302,8 @@ fn weir(programs: &Programs, origin: SocketAddr, cgroup: Option<&Path>) -> Resul
 fn config(edge: &str, origin: SocketAddr, folder: &Path) -> Result<String, Error> {
     let mut config = String::new();
     for table in format!("\n{edge}").split("\n[").skip(1) {
-        if ["control]", "parents]", "[token]]", "disk]"].iter().all(|name| !table.starts_with(name)) {
+        if ["control]", "parents]", "[token]]", "disk]"].iter().all(|name| !table.starts_with(name))
+        {
             config += &format!("[{table}\n");
         }
     }

@@ -13,8 +13,12 @@ pub(super) fn schemas() -> Map<String, Value> {
     let rate = json!({"type": ["number", "null"]});
     let maybe = json!({"type": ["integer", "null"]});
     let tier = json!({"enum": Tier::words().collect::<Vec<_>>()});
+    let disk = json!({"type": ["object", "null"], "properties": {
+        "stored": whole, "stored_bytes": whole, "capacity_bytes": whole, "hits": whole,
+        "directories": whole, "set_aside": whole,
+    }});
     let stored = json!({
-        "stored": maybe, "stored_bytes": maybe, "capacity_bytes": maybe,
+        "stored": maybe, "stored_bytes": maybe, "capacity_bytes": maybe, "disk": disk,
     });
     let named = json!({"name": text, "tier": tier, "region": text});
     let point = json!({
@@ -41,7 +45,7 @@ pub(super) fn schemas() -> Map<String, Value> {
             "sites": whole, "site_ids": list(text.clone()),
             "log": {"type": "object"}, "nodes": {"type": "object"},
             "applied_seq": maybe, "requests": maybe, "hits": maybe,
-            "stored": maybe, "stored_bytes": maybe, "calls_shed": maybe,
+            "stored": maybe, "stored_bytes": maybe, "disk": disk, "calls_shed": maybe,
             "window_seconds": whole,
             "traffic": reference("Rates"),
             "tiers": list(object(all(&[

@@ -13,6 +13,9 @@ const TONES = {
   "not-stored": "off",
 };
 
+/** Where a response is stored. */
+const PLACES = { memory: " in memory", disk: " on disk" };
+
 const form = byId("explain");
 let asking = 0;
 
@@ -149,7 +152,11 @@ function rows(told) {
     found.push(row("origin", `${origin.url}, Host: ${origin.host}`));
   }
   if (told.selected) found.push(...variant("stored", told.selected));
-  for (const other of told.variants) found.push(...variant("variant", other));
+  // A copy on disk of what memory has is no other variant.
+  const same = JSON.stringify(told.selected?.selecting);
+  for (const other of told.variants) {
+    found.push(...variant(JSON.stringify(other.selecting) === same ? "copy" : "variant", other));
+  }
   if (told.not_stored) {
     const { word, sentence, status, seconds_ago: past } = told.not_stored;
     found.push(
@@ -175,8 +182,12 @@ function variant(name, stored) {
   const size = stored.complete_length === null
     ? bytes(stored.bytes)
     : `${bytes(stored.bytes)} of ${bytes(stored.complete_length)}`;
-  const served = stored.hits === 1 ? "served once" : `served ${count(stored.hits)} times`;
-  const found = [row(name, `${stored.status}, ${size}, ${served}`)];
+  const served = stored.hits === 1 ? ", served once" : `, served ${count(stored.hits)} times`;
+  // A node of an older version does not say where; hits from disk are not counted by response.
+  const place = PLACES[stored.stored_in] ?? "";
+  const found = [
+    row(name, `${stored.status}, ${size}${place}${stored.hits === null ? "" : served}`),
+  ];
   if (name !== "stored") {
     found.push(
       row("", stored.ttl > 0 ? `TTL ${seconds(stored.ttl)}` : `stale for ${seconds(-stored.ttl)}`),

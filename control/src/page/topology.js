@@ -110,9 +110,9 @@ function update(element, part) {
     element.querySelector(".lane-total"),
     `${hits} · ${figure(tier.requests_per_second)} req/s · p99 ${millis(tier.p99_ms)}`,
   );
-  element.querySelector(".lane-total").title = `${some(tier.stored, "stored response")}, ${
-    bytes(tier.stored_bytes)
-  } of ${bytes(tier.capacity_bytes)}`;
+  const disk = tier.disk ? `; on disk ${filled(tier.disk)}` : "";
+  element.querySelector(".lane-total").title =
+    `${some(tier.stored, "stored response")}, ${filled(tier)}${disk}`;
   keep(element.querySelector(".nodes"), nodes, (node) => node.name, makeNode, updateNode);
 }
 
@@ -164,6 +164,12 @@ function makeNode(node) {
       el("span", { class: "node-seq" }),
       el("span", { class: "node-memory" }),
     ),
+    el(
+      "div",
+      { class: "node-facts faint node-below", hidden: "" },
+      el("span", { class: "node-aside", "data-tone": "warn" }),
+      el("span", { class: "node-disk" }),
+    ),
   );
 }
 
@@ -187,10 +193,19 @@ function updateNode(element, node) {
     node.lag > 0 ? `seq ${count(node.applied_seq)}, ${count(node.lag)} behind` : "",
   );
   part("node-seq").dataset.tone = node.lag > 0 ? "warn" : "";
-  say(
-    part("node-memory"),
-    node.stored_bytes === null
-      ? NONE
-      : `${bytes(node.stored_bytes)} of ${bytes(node.capacity_bytes)}`,
-  );
+  // A control of an older version does not say.
+  const disk = node.disk ?? null;
+  const memory = node.stored_bytes === null ? NONE : filled(node);
+  say(part("node-memory"), disk ? `memory ${memory}` : memory);
+  part("node-below").hidden = disk === null;
+  if (disk === null) return;
+  say(part("node-disk"), `disk ${filled(disk)}`);
+  part("node-disk").title = `${some(disk.stored, "response")} on disk, ${
+    some(disk.hits, "hit")
+  } from it`;
+  const aside = `${disk.set_aside} of ${some(disk.directories, "directory", "directories")}`;
+  say(part("node-aside"), disk.set_aside > 0 ? `${aside} set aside` : "");
 }
+
+/** How much is stored, of how much may be. */
+const filled = (store) => `${bytes(store.stored_bytes)} of ${bytes(store.capacity_bytes)}`;

@@ -17,6 +17,7 @@ use axum::routing::{MethodRouter, get};
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 use weir_config::Scope;
 use weir_protocol::question::Question;
 
@@ -116,7 +117,10 @@ async fn explain_own(
     if asked.node.is_some_and(|asked| asked != name) {
         return Err(no_such_node());
     }
-    let explanation = process.program().explain(asked.url, &asked.headers);
+    // It may wait for a disk.
+    let (of, url, headers) = (Arc::clone(&process), asked.url.to_owned(), asked.headers.clone());
+    let explanation = spawn_blocking(move || of.program().explain(&url, &headers)).await;
+    let explanation = explanation.map_err(|_| ApiError::internal())?;
     let explanation = explanation.ok_or_else(no_such_node)?.map_err(|reason| {
         ApiError::invalid("url", format!("{:?}: {reason}", shorten(asked.url)))
     })?;

@@ -13,7 +13,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 use weir_config::Scope;
-use weir_protocol::stats::Stats;
+use weir_protocol::stats::{DiskStats, Stats};
 use weir_rules::tier::Tier;
 
 pub(super) fn calls() -> Vec<Call> {
@@ -22,7 +22,7 @@ pub(super) fn calls() -> Vec<Call> {
             "Rates are averages over at most the last window_seconds; they are null for a node \
              that is not connected. traffic is the client traffic of all edges. For a token that \
              is limited to some sites, they and requests and hits are those of these sites together, and \
-             figures that are not counted by site are null.",
+             figures that are not counted by site are null. disk is null without a disk store.",
         )
         .answer_as("200", "The current state.", "Stats");
     vec![Call::new("get", "/v1/stats", get(stats), operation)]
@@ -79,6 +79,7 @@ async fn stats(
         "hits": counted(|stats| stats.hits),
         "stored": told(|stats| stats.stored),
         "stored_bytes": told(|stats| stats.stored_bytes),
+        "disk": all.then(|| disks(nodes.iter().filter_map(|node| node.stats.as_ref()))).flatten(),
         "calls_shed": all.then(|| control.process.shed()),
         "window_seconds": WINDOW.as_secs(),
         "traffic": Rates::members(Some(&together(Tier::Edge, &rated))),
@@ -102,6 +103,7 @@ fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)], all: bool) -> Optio
     let of_tier = || nodes.iter().map(|(node, _)| node).filter(|node| node.tier == tier);
     let connected = of_tier().filter(|node| node.state == NodeState::Connected);
     let told: Vec<_> = connected.filter_map(|node| node.stats.as_ref()).collect();
+    let disk = all.then(|| disks(told.iter().copied())).flatten();
     let told = |read: fn(&Stats) -> u64| json!(all.then(|| sum(told.iter().copied(), read)));
     let mut members = Rates::members(Some(&together(tier, nodes)));
     for (name, value) in [
@@ -110,6 +112,7 @@ fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)], all: bool) -> Optio
         ("stored", told(|stats| stats.stored)),
         ("stored_bytes", told(|stats| stats.stored_bytes)),
         ("capacity_bytes", told(|stats| stats.capacity_bytes)),
+        ("disk", json!(disk)),
     ] {
         members.insert(name.to_owned(), value);
     }
@@ -131,6 +134,7 @@ fn of_node(node: &NodeView, rates: Option<&Rates>, all: bool) -> Map<String, Val
         ("stored", told(|stats| stats.stored)),
         ("stored_bytes", told(|stats| stats.stored_bytes)),
         ("capacity_bytes", told(|stats| stats.capacity_bytes)),
+        ("disk", json!(node.stats.as_ref().filter(|_| all).and_then(|stats| stats.disk))),
         ("evictions", told(|stats| stats.evictions)),
         ("connections", told(|stats| stats.connections)),
         ("probes", told(|stats| stats.probes)),
@@ -140,6 +144,12 @@ fn of_node(node: &NodeView, rates: Option<&Rates>, all: bool) -> Map<String, Val
         members.insert(name.to_owned(), value);
     }
     members
+}
+
+/// The disk stores together; `None` if there is none.
+fn disks<'a>(told: impl Iterator<Item = &'a Stats>) -> Option<DiskStats> {
+    let disks: Vec<_> = told.filter_map(|stats| stats.disk).collect();
+    (!disks.is_empty()).then(|| disks.into_iter().sum())
 }
 
 fn sum<'a>(told: impl Iterator<Item = &'a Stats>, read: fn(&Stats) -> u64) -> u64 {

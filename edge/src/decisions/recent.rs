@@ -39,7 +39,7 @@ fn place(why: &Why) -> usize {
             Reason::WORDS.iter().position(|word| *word == reason.word()).unwrap_or_default()
         }
         Why::TooLarge(_) => rules,
-        Why::NoRoom => rules + 1,
+        Why::NoRoom | Why::NoRoomOnDisk => rules + 1,
         Why::FieldTooLong => rules + 2,
         Why::Overtaken => rules + 3,
         Why::NotForEveryone(_) => rules + 4,
@@ -244,6 +244,7 @@ mod tests {
             Why::Rule(Reason::TooManyTags(1)),
             Why::TooLarge(1),
             Why::NoRoom,
+            Why::NoRoomOnDisk,
             Why::NoRoomForClient,
             Why::FieldTooLong,
             Why::Overtaken,

@@ -79,7 +79,7 @@ impl DiskStore {
     }
 
     /// The response as it is used, and the life of its site; `None` if it must not be.
-    fn stored(
+    pub(super) fn stored(
         &self,
         response: StoredResponse,
         site: &Arc<str>,

@@ -19,8 +19,10 @@ pub struct Explanation {
     pub sentence: String,
     /// The stored response these headers select.
     pub selected: Option<ExplainedVariant>,
-    /// All other stored variants.
+    /// All others that are stored: variants, and the copy on disk of a response that memory has.
     pub variants: Vec<ExplainedVariant>,
+    /// Whether something is on disk that is hidden until the log was replayed.
+    pub hidden_on_disk: bool,
     /// The last decision not to store, while it is remembered.
     pub not_stored: Option<ExplainedDecision>,
     /// The last purge that matches the URL.
@@ -39,6 +41,8 @@ pub struct ExplainedOrigin {
 /// One stored response.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExplainedVariant {
+    /// `memory` or `disk`: where its body is.
+    pub stored_in: &'static str,
     /// Names and normalised values of the selecting fields.
     pub selecting: Vec<(String, String)>,
     /// Its status.
@@ -61,8 +65,8 @@ pub struct ExplainedVariant {
     pub last_modified: Option<String>,
     /// Cache tags.
     pub tags: Vec<String>,
-    /// Times it was served from the store.
-    pub hits: u64,
+    /// Times it was served from memory; `None` of one on disk.
+    pub hits: Option<u64>,
     /// The seq applied when its fetch began; `None` of another log than the one followed now.
     pub filled_at_seq: Option<u64>,
 }

@@ -12,6 +12,7 @@ use crate::store::{Slice, StoredBody};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_store::volume::Refused;
 
 /// How long the last byte of a body that is stored on disk alone waits until it is found there.
 const WRITTEN: Duration = Duration::from_secs(2);
@@ -133,11 +134,12 @@ impl FillTask {
         head: &FillHead,
         before: &[Slice],
     ) -> Result<Box<DiskBodyWriter>, Why> {
-        let disk = self.context.state.disk.as_ref().ok_or(Why::NoRoom)?;
+        let disk = self.context.state.disk.as_ref().ok_or(Why::NoRoomOnDisk)?;
         let (url, selecting) = (self.fill.purpose.url, head.selecting.as_ref());
-        let mut writer = disk.begin(url, &self.context.key, selecting).ok_or(Why::NoRoom)?;
+        let writer = disk.begin(url, &self.context.key, selecting);
+        let mut writer = writer.ok_or(Why::NoRoomOnDisk)?;
         for slice in before {
-            writer.write(slice.bytes.clone()).await.map_err(|_| Why::NoRoom)?;
+            writer.write(slice.bytes.clone()).await.map_err(not_on_disk)?;
         }
         Ok(Box::new(writer))
     }
@@ -170,7 +172,7 @@ impl FillTask {
                 NoRoom::ClientShare => Why::NoRoomForClient,
             }),
             Storing::Disk(_) if total > on_disk => Err(Why::TooLarge(on_disk)),
-            Storing::Disk(writer) => writer.write(data.clone()).await.map_err(|_| Why::NoRoom),
+            Storing::Disk(writer) => writer.write(data.clone()).await.map_err(not_on_disk),
         }
     }
 
@@ -183,7 +185,15 @@ impl FillTask {
                 // Late, it is stored all the same.
                 let _late = tokio::time::timeout(WRITTEN, body.until_written()).await;
             }
-            Err(_) => self.context.note(Why::NoRoom, Some(head.status)),
+            Err(why) => self.context.note(not_on_disk(why), Some(head.status)),
         }
+    }
+}
+
+/// Why a body that the disk store refused is not stored.
+fn not_on_disk(why: Refused) -> Why {
+    match why {
+        Refused::Revoked => Why::Overtaken,
+        _ => Why::NoRoomOnDisk,
     }
 }

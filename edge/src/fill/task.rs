@@ -191,7 +191,11 @@ impl FillTask {
             Ok(_) if self.is_overtaken() => Keeping::Pass(Why::Overtaken),
             Ok(_) if length.is_none_or(|length| length <= most) => Keeping::Store,
             Ok(_) if is_whole && length.is_some_and(|length| length <= on_disk) => {
-                Keeping::StoreOnDisk
+                let url = self.fill.purpose.url;
+                match self.context.state.disk.as_ref().is_some_and(|disk| disk.works_for(url)) {
+                    true => Keeping::StoreOnDisk,
+                    false => Keeping::Pass(Why::NoRoomOnDisk),
+                }
             }
             Ok(_) => Keeping::Pass(Why::TooLarge(most.max(on_disk))),
         }

@@ -193,6 +193,7 @@ impl Following {
             stored_bytes: store.bytes(),
             capacity_bytes: state.live.load().config.memory.size,
             evictions: store.evicted(),
+            disk: state.disk.as_ref().map(|disk| disk.counts().told()),
             sites: Some(self.site_stats()),
             ..metrics::counted(&state.metrics)
         }

@@ -225,7 +225,7 @@ fn footer(state: &State, area: Rect, page: &mut Page<'_>) {
 }
 
 fn help(area: Rect, page: &mut Page<'_>) {
-    const LINES: [(&str, &str); 19] = [
+    const LINES: [(&str, &str); 20] = [
         ("1-4, Tab", "select nodes, URLs, misses, purges"),
         ("s", "change the sort order of the selected pane"),
         ("\u{2191} \u{2193} PgUp PgDn", "scroll the selected pane (also k, j, Home, End)"),
@@ -237,7 +237,8 @@ fn help(area: Rect, page: &mut Page<'_>) {
         ("P50  P99", "response time of half, and of 99 in 100, of the requests (ms)"),
         ("UP/S", "requests per second sent to parents or origins"),
         ("ERR/S", "5xx responses per second"),
-        ("MEM", "how full the store is; a full store evicts"),
+        ("MEM", "how full the memory store is; a full store evicts"),
+        ("DISK", "how full the disk store is, or how many of its directories are set aside"),
         ("LAG", "purges that the node has not applied yet"),
         ("TTL", "remaining TTL; negative if stale"),
         ("ON", "the node that stores it, or the number of such nodes"),

@@ -36,6 +36,16 @@ pub(super) struct Rates {
     pub(super) results: Option<BTreeMap<String, f64>>,
 }
 
+/// A disk store, or those of a tier.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DiskFigures {
+    pub(super) stored_bytes: u64,
+    pub(super) capacity_bytes: u64,
+    pub(super) directories: u64,
+    pub(super) set_aside: u64,
+}
+
 /// A tier.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -44,6 +54,8 @@ pub(super) struct TierFigures {
     pub(super) stored: Option<u64>,
     pub(super) stored_bytes: Option<u64>,
     pub(super) capacity_bytes: Option<u64>,
+    /// `None` without a disk store.
+    pub(super) disk: Option<DiskFigures>,
     #[serde(flatten)]
     pub(super) rates: Rates,
 }
@@ -60,6 +72,8 @@ pub(super) struct NodeFigures {
     pub(super) stored: Option<u64>,
     pub(super) stored_bytes: Option<u64>,
     pub(super) capacity_bytes: Option<u64>,
+    /// `None` without a disk store.
+    pub(super) disk: Option<DiskFigures>,
     pub(super) connections: Option<u64>,
     pub(super) uptime_seconds: Option<u64>,
     #[serde(flatten)]

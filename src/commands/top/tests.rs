@@ -502,3 +502,44 @@ fn a_token_of_some_sites_is_shown_what_it_is_told() {
     assert!(shown.contains("edge-eu-west") && shown.contains("edge \u{d7}4"), "{shown}");
     assert!(!shown.contains("not an answer"), "{shown}");
 }
+
+#[test]
+fn a_disk_store_is_shown_and_a_directory_that_is_set_aside_is_told() {
+    let now = begin();
+    let mut figures = stats();
+    let shown = |figures: &Value, size| {
+        let answers = [
+            (Call::Stats, figures.clone()),
+            (Call::Traffic, traffic()),
+            (Call::Popular, popular(5)),
+            (Call::Uncached, uncached()),
+            (Call::Purges, purges()),
+        ];
+        screen(&told(answers, now), now, size).join("\n")
+    };
+    let without = shown(&figures, (200, 60));
+    assert!(!without.contains("DISK"), "{without}");
+    let disk = |set_aside: u64| {
+        json!({"stored": 7, "stored_bytes": 3_u64 << 30, "capacity_bytes": 8_u64 << 30, "hits": 5,
+               "directories": 2, "set_aside": set_aside})
+    };
+    figures["by_node"][0]["disk"] = disk(0);
+    figures["tiers"][0]["disk"] = disk(0);
+    let wide = shown(&figures, (200, 60));
+    let line = wide.lines().find(|line| line.starts_with("  edge-eu-west ")).expect("its line");
+    assert!(line.contains("38 %") && line.contains("3.0 GiB"), "{line}");
+    assert!(wide.contains("ON DISK") && !wide.contains("set aside"), "{wide}");
+    let narrow = shown(&figures, (80, 24));
+    assert!(narrow.contains("MEM"), "what matters more has the room: {narrow}");
+    figures["by_node"][0]["disk"] = disk(1);
+    figures["tiers"][0]["disk"] = disk(1);
+    for size in [(200, 60), (80, 24)] {
+        let shown = shown(&figures, size);
+        assert!(shown.contains("by name; 1 disk directory set aside "), "{shown}");
+        let line =
+            shown.lines().find(|line| line.starts_with("  edge-eu-west ")).expect("its line");
+        assert!(line.contains("1/2 out"), "{line}");
+    }
+    figures["by_node"][1]["disk"] = disk(2);
+    assert!(shown(&figures, (80, 24)).contains("; 3 disk directories set aside "));
+}

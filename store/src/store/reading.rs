@@ -6,6 +6,7 @@ use crate::volume::{Found, Read, StoredResponse, Unread};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -39,6 +40,33 @@ impl StoreFound {
     pub async fn read(&self, key: &[u8]) -> Result<StoredResponse, Unread> {
         let read = read(&self.life, &self.found, Instant::now() + self.read_wait).await?;
         self.life.volume().response(&self.found, &read, key)
+    }
+
+    /// Reads it for who only looks at it: it counts as requested no more than before. Waits in this thread,
+    /// for at most [`super::StoreOptions::read_wait`].
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn peek_blocking(&self, key: &[u8]) -> Result<StoredResponse, Unread> {
+        let volume = self.life.volume();
+        let mut read = volume.read(&self.found);
+        if noted(&self.life, read.ready()).map_err(Unread::Disk)? {
+            return volume.peek(&self.found, &read, key);
+        }
+        let (done, answer) = mpsc::sync_channel(1);
+        let job = Box::new(move |life: &Life| {
+            let waited = noted(life, read.wait()).map(|()| read);
+            // Whoever asked may have left.
+            drop(done.send(waited));
+        });
+        if !self.life.ask_reader(job) {
+            return Err(Unread::Busy);
+        }
+        let read = answer.recv_timeout(self.read_wait).map_err(|why| match why {
+            RecvTimeoutError::Timeout => Unread::Late,
+            RecvTimeoutError::Disconnected => Unread::Gone,
+        })?;
+        volume.peek(&self.found, &read.map_err(Unread::Disk)?, key)
     }
 
     /// Whether the index has it still. Once it was removed or replaced it is not.

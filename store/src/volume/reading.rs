@@ -211,7 +211,25 @@ impl Volume {
         read: &Read,
         key: &[u8],
     ) -> Result<StoredResponse, Unread> {
-        let Decoded { what, body, write_seq, .. } = self.decoded(found, read)?;
+        self.response_of(found, read, key, true)
+    }
+
+    /// As [`Volume::response`], for who only looks at it: it counts as requested no more than before.
+    ///
+    /// # Errors
+    /// It is a miss.
+    pub fn peek(&self, found: &Found, read: &Read, key: &[u8]) -> Result<StoredResponse, Unread> {
+        self.response_of(found, read, key, false)
+    }
+
+    fn response_of(
+        &self,
+        found: &Found,
+        read: &Read,
+        key: &[u8],
+        is_hit: bool,
+    ) -> Result<StoredResponse, Unread> {
+        let Decoded { what, body, write_seq, .. } = self.decoded(found, read, is_hit)?;
         let What::Response { mut head, form } = what else { return Err(Unread::Other) };
         if head.key != key {
             return Err(Unread::Other);
@@ -240,7 +258,7 @@ impl Volume {
         objects: &[u64],
         number: u32,
     ) -> Result<Bytes, Unread> {
-        let Decoded { what, body, .. } = self.decoded(found, read)?;
+        let Decoded { what, body, .. } = self.decoded(found, read, true)?;
         match what {
             What::Slice(name) if objects.contains(&name.object) && name.number == number => {
                 Ok(body)
@@ -249,14 +267,14 @@ impl Volume {
         }
     }
 
-    fn decoded(&self, found: &Found, read: &Read) -> Result<Decoded, Unread> {
+    fn decoded(&self, found: &Found, read: &Read, is_hit: bool) -> Result<Decoded, Unread> {
         let at = found.record.at;
         self.counters.reads.add(1);
         self.counters.bytes_read.add(read.bytes.len() as u64);
         let decoded = record::decode(&read.bytes, self.place(found.generation, at.offset));
         let mut part = self.index.part(found.digest);
         let is_there = self.slot(at.slot).generation() == found.generation
-            && part.update(found.digest, at, |record| record.is_hit = true);
+            && part.update(found.digest, at, |record| record.is_hit |= is_hit);
         match decoded {
             _ if !is_there => Err(Unread::Gone),
             Some(decoded) => Ok(decoded),

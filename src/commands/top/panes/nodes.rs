@@ -1,6 +1,6 @@
 //! Nodes, each tier under a line of its own.
 
-use crate::commands::top::figures::{NodeFigures, Rates, Stats};
+use crate::commands::top::figures::{DiskFigures, NodeFigures, Rates, Stats};
 use crate::commands::top::listing::{Cell, Column, Listing, Tone};
 use crate::commands::top::words::{UNKNOWN, bytes, count, millis, rate, seconds, share};
 use std::cmp::Ordering;
@@ -9,6 +9,9 @@ pub(super) const ORDERS: [&str; 5] = ["name", "requests", "fewest hits", "slowes
 
 pub(super) fn listing(stats: &Stats, order: &str) -> Listing {
     let mut rows = Vec::new();
+    let disks = || stats.by_node.iter().filter_map(|node| node.disk);
+    let has_disk = disks().next().is_some();
+    let set_aside: u64 = disks().map(|disk| disk.set_aside).fold(0, u64::saturating_add);
     for tier in &stats.tiers {
         let mut nodes: Vec<_> =
             stats.by_node.iter().filter(|node| node.tier == tier.tier).collect();
@@ -25,18 +28,27 @@ pub(super) fn listing(stats: &Stats, order: &str) -> Listing {
             },
             rates: &tier.rates,
             stored: in_store(tier.stored, tier.stored_bytes, tier.capacity_bytes),
+            disk: tier.disk,
             lag: nodes.iter().filter_map(|node| node.lag).max(),
             connections: present().map(|node| node.connections).sum(),
             uptime: None,
         };
-        rows.push(whole.row());
-        rows.extend(nodes.into_iter().map(|node| Row::of(node).row()));
+        rows.push(whole.row(has_disk));
+        rows.extend(nodes.into_iter().map(|node| Row::of(node).row(has_disk)));
     }
     let connected = stats.by_node.iter().filter(|node| node.state == "connected").count();
+    let warning = match set_aside {
+        0 => String::new(),
+        1 => "; 1 disk directory set aside".to_owned(),
+        many => format!("; {many} disk directories set aside"),
+    };
+    // A directory that is set aside is seen at any width.
+    let disk = Column::right("DISK", if set_aside > 0 { 0 } else { 7 });
+    let disk = [disk, Column::right("ON DISK", 9)].into_iter().filter(|_| has_disk);
     Listing {
-        title: format!("{connected} of {} connected, by {order}", stats.by_node.len()),
+        title: format!("{connected} of {} connected, by {order}{warning}", stats.by_node.len()),
         summary: None,
-        columns: vec![
+        columns: [
             Column::rest("NODE", 14),
             Column::left("REGION", 9).at_most(12),
             Column::left("STATE", 4),
@@ -49,11 +61,16 @@ pub(super) fn listing(stats: &Stats, order: &str) -> Listing {
             Column::right("MEM", 6),
             Column::right("USED", 8),
             Column::right("STORED", 10),
+        ]
+        .into_iter()
+        .chain(disk)
+        .chain([
             Column::right("OUT/S", 11),
             Column::right("CONNS", 12),
             Column::right("UPTIME", 13),
             Column::right("LAG", 2),
-        ],
+        ])
+        .collect(),
         rows,
         empty: "no node is expected: none has joined yet",
     }
@@ -91,6 +108,7 @@ struct Row<'a> {
     rates: &'a Rates,
     /// Responses, their bytes, and how many bytes there may be.
     stored: Option<(u64, u64, u64)>,
+    disk: Option<DiskFigures>,
     lag: Option<u64>,
     connections: Option<u64>,
     uptime: Option<u64>,
@@ -109,14 +127,15 @@ impl<'a> Row<'a> {
             state: Cell::new(&node.state, tone),
             rates: &node.rates,
             stored: in_store(node.stored, node.stored_bytes, node.capacity_bytes),
+            disk: node.disk,
             lag: node.lag,
             connections: node.connections,
             uptime: node.uptime_seconds,
         }
     }
 
-    fn row(self) -> Vec<Cell> {
-        let Self { name, region, state, rates, stored, lag, connections, uptime } = self;
+    fn row(self, has_disk: bool) -> Vec<Cell> {
+        let Self { name, region, state, rates, stored, disk, lag, connections, uptime } = self;
         let shown = |figure: Option<f64>, words: fn(f64) -> String| {
             figure.map_or_else(
                 || Cell::new(UNKNOWN, Tone::Faint),
@@ -137,9 +156,22 @@ impl<'a> Row<'a> {
             Some(lag) if lag > 0 => Cell::new(count(lag), Tone::Warn),
             lag => number(lag, count),
         };
-        let used = stored.filter(|(_, _, capacity)| *capacity > 0);
-        let used = used.map(|(_, bytes, capacity)| bytes as f64 / capacity as f64);
-        vec![
+        let filled = |bytes: u64, capacity: u64| {
+            (capacity > 0).then(|| format!("{:.0} %", 100.0 * bytes as f64 / capacity as f64))
+        };
+        let unknown = || Cell::new(UNKNOWN, Tone::Faint);
+        let used = stored.and_then(|(_, bytes, capacity)| filled(bytes, capacity));
+        let on_disk = match disk {
+            Some(DiskFigures { set_aside, directories, .. }) if set_aside > 0 => {
+                Cell::new(format!("{set_aside}/{directories} out"), Tone::Bad)
+            }
+            Some(disk) => {
+                filled(disk.stored_bytes, disk.capacity_bytes).map_or_else(unknown, Cell::plain)
+            }
+            None => unknown(),
+        };
+        let disk = [on_disk, shown(disk.map(|disk| disk.stored_bytes as f64), bytes)];
+        let first = [
             name,
             Cell::plain(region),
             state,
@@ -149,13 +181,16 @@ impl<'a> Row<'a> {
             shown(rates.p99_ms, millis),
             shown(rates.upstream_per_second, rate),
             errors,
-            shown(used, |used| format!("{:.0} %", used * 100.0)),
+            used.map_or_else(unknown, Cell::plain),
             shown(stored.map(|(_, used, _)| used as f64), bytes),
             number(stored.map(|(stored, ..)| stored), count),
+        ];
+        let last = [
             shown(rates.bytes_per_second, bytes),
             number(connections, count),
             number(uptime, seconds),
             lag,
-        ]
+        ];
+        first.into_iter().chain(disk.into_iter().filter(|_| has_disk)).chain(last).collect()
     }
 }
