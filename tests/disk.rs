@@ -359,6 +359,26 @@ async fn those_who_come_while_a_large_body_is_written_share_its_fetch() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_the_whole_is_stored_as_the_whole() {
+    let stored = Stored::start("whole-part").await;
+    let body: String = (0..MIB / 4).map(|n| format!("{n:07}\n")).collect();
+    stored.origin.route("/video", reply(body.clone()).etag("\"v\"").ranges(true).max_age(600));
+    // As players ask.
+    let first = stored.ask("GET /video", ("range", "bytes=0-"));
+    assert_eq!(first.status, 206);
+    assert!(first.body == body);
+    for (range, from) in [("bytes=0-", 0), ("bytes=1000000-", 1_000_000)] {
+        let part = stored.ask("GET /video", ("range", range));
+        assert!(handled(&part.head).contains("; hit"), "{}", part.head);
+        assert_eq!(part.status, 206);
+        assert!(part.body == body[from..], "{range}");
+    }
+    let (status, handled, whole) = stored.get("/video");
+    assert!(status == 200 && handled.contains("; hit") && whole == body, "{handled}");
+    assert_eq!(stored.origin.requests("/video").len(), 1);
+}
+
 /// A client that reads nothing at first.
 struct SlowClient(std::net::TcpStream);
 

@@ -167,6 +167,13 @@ impl FillHead {
         self.status != StatusCode::PARTIAL_CONTENT
     }
 
+    /// Whether it has all bytes of the representation: a part may, too, such as that of `bytes=0-`.
+    pub(crate) fn has_all(&self) -> bool {
+        let from_first_to_last =
+            self.start == 0 && self.end.is_some() && self.end == self.complete_length;
+        self.is_whole() || from_first_to_last
+    }
+
     /// Whether it has more cache tags than are kept.
     pub(crate) fn has_too_many_tags(&self) -> bool {
         matches!(self.terms, Err(Reason::TooManyTags(_)))

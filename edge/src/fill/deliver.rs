@@ -157,7 +157,7 @@ impl FillTask {
         let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
         let total = at - head.start;
         if matches!(storing, Storing::Memory) && total > most {
-            if total > on_disk || !head.is_whole() {
+            if total > on_disk || !head.has_all() {
                 return Err(Why::TooLarge(most.max(on_disk)));
             }
             let writer = self.begin_on_disk(head, &self.fill.slices()).await?;

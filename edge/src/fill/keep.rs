@@ -87,10 +87,13 @@ impl FillTask {
     /// Stores a whole representation with a body that is on the disk already.
     pub(super) fn store_body(&self, head: &FillHead, body: StoredBody) {
         let Ok(terms) = &head.terms else { return };
+        let mut fields = stored_fields(head, terms);
+        // A part that is the whole.
+        fields.remove(header::CONTENT_RANGE);
         // Stored or not, it was sent.
         let _ = self.insert(Made {
-            status: head.status,
-            fields: stored_fields(head, terms),
+            status: if head.is_whole() { head.status } else { StatusCode::OK },
+            fields,
             body,
             terms,
             answered: None,

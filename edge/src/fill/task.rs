@@ -160,7 +160,10 @@ impl FillTask {
             None => cleaned.length,
         };
         let selecting = terms.as_ref().ok().and_then(|terms| self.context.selecting(&terms.vary));
-        let keeping = self.keeping(&terms, cleaned.length, status != StatusCode::PARTIAL_CONTENT);
+        let from_first_to_last =
+            start == 0 && cleaned.length.is_some() && cleaned.length == complete_length;
+        let has_all = status != StatusCode::PARTIAL_CONTENT || from_first_to_last;
+        let keeping = self.keeping(&terms, cleaned.length, has_all);
         FillHead {
             status,
             fields: cleaned.fields,
@@ -183,14 +186,14 @@ impl FillTask {
         &self,
         terms: &Result<Terms, Reason>,
         length: Option<u64>,
-        is_whole: bool,
+        has_all: bool,
     ) -> Keeping {
         let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
         match terms {
             Err(reason) => Keeping::Pass(Why::Rule(reason.clone())),
             Ok(_) if self.is_overtaken() => Keeping::Pass(Why::Overtaken),
             Ok(_) if length.is_none_or(|length| length <= most) => Keeping::Store,
-            Ok(_) if is_whole && length.is_some_and(|length| length <= on_disk) => {
+            Ok(_) if has_all && length.is_some_and(|length| length <= on_disk) => {
                 let url = self.fill.purpose.url;
                 match self.context.state.disk.as_ref().is_some_and(|disk| disk.works_for(url)) {
                     true => Keeping::StoreOnDisk,

@@ -34,6 +34,8 @@ struct State {
     lives: u64,
     /// What may still be in use of the life before: its threads are not waited for.
     former: Weak<Volume>,
+    /// What was closed in good order: its threads end within moments.
+    closed: Weak<Volume>,
     /// Held by the thread that opens it, which is not waited for either.
     attempt: Weak<()>,
     /// What the observer was told last.
@@ -55,6 +57,7 @@ impl Device {
             life: None,
             lives: 0,
             former: Weak::new(),
+            closed: Weak::new(),
             attempt: Weak::new(),
             told: Status::Opening,
             counted: Counts::default(),
@@ -207,12 +210,11 @@ impl Device {
 
     /// Waits until it is closed, and its files with it, or the time has come; whether it is.
     pub(super) fn closed_until(&self, until: Instant) -> bool {
-        /// Its threads end by themselves, within moments.
         const LOOK: Duration = Duration::from_millis(1);
         if !self.wait(until, |status| *status == Status::Closed) {
             return false;
         }
-        while self.state().former.strong_count() > 0 {
+        while self.state().closed.strong_count() > 0 {
             if Instant::now() >= until {
                 return false;
             }
@@ -239,6 +241,9 @@ impl Device {
     /// It is not used any more.
     pub(super) fn end(&self) {
         let mut state = self.state();
+        if let Some(life) = &state.life {
+            state.closed = Arc::downgrade(life.volume());
+        }
         Self::end_life(&mut state);
         self.change(&mut state, Status::Closed);
     }
