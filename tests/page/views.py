@@ -56,11 +56,11 @@ def what_is_on_disk_is_told(browser, topology):
     expect("no directory is set aside", not any(aside), aside)
     page.goto(f"http://{topology.at}/#explain?url=http://shop.example{path}")
     card = ".explanation:has-text('parent-eu')"
-    shows(page, "where it is", card, r"stored\s*200, \d+ B in memory, served")
+    shows(page, "where it is", card, r"stored\s*200, [\d.]+ \w+ in memory, served")
     # It is written within moments; explained again then.
     def on_disk():
         page.locator("#explain .primary").click()
-        return re.search(r"copy\s*200, \d+ B on disk", page.locator(card).inner_text())
+        return re.search(r"copy\s*200, [\d.]+ \w+ on disk", page.locator(card).inner_text())
 
     until("its copy on disk", on_disk)
 
