@@ -528,7 +528,8 @@ impl FillState {
         self.settled += 1;
     }
 
-    /// Drops what every reader has had and, with several readers, what lies beyond the window.
+    /// Drops what every reader has had and, with several readers, what lies beyond the window. Of a body
+    /// that is kept below, the window stays whoever reads it.
     fn trim(&mut self, window: u64) {
         let mut slowest = u64::MAX;
         let mut readers = 0;
@@ -538,7 +539,11 @@ impl FillState {
         }
         let waits_for_one = readers <= 1 && self.below.is_none();
         let floor = if waits_for_one { 0 } else { self.end.saturating_sub(window) };
-        let keep_from = slowest.min(self.end).max(floor);
+        let keep_from = match self.below {
+            // Whoever joins begins at the first byte.
+            Some(_) => floor,
+            None => slowest.min(self.end).max(floor),
+        };
         while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
             match self.settled {
                 0 => self.unsettled -= slice.bytes.len(),
@@ -560,10 +565,7 @@ impl FillState {
         if more > 0 && memory.take(more).is_err() {
             let at = self.readers.iter().flatten().map(|reader| reader.at);
             let fastest = at.filter(|at| *at <= self.end).max().filter(|_| readers > 1);
-            let keep_from = match self.below {
-                Some(_) => self.end,
-                None => fastest.unwrap_or(0),
-            };
+            let keep_from = fastest.unwrap_or(0);
             while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
                 match self.settled {
                     0 => self.unsettled -= slice.bytes.len(),

@@ -5,7 +5,7 @@ use super::visit::{Held, Visit};
 use super::{ON_DISK, Spine, pass};
 use crate::access_log::RequestRecord;
 use crate::body::ResponseBody;
-use crate::collapsing::{Answer, Collapse, Fill, FillHead, Progress, Purpose, Reader};
+use crate::collapsing::{Answer, Collapse, Fill, FillHead, Keeping, Progress, Purpose, Reader};
 use crate::derived::Stamps;
 use crate::disk::DiskStore;
 use crate::error::UpstreamError;
@@ -558,9 +558,9 @@ fn follow(
             age = head.age.clone().or(age);
         }
     }
-    // What fits into the window cannot be fallen out of.
-    let long =
-        head.end.is_some_and(|end| end - head.start > visit.live.limits().fill_window as u64);
+    // What fits into the window cannot be fallen out of. What is read on from disk may fail there.
+    let long = head.keeping == Keeping::StoreOnDisk
+        || head.end.is_some_and(|end| end - head.start > visit.live.limits().fill_window as u64);
     let context = || visit.fill_context(spine, Method::GET);
     let resume = long.then(|| fill::resume(head, context)).flatten();
     let mut response = respond::from_fill(head, reader, &visit.wish(), resume);
