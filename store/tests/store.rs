@@ -364,6 +364,19 @@ async fn a_slow_device_costs_misses_and_stays_in_use() {
 }
 
 #[tokio::test]
+async fn whoever_looks_waits_in_its_own_thread_and_no_longer_than_a_read() {
+    let world = World::default();
+    let store = filled(&world, StoreOptions { hang: Duration::from_secs(600), ..options() }).await;
+    let look = || store.find(1, &head(1).key)[0].peek_blocking(&head(1).key);
+    assert_eq!(look().unwrap().body, Body::Whole(body(1)));
+    let slow = Faults { slow: Some(Duration::from_millis(300)), ..Faults::default() };
+    world.disks.iter().for_each(|disk| disk.set_faults(slow.clone()));
+    assert!(matches!(look(), Err(Unread::Late)));
+    world.disks.iter().for_each(|disk| disk.set_faults(Faults::default()));
+    until("it is read again", || look().is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_walk_visits_all_directories_and_passes_over_one_that_is_set_aside() {
     let world = World::default();
     let store = filled(&world, options()).await;

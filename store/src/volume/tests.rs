@@ -489,6 +489,27 @@ fn what_is_in_use_moves_with_its_write_sequence_and_its_stamps() {
     assert_eq!(body(&open(&disk).0, 1), None);
 }
 
+#[test]
+fn who_only_looks_at_a_response_does_not_keep_it_from_eviction() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    put(&volume, 1, 5, b"seen");
+    let key = head(1, 0).key;
+    let found = volume.find(1, &key)[0];
+    let mut read = volume.read(&found);
+    read.wait().unwrap();
+    assert_eq!(volume.peek(&found, &read, &key).unwrap().body, Body::Whole("seen".into()));
+    for url in 10.. {
+        volume.put(head(url, 5), vec![Bytes::from(vec![7; 3000])], None).unwrap();
+        volume.work(usize::MAX);
+        if !volume.is_current(&found) {
+            break;
+        }
+    }
+    assert_eq!((volume.counts().moved, body(&volume, 1)), (0, None));
+    assert!(matches!(volume.peek(&found, &read, &key), Err(Unread::Gone)));
+}
+
 /// A crash may come between the move and the end of the segment that it left.
 #[test]
 fn what_moved_is_removed_where_it_was() {
