@@ -51,6 +51,8 @@ pub(crate) struct DiskStore {
     is_shown: AtomicBool,
     /// Whether the clock was set back while no process ran: ages from before mean nothing.
     clock_was_set_back: bool,
+    /// The latest time of day that an earlier process saw, in seconds since 1970.
+    seen: u64,
     /// Own number up to which everything stored was held against the log.
     checked: AtomicU64,
     risk: RiskNote,

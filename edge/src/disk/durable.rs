@@ -77,7 +77,7 @@ impl DiskStore {
         }
     }
 
-    fn checkpoint(&self, place: &Place) -> Checkpoint {
+    pub(super) fn checkpoint(&self, place: &Place) -> Checkpoint {
         let checked = self.checked.load(Ordering::Acquire);
         let checked = checked.saturating_sub(place.base).min(place.applied);
         Checkpoint {
@@ -88,7 +88,8 @@ impl DiskStore {
             mark: place.mark,
             checked,
             sites: self.lives.load().rules(),
-            wall: wall().as_secs(),
+            // Not less than before: a clock that was set back stays so over further restarts.
+            wall: wall().as_secs().max(self.seen),
         }
     }
 }

@@ -31,6 +31,7 @@ pub(crate) struct OpenDisk {
     base: u64,
     lives: SiteLives,
     clock_was_set_back: bool,
+    seen: u64,
     risk: RiskNote,
     config: Disk,
 }
@@ -103,7 +104,7 @@ pub(super) fn open_in(
     }
     let standing = newest.map(|newest| standing(newest, checked)).unwrap_or_default();
     let (base, config) = (newest.map_or(0, |newest| newest.base), disk.clone());
-    Ok(OpenDisk { store, standing, base, lives, clock_was_set_back, risk, config })
+    Ok(OpenDisk { store, standing, base, lives, clock_was_set_back, seen, risk, config })
 }
 
 /// Waits for something, by a thread of its own: the caller's may be one of a runtime.
@@ -179,7 +180,7 @@ impl OpenDisk {
 
     /// The store of a node that judges by these purges.
     pub(crate) fn of_node(self, purges: &Arc<Purges>) -> DiskStore {
-        let Self { store, standing, base, lives, clock_was_set_back, risk, config } = self;
+        let Self { store, standing, base, lives, clock_was_set_back, seen, risk, config } = self;
         let Disk { admit, window, promote, max_object, directories, .. } = config;
         let admit = match admit {
             DiskAdmit::All => Admit::All,
@@ -196,6 +197,7 @@ impl OpenDisk {
             lives: ArcSwap::from_pointee(lives),
             is_shown: AtomicBool::new(false),
             clock_was_set_back,
+            seen,
             checked: AtomicU64::new(checked),
             risk,
             has_notes: AtomicBool::new(false),

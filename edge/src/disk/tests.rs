@@ -253,3 +253,34 @@ async fn where_nothing_can_be_noted_the_risk_is_counted() {
     process.disk().settle(removal).await;
     assert_eq!(process.disk().counts().at_risk, 1);
 }
+
+#[tokio::test]
+async fn where_the_clock_was_set_back_what_survived_is_stale_until_it_is_right_again() {
+    let (disk, folder) = (SimulatedDisk::default(), Folder::new());
+    let process = Process::start(&disk, &folder, "");
+    process.disk().show();
+    process.store(&process.response(process.state.now()));
+    process.until_found().await;
+    let store = &process.disk().store;
+    let place = Place::from(&*process.state.purges.position());
+    let ahead = weir_store::Checkpoint { wall: wall_in(1000), ..process.disk().checkpoint(&place) };
+    let moments = store.checkpoint(&ahead);
+    store.commit(&moments).await.unwrap();
+    drop(store.close(Duration::from_secs(10)));
+    for restart in 0..2 {
+        let process = Process::start(&disk, &folder, "");
+        process.disk().show();
+        let found = process.until_found().await;
+        let state = found.variants[0].freshness.state(process.state.now());
+        assert!(
+            matches!(state, weir_rules::freshness::State::Stale { .. }),
+            "{restart}: {state:?}"
+        );
+        process.close().await;
+    }
+}
+
+/// The time of day in so many seconds.
+fn wall_in(seconds: u64) -> u64 {
+    crate::clock::wall().as_secs() + seconds
+}
