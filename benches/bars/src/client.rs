@@ -88,6 +88,18 @@ impl Client {
         complete(self.sender.send_request(request.body(Full::from(json))?).await?).await
     }
 
+    /// GET with one more field, to the last byte.
+    pub(crate) async fn get_with(
+        &mut self,
+        target: &str,
+        (name, value): (&str, &str),
+    ) -> Result<Answer, Error> {
+        let request = Request::builder().uri(target).header("host", &*self.host);
+        self.sender.ready().await?;
+        let request = request.header(name, value).body(Full::default())?;
+        complete(self.sender.send_request(request).await?).await
+    }
+
     /// GET, to the last byte.
     pub(crate) async fn get(&mut self, target: &str) -> Result<Answer, Error> {
         self.exchange("GET", target).await

@@ -8,14 +8,17 @@ mod affinity;
 mod apply;
 mod check;
 mod client;
+mod confinement;
 mod costs;
 mod crawl;
 mod crowd;
+mod disk;
 mod fleet;
 mod large;
 mod line;
 mod links;
 mod memory;
+mod nginx;
 mod ocean;
 mod origin;
 mod program;
@@ -80,11 +83,13 @@ enum Bar {
     Tiers,
     /// What edge and parent save a reader whose origin is 100 ms away
     Ocean,
+    /// A node with a disk store: how soon it is back with all of it, and what its hits cost; nginx beside it
+    Disk(disk::Disk),
     /// What clients see, and what memory the node takes, while others attack it; nginx beside it
     Siege(siege::Siege),
     /// Minutes of load with faults on control, a parent and an edge: no wrong body, nothing that grows
     Soak(soak::Soak),
-    /// All of them but siege and soak, which take longer than the others together
+    /// All of them but disk, siege and soak, which take longer than the others together
     All(crawl::Crawl),
 }
 
@@ -130,6 +135,7 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::Fleet => fleet::run(programs, scale, checks).await,
         Bar::Tiers => tiers::run(programs, scale, checks).await,
         Bar::Ocean => ocean::run(programs, scale, checks).await,
+        Bar::Disk(disk) => disk.run(programs, scale, checks).await,
         Bar::Siege(siege) => siege.run(programs, scale, checks).await,
         Bar::Soak(soak) => soak.run(programs, scale, checks).await,
         Bar::All(crawl) => {

@@ -1,13 +1,17 @@
 //! The programs under measurement, as processes of their own.
 
 use crate::Error;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a node may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the programs are.
 #[derive(Debug)]
@@ -123,16 +127,31 @@ impl Weir {
         let mut used = Used::default();
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let task = task?.path();
-            // In nanoseconds; the ticks of stat are too coarse for short windows.
-            let spent = fs::read_to_string(task.join("schedstat"))?;
-            let spent = spent.split_whitespace().next().ok_or("no time in schedstat")?;
-            let spent = Duration::from_nanos(spent.parse()?);
+            let spent = spent(&task)?;
             match fs::read_to_string(task.join("comm"))?.starts_with("weir-worker-") {
                 true => used.by_workers += spent,
                 false => used.by_others += spent,
             }
         }
         Ok(used)
+    }
+
+    /// Ends it as an operator does, and waits until it has ended.
+    ///
+    /// # Errors
+    /// It takes too long, or it says that it failed.
+    pub(crate) async fn stop(mut self) -> Result<(), Error> {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).ok_or("no process")?;
+        kill_process(id, Signal::TERM)?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("weir ended with {status}").into()),
+                None if Instant::now() > end => return Err("weir does not end".into()),
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
     }
 
     /// The process, for signals.
@@ -231,6 +250,19 @@ fn announced(
         }
     }
     Err(format!("weir ended before it said where it is ({word})").into())
+}
+
+/// Time of processors that all threads of a process have used so far.
+pub(crate) fn processor_time(process: u32) -> Result<Duration, Error> {
+    fs::read_dir(format!("/proc/{process}/task"))?.map(|task| spent(&task?.path())).sum()
+}
+
+/// Time of processors that a thread has used so far.
+fn spent(task: &Path) -> Result<Duration, Error> {
+    // In nanoseconds; the ticks of stat are too coarse for short windows.
+    let spent = fs::read_to_string(task.join("schedstat"))?;
+    let spent = spent.split_whitespace().next().ok_or("no time in schedstat")?;
+    Ok(Duration::from_nanos(spent.parse()?))
 }
 
 /// A field of `/proc/PID/status`, in bytes.

@@ -230,7 +230,7 @@ fn of_kind(kind: &str, number: u64) -> Value {
 }
 
 /// Where the middle half of the values begins, its mean, and where it ends.
-fn middle_half(values: &mut [f64]) -> [f64; 3] {
+pub(crate) fn middle_half(values: &mut [f64]) -> [f64; 3] {
     values.sort_unstable_by(f64::total_cmp);
     let middle = &values[values.len() / 4..values.len() - values.len() / 4];
     let mean = middle.iter().sum::<f64>() / middle.len() as f64;

@@ -5,20 +5,18 @@
 //! gives an edge, first weir, then nginx. What does not hold today is printed and not checked.
 
 mod attack;
-mod confinement;
 mod innocent;
-mod nginx;
 
 use crate::Error;
 use crate::check::{Checks, mib};
 use crate::client;
+use crate::confinement::Confinement;
+use crate::nginx::{self, Nginx, Shape};
 use crate::origin::OriginSim;
 use crate::program::{Folder, Programs, Weir, memory};
 use attack::{Attack, Attacking};
 use clap::{Args, ValueEnum};
-use confinement::Confinement;
 use innocent::{Asked, HIT, Innocent, Seen};
-use nginx::Nginx;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -229,7 +227,10 @@ impl Scene<'_> {
         let cgroup = confinement.as_ref().map(Confinement::folder);
         let server = match is_weir {
             true => weir(self.programs, origin.at, cgroup)?,
-            false => Server::Nginx(Nginx::start(self.nginx, origin.at, self.files, cgroup).await?),
+            false => {
+                let shape = shape(self.files);
+                Server::Nginx(Nginx::start(self.nginx, origin.at, shape, cgroup).await?)
+            }
         };
         // What is not promised is not waited for long at a small scale.
         let after = match (is_weir, promises.memory) {
@@ -288,6 +289,11 @@ async fn besiege(
     }
     let kills = confinement.map_or(Ok(0), Confinement::kills)?;
     Ok(Outcome { seen, before, most, after, kills })
+}
+
+/// A worker for each core, as weir has, and a store as large as weir's.
+fn shape(files: u64) -> Shape<'static> {
+    Shape { workers: "auto", files, cache: "256m", keys: "16m", directives: "" }
 }
 
 /// A node with the configuration of a compose edge, in front of this origin.

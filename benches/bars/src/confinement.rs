@@ -9,7 +9,7 @@ const UNIFIED: &str = "/sys/fs/cgroup";
 const MEMORY: &str = "/sys/fs/cgroup/memory";
 
 /// A cgroup of its own, removed when this is dropped; nothing may run in it then.
-pub(super) struct Confinement {
+pub(crate) struct Confinement {
     folder: PathBuf,
     /// The file that counts how often the kernel killed for lack of memory.
     counts: &'static str,
@@ -20,7 +20,7 @@ impl Confinement {
     ///
     /// # Errors
     /// Why none can be made: without privileges, or where no hierarchy has a controller of memory.
-    pub(super) fn of(bytes: u64) -> Result<Self, String> {
+    pub(crate) fn of(bytes: u64) -> Result<Self, String> {
         let unified = Self::unified(bytes);
         unified.or_else(|why| Self::memory(bytes).map_err(|other| format!("{why}; {other}")))
     }
@@ -59,12 +59,12 @@ impl Confinement {
     }
 
     /// The folder, for [`started_in`](crate::program::started_in).
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// How often the kernel killed a process in it for lack of memory.
-    pub(super) fn kills(&self) -> Result<u64, String> {
+    pub(crate) fn kills(&self) -> Result<u64, String> {
         let file = self.folder.join(self.counts);
         let text = fs::read_to_string(&file);
         let text = text.map_err(|error| format!("{}: {error}", file.display()))?;

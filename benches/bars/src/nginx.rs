@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Where there is none: nothing is measured without it.
-pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
+pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
@@ -28,27 +28,42 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     found.ok_or_else(|| "nginx is not installed; install it, or give --nginx".into())
 }
 
+/// In what an nginx differs from another one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape<'a> {
+    /// A number, or `auto`: one for each processor.
+    pub(crate) workers: &'a str,
+    /// Open files, and connections, of each worker.
+    pub(crate) files: u64,
+    /// The most that the files of its cache may take, as nginx writes sizes.
+    pub(crate) cache: &'a str,
+    /// The memory for the keys of the cache.
+    pub(crate) keys: &'a str,
+    /// Further directives of all its servers.
+    pub(crate) directives: &'a str,
+}
+
 /// A running nginx; it is ended when this is dropped.
-pub(super) struct Nginx {
+pub(crate) struct Nginx {
     child: Child,
     /// Where HTTP/1.1 is spoken, where HTTP/2, and where it tells of itself.
-    pub(super) listen: SocketAddr,
-    pub(super) http2: SocketAddr,
-    pub(super) admin: SocketAddr,
+    pub(crate) listen: SocketAddr,
+    pub(crate) http2: SocketAddr,
+    pub(crate) admin: SocketAddr,
     _folder: Folder,
 }
 
 impl Nginx {
-    /// In front of `origin`, with as many open files as `files`.
-    pub(super) async fn start(
+    /// In front of `origin`, in a cgroup if one is given.
+    pub(crate) async fn start(
         program: &Path,
         origin: SocketAddr,
-        files: u64,
+        shape: Shape<'_>,
         cgroup: Option<&Path>,
     ) -> Result<Self, Error> {
         let folder = Folder::new("nginx")?;
         let (listen, http2, admin) = (free_address()?, free_address()?, free_address()?);
-        let config = config(folder.path(), [listen, http2, admin, origin], files);
+        let config = config(folder.path(), [listen, http2, admin, origin], shape);
         let config = folder.file("nginx.conf", &config)?;
         let mut command = started_in(cgroup, program);
         command.arg("-p").arg(folder.path()).arg("-c").arg(config);
@@ -66,7 +81,7 @@ impl Nginx {
     }
 
     /// Its processes.
-    pub(super) fn ids(&self) -> Result<Vec<u32>, Error> {
+    pub(crate) fn ids(&self) -> Result<Vec<u32>, Error> {
         let id = self.child.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
         let children =
@@ -91,28 +106,34 @@ impl Drop for Nginx {
     }
 }
 
-/// A worker for each core, as weir has; a store as large as weir's; collapsed requests and kept
-/// connections to the origin, as weir has by default. All else is nginx's default.
-fn config(folder: &Path, [listen, http2, admin, origin]: [SocketAddr; 4], files: u64) -> String {
+/// Collapsed requests and kept connections to the origin, as weir has by default. All that `shape` does not
+/// say is nginx's default.
+fn config(
+    folder: &Path,
+    [listen, http2, admin, origin]: [SocketAddr; 4],
+    shape: Shape<'_>,
+) -> String {
     let folder = folder.display();
+    let Shape { workers, files, cache, keys, directives } = shape;
     // Otherwise workers may not write to the folder.
     let user = if getuid().is_root() { "user root;" } else { "" };
     format!(
         "daemon off;
 {user}
-worker_processes auto;
+worker_processes {workers};
 worker_rlimit_nofile {files};
 pid {folder}/pid;
 error_log {folder}/error.log crit;
 events {{ worker_connections {files}; }}
 http {{
   access_log off;
+  {directives}
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
-  proxy_cache_path {folder}/cache levels=1:2 keys_zone=all:16m max_size=256m;
+  proxy_cache_path {folder}/cache levels=1:2 keys_zone=all:{keys} max_size={cache};
   http2_max_concurrent_streams 200;
   map $upstream_cache_status $handled {{ default fwd=miss; HIT hit; }}
   upstream origin {{ server {origin}; keepalive 32; }}
