@@ -385,15 +385,15 @@ struct SlowClient(std::net::TcpStream);
 impl SlowClient {
     fn get(weir: &Weir, path: &str) -> Self {
         use std::io::Write;
-        let mut stream = std::net::TcpStream::connect(weir.listen).unwrap();
+        let mut stream = std::net::TcpStream::connect(weir.listen).expect("it connects");
         let request = format!("GET {path} HTTP/1.0\r\nHost: example.com\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes()).expect("it can be asked");
         Self(stream)
     }
 
     fn rest(mut self) -> String {
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.0, &mut rest).unwrap();
+        std::io::Read::read_to_string(&mut self.0, &mut rest).expect("an answer");
         rest
     }
 }

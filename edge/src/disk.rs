@@ -25,6 +25,7 @@ pub(crate) use body::{DiskBody, DiskBodyWriter};
 pub(crate) use durable::{Place, Removal};
 pub(crate) use look::SeenOnDisk;
 pub(crate) use opening::{OpenDisk, open};
+pub use record::fuzz;
 pub(crate) use sweep::DiskSweeper;
 
 use crate::purge::Purges;

@@ -46,6 +46,8 @@ mod upstream;
 mod via;
 pub mod warm;
 
+#[doc(hidden)]
+pub use disk::fuzz as fuzz_disk_record;
 pub use release_memory::release_memory_with;
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]

@@ -161,6 +161,29 @@ impl Record {
     }
 }
 
+/// Reads a record from bytes that nobody vetted: one that is read and written is read again as the same.
+/// For the fuzz targets.
+pub fn fuzz(fields: &[u8], selecting: &[u8]) {
+    let head = |fields: Bytes, selecting: Bytes| ResponseHead {
+        url: 0,
+        key: Bytes::from_static(b"http://example.com/"),
+        selecting,
+        site: "".into(),
+        tags: Vec::new(),
+        fields,
+        stamps: weir_store::Stamps::default(),
+    };
+    let first = head(Bytes::copy_from_slice(fields), Bytes::copy_from_slice(selecting));
+    let Some(record) = decode(&first) else { return };
+    let (life, body) = (record.life, StoredBody::whole_of(Bytes::new()));
+    let stored = record.into_stored(&first, Arc::from(""), body);
+    let again = head(encode(&stored, life), encode_selecting(stored.selecting.as_deref()));
+    let Some(again) = decode(&again) else { panic!("what was written is no record") };
+    assert_eq!((again.life, again.status), (life, stored.status));
+    assert_eq!(again.head.fields().to_map(), stored.fields().to_map());
+    assert_eq!(again.selecting, stored.selecting);
+}
+
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -282,7 +305,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics_on_any_bytes(
+        fn any_bytes_are_a_record_or_none(
             fields in proptest::collection::vec(any::<u8>(), 0..200),
             selecting in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
@@ -290,14 +313,7 @@ mod tests {
             if let Some(first) = fields.first_mut() {
                 *first = VERSION;
             }
-            let head = ResponseHead {
-                fields: fields.into(),
-                selecting: selecting.into(),
-                ..response(&example())
-            };
-            if let Some(record) = decode(&head) {
-                record.head.fields().to_map();
-            }
+            fuzz(&fields, &selecting);
         }
     }
 }
