@@ -2,6 +2,7 @@
 //! [`Volume::work`] to write what was handed in, and [`Volume::commit`] to make removals and
 //! checkpoints durable. Both may wait for the disk; nothing else does but reads that are asked to.
 
+mod buffers;
 mod eviction;
 mod footers;
 mod object;
@@ -33,6 +34,7 @@ use crate::geometry::Geometry;
 use crate::index::{Index, Record};
 use crate::journal::{Journal, Moment};
 use crate::response::{ResponseHead, Seq, Stamps};
+use buffers::Buffers;
 use queue::Queue;
 use segments::Slot;
 use std::io;
@@ -71,6 +73,7 @@ pub struct Volume {
     index: Index,
     journal: Journal,
     queue: Queue,
+    buffers: Arc<Buffers>,
     writer: Mutex<Writer>,
     /// The next write sequence: the store's epoch, then a count.
     write_seq: AtomicU64,

@@ -2,6 +2,7 @@
 //! may be continued where waiting is allowed.
 
 use super::Volume;
+use super::buffers::Buffer;
 use crate::disk::DiskFile;
 use crate::format::record::{self, BodyForm, Decoded, SliceName, What};
 use crate::index::{Kind, Record, is_of_key, key_bits, slice_bits, slice_digest};
@@ -23,7 +24,8 @@ pub struct Found {
 pub struct Read {
     file: Arc<dyn DiskFile>,
     offset: u64,
-    buffer: Vec<u8>,
+    /// None once it is done.
+    buffer: Option<Buffer>,
     read: usize,
     bytes: Bytes,
 }
@@ -93,8 +95,9 @@ impl Read {
     /// # Errors
     /// The disk failed.
     pub fn ready(&mut self) -> io::Result<bool> {
-        while self.read < self.buffer.len() {
-            let rest = &mut self.buffer[self.read..];
+        let Some(buffer) = &mut self.buffer else { return Ok(true) };
+        while self.read < buffer.length() {
+            let rest = &mut buffer.bytes()[self.read..];
             match self.file.read_ready(rest, self.offset + self.read as u64) {
                 Ok(0) => break,
                 Ok(read) => self.read += read,
@@ -116,8 +119,9 @@ impl Read {
     /// # Errors
     /// The disk failed.
     pub fn wait(&mut self) -> io::Result<()> {
-        if self.read < self.buffer.len() {
-            let rest = &mut self.buffer[self.read..];
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        if self.read < buffer.length() {
+            let rest = &mut buffer.bytes()[self.read..];
             self.read += self.file.read_at(rest, self.offset + self.read as u64)?;
         }
         self.end();
@@ -125,11 +129,9 @@ impl Read {
     }
 
     fn end(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.truncate(self.read);
-        self.read = 0;
-        if !buffer.is_empty() {
-            self.bytes = buffer.into();
+        if let Some(mut buffer) = self.buffer.take() {
+            buffer.truncate(self.read);
+            self.bytes = Bytes::from_owner(buffer);
         }
     }
 
@@ -196,7 +198,7 @@ impl Volume {
     pub fn read(&self, found: &Found) -> Read {
         let at = found.record.at;
         let offset = self.geometry.begin(at.slot) + u64::from(at.offset);
-        let buffer = vec![0; at.length as usize];
+        let buffer = Some(self.buffers.take(at.length as usize));
         let file = Arc::clone(&self.segments);
         Read { file, offset, buffer, read: 0, bytes: Bytes::new() }
     }

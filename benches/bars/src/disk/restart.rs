@@ -65,14 +65,15 @@ pub(super) async fn run(programs: &Programs, scale: f64, checks: &mut Checks) ->
     drop(origin);
 
     let mut weir = weir;
-    let mut purged = 0;
+    let (mut purged, mut now) = (0, 0);
     for round in 1..=ROUNDS {
         weir.stop().await?;
         purge_others(&node, purged..purged + purges).await?;
         purged += purges;
-        let times;
+        let times: Times;
         (weir, times) = start(&node, &kinds).await?;
-        let Times { ready, first, all } = times;
+        let Times { ready, first, all, .. } = times;
+        now = times.rss;
         let is_late = first > FIRST_WITHIN || all > ALL_WITHIN;
         if is_late && round < ROUNDS {
             println!("       (measured again: first hit {first:.1?}, all {all:.1?})");
@@ -85,9 +86,8 @@ pub(super) async fn run(programs: &Programs, scale: f64, checks: &mut Checks) ->
         break;
     }
     let responses: u64 = kinds.iter().map(|kind| kind.count).sum();
-    let now = weir.rss()?;
     let each = now.saturating_sub(empty) / responses;
-    checks.note("disk, restart: memory of an empty node, and now", {
+    checks.note("disk, restart: memory of an empty node, and at the first hit", {
         format!("{}, {}", mib(empty), mib(now))
     });
     let name = "disk, restart: bytes of RSS for each response on disk";
@@ -115,6 +115,8 @@ struct Times {
     ready: Duration,
     first: Duration,
     all: Duration,
+    /// Bytes of memory at the first hit: no large body was read yet.
+    rss: u64,
 }
 
 /// Starts the node, and asks until a first response is a hit, and until all of a sample are.
@@ -124,6 +126,7 @@ async fn start(node: &Node<'_>, kinds: &[Kind]) -> Result<(Weir, Times), Error> 
     let ready = begun.elapsed();
     let mut asker = Asker::connect(weir.listen).await?;
     let mut first = None;
+    let mut rss = 0;
     for kind in kinds {
         for number in (0..kind.count).step_by((kind.count / SAMPLE).max(1) as usize) {
             let request = request(&Page { bytes: kind.bytes, number }.path());
@@ -135,11 +138,14 @@ async fn start(node: &Node<'_>, kinds: &[Kind]) -> Result<(Weir, Times), Error> 
                 // What it answers instead is of no interest, and may be still to come.
                 asker = Asker::connect(weir.listen).await?;
             }
-            first.get_or_insert_with(|| begun.elapsed());
+            if first.is_none() {
+                first = Some(begun.elapsed());
+                rss = weir.rss()?;
+            }
         }
     }
     let first = first.ok_or("nothing to ask for")?;
-    Ok((weir, Times { ready, first, all: begun.elapsed() }))
+    Ok((weir, Times { ready, first, all: begun.elapsed(), rss }))
 }
 
 /// Purges of paths that nothing is stored under, while the node is down.
