@@ -29,6 +29,22 @@ load() {
   PER_CPU_SECOND=$((REQUESTS * 100 / (after > before ? after - before : 1)))
 }
 
+# load_h2 SECONDS PATH: the same over HTTP/2, at $H2_URL, on 4 connections with 32 streams each.
+load_h2() {
+  local seconds=$1 path=$2 before after out
+  before=$(ticks "$PID")
+  out=$(taskset -c "$LOAD_CORE" h2load -t1 -c4 -m32 -D"$seconds" "$H2_URL$path")
+  after=$(ticks "$PID")
+  if ! grep -q ' 0 failed, 0 errored, 0 timeout' <<<"$out" ||
+    ! grep -q ' 0 3xx, 0 4xx, 0 5xx' <<<"$out"; then
+    grep -E '^(requests|status codes):' <<<"$out" >&2
+    echo "the answers of the server were not all good; no figure" >&2
+    exit 1
+  fi
+  REQUESTS=$(awk '$1 == "requests:" { print $8 }' <<<"$out")
+  PER_CPU_SECOND=$((REQUESTS * 100 / (after > before ? after - before : 1)))
+}
+
 # The median of the numbers given.
 median() {
   printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'

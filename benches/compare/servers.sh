@@ -2,12 +2,14 @@
 # $SERVER_CORE, its access log off, and stores what the origin sends for a day. Ports are fixed,
 # offset by $PORTS, since the peers cannot choose their own.
 #
-# start NAME FORM   starts a server in the form that suits FORM: hit-1k, hit-32k, hit-1m or miss.
-#                   Sets $PID and $URL.
+# start NAME FORM   starts a server in the form that suits FORM: hit-1k, hit-32k, hit-1m or miss; and,
+#                   for HTTP/2, h2-1k, h2-32k, h2-1m, and h2c-1k in the clear. Sets $PID, $URL and,
+#                   where HTTP/2 is spoken, $H2_URL.
 # stop              ends it.
 
 PID=
 URL=
+H2_URL=
 
 start() {
   local name=$1 form=$2 port=$((PORTS + 1)) dir=$SCRATCH/$1
@@ -18,6 +20,11 @@ start() {
   taskset -c "$SERVER_CORE" ${PREFIX:-} "${COMMAND[@]}" >"$dir/log" 2>&1 &
   PID=$!
   URL=http://127.0.0.1:$port
+  case $form in
+    h2-*) H2_URL=https://127.0.0.1:$((PORTS + 3)) ;;
+    # weir finds out on one listener which protocol is spoken.
+    h2c-*) H2_URL=http://127.0.0.1:$([[ $name == weir* ]] && echo "$port" || echo $((PORTS + 4))) ;;
+  esac
   until_answering "$URL/1k" "$name" "$dir/log"
 }
 
@@ -33,6 +40,14 @@ start_origin() {
     --keep-requests 0 --script "$HERE/origin.json" >"$SCRATCH/origin.log" 2>&1 &
   ORIGIN_PID=$!
   until_answering "http://127.0.0.1:$PORTS/1k" origin "$SCRATCH/origin.log"
+}
+
+# A certificate for TLS, of the kind that most sites have.
+make_certificate() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+    -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$SCRATCH/key.pem" -out "$SCRATCH/chain.pem" 2>"$SCRATCH/openssl.log"
+  cat "$SCRATCH/chain.pem" "$SCRATCH/key.pem" >"$SCRATCH/both.pem"
 }
 
 until_answering() {
@@ -56,6 +71,11 @@ workers = 1
 size = "4GiB"
 [log]
 level = "error"
+[tls]
+listen = "127.0.0.1:$((PORTS + 3))"
+[[tls.certificates]]
+chain = "$SCRATCH/chain.pem"
+key = "$SCRATCH/key.pem"
 [[site]]
 origins = ["http://127.0.0.1:$PORTS"]
 END
@@ -100,6 +120,10 @@ http {
   upstream origin { server 127.0.0.1:$PORTS; keepalive 64; }
   server {
     listen 127.0.0.1:$2 backlog=4096;
+    listen 127.0.0.1:$((PORTS + 3)) ssl http2;
+    listen 127.0.0.1:$((PORTS + 4)) http2;
+    ssl_certificate $SCRATCH/chain.pem;
+    ssl_certificate_key $SCRATCH/key.pem;
     location / {
       proxy_pass http://origin;
       proxy_http_version 1.1;
@@ -133,6 +157,8 @@ cache all
   max-age 86400
 frontend clients
   bind 127.0.0.1:$2 backlog 4096
+  bind 127.0.0.1:$((PORTS + 3)) ssl crt $SCRATCH/both.pem alpn h2,http/1.1
+  bind 127.0.0.1:$((PORTS + 4)) proto h2
   http-request cache-use all
   http-response cache-store all
   default_backend origin

@@ -9,7 +9,7 @@
 //!
 //! Whoever would pass the bound is refused before any work is done for it, or made to wait; what is already
 //! under way is never ended for it. So the account may pass its bound by the pieces of bodies that are in
-//! hand: one for each response.
+//! hand: one for each response, and what HTTP/2 connections have gathered and could not send.
 
 use crate::byte_budget::{ByteBudget, NoRoom, Portion};
 use std::sync::Arc;
@@ -148,6 +148,11 @@ impl Charge {
     /// Takes more; `false`, and nothing taken, where that would pass the bound.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         self.portion.take(bytes).is_ok()
+    }
+
+    /// Takes more whatever the bound: it is already in use.
+    pub(crate) fn grow_anyway(&mut self, bytes: u64) {
+        self.portion.take_anyway(bytes);
     }
 
     /// Gives some back.

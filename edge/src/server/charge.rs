@@ -16,6 +16,8 @@ pub(super) struct ConnectionCharge {
     /// Streams that are paid for, and those that run.
     paid: u32,
     running: u32,
+    /// Bytes of what could not be sent yet.
+    output: u64,
 }
 
 impl ConnectionCharge {
@@ -31,7 +33,7 @@ impl ConnectionCharge {
     }
 
     fn of(account: &Arc<MemoryAccount>, charge: Charge) -> Self {
-        Self { account: Arc::clone(account), charge, paid: 0, running: 0 }
+        Self { account: Arc::clone(account), charge, paid: 0, running: 0, output: 0 }
     }
 
     /// The connection uses TLS; whether there is room.
@@ -69,6 +71,17 @@ impl ConnectionCharge {
         self.charge.shrink(u64::from(spare) * STREAM_BYTES);
     }
 
+    /// So many bytes are kept of what could not be sent yet, whether or not there is room: nothing that runs is
+    /// ended for them.
+    #[inline]
+    pub(super) fn keep_output(&mut self, bytes: u64) {
+        if bytes != self.output {
+            self.charge.grow_anyway(bytes.saturating_sub(self.output));
+            self.charge.shrink(self.output.saturating_sub(bytes));
+            self.output = bytes;
+        }
+    }
+
     fn more(&mut self, bytes: u64, what: Use) -> bool {
         let fits = self.charge.grow(bytes);
         if !fits {
@@ -103,5 +116,18 @@ mod tests {
         assert_eq!(account.refusals(), [0, 1, 1, 0, 0]);
         drop(charge);
         assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_charged_whatever_the_bound() {
+        let account = MemoryAccount::new(CONNECTION_BYTES);
+        let mut charge = ConnectionCharge::take(&account).unwrap();
+        charge.keep_output(100);
+        charge.keep_output(100);
+        assert_eq!(account.used(), CONNECTION_BYTES + 100);
+        charge.keep_output(40);
+        assert_eq!(account.used(), CONNECTION_BYTES + 40);
+        charge.keep_output(0);
+        assert_eq!(account.used(), CONNECTION_BYTES);
     }
 }

@@ -12,8 +12,10 @@ mod clients;
 mod connection;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
 mod guard;
 mod h2;
+mod h2_io;
 mod head;
 mod held;
 mod intake;

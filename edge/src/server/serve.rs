@@ -1,7 +1,9 @@
 //! Serving one connection from its first byte to its last.
 
 use super::connection::{Connection, Order, Protocol};
+use super::gather::{Gather, Gathered};
 use super::h2::StreamTasks;
+use super::h2_io::GatheringIo;
 use super::sent::{Answer, InFlight};
 use super::wire::Io;
 use super::worker::Beginning;
@@ -179,8 +181,15 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
-    let http = http2_builder(connection).serve_connection(Io(Rc::clone(connection)), service);
-    drive(connection, pin!(http), |http| http.as_mut().graceful_shutdown()).await;
+    let gather = Rc::new(Gather::new(Rc::clone(connection)));
+    let io = GatheringIo::new(Rc::clone(&gather), Rc::clone(connection));
+    let http = pin!(http2_builder(connection).serve_connection(io, service));
+    drive(connection, Gathered::new(http, gather), |http| {
+        if let Some(http) = http.connection() {
+            http.as_mut().graceful_shutdown();
+        }
+    })
+    .await;
     connection.streams.abort_all();
 }
 

@@ -380,7 +380,8 @@ impl Wire {
             Poll::Ready(Ok(())) => self.transport.poll_flush(cx),
             other => other,
         };
-        if result.is_pending() {
+        // One that waited for this waits no longer. Else nothing was written.
+        if result.is_pending() || self.outgoing.blocked {
             self.note_write(&result, now);
         }
         result

@@ -112,6 +112,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<ServerState>,
     /// The read buffer; borrowed only within one poll.
     pub(super) scratch: RefCell<Box<[u8]>>,
+    /// The buffer of what the HTTP/2 connection that is polled now writes.
+    pub(super) gathered: Cell<Vec<u8>>,
     limits: Cell<Limits>,
     epoch: Instant,
     now: Cell<u64>,
@@ -144,6 +146,7 @@ impl Worker {
     pub(super) fn new(shared: Arc<ServerState>) -> Self {
         Self {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            gathered: Cell::default(),
             limits: Cell::new(**shared.limits.load()),
             epoch: Instant::now(),
             now: Cell::new(0),

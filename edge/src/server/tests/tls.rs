@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 use super::support::{BOUND, RunningServer, limits, start_with, until};
+use http_body_util::BodyExt;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_config::{Certificate, Tls};
 
 /// A folder of its own, gone at the end.
@@ -123,13 +128,75 @@ fn certificates_are_read_again() {
     until(|| ask(&server, &new, "site.test", "site.test").is_ok());
 }
 
-#[test]
-fn alpn_chooses_http_2() {
-    let folder = Folder::new("alpn");
-    let (files, der) = folder.certificate("site", &["site.test"]);
-    let server = start_with(1, limits(), Some(tls(vec![files])));
+/// A socket that counts the TLS records that come.
+struct CountsRecords {
+    socket: tokio::net::TcpStream,
+    records: Arc<AtomicUsize>,
+    /// Bytes of the head of a record so far, and what is to come of its body.
+    head: Vec<u8>,
+    body: usize,
+}
+
+impl CountsRecords {
+    fn count(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.body > 0 {
+                self.body -= 1;
+                continue;
+            }
+            self.head.push(*byte);
+            if let [.., high, low] = self.head[..]
+                && self.head.len() == 5
+            {
+                self.body = usize::from(u16::from_be_bytes([high, low]));
+                self.head.clear();
+                self.records.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl AsyncRead for CountsRecords {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+        self.count(&into.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for CountsRecords {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+type Http2 = hyper::client::conn::http2::SendRequest<http_body_util::Empty<bytes::Bytes>>;
+
+/// Connects with ALPN `h2`, and counts the records that come.
+async fn over_http2(
+    server: &RunningServer,
+    trusted: CertificateDer<'static>,
+    records: Arc<AtomicUsize>,
+) -> Http2 {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(der).unwrap();
+    roots.add(trusted).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -137,20 +204,60 @@ fn alpn_chooses_http_2() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
+    let address = server.server.listen_tls().unwrap();
+    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let socket = CountsRecords { socket, records, head: Vec::new(), body: 0 };
+    let name = ServerName::try_from("site.test").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, socket).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[test]
+fn answers_of_many_streams_share_tls_records() {
+    const STREAMS: usize = 12;
+    let folder = Folder::new("records");
+    let (files, der) = folder.certificate("site", &["site.test"]);
+    let server = start_with(1, limits(), Some(tls(vec![files])));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let address = server.server.listen_tls().unwrap();
-        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-        let name = ServerName::try_from("site.test").unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, socket).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(
-            hyper_util::rt::TokioExecutor::new(),
-            hyper_util::rt::TokioIo::new(stream),
-        )
-        .await
-        .unwrap();
-        tokio::spawn(connection);
+        let records = Arc::new(AtomicUsize::new(0));
+        let mut sender = over_http2(&server, der, Arc::clone(&records)).await;
+        // A body that h2 writes by itself is not a very short one; it has the path in it.
+        let target = format!("https://site.test/{}", "long".repeat(150));
+        let mut ask = || {
+            let body = http_body_util::Empty::<bytes::Bytes>::new();
+            sender.send_request(http::Request::get(target.as_str()).body(body).unwrap())
+        };
+        let first = tokio::time::timeout(BOUND, ask()).await.unwrap().unwrap();
+        first.into_body().collect().await.unwrap();
+        let before = records.load(Ordering::Relaxed);
+        let mut answers: tokio::task::JoinSet<_> = (0..STREAMS).map(|_| ask()).collect();
+        while let Some(answer) = tokio::time::timeout(BOUND, answers.join_next()).await.unwrap() {
+            let body = answer.unwrap().unwrap().into_body();
+            let body = tokio::time::timeout(BOUND, body.collect()).await.unwrap();
+            assert!(body.unwrap().to_bytes().len() > 600);
+        }
+        let records = records.load(Ordering::Relaxed) - before;
+        assert!(records <= STREAMS / 2, "{records} records for {STREAMS} answers");
+    });
+}
+
+#[test]
+fn alpn_chooses_http_2() {
+    let folder = Folder::new("alpn");
+    let (files, der) = folder.certificate("site", &["site.test"]);
+    let server = start_with(1, limits(), Some(tls(vec![files])));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut sender = over_http2(&server, der, Arc::default()).await;
         let body = http_body_util::Empty::<bytes::Bytes>::new();
         let request = http::Request::get("https://site.test/a").body(body).unwrap();
         let answer = tokio::time::timeout(BOUND, sender.send_request(request)).await.unwrap();
