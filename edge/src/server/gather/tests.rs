@@ -102,11 +102,10 @@ fn poll_once<F: Future + Unpin>(future: &mut F, woken: &Arc<Woken>) -> Poll<F::O
     Pin::new(future).poll(&mut Context::from_waker(&Waker::from(Arc::clone(woken))))
 }
 
+type Connection = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
 /// A connection that writes `frames` in turn, flushes as h2 does, and then waits for ever.
-fn connection(
-    socket: &Rc<Socket>,
-    frames: &[&[u8]],
-) -> Gathered<Rc<Socket>, Pin<Box<dyn Future<Output = io::Result<()>>>>> {
+fn connection(socket: &Rc<Socket>, frames: &[&[u8]]) -> Gathered<Rc<Socket>, Connection> {
     let gather = Rc::new(Gather::new(Rc::clone(socket)));
     let mut frames: Vec<Vec<u8>> = frames.iter().rev().map(|frame| frame.to_vec()).collect();
     let writer = Rc::clone(&gather);
@@ -122,7 +121,8 @@ fn connection(
         }
         Poll::Pending
     });
-    Gathered::new(Box::pin(connection), gather)
+    let connection: Connection = Box::pin(connection);
+    Gathered::new(connection, gather)
 }
 
 #[test]
