@@ -27,5 +27,10 @@ wait "$slow" || fail "the request under way was cut off"
 wait "$stop"
 expect "an edge that is stopped finishes what is under way" '^whole$' "$(cat "$scratch/slow")"
 expect "and ends by itself" '^false 0$' "$(docker inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$stopped")"
-expect "and is not expected any more: a purge completes without it" '^completed 5$' \
-    "$(purge '{"paths": ["/a"], "wait_ms": 10000}' | json '"%s %s" % (d["status"], len(d["nodes"]))')"
+state='[node["state"] for node in d["nodes"] if node["name"] == "edge-us-east"]'
+expect "a purge does not wait for it: it returns with its disk" "^completed \['lease_over'\]$" \
+    "$(purge '{"paths": ["/a"], "wait_ms": 10000}' | json "'%s %s' % (d['status'], $state)")"
+"${compose[@]}" start edge-us-east >/dev/null 2>&1
+applied() { [[ $(purge '{"paths": ["/a"], "wait_ms": 10000}' | json "'%s %s' % (d['status'], $state)") == "completed ['applied']" ]]; }
+until_true 20 "an edge that returns" applied
+ok "one that is started again is waited for again"
