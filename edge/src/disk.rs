@@ -22,7 +22,7 @@ mod sweep;
 mod tests;
 
 pub(crate) use body::{DiskBody, DiskBodyWriter};
-pub(crate) use durable::{Place, Removal};
+pub(crate) use durable::Removal;
 pub(crate) use look::SeenOnDisk;
 pub(crate) use opening::{OpenDisk, open};
 pub use record::fuzz;

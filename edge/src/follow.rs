@@ -7,7 +7,8 @@
 mod answers;
 mod apply;
 mod calls;
-pub mod checkpoint;
+#[cfg(test)]
+mod checkpoint;
 mod dial;
 mod follower;
 mod session;

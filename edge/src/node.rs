@@ -1,11 +1,10 @@
 //! A running node, as the program around it sees it.
 
 use crate::access_log::AccessLog;
-use crate::disk::{self, DiskSweeper, Place};
+use crate::disk::{self, DiskSweeper};
 use crate::error::StartError;
 use crate::explain;
 use crate::exposition::{Gauges, render};
-use crate::follow::checkpoint::Checkpoint;
 use crate::follow::{Applier, Dial, Follower, Following, Identity, Thread};
 use crate::otlp::Exporter;
 use crate::request::{OnPurge, Purger, Spine};
@@ -23,6 +22,7 @@ use tokio::runtime::Handle;
 use weir_config::Config;
 use weir_config::reload::Effect;
 use weir_rules::invalidation::{Purge, Seq};
+use weir_rules::log::{Position, Standing};
 
 pub use crate::server::Sockets;
 
@@ -56,19 +56,14 @@ impl Node {
     /// Binds the listeners of `config` (port 0 lets the system choose), starts the workers and
     /// accepts clients.
     pub fn start(config: Config) -> Result<Node, StartError> {
-        Self::start_at(config, &Checkpoint::default())
-    }
-
-    /// Like [`Node::start`], with a place in the log that was kept over a restart.
-    pub fn start_at(config: Config, checkpoint: &Checkpoint) -> Result<Node, StartError> {
         let directory = config.node.state.as_deref().map(StateDirectory::open).transpose();
         let directory = directory.map_err(|error| StartError(error.to_string()))?;
-        let node = Self::prepare(config, Sockets::default(), checkpoint, directory, None)?;
+        let node = Self::prepare(config, Sockets::default(), directory, None)?;
         node.serve();
         Ok(node)
     }
 
-    /// Like [`Node::start_at`], on `sockets` as far as they are given, with the directory
+    /// Like [`Node::start`], on `sockets` as far as they are given, with the directory
     /// `node.state` as it was opened before, and without accepting anyone before [`Node::serve`]:
     /// clients that connect wait. With `takes_over` as the process that takes over from the one with
     /// that instance ([`Node::instance`]), which may still serve: a purge waits for both until that
@@ -76,7 +71,6 @@ impl Node {
     pub fn prepare(
         config: Config,
         sockets: Sockets,
-        checkpoint: &Checkpoint,
         directory: Option<StateDirectory>,
         takes_over: Option<String>,
     ) -> Result<Node, StartError> {
@@ -102,8 +96,9 @@ impl Node {
         let (log, tracer) = (Arc::new(log), Arc::new(tracer));
         let purger = Arc::new(Purger::default());
         let disk = config.disk.as_ref().map(|disk| disk::open(&config, disk)).transpose()?;
-        let position =
-            disk.as_ref().map_or_else(|| checkpoint.position(), disk::OpenDisk::position);
+        let position = disk
+            .as_ref()
+            .map_or_else(|| Position::restored(Standing::default(), 0), disk::OpenDisk::position);
         let state = Arc::new(NodeState::with_disk(config.clone(), disk)?);
         let disk_sweeper = state.disk.as_ref().map(|disk| {
             let limits = Arc::downgrade(&state);
@@ -211,12 +206,6 @@ impl Node {
     /// Where the node stands with the log that it follows, in the log's numbers.
     pub fn followed(&self) -> FollowStatus {
         self.following.followed()
-    }
-
-    /// What a store that outlives the process keeps, once everything in it was held against the
-    /// log up to the own number `checked`.
-    pub fn checkpoint(&self, checked: Seq) -> Checkpoint {
-        Checkpoint::of(&self.state.purges.position(), checked)
     }
 
     /// Has purges by method (`PURGE /path` on the node's listener) answered by `on_purge`. Until
@@ -392,8 +381,7 @@ impl Node {
     pub async fn close_disk(&self) {
         if let Some(disk) = &self.state.disk {
             let wait = self.state.live.load().config.disk.as_ref().map(|disk| disk.hang);
-            let place = Place::from(&*self.state.purges.position());
-            disk.close(&place, wait.unwrap_or_default()).await;
+            disk.close(wait.unwrap_or_default()).await;
         }
     }
 

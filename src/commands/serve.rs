@@ -23,7 +23,6 @@ use tokio::task::JoinHandle;
 use weir_config::Config;
 use weir_control::{Gate, Process};
 use weir_edge::follow::Remote;
-use weir_edge::follow::checkpoint::Checkpoint;
 use weir_edge::node::{self, Node};
 use weir_edge::state_directory::StateDirectory;
 use weir_protocol::takeover::{LogPlace, Role, Running};
@@ -101,10 +100,9 @@ async fn start(
     let secure = secure.and_then(|tls| sockets.take(Role::ListenTls, tls.listen));
     running::all_used(takeover.is_some(), &sockets, "node.listen, tls.listen and node.admin")?;
     let (state, lock) = state_directory(config, takeover.as_mut())?;
-    let at = Checkpoint::default();
     let takes_over = takeover.as_ref().and_then(|takeover| takeover.instance.clone());
     let on = node::Sockets { clear, secure };
-    let node = Node::prepare(config.clone(), on, &at, state, takes_over);
+    let node = Node::prepare(config.clone(), on, state, takes_over);
     let node = Arc::new(node.map_err(|error| error.0)?);
     if let Some(takeover) = &mut takeover {
         takeover.begins(Some(node.instance())).await.map_err(not_taken_over)?;

@@ -61,15 +61,19 @@ impl DiskStore {
 
     /// Makes the node's place in the log durable, and with it all removals before. What fails is set
     /// aside: it holds nothing that is found, and is emptied before it is used again.
-    pub(crate) async fn keep(&self, place: &Place) {
-        let moments = self.store.checkpoint(&self.checkpoint(place));
+    pub(crate) async fn keep(&self) {
+        let moments = {
+            // Held until it is appended, so that of two the later one lies behind.
+            let position = self.purges.position();
+            self.store.checkpoint(&self.checkpoint(&position))
+        };
         // Whoever observes the store tells of it.
         let _set_aside = self.store.commit(&moments).await;
     }
 
     /// The end: what waits is written, within this time.
-    pub(crate) async fn close(&self, place: &Place, wait: Duration) {
-        self.keep(place).await;
+    pub(crate) async fn close(&self, wait: Duration) {
+        self.keep().await;
         let store = std::sync::Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || store.close(wait)).await;
         for name in closed.unwrap_or_default() {
@@ -77,16 +81,18 @@ impl DiskStore {
         }
     }
 
-    pub(super) fn checkpoint(&self, place: &Place) -> Checkpoint {
+    /// While the log is replayed, the place is the one from before the restart: what was acknowledged
+    /// under it stays acknowledged.
+    pub(super) fn checkpoint(&self, position: &Position) -> Checkpoint {
+        let (standing, base) = (position.standing(), position.base());
         let checked = self.checked.load(Ordering::Acquire);
-        let checked = checked.saturating_sub(place.base).min(place.applied);
         Checkpoint {
-            log: place.log.clone(),
-            member: place.member.clone(),
-            base: place.base,
-            applied: place.applied,
-            mark: place.mark,
-            checked,
+            log: standing.log.as_ref().map(|log| log.0.clone()),
+            member: standing.member.clone(),
+            base,
+            applied: standing.applied,
+            mark: standing.mark,
+            checked: checked.saturating_sub(base).min(standing.applied),
             sites: self.lives.load().rules(),
             // Not less than before: a clock that was set back stays so over further restarts.
             wall: wall().as_secs().max(self.seen),
@@ -113,29 +119,4 @@ pub(super) async fn remove_noted(store: &Store, risk: &RiskNote) -> std::io::Res
         risk.clear(&noted)?;
     }
     Ok(())
-}
-
-/// The node's place in the log, as a checkpoint has it.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    log: Option<String>,
-    member: Option<String>,
-    base: u64,
-    applied: u64,
-    mark: u64,
-}
-
-impl From<&Position> for Place {
-    /// While the log is replayed, the place is the one from before the restart: what was acknowledged
-    /// under it stays acknowledged.
-    fn from(position: &Position) -> Self {
-        let standing = position.standing();
-        Self {
-            log: standing.log.as_ref().map(|log| log.0.clone()),
-            member: standing.member.clone(),
-            base: position.base(),
-            applied: standing.applied,
-            mark: standing.mark,
-        }
-    }
 }

@@ -3,7 +3,6 @@
 //! nothing that was not held against all that is on disk.
 
 use super::DiskStore;
-use super::durable::Place;
 use crate::store::KeyText;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -105,8 +104,7 @@ async fn walk(disk: &Arc<DiskStore>, mark: Seq, share: impl Fn() -> Duration) {
     }
     disk.checked.fetch_max(mark, Ordering::AcqRel);
     // Removals first: they lie before the checkpoint, and one sync makes both durable.
-    let place = Place::from(&*disk.purges.position());
-    disk.keep(&place).await;
+    disk.keep().await;
     disk.purges.checked_below(mark);
 }
 

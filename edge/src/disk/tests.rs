@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::durable::Place;
 use super::opening::open_in;
 use super::*;
 use crate::state::NodeState;
@@ -123,8 +122,7 @@ impl Process {
 
     /// Everything is durable, and the process ends.
     async fn close(self) {
-        let place = Place::from(&*self.state.purges.position());
-        self.disk().close(&place, Duration::from_secs(10)).await;
+        self.disk().close(Duration::from_secs(10)).await;
     }
 
     fn purge(&self, seq: u64, soft: bool) {
@@ -262,8 +260,10 @@ async fn where_the_clock_was_set_back_what_survived_is_stale_until_it_is_right_a
     process.store(&process.response(process.state.now()));
     process.until_found().await;
     let store = &process.disk().store;
-    let place = Place::from(&*process.state.purges.position());
-    let ahead = weir_store::Checkpoint { wall: wall_in(1000), ..process.disk().checkpoint(&place) };
+    let ahead = weir_store::Checkpoint {
+        wall: wall_in(1000),
+        ..process.disk().checkpoint(&process.state.purges.position())
+    };
     let moments = store.checkpoint(&ahead);
     store.commit(&moments).await.unwrap();
     drop(store.close(Duration::from_secs(10)));

@@ -5,27 +5,26 @@
 //! as that stamp is: else a log that went back unseen could have purges below it. And a checkpoint
 //! with a higher checked mark is kept only when a walk over everything kept, begun when that seq
 //! was applied and no older fetch was running, has removed what is invalid, and the removals are
-//! kept. ([`crate::disk`] keeps both.)
+//! kept. ([`crate::disk`] keeps both; here a store of the tests stands for it.)
 //!
 //! After the restart the node begins at the checkpoint, and nothing kept is shown until the log
 //! was replayed up to its head. Where control cannot replay it, the floor takes everything kept.
 
-use serde::{Deserialize, Serialize};
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Position, Standing};
 
 /// A node's place in the log, as it is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checkpoint {
     /// The log, what of it was applied, and up to where everything kept was held against it.
-    pub standing: Standing,
+    pub(super) standing: Standing,
     /// The node's own number of the log's seq 0: what was kept under a lower one is of another log.
-    pub base: Seq,
+    pub(super) base: Seq,
 }
 
 impl Checkpoint {
     /// A place, where everything kept was held against the log up to the own number `checked`.
-    pub fn of(place: &Position, checked: Seq) -> Self {
+    pub(super) fn of(place: &Position, checked: Seq) -> Self {
         let mut standing = place.standing().clone();
         let checked = place.in_log(checked).unwrap_or(0).min(place.at());
         standing.checked = (checked < standing.applied).then_some(checked);
@@ -33,12 +32,11 @@ impl Checkpoint {
     }
 
     /// The place to begin at.
-    pub fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         Position::restored(self.standing.clone(), self.base)
     }
 }
 
-#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::Following;

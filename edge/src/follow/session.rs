@@ -2,7 +2,6 @@
 
 use super::answers::answer;
 use super::follower::{Following, leaving};
-use crate::disk::Place;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -237,8 +236,7 @@ async fn keep(
         let seq = *applied.borrow_and_update();
         if let Some(disk) = &following.state.disk {
             // Taken after what was applied: it covers that.
-            let place = Place::from(&*following.state.purges.position());
-            disk.keep(&place).await;
+            disk.keep().await;
         }
         acked.send_replace(seq);
     }
