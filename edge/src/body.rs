@@ -198,6 +198,19 @@ impl FillBody {
         Self { following: FillReading::Fill(reader), at, end, resume, trailers_sent: false }
     }
 
+    /// Goes on by a request of its own.
+    ///
+    /// # Errors
+    /// It cannot: the response ends with `otherwise`.
+    fn go_on_alone(&mut self, otherwise: Abort) -> Result<(), Abort> {
+        let Some(resume) = self.resume.take() else {
+            self.following = FillReading::Ended;
+            return Err(otherwise);
+        };
+        self.following = FillReading::Resuming(resume(self.at));
+        Ok(())
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         loop {
             match &mut self.following {
@@ -215,15 +228,7 @@ impl FillBody {
                             let body = BelowBody::new(body, self.at, self.end);
                             self.following = FillReading::Below(Box::new(body));
                         }
-                        None => match self.resume.take() {
-                            Some(resume) => {
-                                self.following = FillReading::Resuming(resume(self.at));
-                            }
-                            None => {
-                                self.following = FillReading::Ended;
-                                return Poll::Ready(Some(Err(Abort::FellBehind)));
-                            }
-                        },
+                        None => self.go_on_alone(Abort::FellBehind)?,
                     },
                     None if self.end.is_some_and(|end| self.at < end) => {
                         self.following = FillReading::Ended;
@@ -240,13 +245,7 @@ impl FillBody {
                         self.at += frame.data_ref().map_or(0, |data| data.len() as u64);
                         return Poll::Ready(Some(Ok(frame)));
                     }
-                    Some(Err(abort)) => match self.resume.take() {
-                        Some(resume) => self.following = FillReading::Resuming(resume(self.at)),
-                        None => {
-                            self.following = FillReading::Ended;
-                            return Poll::Ready(Some(Err(abort)));
-                        }
-                    },
+                    Some(Err(abort)) => self.go_on_alone(abort)?,
                     None if self.end.is_some_and(|end| self.at < end) => {
                         self.following = FillReading::Ended;
                         return Poll::Ready(Some(Err(Abort::Length)));

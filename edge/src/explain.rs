@@ -178,7 +178,7 @@ fn place_of(stored: &Stored) -> &'static str {
 }
 
 fn is_on_disk(stored: &Stored) -> bool {
-    stored.body.is_below().is_some()
+    stored.body.kept_below().is_some()
 }
 
 /// What a request would meet now.
@@ -275,7 +275,7 @@ fn now_met(state: &NodeState, met: &Met<'_>, now: Time) -> (&'static str, String
 
 /// Bytes of a body that are held, in memory or on disk.
 fn bytes_of(stored: &Stored) -> u64 {
-    let Some(body) = stored.body.is_below() else { return stored.body.held() };
+    let Some(body) = stored.body.kept_below() else { return stored.body.held() };
     let (length, slice) = (body.length().unwrap_or(0), Geometry::SLICE as usize);
     let slices = (0..length).step_by(slice);
     let spans = slices.map(|start| Span { start, end: length.min(start + slice as u64) });

@@ -39,7 +39,7 @@ pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> 
         Resolved::Unsatisfiable => AvailableBytes::Unsatisfiable,
         Resolved::One(span) if covers(&span) => AvailableBytes::One(span),
         // Parts are put together in memory.
-        Resolved::Many(_) if stored.body.is_below().is_some() => without,
+        Resolved::Many(_) if stored.body.kept_below().is_some() => without,
         Resolved::Many(spans) if spans.iter().all(covers) => AvailableBytes::Many(spans),
         Resolved::One(_) | Resolved::Many(_) => AvailableBytes::Nothing,
     }

@@ -372,7 +372,7 @@ impl Spine {
         if self.state.lease.is_lost(now) && outcome.handling == Handling::Hit {
             outcome.detail = outcome.detail.or(Some(CONTROL_LOST));
         }
-        if stored.body.is_below().is_some() {
+        if stored.body.kept_below().is_some() {
             outcome.detail = outcome.detail.or(Some(ON_DISK));
         }
         stored.served.count();

@@ -83,7 +83,7 @@ pub(crate) fn from_stored(
 
 /// The bytes of a stored response from `at` up to `end`.
 fn stored_bytes(stored: &Arc<Stored>, at: u64, end: u64) -> ResponseBody {
-    match stored.body.is_below() {
+    match stored.body.kept_below() {
         Some(body) => {
             ResponseBody::Below(Box::new(BelowBody::new(Arc::clone(body), at, Some(end))))
         }

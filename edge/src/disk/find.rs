@@ -44,9 +44,14 @@ impl DiskStore {
         if !self.is_shown() {
             return FoundOnDisk::default();
         }
+        let places = self.store.find(url, key);
+        if places.is_empty() {
+            return FoundOnDisk::default();
+        }
+        // Before anything is read.
         let stamp = self.purges.stamp();
         let mut found = Vec::new();
-        for place in self.store.find(url, key) {
+        for place in places {
             let read = match place.read_ready(key) {
                 Some(read) => read,
                 None => place.read(key).await,

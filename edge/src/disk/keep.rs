@@ -21,7 +21,7 @@ impl Below for DiskStore {
             supersede();
             return Kept::No;
         };
-        if let Some(body) = stored.body.is_below() {
+        if let Some(body) = stored.body.kept_below() {
             let body: &dyn Any = &**body;
             let body = body.downcast_ref::<DiskBody>();
             return match body.is_some_and(|body| self.keep_head(body, head, stamp)) {
@@ -86,7 +86,7 @@ impl DiskStore {
         selecting: Bytes,
     ) -> Option<(ResponseHead, Stamp)> {
         let life = self.lives.load().life(&stored.site)?;
-        if !stored.body.is_complete() && stored.body.is_below().is_none() {
+        if !stored.body.is_complete() && stored.body.kept_below().is_none() {
             return None;
         }
         // In this order: what is applied later finds the stamp held.

@@ -170,7 +170,7 @@ impl FillTask {
             Over::Older => return None,
             Over::Part => {
                 let selected = select(held, self.client());
-                let is_below = selected.is_some_and(|held| held.best.body.is_below().is_some());
+                let is_below = selected.is_some_and(|held| held.best.body.kept_below().is_some());
                 return is_below.then_some(Refused::AsGood);
             }
             Over::Update(base) => base,
@@ -249,7 +249,7 @@ impl FillTask {
         let tags = joined_tags(&held.tags, made.tags.clone());
         if !same
             || !valid
-            || held.body.is_below().is_some()
+            || held.body.kept_below().is_some()
             || held.body.slices().count() > MOST_SLICES
             || tags.len() > state.live.load().limits().tags
         {
@@ -278,7 +278,7 @@ impl Made<'_> {
     fn state_length(&mut self) {
         match self.body.complete_length() {
             // A body below memory is stored as a whole; its last slices may still be on their way.
-            Some(length) if self.body.is_below().is_some() || self.body.is_complete() => {
+            Some(length) if self.body.kept_below().is_some() || self.body.is_complete() => {
                 self.fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
                 self.answered = None;
             }

@@ -160,16 +160,12 @@ impl FillTask {
             None => cleaned.length,
         };
         let selecting = terms.as_ref().ok().and_then(|terms| self.context.selecting(&terms.vary));
-        let from_first_to_last =
-            start == 0 && cleaned.length.is_some() && cleaned.length == complete_length;
-        let has_all = status != StatusCode::PARTIAL_CONTENT || from_first_to_last;
-        let keeping = self.keeping(&terms, cleaned.length, has_all);
-        FillHead {
+        let mut head = FillHead {
             status,
             fields: cleaned.fields,
             age: cleaned.age,
             terms,
-            keeping,
+            keeping: Keeping::Store,
             selecting,
             tags: cleaned.tags,
             surrogate_control: cleaned.surrogate_control,
@@ -178,22 +174,20 @@ impl FillTask {
             complete_length,
             stamps,
             source: cleaned.source,
-        }
+        };
+        head.keeping = self.keeping(&head);
+        head
     }
 
-    /// Whether a response on these terms and of this length is stored.
-    fn keeping(
-        &self,
-        terms: &Result<Terms, Reason>,
-        length: Option<u64>,
-        has_all: bool,
-    ) -> Keeping {
+    /// Whether a response with this head is stored.
+    fn keeping(&self, head: &FillHead) -> Keeping {
+        let length = head.end.map(|end| end - head.start);
         let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
-        match terms {
+        match &head.terms {
             Err(reason) => Keeping::Pass(Why::Rule(reason.clone())),
             Ok(_) if self.is_overtaken() => Keeping::Pass(Why::Overtaken),
             Ok(_) if length.is_none_or(|length| length <= most) => Keeping::Store,
-            Ok(_) if has_all && length.is_some_and(|length| length <= on_disk) => {
+            Ok(_) if head.has_all() && length.is_some_and(|length| length <= on_disk) => {
                 let url = self.fill.purpose.url;
                 match self.context.state.disk.as_ref().is_some_and(|disk| disk.works_for(url)) {
                     true => Keeping::StoreOnDisk,

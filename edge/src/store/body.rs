@@ -104,7 +104,7 @@ impl StoredBody {
     }
 
     /// Where it is read, if it is kept below the memory store.
-    pub(crate) fn is_below(&self) -> Option<&Arc<dyn BodyBelow>> {
+    pub(crate) fn kept_below(&self) -> Option<&Arc<dyn BodyBelow>> {
         match self.other() {
             Some(OtherLayout::Below(body)) => Some(body),
             Some(OtherLayout::Slices { .. }) | None => None,
@@ -151,7 +151,7 @@ impl StoredBody {
 
     /// Whether all bytes of a span are held.
     pub(crate) fn covers(&self, span: Span) -> bool {
-        if let Some(body) = self.is_below() {
+        if let Some(body) = self.kept_below() {
             return body.covers(span);
         }
         let mut at = span.start;

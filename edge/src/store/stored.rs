@@ -88,7 +88,7 @@ impl Stored {
         });
         let slices = self.body.slices();
         let body = slices.map(|slice| SLICE + allocated(slice.bytes.len())).sum::<u64>();
-        let body = body + if self.body.is_below().is_some() { BELOW } else { 0 };
+        let body = body + if self.body.kept_below().is_some() { BELOW } else { 0 };
         // A key with extras is listed for its URL, too.
         let listed_key = if memchr::memchr(b'\n', self.key()).is_some() { LISTED_KEY } else { 0 };
         RESPONSE + allocated(self.head.len()) + listed_key + selecting + tags + answered + body
