@@ -4,6 +4,7 @@ mod allocator;
 mod client;
 mod commands;
 mod logging;
+mod name_lookup;
 mod program;
 mod settings;
 mod sockets;
@@ -11,13 +12,14 @@ mod supervisor;
 mod takeover;
 mod text;
 mod tokens;
+mod version;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 /// A content delivery network that you run yourself.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, disable_help_subcommand = true)]
+#[command(name = "weir", version, long_version = version::LONG)]
 #[command(
     after_help = "Exit status: 0 done, 1 failed, 2 usage error, 3 accepted but not complete in time"
 )]
@@ -28,6 +30,7 @@ struct Weir {
 
 fn main() -> ExitCode {
     allocator::use_small_pages();
+    name_lookup::use_hosts_and_dns();
     weir_edge::release_memory_with(allocator::release_memory);
     match Weir::try_parse() {
         Ok(weir) => weir.command.run(),

@@ -1,5 +1,6 @@
 //! The program as control's calls see it: its node, if it has one, and its configuration.
 
+use crate::commands::to_etcd;
 use crate::settings::Settings;
 use crate::{logging, tokens};
 use http::HeaderMap;
@@ -36,6 +37,24 @@ impl weir_control::Program for Program {
         Some(explanation.and_then(written))
     }
 
+    fn certificates(&self) -> Vec<Value> {
+        let certificates = self.node.as_ref().map(|node| node.certificates());
+        let certificates = certificates.unwrap_or_default().into_iter();
+        certificates.filter_map(|certificate| serde_json::to_value(certificate).ok()).collect()
+    }
+
+    fn renew_certificate(&self, host: &str) -> bool {
+        self.node.as_ref().is_some_and(|node| node.renew_certificate(host))
+    }
+
+    fn rotate_certificates(&self, hosts: &[&str]) -> bool {
+        self.node.as_ref().is_some_and(|node| node.rotate_certificates(hosts))
+    }
+
+    fn trust(&self) -> weir_acme::Trust {
+        weir_edge::trust
+    }
+
     fn reload(&self, old: &Config) -> Result<Reloaded, String> {
         // Whoever moved the access log's file away tells by a reload, too.
         if let Some(node) = &self.node {
@@ -45,6 +64,9 @@ impl weir_control::Program for Program {
         let new = new.and_then(|new| tokens::complete_at_once(new, &self.settings));
         let new = new.map_err(|mistakes| mistakes.to_string())?;
         let (new, needs_restart) = old.reloaded(new, |effect| self.needs_restart(effect));
+        if let Some(etcd) = &new.control.etcd {
+            to_etcd(etcd)?;
+        }
         if let Some(node) = &self.node {
             node.reload(new.clone()).map_err(|error| error.0)?;
         }

@@ -1,6 +1,7 @@
 //! Where the configuration comes from: a file, the environment over it, flags over both. Kept for
 //! the life of the process, because a reload reads them again.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use weir_config::Config;
 use weir_config::check::check;
@@ -38,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) listen: Option<String>,
     /// `--admin`.
     pub(crate) admin: Option<String>,
+    /// `--domain`: what is served by https.
+    pub(crate) domains: Vec<String>,
+    /// `--email`: where the CA may write to.
+    pub(crate) email: Option<String>,
 }
 
 impl Settings {
@@ -87,8 +92,20 @@ impl Settings {
         if let Some(origin) = &self.origin {
             file.front("--origin", origin)?;
         }
+        if !self.domains.is_empty() {
+            secure(&mut file, &self.domains)?;
+        }
+        if let Some(email) = &self.email {
+            file.set_acme("--email", "email", email);
+        }
         Ok(file)
     }
+}
+
+/// Whether certificates are to be ordered, but for no edge.
+fn orders_alone(config: &Config) -> bool {
+    let acme = config.tls.as_ref().and_then(|tls| tls.acme.as_ref());
+    acme.is_some_and(|acme| acme.secret.is_none())
 }
 
 impl Part {
@@ -99,7 +116,8 @@ impl Part {
         let control = &config.control;
         let alone =
             config.sites.is_empty() || (control.data.is_some() && file.sets("control", "listen"));
-        if control.url.is_none() && alone { Self::Control } else { Self::Node }
+        let alone = alone || control.etcd.is_some();
+        if control.url.is_empty() && alone { Self::Control } else { Self::Node }
     }
 
     /// What this part needs beyond what every configuration must have, and what it cannot have.
@@ -116,17 +134,75 @@ impl Part {
                 let accepted = "at least one [[site]] with its origins, or --origin URL";
                 mistakes.0.push(mistake("site", &format!("missing; accepted: {accepted}")));
             }
-            Self::Control if config.control.url.is_some() => {
+            Self::Node if config.control.etcd.is_some() => {
+                let why =
+                    "only weir control keeps its log there; accepted: control.url, where that runs";
+                mistakes.0.push(mistake("control.log", why));
+            }
+            Self::Control if !config.control.url.is_empty() => {
                 let why = "weir control is control itself; accepted: a configuration without it";
                 mistakes.0.push(mistake("control.url", why));
             }
-            Self::Control if config.control.data.is_none() => {
+            Self::Control if config.control.etcd.is_some() && config.tokens.is_empty() => {
+                let why = "missing; without a token control answers programs of its machine only, and \
+                           other processes of control pass calls on; accepted: at least one";
+                mistakes.0.push(mistake("token", why));
+            }
+            Self::Control if orders_alone(config) => {
+                let why = "missing; control orders for edges, which have the same secret; accepted: a file with 32 \
+                           characters or more, as of \"openssl rand -hex 32\"";
+                mistakes.0.push(mistake("tls.acme.secret_file", why));
+            }
+            Self::Control if config.control.data.is_none() && config.control.etcd.is_none() => {
                 let accepted = "a directory for the invalidation log of weir control";
                 mistakes.0.push(mistake("control.data", &format!("missing; accepted: {accepted}")));
             }
             _ => {}
         }
         mistakes
+    }
+}
+
+/// What `--domain` asks for: https for these names at the ports that browsers use. What is written elsewhere
+/// stays.
+fn secure(file: &mut FileConfig, domains: &[String]) -> Result<(), Mistakes> {
+    const FLAG: &str = "--domain";
+    file.secure(FLAG, domains)?;
+    let listeners = [("node", 80), ("tls", 443)];
+    for (table, port) in listeners {
+        if !file.sets(table, "listen") {
+            let listen = SocketAddr::new(every_address(), port);
+            file.set(FLAG, table, "listen", listen.to_string());
+        }
+    }
+    if !file.sets("node", "state") {
+        file.set(FLAG, "node", "state", state_directory().to_string_lossy());
+    }
+    Ok(())
+}
+
+/// All addresses of the machine. A CA that finds an IPv6 address of a name connects there.
+fn every_address() -> IpAddr {
+    match std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Where a node keeps what it must not lose if no configuration says: the directory of its systemd unit,
+/// `/var/lib/weir` for root, else `weir` in the user's directory of such files (XDG Base Directory Specification).
+fn state_directory() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(of_unit) =
+        variable("STATE_DIRECTORY").and_then(|of_unit| of_unit.into_string().ok())
+    {
+        return of_unit.split(':').next().unwrap_or_default().into();
+    }
+    let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
+    let of_user = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    match of_user {
+        Some(of_user) if !rustix::process::geteuid().is_root() => of_user.join("weir"),
+        _ => PathBuf::from("/var/lib/weir"),
     }
 }
 

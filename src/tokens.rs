@@ -78,7 +78,10 @@ fn told(absent: &Absent, message: String) -> Mistake {
 }
 
 /// Makes a token in `file`, which appears whole or not at all, and replaces nothing.
-fn make(file: &Path) -> std::io::Result<()> {
+///
+/// # Errors
+/// It cannot be made; [`ErrorKind::AlreadyExists`] where it is there.
+pub(crate) fn make(file: &Path) -> std::io::Result<()> {
     let (token, draft) = (random::<BYTES>()?, random::<8>()?);
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

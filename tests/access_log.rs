@@ -170,3 +170,22 @@ async fn a_refused_request_stands_in_the_log_with_its_request_line() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_line_names_the_rules_that_applied() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello"));
+    let file = TextFile::new("access-rules.log", "");
+    let rules = "[[site.rule]]\nname = \"all\"\ndefault_ttl = \"60s\"\n\
+                 [[site.rule]]\nname = \"errors\"\nmatch = { status = [404] }\nbrowser_ttl = \"1s\"\n\
+                 [[site.rule]]\nname = \"cart\"\nmatch = { cookie = [\"cart\"] }\nbypass = true\n";
+    let edge = edge().origin(&origin).site(rules).tables(&logs(&file)).start();
+    edge.get("/a").await;
+    edge.get("/a").await;
+    edge.get_with("/a", &[("Cookie", "cart")]).await;
+    let lines = lines(&file, 3).await;
+    let told: Vec<_> = lines.iter().map(|line| (&line["cache"], &line["rules"])).collect();
+    let (all, both) = (json!(["all"]), json!(["all", "cart"]));
+    let words = ["uri-miss", "hit", "bypass"].map(|word| json!(word));
+    assert_eq!(told, [(&words[0], &all), (&words[1], &all), (&words[2], &both)]);
+}

@@ -183,6 +183,20 @@ fn tokens_let_in_as_far_as_their_scopes_and_sites_reach() {
 }
 
 #[test]
+fn a_node_that_is_not_ready_yet_is_no_error_in_its_log() {
+    let config = format!(
+        "[control]\nurl = {NO_ORIGIN:?}\ntoken = \"nnnnnnnnnnnnnnnn\"\n[[site]]\norigins = [{NO_ORIGIN:?}]\n"
+    );
+    let config = TextFile::new("unready.toml", &config);
+    let weir = Weir::serve(&["--config", config.path()]);
+    assert_eq!(weir.json("GET /readyz", "").status, 503);
+    assert_eq!(weir.json("GET /readyz/not", "").status, 404);
+    let lines = weir.lines_until("/readyz/not");
+    assert!(lines.iter().any(|line| line.contains("refused") && line.contains("status=503")));
+    assert!(!lines.iter().any(|line| line.contains("ERROR")), "{lines:#?}");
+}
+
+#[test]
 fn state_is_told() {
     let weir = Weir::in_front_of(NO_ORIGIN);
     assert_eq!(weir.json("GET /healthz", "").json()["status"], "ok");

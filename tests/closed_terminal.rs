@@ -273,7 +273,7 @@ fn a_command_that_cannot_say_what_went_wrong_exits_with_its_status() {
         (&["purge", "/a", "--control", NOBODY][..], 1),
         (&["purge", "a"], 2),
         (&["check", config.path()], 1),
-        (&["serve", "--origin", "http://a/b"], 1),
+        (&["serve", "--origin", "http://a/?b"], 1),
         (&["serve", "--no-such-flag"], 2),
     ] {
         let (reader, writer) = std::io::pipe().expect("a pipe");

@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{ADMIN_TOKEN, Control, NODE_TOKEN, TextFile, Weir, get, run, within_patience};
+use program::{ADMIN_TOKEN, Control, NODE_TOKEN, TextFile, Weir, get, run, until, within_patience};
 use rustix::process::Signal;
 use serde_json::Value;
 use weir_origin_sim::{Origin, held, reply};
@@ -36,6 +36,104 @@ fn check_shows_the_disk_and_warns_if_its_file_system_is_smaller() {
     assert_eq!(ran.status, Some(0), "{}", ran.err);
     let warning = "\nwarning: disk: 400TiB in /var/cache/not-there/disk: more than the ";
     assert!(ran.out.contains(warning), "{}", ran.out);
+}
+
+/// Access is judged as by a node: every matching rule counts, whatever is final, in every spelling of a path.
+#[test]
+fn check_shows_what_a_client_must_satisfy_and_who_is_refused() {
+    let text = "[[site]]\norigins = [\"http://10.0.0.5:3000\"]\n\
+                [[site.signing_key]]\nid = \"k\"\nsecret = \"0123456789abcdef\"\n\
+                [[site.rule]]\nname = \"last\"\nmatch = { path = [\"/*\"] }\nfinal = true\nttl = \"1h\"\n\
+                [[site.rule]]\nname = \"hidden\"\nmatch = { path = [\"*/.git*\"] }\ndeny = [\"all\"]\n\
+                [[site.rule]]\nname = \"office\"\nmatch = { path = [\"/admin/*\"] }\nallow = [\"192.0.2.0/24\"]\nredirect = { to = \"/a\" }\n\
+                [[site.rule]]\nname = \"films\"\nmatch = { path = [\"/films/*\"] }\nsigned = true\nreferer = []\n";
+    let config = TextFile::new("access.toml", text);
+    let shown = |request: &str, further: &[&str]| {
+        let command = [&["check", config.path(), "--request", request], further].concat();
+        let ran = run(&command, &[]);
+        assert_eq!(ran.status, Some(0), "{}", ran.err);
+        let row = |name: &str| {
+            let line = ran.out.lines().find(|line| line.starts_with(&format!("{name}  ")));
+            line.map(|line| line[name.len()..].trim().to_owned()).unwrap_or_default()
+        };
+        (row("access"), row("answer"), row("key"))
+    };
+    let within = &["--client", "192.0.2.1"];
+    let elsewhere = &["-H", "Referer: https://evil.example/"];
+    for (path, further, access, answer) in [
+        ("/a", &[][..], "", ""),
+        ("/x//.GIT/config", &[], "hidden: deny", "403 denied"),
+        ("/admin/a", &[], "office: allow", ""),
+        ("/admin/a", within, "office: allow", ""),
+        ("/ADMIN/a", &["--client", "198.51.100.1"], "office: allow", "403 not-allowed"),
+        ("/films/a", &[], "films: referer, signed", "403 signature-missing"),
+        ("/films/a", elsewhere, "films: referer, signed", "403 referer"),
+        ("/films/a?b=c&weir-token=d", &[], "films: referer, signed", ""),
+    ] {
+        let (demanded, answered, _) = shown(&format!("GET http://h{path}"), further);
+        assert_eq!((&*demanded, &*answered), (access, answer), "{path} {further:?}");
+    }
+    // A token is in no key.
+    let (_, _, key) = shown("GET http://h/films/a?weir-token=d&b=c", &[]);
+    assert_eq!(key, "http://h/films/a?b=c");
+}
+
+#[test]
+fn check_shows_which_requests_skip_the_store() {
+    let text = "[[site]]\norigins = [\"http://10.0.0.5:3000\"]\ncookies = { bypass = [\"sid\"] }\n\
+                [[site.rule]]\nname = \"own\"\nmatch = { path = [\"/own/*\"] }\nbypass = true\n\
+                [[site.rule]]\nname = \"shop\"\nmatch = { path = [\"/shop/*\"] }\ncookies = { bypass = [\"cart\"] }\n";
+    let config = TextFile::new("skips.toml", text);
+    for (path, cookie, shown) in [
+        ("/a", "sid=1", "skipped, bypass-cookie"),
+        ("/a", "cart=1", ""),
+        // Static files are fetched for everyone, unless a rule on the path says otherwise.
+        ("/a.css", "sid=1", ""),
+        ("/shop/a.css", "cart=1", "skipped, bypass-cookie"),
+        ("/shop/a", "sid=1", ""),
+        ("/own/a", "b=1", "skipped, rule-bypass"),
+        ("//own/a", "b=1", "skipped, rule-bypass"),
+    ] {
+        let (url, cookie) = (format!("GET http://h{path}"), format!("Cookie: {cookie}"));
+        let ran = run(&["check", config.path(), "--request", &url, "-H", &cookie], &[]);
+        assert_eq!(ran.status, Some(0), "{}", ran.err);
+        let row = ran.out.lines().find_map(|line| line.strip_prefix("store  "));
+        assert_eq!(row.unwrap_or_default().trim(), shown, "{path} {cookie}: {}", ran.out);
+    }
+}
+
+#[test]
+fn check_shows_what_weir_would_answer_itself() {
+    let page = TextFile::new("page.html", "<p>Not here");
+    let file = page.path();
+    let text = format!(
+        "[[site]]\norigins = [\"http://10.0.0.5:3000\"]\n[[site.rule]]\nname = \"pages\"\n\
+         error_page = [{{ status = [404, \"5xx\"], file = {file:?} }}, {{ status = [403], path = \"/no?a\" }}]\n\
+         [[site.rule]]\nname = \"down\"\nmatch = {{ path = [\"/shop/*\"] }}\nmaintenance = true\n"
+    );
+    let config = TextFile::new("own.toml", &text);
+    let shown = |url: &str| {
+        let ran = run(&["check", config.path(), "--request", url], &[]);
+        assert_eq!(ran.status, Some(0), "{}", ran.err);
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        ran.out.lines().map(words).collect::<Vec<_>>()
+    };
+    let pages = [
+        "error_page pages",
+        "error page 404, 5xx: a file of 11 bytes, text/html; charset=utf-8",
+        "error page 403: /no?a",
+    ];
+    let shop = shown("GET http://a.example/shop/a");
+    for line in
+        pages.iter().chain(&["maintenance down", "answer 503 maintenance, Retry-After: 600"])
+    {
+        assert!(shop.iter().any(|shown| shown == line), "{line}: {shop:?}");
+    }
+    let other = shown("GET http://a.example/a");
+    for line in pages {
+        assert!(other.iter().any(|shown| shown == line), "{line}: {other:?}");
+    }
+    assert!(!other.iter().any(|line| line.starts_with("answer")), "{other:?}");
 }
 
 #[test]
@@ -96,6 +194,8 @@ fn wrong_usage_exits_with_2() {
         &["purge", "/a", "--ca", "/etc/hostname"],
         &["purge", "/a", "--control", "https://127.0.0.1:9090", "--ca", "/nowhere"],
         &["serve"],
+        &["serve", "--origin", NOBODY, "--email", "ops@example.com"],
+        &["certificates", "renew"],
         &["explain"],
         &["warm"],
         &[],
@@ -218,10 +318,10 @@ fn commands_and_nodes_reach_control_behind_a_tls_proxy() {
 
 #[test]
 fn serve_refuses_a_wrong_origin_or_a_taken_address() {
-    let ran = run(&["serve", "--origin", "http://a/b"], &[]);
+    let ran = run(&["serve", "--origin", "http://a/?b"], &[]);
     assert_eq!(ran.status, Some(1));
     assert!(
-        ran.err.contains("--origin: site[0].origins[0] = \"http://a/b\": a path"),
+        ran.err.contains("--origin: site[0].origins[0] = \"http://a/?b\": the query"),
         "{}",
         ran.err
     );
@@ -297,7 +397,7 @@ fn purges_lists_the_ids_that_show_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_follows_a_url_from_miss_to_hit_to_purge() {
     let origin = Origin::start().await;
-    origin.route("/a", reply("hello").max_age(60));
+    origin.route("/a", reply("hello").max_age(60).header("Surrogate-Key", "front"));
     let weir = Weir::in_front_of(&origin.url());
     let state = |weir: &Weir| {
         let ran = weir.run(&["explain", "http://example.com/a", "--json"]);
@@ -313,9 +413,23 @@ async fn explain_follows_a_url_from_miss_to_hit_to_purge() {
     assert_eq!(words.status, Some(0), "{}", words.err);
     assert!(words.out.starts_with("state       fresh\n"), "{}", words.out);
     assert!(words.out.contains("of 60 s ("), "{}", words.out);
-    let purged = weir.run(&["purge", "/a"]);
-    assert!(purged.out.contains("1 stored response"), "{}", purged.out);
+    let order = "{\"tags\": [\"front\"], \"reference\": \"deploy-42\"}";
+    let purged = weir.json("POST /v1/purges?count=true", order).json();
+    assert_eq!(purged["matched"], 1, "{purged}");
     assert_ne!(state(&weir), "fresh");
+    // Once it is removed, only what removed it tells that a purge by its tag concerned it.
+    let explain = || weir.run(&["explain", "http://example.com/a"]).out;
+    let words = until("the purge is why", explain, |words| words.contains("Not stored: purged "));
+    assert!(words.contains(" s ago (deploy-42). The next request fetches it.\n"), "{words}");
+    assert!(words.contains("\nlast purge  deploy-42, hard, "), "{words}");
+    let told: Value =
+        serde_json::from_str(&weir.run(&["explain", "http://example.com/a", "--json"]).out)
+            .expect("JSON");
+    let last = &told["nodes"][0]["explanation"]["last_purge"];
+    assert_eq!((&last["reference"], &last["removed"]), (&"deploy-42".into(), &true.into()));
+    let id = last["id"].as_str().expect("an id");
+    assert!(words.contains(&format!("weir purges {id}\n")), "{words}");
+    assert!(weir.run(&["purges", id]).out.contains("front"), "{words}");
     assert_eq!(weir.get("/a").body, "hello");
     assert_eq!(origin.fetches("/a"), 2);
 }
@@ -331,8 +445,24 @@ fn a_hang_up_reloads_all_or_nothing() {
     assert!(line.contains("site[0].origins"), "{line}");
     config.write("[[site]]\norigins = [\"http://127.0.0.1:10\"]\n");
     weir.signal(Signal::HUP);
+    // Once for the site, with the keys that changed.
+    let lines = weir.lines_until("configuration reloaded");
+    let removed: Vec<_> = lines.iter().filter(|line| line.contains("removed")).collect();
+    assert_eq!(removed.len(), 1, "{lines:#?}");
+    assert!(removed[0].contains("stored responses of the site removed"), "{removed:?}");
+    assert!(removed[0].contains("default") && removed[0].contains("origins"), "{removed:?}");
+    let more = "cookies = { ignore = [\"analytics\"], bypass = [\"sid\"] }\n";
+    config.write(&format!("[[site]]\norigins = [\"http://127.0.0.1:10\"]\n{more}"));
+    weir.signal(Signal::HUP);
+    let line = weir.until_line("stored responses of the site removed");
+    assert!(line.contains("cookies") && !line.contains("origins"), "{line}");
     weir.until_line("configuration reloaded");
     assert_eq!(weir.run(&["healthcheck"]).status, Some(0));
+    let cookies = "Cookie: _ga=1; sid=2; a=3";
+    let told = weir.run(&["explain", "http://example.com/a", "-H", cookies]).out;
+    assert!(told.starts_with("state       bypass\n"), "{told}");
+    let row = "\ncookies     bypass: sid; ignored: _ga; passed to the origin: a\n";
+    assert!(told.contains(row), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

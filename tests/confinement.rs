@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{Answer, PATIENCE, Spec, TextFile, Topology, Weir, until};
+use program::{Answer, Folder, PATIENCE, Spec, TextFile, Topology, Weir, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -20,6 +20,7 @@ const NO_ORIGIN: &str = "http://127.0.0.1:9";
 struct TwoSites {
     weir: Weir,
     _origin: Origin,
+    _certificates: Folder,
 }
 
 impl TwoSites {
@@ -30,7 +31,7 @@ impl TwoSites {
             let url = origin.url();
             format!(
                 "[[site]]\nid = \"{id}\"\nhosts = [\"{id}.example\"]\norigins = [\"{url}\"]\n\
-                 release.field = \"x-release\"\n"
+                 release.field = \"x-release\"\ntls = \"auto\"\n"
             )
         };
         let token = |name: &str, secret: &str| {
@@ -41,10 +42,17 @@ impl TwoSites {
         };
         let config =
             [site("shop"), site("blog"), token("shop", OF_SHOP), token("blog", OF_BLOG)].concat();
+        // Nobody issues any.
+        let certificates = Folder::new("confinement-certificates");
+        let config = format!(
+            "[limits]\npurge_targets = 2000\n[tls]\nlisten = \"127.0.0.1:0\"\n\
+             [tls.acme]\ndirectory = \"https://127.0.0.1:9/\"\nstate = {:?}\n{config}",
+            certificates.path()
+        );
         let config = TextFile::new("confinement.toml", &config);
         let weir = Weir::serve(&["--config", config.path()]);
         weir.until_ready();
-        Self { weir, _origin: origin }
+        Self { weir, _origin: origin, _certificates: certificates }
     }
 
     fn call(&self, secret: &str, line: &str, body: &str) -> Answer {
@@ -82,13 +90,10 @@ async fn one_sites_overflow_leaves_the_other_what_it_has_stored() {
     sites.purge(OF_SHOP, &json!({"site": "shop", "paths": patterns}));
     assert_eq!(sites.handled("blog"), "hit");
     assert_ne!(sites.handled("shop"), "hit", "its own patterns do not all fit");
-    // As many targets of every other kind as fit for no site.
-    for portion in 0..34 {
-        let urls: Vec<_> = (0..3000)
-            .map(|number| format!("http://shop.example/none/{portion}/{number}"))
-            .collect();
-        sites.purge(OF_SHOP, &json!({"urls": urls}));
-    }
+    // More URLs than fit, at once.
+    let urls: Vec<_> =
+        (0..3000).map(|number| format!("http://shop.example/none/{number}")).collect();
+    sites.purge(OF_SHOP, &json!({"urls": urls}));
     assert_eq!(sites.handled("blog"), "hit");
 }
 
@@ -117,6 +122,11 @@ async fn what_concerns_all_sites_needs_a_token_without_sites() {
     }
     let nodes = sites.call(OF_SHOP, "GET /v1/nodes", "").json();
     assert_eq!(nodes["nodes"][0]["state"], "connected");
+    let listed = sites.call(OF_SHOP, "GET /v1/certificates", "").json();
+    let names: Vec<_> = listed["certificates"].as_array().into_iter().flatten().collect();
+    assert!(names.len() == 1 && names[0]["name"] == "shop.example", "{listed}");
+    let renewed = r#"{"name": "shop.example"}"#;
+    assert_eq!(sites.call(OF_SHOP, "POST /v1/certificates/renew", renewed).status, 202);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,6 +231,14 @@ fn attempts(operation: &str, own: &str, site: &str, id: &str) -> Vec<Attempt> {
             line("GET /v1/explain?url=http://SITE.example/a&node=weir"),
         ]
         .concat(),
+        "GET /v1/traffic" => [
+            line("GET /v1/traffic"),
+            line("GET /v1/traffic?by=site&step=3600"),
+            line("GET /v1/traffic?by=node&format=csv"),
+            line("GET /v1/traffic?site=SITE"),
+            line("GET /v1/traffic?site=SITE&node=weir&format=csv"),
+        ]
+        .concat(),
         "GET /v1/sites/{id}/release" => line("GET /v1/sites/SITE/release"),
         "PUT /v1/sites/{id}/release" => {
             bodies("PUT /v1/sites/SITE/release", &[json!({"name": "stolen"}), json!({})])
@@ -259,9 +277,23 @@ fn attempts(operation: &str, own: &str, site: &str, id: &str) -> Vec<Attempt> {
             line("GET /2020-05-31/distribution/OWN/invalidation/ID"),
         ]
         .concat(),
-        "POST /v1/reload" | "GET /metrics" | "GET /v1/follow" | "GET /v1/purges"
-        | "GET /v1/nodes" | "DELETE /v1/nodes" | "GET /v1/stats" | "GET /v1/traffic"
-        | "GET /v1/popular" | "GET /v1/uncached" | "GET /healthz" | "GET /readyz"
+        "POST /v1/certificates/renew" => bodies(operation, &[json!({"name": host})]),
+        "POST /v1/certificates/rotate" => {
+            bodies(operation, &[json!({"name": host}), json!({"names": [host]}), json!({})])
+        }
+        "POST /v1/reload"
+        | "GET /metrics"
+        | "GET /v1/follow"
+        | "GET /v1/purges"
+        | "GET /v1/nodes"
+        | "DELETE /v1/nodes"
+        | "GET /v1/stats"
+        | "GET /v1/origins"
+        | "GET /v1/popular"
+        | "GET /v1/uncached"
+        | "GET /healthz"
+        | "GET /readyz"
+        | "GET /v1/certificates"
         | "GET /openapi.json" => line(operation),
         // A stream, read beside the walk.
         "GET /v1/events" => Vec::new(),

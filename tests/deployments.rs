@@ -380,7 +380,10 @@ fn every_configuration_is_right() {
                 })
                 .collect();
             let copy = TextFile::new("deployed.toml", &text);
-            let ran = run(&["check", copy.path()], &[]);
+            // What differs from process to process is set where each is started.
+            let shares_log = text.contains("log = \"etcd\"");
+            let advertised = [("WEIR_CONTROL__ETCD__ADVERTISE", "http://control-1:9090")];
+            let ran = run(&["check", copy.path()], if shares_log { &advertised } else { &[] });
             for n in 1..=other {
                 std::fs::remove_file(format!("{}-{n}", secret.path())).expect("it was written");
             }
@@ -413,6 +416,11 @@ fn operators_tokens_are_controls_alone() {
     let (control, others) = services.split_once("\n  parent-eu:\n").expect("a parent");
     let (others, _) = others.split_once("\nvolumes:\n").expect("volumes");
     assert!(control.contains("/run/weir/operator\"") && control.contains("WEIR_TOKEN: "));
+    // That of further processes of control is for them alone.
+    let shared = before.split_once("\nx-shared-control:").expect("control that shares its log").1;
+    let (shared, _) = shared.split_once("\n\n").expect("its end");
+    assert!(!others.contains("*shared-control"), "{others}");
+    let before = before.replace(shared, "");
     let anchors = before.lines().filter(|line| !line.starts_with('#'));
     for line in anchors.chain(others.lines()) {
         for part in ["/run/weir/operator", "WEIR_TOKEN:", "WEIR_TOKEN_FILE"] {

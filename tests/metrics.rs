@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{Folder, TextFile, Weir};
+use program::{ADMIN_TOKEN, Folder, TextFile, Weir};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,11 @@ const PROVIDER: &str = include_str!("../deploy/grafana/provisioning/dashboards/w
 const OBSERVABILITY: &str = include_str!("../docs/observability.md");
 const TUNING: &str = include_str!("../docs/tuning.md");
 const DISK: &str = include_str!("../docs/disk.md");
+const HIGH_AVAILABILITY: &str = include_str!("../docs/high-availability.md");
+
+/// Control over a log in etcd, where there is none.
+const SHARED: &str = "[control]\nlog = \"etcd\"\n[control.etcd]\nendpoints = [\"http://127.0.0.1:9\"]\n\
+                      [[token]]\nname = \"me\"\nsecret = \"aaaaaaaaaaaaaaaa\"\nscopes = [\"read\"]\n";
 
 /// Labels that Prometheus adds.
 const ADDED: [&str; 2] = ["instance", "job"];
@@ -22,17 +27,30 @@ struct Exposed(BTreeMap<String, BTreeSet<String>>, String);
 
 impl Exposed {
     fn scrape(of: &str) -> Self {
-        let [log, disk] = ["log", "disk"].map(|what| Folder::new(&format!("{of}-{what}")));
+        let folders = ["log", "disk", "certificates"];
+        let [log, disk, certificates] = folders.map(|what| Folder::new(&format!("{of}-{what}")));
         let config = format!(
             "[control]\ndata = {:?}\n[disk]\npath = {:?}\nsize = \"64MiB\"\n\
-             [[site]]\nid = \"default\"\norigins = [\"http://127.0.0.1:9\"]\n",
+             [tls]\nlisten = \"127.0.0.1:0\"\n\
+             [tls.acme]\ndirectory = \"https://127.0.0.1:9/\"\nstate = {:?}\n\
+             secret = \"control-orders-and-its-node-receives\"\n\
+             [[site]]\nid = \"default\"\norigins = [\"http://127.0.0.1:9\"]\n\
+             [[site]]\nid = \"secure\"\nhosts = [\"secure.test\"]\ntls = \"auto\"\n\
+             origins = [\"http://127.0.0.1:9\"]\n",
             log.path(),
-            disk.path()
+            disk.path(),
+            certificates.path()
         );
         let config = TextFile::new("metrics.toml", &config);
         let weir = Weir::serve(&["--config", config.path()]);
         assert_eq!(weir.get("/a").status, 502);
-        let text = weir.call("GET /metrics", &[("Host", "localhost")], "").body;
+        let mut text = weir.call("GET /metrics", &[("Host", "localhost")], "").body;
+        // Of control that shares its log, which it says whether or not etcd is there.
+        let shared = TextFile::new(&format!("metrics-{of}-control.toml"), SHARED);
+        let shared = Weir::control_at("127.0.0.1:0", &shared);
+        let bearer = format!("Bearer {ADMIN_TOKEN}");
+        let fields = [("Host", "control"), ("Authorization", bearer.as_str())];
+        text.push_str(&shared.call("GET /metrics", &fields, "").body);
         let mut metrics: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for sample in text.lines().filter(|line| !line.starts_with('#')) {
             let (series, _) = sample.rsplit_once(' ').expect("a sample");
@@ -116,6 +134,7 @@ fn what_the_guides_name_is_exposed() {
         ("docs/observability.md", OBSERVABILITY),
         ("docs/tuning.md", TUNING),
         ("docs/disk.md", DISK),
+        ("docs/high-availability.md", HIGH_AVAILABILITY),
     ] {
         let named = named(text);
         assert!(named.len() >= 3, "{file}: {named:?}");

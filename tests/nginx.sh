@@ -25,13 +25,8 @@ trap finish EXIT
 
 fail() { echo "failed: $*" >&2; cat "$scratch"/*.log >&2; exit 1; }
 
-# Ports that nothing has now; nginx cannot choose its own.
-ports() {
-    python3 -c 'import socket; s = [socket.socket() for _ in range(3)]
-for one in s: one.bind(("127.0.0.1", 0))
-print(*(one.getsockname()[1] for one in s))'
-}
-read -r web secure control < <(ports)
+# nginx cannot choose its own.
+read -r web secure control < <(python3 "$(dirname "$0")/ports.py" 3)
 
 # A line of a log within 20 s.
 awaited() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The page at control's address in a real browser: Chromium, headless, driven over real processes of
 # the programs as they are built. Needs Python 3 with venv, chromium, ip, and PyPI to install the
-# driver from.
+# driver and axe-core from.
 #
 # tests/page.sh WEIR ORIGIN_SIM [--screenshots FOLDER]
 set -euo pipefail

@@ -7,11 +7,7 @@ mod support;
 use program::{Spec, Topology, Weir, until};
 use rustix::process::Signal;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
-use support::{Answer, Client, Origin, PATIENCE, reply, stale, stale_with};
-use tokio::task::JoinSet;
+use support::{Answer, Client, Load, Origin, reply, stale, stale_with};
 
 const HELLO: &str = "200 hello";
 const PARENTS: [&str; 2] = ["parent-1", "parent-2"];
@@ -41,67 +37,10 @@ fn by(answer: &Answer) -> (String, String) {
     (name.to_owned(), rest.to_owned())
 }
 
-/// Clients that ask one request after the other, each for what nobody asked for before, and are to
-/// be told of no error. Each may see one answer break off whose head was out when its sender died:
-/// nothing can be tried again then.
-struct Load {
-    stop: Arc<AtomicBool>,
-    served: Arc<AtomicUsize>,
-    clients: JoinSet<()>,
-}
-
-impl Load {
-    /// Four clients of each edge.
-    fn on(edges: &[SocketAddr]) -> Self {
-        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let mut clients = JoinSet::new();
-        for (client, edge) in edges.iter().flat_map(|edge| [*edge; 4]).enumerate() {
-            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
-            clients.spawn(async move {
-                let mut connection = Client::connect(edge).await;
-                let mut cut = false;
-                for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let target = format!("/load/{client}/{number}");
-                    connection.request("GET", &target, &[], "").await;
-                    let answer = connection.answer("GET").await;
-                    if answer.status == 200 && !answer.whole && !cut {
-                        cut = true;
-                        connection = Client::connect(edge).await;
-                        continue;
-                    }
-                    assert_eq!(answer.line(), HELLO, "{target}: {answer:?}");
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        Self { stop, served, clients }
-    }
-
-    /// Until so many further requests were served.
-    async fn more(&mut self, requests: usize) {
-        let wanted = self.served.load(Ordering::Relaxed) + requests;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let served = self.served.load(Ordering::Relaxed);
-            if served >= wanted {
-                return;
-            }
-            if let Some(ended) = self.clients.try_join_next() {
-                ended.expect("no client is told of an error");
-            }
-            assert!(Instant::now() < end, "{served} are served in time, not {wanted}");
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-    }
-
-    /// Ends; panics where a client was told of an error.
-    async fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.join_all().await;
-    }
+/// Four clients of each edge. Each may see one answer break off.
+fn load_on(edges: &[SocketAddr]) -> Load {
+    let clients: Vec<_> = edges.iter().flat_map(|edge| [*edge; 4]).collect();
+    Load::on(clients, 1, |answer| assert_eq!(answer.line(), HELLO, "{answer:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +61,7 @@ async fn a_parent_killed_under_load_is_missed_by_nobody_and_the_keys_of_the_othe
         }
     }
     assert!(of_first.len() > 10 && of_second.len() > 10, "{of_first:?} {of_second:?}");
-    let mut load = Load::on(&["edge-1", "edge-2"].map(|edge| topology.node(edge).listen));
+    let mut load = load_on(&["edge-1", "edge-2"].map(|edge| topology.node(edge).listen));
     load.more(200).await;
     topology.kill_node("parent-1");
     load.more(200).await;
@@ -199,7 +138,7 @@ async fn with_all_parents_killed_the_origin_is_asked_where_that_is_allowed_and_e
     for target in ["/fresh", "/stale", "/must"] {
         assert_eq!(get(&topology, "strict", target).await.line(), HELLO);
     }
-    let mut load = Load::on(&[topology.node("open").listen]);
+    let mut load = load_on(&[topology.node("open").listen]);
     load.more(100).await;
     for parent in PARENTS {
         topology.kill_node(parent);
@@ -244,7 +183,7 @@ async fn one_of_three_origins_killed_under_load_is_missed_by_nobody_and_takes_it
     let parents = format!("[parents]\nurls = [\"http://{}\"]", topology.node("parent").listen);
     topology.add("edge", &pool(Spec::edge(&first.url()).tables(&parents)));
     let asked = || [first, second, third].map(|origin| origin.fetches("*"));
-    let mut load = Load::on(&[topology.node("edge").listen; 2]);
+    let mut load = load_on(&[topology.node("edge").listen; 2]);
     load.more(100).await;
     second.stop().await;
     load.more(300).await;

@@ -3,7 +3,7 @@
 mod support;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::*;
 use weir_edge::node::Node;
@@ -132,42 +132,17 @@ async fn a_url_stays_with_its_origin_also_on_another_node() {
 #[tokio::test]
 async fn an_origin_killed_under_load_is_missed_by_nobody_and_comes_back() {
     let origins = origins(3).await;
-    let edge = Arc::new(in_front_of(&origins, "health = { eject = \"20ms\" }").start());
-    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
-            let (edge, stop, served) = (Arc::clone(&edge), Arc::clone(&stop), Arc::clone(&served));
-            tokio::spawn(async move {
-                let mut connection = edge.connect().await;
-                for n in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    connection.request("GET", &format!("/{client}/{n}"), &[], "").await;
-                    let answer = connection.answer("GET").await;
-                    assert_eq!((answer.status, answer.whole), (200, true), "{}", answer.text());
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    let more = async |requests: usize| {
-        let wanted = served.load(Ordering::Relaxed) + requests;
-        let served = || served.load(Ordering::Relaxed);
-        until("requests to be served", served, |served| *served >= wanted).await;
-    };
-    more(100).await;
+    let edge = in_front_of(&origins, "health = { eject = \"20ms\" }").start();
+    let mut load = Load::on([edge.node.listen(); CLIENTS], 0, |_| {});
+    load.more(100).await;
     origins[1].stop().await;
     until_healthy(&edge, &origins[1], 0).await;
-    more(300).await;
+    load.more(300).await;
     origins[1].restart().await;
     until_healthy(&edge, &origins[1], 1).await;
     let before = asked(&origins);
-    more(300).await;
-    stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.expect("no client saw an error");
-    }
+    load.more(300).await;
+    load.end().await;
     let after = asked(&origins);
     let shares: Vec<usize> = before.iter().zip(&after).map(|(b, a)| a - b).collect();
     let all: usize = shares.iter().sum();

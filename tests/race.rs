@@ -36,7 +36,7 @@ use support::{Origin, edge};
 use tally::Tally;
 use tokio::task::JoinSet;
 use weir_edge::node::Node;
-use world::World;
+use world::{KINDS, World};
 
 /// Clients at once.
 const READERS: u64 = 24;
@@ -51,7 +51,7 @@ async fn nothing_from_before_a_purge_is_shown_after_it() {
     let seed = seed();
     println!("WEIR_SEED={seed} WEIR_READS={reads}");
     let origin = Origin::builder().keep_requests(1).start().await;
-    let world = Arc::new(World::new(seed, 1, Duration::from_micros(200)));
+    let world = Arc::new(World::new(seed, 1, Duration::from_micros(200), &KINDS));
     origin.default_route(world.route());
     let edge = edge().origin(&origin).site("host_header = \"client\"").tables(TABLES).start();
     let door = Arc::new(Door::calm("edge", edge.node.listen()));

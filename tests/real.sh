@@ -3,10 +3,12 @@
 # tests/real/requirements.txt. Each script takes its configuration from the recipe's code blocks. What cannot be
 # installed or is missing is a failure. Needs the packages that .ci/run installs for it, and Python 3 with venv.
 #
-# tests/real.sh PROGRAM [NAME...]
+# WordPress, MediaWiki and Django are also visited by a crowd, which sends --requests requests (1000).
+#
+# tests/real.sh PROGRAM [--requests NUMBER] [NAME...]
 set -euo pipefail
 
-[[ $# -ge 1 && -x $1 ]] || { echo "usage: tests/real.sh PROGRAM [NAME...]" >&2; exit 2; }
+[[ $# -ge 1 && -x $1 ]] || { echo "usage: tests/real.sh PROGRAM [--requests NUMBER] [NAME...]" >&2; exit 2; }
 program=$(realpath "$1")
 shift
 cd "$(dirname "$0")"

@@ -65,6 +65,39 @@ async fn clients_wait_in_the_sockets_of_the_service_manager_over_a_restart() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
 }
 
+/// A client in a socket of systemd's, which starts the program for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_itself_passes_its_sockets() {
+    let activate = || unconfigured(Command::new("systemd-socket-activate"));
+    if activate().arg("--version").output().is_err() {
+        eprintln!("skipped: there is no systemd-socket-activate (package systemd)");
+        return;
+    }
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(600));
+    // It binds its sockets itself: ports that were free a moment ago.
+    let (listen, admin) = {
+        let held = Held::new();
+        (at(&held.clients), at(&held.admin))
+    };
+    let mut command = activate();
+    command.args(["--listen", &listen.to_string(), "--listen", &admin.to_string()]);
+    command.args([env!("CARGO_BIN_EXE_weir"), "serve", "--origin", &origin.url()]);
+    command.args(["--listen", &listen.to_string(), "--admin", &admin.to_string()]);
+    let weir = Weir::run_by(command);
+    let connected = || TcpStream::connect(listen).ok();
+    let mut client = until("systemd listens", connected, Option::is_some).expect("it does");
+    client.set_read_timeout(Some(PATIENCE)).expect("it can be bounded");
+    let request = "GET /a HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n";
+    client.write_all(request.as_bytes()).expect("it is sent");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    assert_eq!(program::get(admin, "/healthz").status, 200);
+    weir.signal(Signal::TERM);
+    assert_eq!(weir.exit_status(), Some(0));
+}
+
 #[test]
 fn a_socket_that_no_key_has_is_refused_by_its_address() {
     let held = Held::new();

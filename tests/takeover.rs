@@ -3,7 +3,9 @@
 
 mod program;
 
-use program::{Folder, Lone, Spec, TextFile, Topology, Weir, call, try_exchange, until};
+use program::{
+    ADMIN_TOKEN, Folder, Lone, Spec, TextFile, Topology, Weir, call, try_exchange, until,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -374,6 +376,55 @@ async fn a_new_process_that_ends_half_way_changes_nothing() {
     }
 }
 
+/// The disk store is the old process's again, with what it holds, except what it learned meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_takeover_that_fails_the_old_process_has_its_disk_again() {
+    let origin = Origin::start().await;
+    hello(&origin);
+    // Larger than memory takes: on disk alone.
+    let large = || "0123456789abcde\n".repeat(100_000);
+    let paths = ["/kept", "/purged", "/posted"];
+    for path in paths {
+        origin.route(path, reply(large()).max_age(600));
+    }
+    let (data, disk) = (Folder::new("gets-back-data"), Folder::new("gets-back-disk"));
+    let keys = format!("data = {:?}", data.path());
+    let tables = format!(
+        "[memory]\nsize = \"32MiB\"\nmax_object = \"1MiB\"\n\
+         [disk]\npath = {:?}\nsize = \"256MiB\"\nadmit = \"all\"\n",
+        disk.path()
+    );
+    let lone = Lone::start_with("gets-back", &origin.url(), &keys, &tables);
+    let get = |path: &str| {
+        let answer = program::get(lone.weir.listen, path);
+        assert_eq!((answer.status, answer.body == large()), (200, true), "{path}");
+        answer.head.contains("; hit")
+    };
+    for path in paths {
+        get(path);
+        assert!(get(path), "{path}");
+    }
+    let mut half = Half::begin(&lone.state);
+    let log = json!({"directory": data.path()});
+    assert_eq!(half.takeover(&log).hears()["say"], "offer");
+    // Meanwhile it has none.
+    let purge = json!({"paths": ["/purged"], "wait_ms": 10_000}).to_string();
+    let purged = call(lone.weir.admin, "POST /v1/purges", &purge).expect("an answer").json();
+    assert_eq!(purged["status"], "completed", "{purged}");
+    let posted = lone.weir.ask("POST /posted", &[("Host", "example.com")]);
+    assert_eq!(posted.status, 200, "{posted:?}");
+    drop(half);
+    lone.weir.until_line("the disk store is in use again");
+    assert!(get("/kept"));
+    for path in ["/purged", "/posted"] {
+        assert!(!get(path), "{path}");
+    }
+    assert_eq!(origin.requests("/kept").len(), 1);
+    still_serves(&lone, 200);
+    // It stores again.
+    assert!(get("/purged"));
+}
+
 /// One that hangs refuses nobody, and is waited for only so long.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_process_that_hangs_is_not_waited_for_for_ever() {
@@ -409,6 +460,80 @@ async fn calls_wait_while_the_log_is_closed() {
     assert!(matches!(answer.status, 200 | 202), "{answer:?}");
     let listed = call(admin, "GET /v1/purges", "").expect("an answer").json();
     assert_eq!(listed["purges"].as_array().map(Vec::len), Some(1), "{listed}");
+}
+
+/// A connection to control on which nothing was called yet, as far as control knows.
+fn connected(admin: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(admin).expect("a connection");
+    stream.set_read_timeout(Some(program::PATIENCE)).expect("it can be bounded");
+    // The one after it in the queue is answered: it was accepted.
+    assert_eq!(call(admin, "GET /v1/nodes", "").expect("an answer").status, 200);
+    stream
+}
+
+/// Calls on a connection that is open.
+fn call_on(mut stream: &TcpStream, token: &str, line: &str, body: &str) {
+    let length = body.len();
+    write!(
+        stream,
+        "{line} HTTP/1.1\r\nHost: control\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("it is sent");
+}
+
+/// What a connection brings until it is closed.
+fn all(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it ends in good order");
+    text
+}
+
+/// What the old process accepted is answered by the new one, whoever calls, and then closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_on_connections_of_the_old_process_are_answered_by_the_new_one() {
+    const LONG: u64 = 1 << 20;
+    let origin = Origin::start().await;
+    hello(&origin);
+    origin.route("/long", reply("").body_bytes(LONG).held_after(LONG / 2));
+    let mut lone = Lone::start("passed-on", &origin.url(), "");
+    let (listen, admin) = (lone.weir.listen, lone.weir.admin);
+    // Something that the old process has to finish, so that it is still there.
+    let mut download = TcpStream::connect(listen).expect("a connection");
+    download.set_read_timeout(Some(program::PATIENCE)).expect("it can be bounded");
+    write!(download, "GET /long HTTP/1.1\r\nHost: example.com\r\n\r\n").expect("it is sent");
+    assert!(download.read(&mut [0; 16]).expect("its beginning") > 0);
+    let (silent, stranger, kept) = (connected(admin), connected(admin), connected(admin));
+    call_on(&kept, ADMIN_TOKEN, "GET /v1/purges", "");
+    let mut answer = String::new();
+    while !answer.trim_end().ends_with('}') {
+        let mut piece = [0; 1024];
+        let read = (&kept).read(&mut piece).expect("an answer");
+        assert!(read > 0, "it stays open: {answer}");
+        answer.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+    let mut old = lone.take_over();
+    old.until_line("another process has taken over");
+    assert!(old.runs());
+    for (number, stream) in [silent, kept].into_iter().enumerate() {
+        let body = json!({"paths": ["/a"], "reference": format!("late-{number}")}).to_string();
+        call_on(&stream, ADMIN_TOKEN, "POST /v1/purges", &body);
+        let answer = all(stream);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 202"),
+            "{answer}"
+        );
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    call_on(&stranger, "nobody's", "GET /v1/purges", "");
+    let answer = all(stranger);
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let listed = call(admin, "GET /v1/purges", "").expect("an answer").json();
+    let references: Vec<_> = listed["purges"].as_array().expect("a list").iter().collect();
+    let references: BTreeSet<_> = references.iter().map(|one| one["reference"].as_str()).collect();
+    assert_eq!(references, [Some("late-0"), Some("late-1")].into(), "{listed}");
+    origin.release("/long");
+    assert_eq!(old.exit_status(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,7 +193,7 @@ async fn an_http2_connection_ends_by_goaway_once_its_streams_are_answered() {
     const LONG: u64 = 40_000;
     let origin = origin().await;
     origin.route("/long", reply("").body_bytes(LONG).held_after(LONG / 2));
-    let mut lone = Lone::start("goaway", &origin.url(), "");
+    let mut lone = Lone::start_with_one_worker("goaway", &origin.url(), "");
     let listen = lone.weir.listen;
     let (busy, busy_ends) = http2(listen).await;
     let (idle, idle_ends) = http2(listen).await;
@@ -217,20 +217,27 @@ async fn an_http2_connection_ends_by_goaway_once_its_streams_are_answered() {
     assert_eq!(body(ask(&next, "/a").await).await, b"hello");
 }
 
-/// What began before a handshake was over is answered too.
+/// What began before its first request was sent is answered too, and told to go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_has_asked_nothing_yet_gets_its_first_answer() {
     let (origin, certified) = (origin().await, Certified::new("first-tls"));
-    let (mut lone, secure) = start("first", &origin, &certified);
+    let tables = certified.tables();
+    let mut lone = Lone::start_with_one_worker("first", &origin.url(), &tables);
+    let secure = lone.weir.listen_tls.expect("an address");
+    let (idle, idle_ends) = http2(lone.weir.listen).await;
+    assert_eq!(body(ask(&idle, "/a").await).await, b"hello");
     let connect = || TcpStream::connect(lone.weir.listen).expect("the node accepts");
     let (mut clear, silent) = (connect(), TcpStream::connect(secure).expect("it accepts"));
     // The old process has accepted them.
     let open = || {
         let metrics = program::call(lone.weir.admin, "GET /metrics", "").expect("an answer");
-        metrics.body.contains("\nweir_connections_open 2\n")
+        metrics.body.contains("\nweir_connections_open 3\n")
     };
-    until("both are accepted", open).await;
+    until("all are accepted", open).await;
     let old = tokio::task::block_in_place(|| lone.take_over());
+    // From then on the old process tells everyone to go. It may be a moment after the new one serves.
+    let ended = timeout(PATIENCE, idle_ends).await.expect("in time");
+    assert!(ended.is_ok(), "an idle one ends in order: {ended:?}");
     let line = "GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n";
     clear.write_all(line.as_bytes()).expect("it is sent");
     clear.set_read_timeout(Some(PATIENCE)).expect("it can be bounded");

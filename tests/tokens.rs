@@ -247,3 +247,23 @@ fn who_fails_to_authenticate_is_logged_counted_and_throttled() {
     let answer = control.call("GET /v1/nodes\x1b[2J", &[("Host", "control")], "");
     assert!((400..500).contains(&answer.status));
 }
+
+#[test]
+fn files_of_tokens_are_made_where_there_are_none() {
+    let folder = Folder::new("made-by-command");
+    let file = |name: &str| format!("{}/tokens/{name}", folder.path());
+    let read = |name: &str| std::fs::read_to_string(file(name)).expect("the file is there");
+    let made = run(&["token", "--make", &file("node"), &file("metrics")], &[]);
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    assert!(made.err.contains("node: made") && made.err.contains("metrics: made"), "{}", made.err);
+    let (node, metrics) = (read("node"), read("metrics"));
+    assert_eq!((node.trim_end().len(), metrics.trim_end().len()), (64, 64));
+    assert_ne!(node, metrics);
+    assert!(!made.err.contains(node.trim_end()) && made.out.is_empty(), "{}{}", made.out, made.err);
+    let again = run(&["token", "--make", &file("node"), &file("operator")], &[]);
+    assert!(again.err.contains("node: there already"), "{}", again.err);
+    assert_eq!(read("node"), node, "it is kept");
+    let refused = run(&["token", "--make", "/proc/token"], &[]);
+    assert_eq!(refused.status, Some(1));
+    assert!(refused.err.contains("/proc/token: cannot be created"), "{}", refused.err);
+}

@@ -66,6 +66,14 @@ async fn a_topology_is_watched_live() {
     top.until_shows(&["select nodes"]);
     top.press("?");
     top.until_gone("select nodes");
+    // Totals of other ranges.
+    top.resize(SIZE);
+    top.until_shows(&["r 10 min  5 req", "60.0 % hits"]);
+    top.press("r");
+    top.until_shows(&["r 1 h  5 req"]);
+    top.press("R");
+    top.press("R");
+    top.until_shows(&["r 30 d  5 req"]);
     top.press("p");
     top.until_shows(&["PAUSED"]);
     top.press("q");
@@ -156,15 +164,20 @@ async fn without_a_terminal_it_prints_what_there_is() {
     assert_eq!(told["uncached"]["urls"][0]["reason"], "private");
     assert_eq!(told["purges"]["purges"][0]["tags"], json!(["news"]));
     assert!(told["traffic"]["points"].is_array() && told["at"].is_string(), "{told}");
+    // The history tells of a second once it is over.
+    let totals = "totals   10 min  3 req  33.3 % hits";
+    until("the totals are told", || topology.run(&["top"]).out, |out| out.contains(totals));
     for arguments in [&["top"][..], &["top", "--once"]] {
         let ran = topology.run(arguments);
         assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
         for part in [
             "nodes    1 of 1 nodes connected, seq 1\n",
+            totals,
             "  one",
             "http://example.com/a",
             "private",
             "tag news",
+            "TLS: certificates, by expiry\nno certificates: [tls] is not configured\n",
         ] {
             assert!(ran.out.contains(part), "{part}\n{}", ran.out);
         }
@@ -173,6 +186,11 @@ async fn without_a_terminal_it_prints_what_there_is() {
     let ran = program::run(&["top", "--once"], &[("WEIR_CONTROL", NOBODY)]);
     assert_eq!((ran.status, ran.out.as_str()), (Some(1), ""));
     assert!(ran.err.contains("cannot reach control at"), "{}", ran.err);
+    let ran = topology.run(&["top", "--range", "24h"]);
+    assert!(ran.out.contains("totals   24 h  3 req  33.3 % hits"), "{}", ran.out);
+    let ran = program::run(&["top", "--range", "2h"], &[]);
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.err.contains("not one of 10m, 1h, 24h, 7d, 30d"), "{}", ran.err);
     for wrong in ["100ms", "2m", "2"] {
         assert_eq!(program::run(&["top", "--every", wrong], &[]).status, Some(2), "{wrong}");
     }

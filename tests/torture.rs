@@ -6,7 +6,9 @@
 //! the origin has and then purge it at control, by every sort of target. Each node that an answer
 //! of control names as `applied`, and every node once it is `completed`, obeys from then on: an
 //! answer to a request that is sent after that is held against it, byte by byte, wherever it came
-//! from: three of four nodes have a disk store, which outlives their processes. What happens to the processes meanwhile costs errors and slow answers, never an old body.
+//! from: three of four nodes have a disk store, which outlives their processes, and in which films are stored in the
+//! slices that somebody asked for. What happens to the processes meanwhile costs errors and slow answers, never an old
+//! body.
 //!
 //! ```text
 //! WEIR_READS=1000000 cargo test --profile ci --test torture eight -- --nocapture
@@ -55,7 +57,7 @@ use std::time::{Duration, Instant};
 use support::Origin;
 use tally::Tally;
 use tokio::task::JoinSet;
-use world::World;
+use world::{KINDS, Kind, World};
 use writer::Writer;
 
 /// Clients at once.
@@ -98,7 +100,9 @@ async fn torture(shape: fn(&str, u64) -> Shape, reads: u64) -> Tally {
     println!("WEIR_SEED={seed} WEIR_READS={reads}");
     let origin = Origin::builder().keep_requests(1).start().await;
     let shape = shape(&origin.url(), seed);
-    let world = Arc::new(World::new(seed, shape.doors.len(), Duration::from_millis(4)));
+    let kinds: Vec<Kind> = KINDS.into_iter().chain([Kind::Film]).collect();
+    let world = World::new(seed, shape.doors.len(), Duration::from_millis(4), &kinds);
+    let world = Arc::new(world);
     origin.default_route(world.route());
     let began = Instant::now();
     let (due, orders) = sync_channel::<()>(DUE);
@@ -168,7 +172,9 @@ async fn torture(shape: fn(&str, u64) -> Shape, reads: u64) -> Tally {
     tally.must_have_covered([("checked", reads), ("hit", reads / 20), ("200", reads / 4)]);
     let some = ["206", "304", "416", "multipart", "collapsed", "post", "left", "slow"];
     tally.must_have_covered(some.map(|what| (what, reads / 2000)));
-    tally.must_have_covered([("stale-while-revalidate", reads / 10_000)]);
+    tally.must_have_covered(
+        ["stale-while-revalidate", "film's hit", "film's part"].map(|what| (what, reads / 10_000)),
+    );
     assert!(purged >= reads / 1000, "{purged} purges");
     tally
 }

@@ -170,6 +170,53 @@ async fn popular_is_what_all_edges_answered_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_searched_by_url_and_tag_and_sorted_at_every_edge() {
+    let origin = Origin::start().await;
+    let at = |path: &str, length: usize, max_age: u64, tag: &str| {
+        let tagged = reply("x".repeat(length)).max_age(max_age).header("Surrogate-Key", tag);
+        origin.route(path, tagged);
+    };
+    at("/blog/1", 30, 900, "news");
+    at("/blog/2", 10, 300, "sport");
+    at("/shop/1", 20, 600, "news");
+    let mut topology = Topology::start("traffic-search");
+    for name in ["one", "two"] {
+        topology.add(name, &Spec::edge(&origin.url()));
+    }
+    for (name, path, hits) in [("one", "/blog/1", 1), ("one", "/blog/2", 3), ("two", "/shop/1", 2)]
+    {
+        for _ in 0..=hits {
+            assert_eq!(topology.node(name).get(path).status, 200);
+        }
+    }
+    let urls = |query: &str| -> Vec<String> {
+        let told = popular(&topology, query);
+        let objects = told["objects"].as_array().expect("a list").iter();
+        let path = |url: &str| url.trim_start_matches("http://example.com").to_owned();
+        objects.map(|object| path(object["url"].as_str().expect("a URL"))).collect()
+    };
+    let order = |query: &str, paths: [&str; 3]| assert_eq!(urls(query), paths, "{query}");
+    order("", ["/blog/2", "/shop/1", "/blog/1"]);
+    order("?sort=size", ["/blog/1", "/shop/1", "/blog/2"]);
+    order("?sort=expiry", ["/blog/2", "/shop/1", "/blog/1"]);
+    order("?sort=url", ["/blog/1", "/blog/2", "/shop/1"]);
+    assert_eq!(urls("?search=BLOG"), ["/blog/2", "/blog/1"]);
+    assert_eq!(urls("?search=news&sort=url"), ["/blog/1", "/shop/1"]);
+    assert_eq!(urls("?search=news+blog"), ["/blog/1"]);
+    assert_eq!(urls("?search=nothing"), [""; 0]);
+    assert_eq!(urls("?search=blog&sort=size&limit=1"), ["/blog/1"]);
+    let refused = |query: &str| topology.call(&format!("GET /v1/popular{query}"), "");
+    for (query, part) in [
+        ("?sort=largest", "accepted: hits, size, expiry, newest, url"),
+        (&format!("?search={}", "a".repeat(201)), "accepted: at most 200 bytes"),
+    ] {
+        let answer = refused(query);
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains(part), "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn uncached_says_why() {
     let origin = Origin::start().await;
     origin.route("/mine", reply("each").header("Cache-Control", "private"));
@@ -192,6 +239,8 @@ async fn uncached_says_why() {
     };
     assert_eq!(counted(&told), [("no-store".to_owned(), 2), ("private".to_owned(), 2)]);
     assert_eq!(told["reasons"][0]["sentence"], "Cache-Control says no-store.");
+    let remedy = told["reasons"][0]["remedy"].as_str().expect("what to do");
+    assert!(remedy.contains("CDN-Cache-Control"), "{remedy}");
     let urls = told["urls"].as_array().expect("a list");
     assert_eq!(urls.len(), 2, "what is stored is not among them: {told}");
     let mine = urls.iter().find(|url| url["url"] == "http://example.com/mine").expect("/mine");
@@ -209,7 +258,14 @@ async fn uncached_says_why() {
     // The same words as explain.
     let line = "GET /v1/explain?url=http://example.com/mine&node=one";
     let explained = topology.call(line, "").json();
-    assert_eq!(explained["nodes"][0]["explanation"]["not_stored"]["word"], "private");
+    let not_stored = &explained["nodes"][0]["explanation"]["not_stored"];
+    assert_eq!(
+        (&not_stored["word"], not_stored["remedy"].as_str()),
+        (&json!("private"), Some(remedy))
+    );
+    let found = topology.call("GET /v1/uncached?search=MINE", "").json();
+    assert_eq!(found["urls"].as_array().map(Vec::len), Some(1), "{found}");
+    assert_eq!((&found["urls"][0]["url"], counted(&found).len()), (&mine["url"], 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,9 +344,120 @@ fn what_is_asked_wrongly_is_refused() {
         ("GET /v1/traffic?tier=origin", 400, json!("tier")),
         ("GET /v1/traffic?tier=edge&node=weir", 400, json!("tier")),
         ("GET /v1/traffic?node=nobody", 404, Value::Null),
+        ("GET /v1/traffic?site=nosuchsite", 404, json!("site")),
+        ("GET /v1/traffic?from=yesterday", 400, json!("from")),
+        ("GET /v1/traffic?from=4000000000", 400, json!("from")),
+        ("GET /v1/traffic?to=2026-02-29T00:00:00Z", 400, json!("to")),
+        ("GET /v1/traffic?step=90", 400, json!("step")),
+        ("GET /v1/traffic?from=-86400&step=1", 400, json!("step")),
+        ("GET /v1/traffic?by=region", 400, json!("by")),
+        ("GET /v1/traffic?format=xml", 400, json!("format")),
+        ("GET /v1/origins?node=nobody", 404, Value::Null),
+        ("GET /v1/origins?limit=1", 400, json!("limit")),
     ] {
         let answer = weir.json(line, "");
         assert_eq!(answer.status, status, "{line}: {}", answer.body);
         assert_eq!(answer.json()["error"]["field"], field, "{line}");
     }
+}
+
+/// What control tells of the last two hours.
+fn over_time(topology: &Topology, query: &str) -> Value {
+    topology.call(&format!("GET /v1/traffic?from=-7200&step=3600{query}"), "").json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nodes_count_is_kept_over_restarts_of_nodes_and_of_control() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(600));
+    let mut topology = Topology::start("traffic-history");
+    topology.add("one", &Spec::edge(&origin.url()));
+    for _ in 0..5 {
+        assert_eq!(topology.node("one").get("/a").status, 200);
+    }
+    assert_eq!(topology.node("one").get("/gone").status, 404);
+    let until_requests = |topology: &Topology, requests: u64| {
+        let asked = || over_time(topology, "&by=site");
+        until("all is counted", asked, |told| told["totals"]["requests"] == requests)
+    };
+    let told = until_requests(&topology, 6);
+    let totals = &told["totals"];
+    let counted = |name: &str| totals[name].as_u64().unwrap_or_else(|| panic!("no {name}: {told}"));
+    assert_eq!((counted("hits"), counted("origin_requests")), (4, 2));
+    assert_eq!(counted("bytes_saved"), 20, "four times hello");
+    assert!(counted("bytes") >= 25);
+    assert_eq!(totals["status"], json!({"1xx": 0, "2xx": 5, "3xx": 0, "4xx": 1, "5xx": 0}));
+    assert!(totals["p50_ms"].is_number(), "{told}");
+    let groups = told["groups"].as_array().expect("a list");
+    let of_site = groups.iter().find(|group| group["site"] == "site").expect("the site");
+    assert_eq!(of_site["requests"], 6, "{told}");
+    // Control crashes: the node tells again what was not written.
+    topology.kill_control();
+    topology.start_control();
+    topology.until_joined("one");
+    until_requests(&topology, 6);
+    // The node crashes, and counts from nothing.
+    topology.kill_node("one");
+    topology.start_node("one");
+    assert_eq!(topology.node("one").get("/a").status, 200);
+    until_requests(&topology, 7);
+    // Control stops in good order, and the node is gone when it is back.
+    topology.weir().signal(rustix::process::Signal::TERM);
+    topology.weir().rest_of_log();
+    topology.kill_node("one");
+    topology.kill_control();
+    topology.start_control();
+    let told = until_requests(&topology, 7);
+    assert_eq!(told["points"].as_array().map(|points| points.is_empty()), Some(false));
+    let forgotten = topology.call("DELETE /v1/nodes/one", "");
+    assert_eq!(forgotten.status, 200, "{}", forgotten.body);
+    assert_eq!(over_time(&topology, "&node=one")["totals"]["requests"], 7);
+    let csv = topology.call("GET /v1/traffic?from=-7200&step=3600&by=node&format=csv", "");
+    assert!(csv.head.contains("content-type: text/csv"), "{}", csv.head);
+    let lines: Vec<_> = csv.body.lines().collect();
+    assert!(lines[0].starts_with("node,tier,requests,hits,"), "{}", csv.body);
+    assert!(lines[1].starts_with("one,edge,7,4,"), "{}", csv.body);
+    // A file that is damaged is set aside, and that is said.
+    topology.kill_control();
+    let file = std::path::Path::new(topology.data()).join("history");
+    let mut bytes = std::fs::read(&file).expect("the history");
+    *bytes.last_mut().expect("bytes") ^= 1;
+    std::fs::write(&file, &bytes).expect("written");
+    topology.start_control();
+    assert_eq!(over_time(&topology, "")["totals"]["requests"], 0);
+    let aside = std::fs::read(file.with_extension("set-aside")).expect("it is kept");
+    assert_eq!(aside, bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn origins_are_told_with_their_state_and_what_probes_found() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("hello").max_age(600));
+    let mut topology = Topology::start("traffic-origins");
+    let one = Spec::edge(&origin.url()).site(&format!(
+        "[[site.origin]]\nname = \"other\"\nurls = [{{ url = {NO_ORIGIN:?}, weight = 7 }}]\n\
+         health = {{ path = \"/alive\", interval = \"1s\", timeout = \"1s\", unhealthy = 1 }}\n"
+    ));
+    topology.add("one", &one);
+    assert_eq!(topology.node("one").get("/a").status, 200);
+    let asked = || topology.call("GET /v1/origins", "").json();
+    let told = until("the probe failed", asked, |told| {
+        told["origins"].as_array().is_some_and(|all| all.iter().any(|one| one["state"] == "out"))
+    });
+    let of = |pool: &str| {
+        let all = told["origins"].as_array().expect("a list").iter();
+        all.clone().find(|one| one["pool"] == pool).unwrap_or_else(|| panic!("no {pool}: {told}"))
+    };
+    let (main, other) = (of("site"), of("site/other"));
+    assert_eq!(
+        (&main["state"], &main["requests"], &main["errors"]),
+        (&json!("healthy"), &json!(1), &json!(0))
+    );
+    assert!(main["first_byte_ms"].as_f64() > Some(0.0), "{told}");
+    assert_eq!((&main["probe"], &main["site"]), (&Value::Null, &json!("site")));
+    assert_eq!((&other["weight"], &other["url"]), (&json!(7), &json!(NO_ORIGIN)));
+    assert_eq!(other["first_byte_ms"], Value::Null);
+    let probe = &other["probe"];
+    assert!(probe["bad"].as_u64() >= Some(1) && probe["error"].is_string(), "{told}");
+    assert_eq!(other["nodes"], json!([{"name": "one", "state": "out"}]));
 }

@@ -4,7 +4,7 @@
 mod program;
 use program::*;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// One end of the connection between a node and control.
@@ -74,6 +74,12 @@ impl Connection {
         }
     }
 
+    /// Whatever else it says, until it closes the connection.
+    fn until_closed(mut self) {
+        let mut rest = String::new();
+        self.reading.read_to_string(&mut rest).expect("it closes in time");
+    }
+
     /// The answer to a question, or the error.
     fn answer(&mut self, ask: u64, what: Value) -> Result<Value, String> {
         self.say(json!({"frame": "ask", "ask": ask, "what": what}));
@@ -125,6 +131,33 @@ fn an_older_node_follows_a_newer_control() {
     newer.set_nonblocking(true).expect("it need not wait");
     let again = newer.accept().expect_err("a second connection");
     assert_eq!(again.kind(), ErrorKind::WouldBlock);
+}
+
+/// What an entry says may not be passed over: it may be about what may be served.
+#[test]
+fn an_older_node_leaves_a_control_whose_entry_it_cannot_read() {
+    let newer = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = newer.local_addr().expect("an address");
+    let text = format!(
+        "[control]\nurl = \"http://{url}\"\n\
+         [[site]]\nid = \"shop\"\norigins = [\"http://127.0.0.1:9\"]\n"
+    );
+    let config = TextFile::new("older-node-entry", &text);
+    let _node = Weir::begin_to_serve(&["--config", config.path()]);
+    let mut control = Connection::accept(&newer);
+    control.hear("hello");
+    control.say(json!({
+        "frame": "welcome", "log": "log", "member": "member", "after": 0, "mark": 0, "keep": false,
+        "head": 0, "releases": [], "tier_key": "key", "lease_ms": 60_000,
+    }));
+    assert_eq!(control.hear("applied")["seq"], 0);
+    control.say(json!({
+        "frame": "entry", "seq": 1, "mark": 5, "change": {"change": "weather", "seq": 1},
+    }));
+    control.until_closed();
+    // It comes back, and has not applied it.
+    let standing = Connection::accept(&newer).hear("hello")["standing"].clone();
+    assert_eq!(standing["applied"], 0, "{standing}");
 }
 
 #[test]

@@ -197,6 +197,31 @@ async fn what_a_purge_took_is_fetched_where_it_was_popular() {
     assert_eq!((fetches("/p/popular"), fetches("/p/once")), (2, 2));
 }
 
+/// What is stored under a rewritten path is fetched again only where a request for that path would be stored there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_again_is_not_rewritten_again() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("p").max_age(60));
+    let rules = "[[site.rule]]\nname = \"in\"\nmatch = { path = [\"/p/*\"] }\nrewrite = { to = \"/p/in/{1}\" }\n\
+                 [[site.rule]]\nname = \"to\"\nmatch = { path = [\"/old/*\"] }\nrewrite = { to = \"/new/{1}\" }\n";
+    let mut topology = Topology::start("warm-rewritten");
+    topology.add("one", &Spec::edge(&origin.url()).site(rules));
+    for path in ["/p/a", "/old/a"] {
+        for _ in 0..3 {
+            topology.node("one").get(path);
+        }
+    }
+    let purge = topology.purge(&json!({"paths": ["/p/a", "/old/a"], "warm": true})).json();
+    assert_eq!(warmed(&topology, &purge), counts(1, 1, 0));
+    let fetches = ["/new/a", "/p/in/a", "/p/in/in/a"].map(|path| origin.fetches(path));
+    assert_eq!(fetches, [2, 1, 0]);
+    assert!(topology.node("one").get("/old/a").head.contains("; hit"));
+    // A warm-up names URLs as clients do.
+    let ran = topology.run(&["warm", "--json", "http://example.com/p/a"]);
+    assert_eq!(told(&ran)["done"], 1, "{}", ran.out);
+    assert!(topology.node("one").get("/p/a").head.contains("; hit"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn below_a_parent_what_was_popular_is_fetched_from_the_origin_once() {
     let origin = Origin::start().await;
@@ -217,4 +242,58 @@ async fn below_a_parent_what_was_popular_is_fetched_from_the_origin_once() {
         assert!(topology.node(name).get("/a").head.contains(&format!("{name}; hit")));
     }
     assert_eq!(origin.fetches("/a"), 2);
+}
+
+/// Visitors get 503 meanwhile; what the operator fetches ahead, health and purges go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_in_maintenance_can_be_warmed_before_it_opens() {
+    let origin = Origin::start().await;
+    origin.route("/a", reply("a").max_age(60));
+    let mut topology = Topology::start("warm-maintenance");
+    let edge = || Spec::edge(&origin.url());
+    let down = "[[site.rule]]\nname = \"down\"\nmaintenance = true\n";
+    topology.add("one", &edge().site(down));
+    let visit = || topology.node("one").ask("GET /a", &[("Host", "example.com")]);
+    assert_eq!(visit().status, 503);
+    assert_eq!(topology.node("one").get("/healthz").status, 503, "a visitor's path");
+    assert_eq!(topology.call("GET /healthz", "").status, 200);
+    let ran = topology.run(&["warm", "http://example.com/a"]);
+    assert_eq!(ran.status, Some(0), "{} {}", ran.out, ran.err);
+    let purge = topology.run(&["purge", "/other"]);
+    assert_eq!(purge.status, Some(0), "{} {}", purge.out, purge.err);
+    assert_eq!((visit().status, origin.fetches("/a")), (503, 1));
+    topology.reconfigure("one", &edge());
+    topology.node("one").signal(rustix::process::Signal::HUP);
+    until("it opens", visit, |answer| answer.status == 200);
+    assert_eq!(origin.fetches("/a"), 1, "it was stored");
+}
+
+/// Rules of access, rates and redirects are for clients. What is fetched ahead is for those that they let through.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_ahead_is_neither_refused_nor_redirected() {
+    let origin = Origin::start().await;
+    origin.default_route(reply("page").max_age(60));
+    let mut topology = Topology::start("warm-access");
+    let rule = |name: &str, setting: &str| {
+        format!("[[site.rule]]\nname = {name:?}\nmatch = {{ path = [\"/{name}/*\"] }}\n{setting}\n")
+    };
+    let rules = rule("office", "allow = [\"192.0.2.0/24\"]")
+        + &rule("moved", "redirect = { to = \"/elsewhere\" }")
+        + &rule("calm", "rate = { requests = 1, per = \"1h\", burst = 1 }");
+    topology.add("one", &Spec::edge(&origin.url()).site(&rules));
+    let urls = ["/office/a", "/moved/a", "/calm/a", "/calm/b", "/calm/c"];
+    let urls = urls.map(|path| format!("http://example.com{path}"));
+    let mut command = vec!["warm"];
+    command.extend(urls.iter().map(String::as_str));
+    let ran = topology.run(&command);
+    assert_eq!(ran.status, Some(0), "{} {}", ran.out, ran.err);
+    for url in &urls {
+        assert_eq!(state(&topology, "one", url), "fresh", "{url}");
+    }
+    let visit = |path: &str| {
+        topology.node("one").ask(&format!("GET {path}"), &[("Host", "example.com")]).status
+    };
+    let visits = ["/office/a", "/moved/a", "/calm/a", "/calm/a"].map(visit);
+    assert_eq!(visits, [403, 301, 200, 429], "clients are judged, and nothing was counted before");
+    assert_eq!(origin.fetches("*"), 5);
 }

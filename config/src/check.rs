@@ -1,15 +1,27 @@
 //! From what the user wrote to what the node runs by. Every key is asked for in one place, with
 //! its default and its bounds beside it; all mistakes are reported together.
 
+mod access;
+mod acme;
+mod compress;
+mod contents;
 mod control;
+mod cookies;
 mod disk;
+mod error_page;
+mod etcd;
+mod geo;
 mod health;
 mod host;
 mod limits;
 mod log;
+mod maintenance;
+mod origins;
 mod parents;
 mod pool;
 mod release;
+mod rule;
+mod s3;
 mod secret;
 mod site;
 mod tls;
@@ -21,13 +33,20 @@ use super::mistakes::{Location, Mistakes};
 use super::network::NETWORK_FORM;
 use super::section::{Notes, Section};
 use super::units::format_size;
-use super::{Config, Control, Memory, Network, Node, OnPartition, Parents, Site, Tier};
-use std::net::SocketAddr;
+use super::{Config, Control, Memory, Network, Node, OnPartition, Parents, Site, Tier, Via};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most networks in one list.
 const MOST_NETWORKS: usize = 1000;
+
+/// Most DNS servers that are asked.
+const MOST_RESOLVERS: usize = 8;
+
+/// What [`resolver`] takes, for messages.
+const RESOLVER_FORM: &str =
+    "the address of a DNS server, perhaps with a port, such as 10.0.0.2 or 127.0.0.1:8600";
 
 /// What a socket address looks like, for messages.
 const ADDRESS_FORM: &str =
@@ -96,19 +115,35 @@ fn read(file: &FileConfig, notes: &Notes) -> Config {
     let control = control::control(root.section("control"), &mut absent);
     let memory = memory(root.section("memory"));
     let limits = limits::limits(root.section("limits"));
+    let geo = geo::geo(root.section("geo"));
     let spool = spool(root.section("spool"));
     let disk = disk::disk(&mut root, &node, &control, &spool);
     let log = log::log(root.section("log"));
-    let tls = tls::tls(root.section("tls"));
+    let tls = tls::tls(root.section("tls"), &node, &control);
     let parents = parents::parents(root.section("parents"), &node);
     // Control alone keeps a log, and may be told of no site.
-    let needed = control.data.is_none();
-    let sites = site::sites(&mut root, needed, longest_ttl(&node, &parents));
+    let needed = control.data.is_none() && control.etcd.is_none();
+    let sites = site::sites(&mut root, needed, longest_ttl(&node, &parents), tls.as_ref());
     let tokens = token::tokens(&mut root, &sites, &control, &mut absent);
     ephemeral_fits(&root, &node, &control);
+    via_fits(&root, &node, &control, &parents);
     addresses_differ(&root, &node, tls.as_ref().map(|tls| tls.listen));
     root.finish(&[]);
-    Config { node, control, tokens, memory, disk, parents, sites, limits, spool, log, tls, absent }
+    Config {
+        node,
+        control,
+        tokens,
+        memory,
+        disk,
+        parents,
+        sites,
+        limits,
+        geo,
+        spool,
+        log,
+        tls,
+        absent,
+    }
 }
 
 /// The default of a site's `max_ttl`, seconds. What has gone out to many edges is best let go
@@ -131,6 +166,8 @@ fn node(mut s: Section<'_>) -> Node {
         listen: address(&mut s, "listen", ([0, 0, 0, 0], 8080)),
         admin: address(&mut s, "admin", ([127, 0, 0, 1], 9090)),
         trusted_proxies: networks(&mut s, "trusted_proxies").unwrap_or_default(),
+        proxy_protocol: networks(&mut s, "proxy_protocol").unwrap_or_default(),
+        resolver: s.list("resolver", MOST_RESOLVERS, RESOLVER_FORM, resolver).unwrap_or_default(),
         drain: s.duration("drain", Duration::from_secs(30), Duration::ZERO..=day),
         workers: match s.count("workers", 0, 0..=1024) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -173,7 +210,7 @@ fn spool(mut s: Section<'_>) -> Spool {
 
 /// A node that control forgets must not serve what a purge removed meanwhile.
 fn ephemeral_fits(root: &Section<'_>, node: &Node, control: &Control) {
-    let message = match (node.ephemeral, &control.url, control.on_partition) {
+    let message = match (node.ephemeral, control.url.first(), control.on_partition) {
         (false, ..) | (true, Some(_), OnPartition::Validate) => return,
         (true, None, _) => "it is about control.url, which is missing",
         (true, Some(_), _) => {
@@ -185,6 +222,27 @@ fn ephemeral_fits(root: &Section<'_>, node: &Node, control: &Control) {
         path: "node.ephemeral".into(),
         place: Location::Nowhere,
         value: Some("true".into()),
+        message: message.into(),
+    });
+}
+
+/// Only an edge with parents can follow control through one.
+fn via_fits(root: &Section<'_>, node: &Node, control: &Control, parents: &Parents) {
+    let message = match (control.via, node.tier, parents.urls.is_empty()) {
+        // What is about control elsewhere is said there.
+        _ if control.url.is_empty() => return,
+        (Via::Control, ..) | (Via::Parents, Tier::Edge, false) => return,
+        (Via::Parents, Tier::Parent, _) => {
+            "node.tier is \"parent\": a parent follows control itself; accepted: \"control\""
+        }
+        (Via::Parents, Tier::Edge, true) => {
+            "there are no parents.urls to follow control through; accepted: both, or \"control\""
+        }
+    };
+    root.notes().add(super::mistakes::Mistake {
+        path: "control.via".into(),
+        place: Location::Nowhere,
+        value: Some("\"parents\"".into()),
         message: message.into(),
     });
 }
@@ -215,6 +273,16 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 fn address(s: &mut Section<'_>, name: &'static str, default: ([u8; 4], u16)) -> SocketAddr {
     s.text(name, ADDRESS_FORM, |text| text.parse().map_err(|_| "not a socket address".into()))
         .unwrap_or_else(|| SocketAddr::from(default))
+}
+
+/// A DNS server, on port 53 unless it says otherwise.
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address =
+        text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
+    match address {
+        Ok(address) if address.port() == 0 => Err("port 0 cannot be asked".into()),
+        address => address.map_err(|_| "not an address".into()),
+    }
 }
 
 fn networks(s: &mut Section<'_>, name: &'static str) -> Option<Vec<Network>> {
@@ -270,7 +338,9 @@ fn id(text: &str) -> Result<String, String> {
 pub(super) fn keys() -> Vec<String> {
     // What is read only where it is written, written.
     let text = "[[site]]\norigins = [{ url = \"http://a\" }]\nretries = {}\nkey = { query = {} }\n\
-                [[token]]\n[tls]\n[[tls.certificates]]\n[parents]\nurls = [{}]\n\
+                [[site.origin]]\nurls = [{ url = \"http://b\" }]\nretries = {}\n\
+                [[site.signing_key]]\n[[site.rule]]\nname = \"a\"\nfinal = true\nreferer = {}\nbasic_auth = {}\n\
+                [[token]]\n[tls.acme]\n[[tls.certificates]]\n[parents]\nurls = [{}]\n\
                 [disk]\ndirectories = [{}]\n";
     let notes = Notes::default();
     match FileConfig::parse(text) {

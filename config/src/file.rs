@@ -125,6 +125,51 @@ impl FileConfig {
         }
     }
 
+    /// Has the only site, which there must be, serve `hosts` by https, with certificates that are ordered.
+    ///
+    /// # Errors
+    /// With several sites, or none, it is not known which is meant.
+    pub fn secure(&mut self, flag: &'static str, hosts: &[String]) -> Result<(), Mistakes> {
+        let place = Location::Flag(flag);
+        let value = |kind| Value { place: place.clone(), kind };
+        let text = |text: &str| value(Kind::Text(text.to_owned()));
+        let sites = match self.root.get_mut("site").map(|sites| &mut sites.kind) {
+            Some(Kind::Array(sites)) => sites.as_mut_slice(),
+            // `site` of another kind is a mistake that the check tells.
+            Some(_) => return Ok(()),
+            None => &mut [],
+        };
+        let [Value { kind: Kind::Table(site), .. }] = sites else {
+            let message = format!(
+                "there are {} sites, so it is unknown whose host is meant; write hosts and tls = \"auto\" in \
+                 the file, or use --origin without a file",
+                sites.len()
+            );
+            let path = "site".to_owned();
+            return Err(Mistakes(vec![Mistake { path, place, value: None, message }]));
+        };
+        let hosts = hosts.iter().map(|host| text(host)).collect();
+        site.insert("hosts".to_owned(), value(Kind::Array(hosts)));
+        site.insert("tls".to_owned(), text("auto"));
+        let empty = || value(Kind::Table(Table::new()));
+        let tls = self.root.entry("tls".to_owned()).or_insert_with(empty);
+        if let Kind::Table(tls) = &mut tls.kind {
+            tls.entry("acme".to_owned()).or_insert_with(empty);
+        }
+        Ok(())
+    }
+
+    /// Lays a flag of the command line over `tls.acme.key`.
+    pub fn set_acme(&mut self, flag: &'static str, key: &str, text: impl Into<String>) {
+        let value = Value { place: Location::Flag(flag), kind: Kind::Text(text.into()) };
+        let tls = self.root.get_mut("tls").map(|tls| &mut tls.kind);
+        if let Some(Kind::Table(tls)) = tls
+            && let Some(Kind::Table(acme)) = tls.get_mut("acme").map(|acme| &mut acme.kind)
+        {
+            acme.insert(key.to_owned(), value);
+        }
+    }
+
     fn insert(&mut self, table: &str, key: &str, place: Location, text: String) {
         let value = Value { place: place.clone(), kind: Kind::Text(text) };
         let entry = self
@@ -132,9 +177,7 @@ impl FileConfig {
             .entry(table.to_owned())
             .or_insert_with(|| Value { place: place.clone(), kind: Kind::Table(Table::new()) });
         match &mut entry.kind {
-            Kind::Table(table) => {
-                table.insert(key.to_owned(), value);
-            }
+            Kind::Table(table) => insert_below(table, key, value),
             // `site` and `token` are lists: a variable cannot say which one it means. Told as an
             // unknown top-level key, with the variable's name.
             _ => {
@@ -142,6 +185,21 @@ impl FileConfig {
             }
         }
     }
+}
+
+/// Lays `value` over `key`, which has `__` between the names of the tables below `table` and its own.
+fn insert_below(table: &mut Table, key: &str, value: Value) {
+    if let Some((inner, rest)) = key.split_once("__") {
+        let place = value.place.clone();
+        let entry = table
+            .entry(inner.to_owned())
+            .or_insert_with(|| Value { place, kind: Kind::Table(Table::new()) });
+        if let Kind::Table(inner) = &mut entry.kind {
+            return insert_below(inner, rest, value);
+        }
+    }
+    // What is no table has no keys: told as an unknown key, with the variable's name.
+    table.insert(key.to_owned(), value);
 }
 
 impl Value {

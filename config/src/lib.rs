@@ -6,10 +6,12 @@ pub mod check;
 pub use check::host_fit;
 mod disk;
 pub mod file;
+mod geo;
 pub mod machine;
 pub mod mistakes;
 pub mod nearest;
 pub mod network;
+mod origin;
 pub mod reload;
 mod section;
 pub mod units;
@@ -17,17 +19,23 @@ mod warnings;
 pub mod words;
 
 pub use disk::{Disk, DiskAdmit, DiskDirectory};
+pub use geo::{Geo, LARGEST_GEO_DATABASE};
 pub use network::Network;
+pub use origin::{Origin, OriginPool, OriginTls, ProxyProtocol, S3};
 pub use warnings::{file_system_warnings, memory_warning, warnings};
 pub use weir_rules::tier::Tier;
 
 use reload::{Effect, Key, Keys, table};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use strum::{IntoStaticStr, VariantArray};
+use weir_rules::coding::CodingRules;
+use weir_rules::cookies::CookieRules;
 use weir_rules::key::KeyRules;
 use weir_rules::release::ReleaseRules;
+use weir_rules::site_rules::SiteRules;
 use weir_rules::storability::SitePolicy;
 
 /// Everything one process runs by. Immutable; a reload makes a new one.
@@ -49,6 +57,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[disk]`; `None` stores in memory only.
     pub disk: Option<Disk>,
+    /// `[geo]`; `None` knows no country.
+    pub geo: Option<Geo>,
     /// `[spool]`
     pub spool: Spool,
     /// `[log]`
@@ -87,6 +97,10 @@ table! {
         pub admin: SocketAddr => NodeRestart,
         /// Peers whose forwarding fields are believed.
         pub trusted_proxies: Vec<Network> => Reload,
+        /// Peers that begin each connection with the PROXY protocol, and no others do.
+        pub proxy_protocol: Vec<Network> => Reload,
+        /// The DNS servers that names of origins are looked up at; none leaves it to the system.
+        pub resolver: Vec<SocketAddr> => Reload,
         /// How long requests under way may take after SIGTERM.
         pub drain: Duration => Reload,
         /// Worker threads, at least one; each has its own runtime.
@@ -104,18 +118,30 @@ table! {
     /// Control: the service itself, and what a node needs to follow it.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Control {
-        /// Where the node finds control; `None` has it built in.
-        pub url: Option<Origin> => NodeRestart,
+        /// Where the node finds control: it tries these in turn. None has it built in.
+        pub url: Vec<Origin> => NodeRestart,
         /// What the node shows control.
         pub token: Option<Secret> => NodeRestart,
+        /// Whether an edge follows control itself, or through a parent.
+        pub via: Via => NodeRestart,
+        /// How many edges may follow control through this node, if it is a parent; 0 is none.
+        pub relay_edges: usize => NodeRestart,
+        /// How many bytes of lines wait for each of them, entries aside.
+        pub relay_queue: usize => NodeRestart,
+        /// How many bytes of the last entries are kept for them.
+        pub relay_entries: usize => NodeRestart,
         /// How long the start waits for files of secrets that are not there yet.
         pub token_wait: Duration => Reload,
         /// Authorities that control's certificate may come from, beside those that browsers trust.
         pub ca: Option<PathBuf> => NodeRestart,
         /// Where control listens when it runs alone.
         pub listen: SocketAddr => LoneControlRestart,
-        /// The directory where control keeps the log; `None` keeps it in memory.
+        /// What keeps the log.
+        pub log: LogEngine => ControlRestart,
+        /// The directory where control keeps the log, with redb; `None` keeps it in memory.
         pub data: Option<PathBuf> => ControlRestart,
+        /// `[control.etcd]`, where etcd keeps the log.
+        pub etcd: Option<Etcd> => Reload,
         /// How long a node serves by TTL after it was last known to have every purge, and how long
         /// either end of a connection waits for the other.
         pub lease: Duration => NodeRestart,
@@ -127,6 +153,11 @@ table! {
         pub purge_acl: Vec<Network> => Reload,
         /// How many entries the log keeps.
         pub retention: usize => Reload,
+        /// How many bytes of memory the log takes, together with older entries that a node with a disk
+        /// store would need at its next start.
+        pub retention_bytes: usize => Reload,
+        /// How many bytes the history of traffic takes, in memory and in `data`.
+        pub history: usize => Reload,
         /// How many arrivals, of an entry at a node each, are told one by one.
         pub arrivals: usize => Reload,
         /// Purge calls that one caller may make in a second.
@@ -136,6 +167,48 @@ table! {
         /// How many new names one token may join in a minute.
         pub join_rate: u32 => Reload,
     }
+}
+
+/// What keeps control's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum LogEngine {
+    /// This process alone, in the directory `control.data`.
+    #[default]
+    Redb,
+    /// An etcd cluster, which several processes of control share.
+    Etcd,
+}
+
+table! {
+    "control.etcd":
+    /// The etcd cluster that keeps the log.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Etcd {
+        /// Its members, which are asked in turn; at least one.
+        pub endpoints: Vec<Origin> => ControlRestart,
+        /// What the keys of this log begin with. It ends with `/`.
+        pub prefix: String => ControlRestart,
+        /// The user, and its password.
+        pub user: Option<(String, Secret)> => Reload,
+        /// Authorities that the members' certificates may come from, beside those that browsers trust.
+        pub ca: Option<PathBuf> => Reload,
+        /// The certificate that is shown to them.
+        pub certificate: Option<Certificate> => Reload,
+        /// Where the other processes of control reach this one; `None` is where it listens.
+        pub advertise: Option<Origin> => ControlRestart,
+    }
+}
+
+/// Through whom an edge follows control.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Via {
+    /// Over a connection of its own.
+    #[default]
+    Control,
+    /// Through one of its parents, a relay; over a connection of its own while none takes it.
+    Parents,
 }
 
 /// What a node does once its lease is over (invariant I5).
@@ -289,20 +362,16 @@ pub struct Site {
     pub id: String,
     /// Host names, lower case, no port; `*` alone is every host, `*.example.com` its subdomains.
     pub hosts: Vec<String>,
-    /// Where it really lives; at least one.
-    pub origins: Vec<Origin>,
-    /// Which of them is asked first.
-    pub balance: Balance,
-    /// How it is found out which of them are in health.
-    pub health: Health,
-    /// Which Host the origin is asked with.
-    pub host_header: HostHeader,
-    /// Waits on the origin.
-    pub timeouts: Timeouts,
-    /// Further tries of a request before the first byte of an answer went out.
-    pub retries: Retries,
+    /// Where it really lives; at least one. The first pool is asked unless a rule names another.
+    pub pools: Vec<OriginPool>,
     /// How keys are made.
     pub key: KeyRules,
+    /// What is done with cookies that are not part of the key; `None` if nothing is.
+    pub cookies: Option<CookieRules>,
+    /// What it compresses, and how; `None` if nothing.
+    pub compress: Option<Arc<CodingRules>>,
+    /// Its rules.
+    pub rules: Arc<SiteRules>,
     /// What bears on storing.
     pub policy: SitePolicy,
     /// Seconds past its lifetime that a stored response may be sent while the origin gives no
@@ -313,27 +382,23 @@ pub struct Site {
     /// Whether static assets are fetched for everyone by an anonymous request
     /// ([`weir_rules::assets`]).
     pub anonymous_assets: bool,
+    /// The keys that URLs may be signed with ([`weir_rules::access::signed`]); the first signs.
+    pub signing_keys: Vec<SigningKey>,
     /// Its releases, if it has any.
     pub release: Option<ReleaseRules>,
+    /// Where its certificates come from.
+    pub tls: SiteTls,
+    /// What browsers are told to do by https alone; `None` tells them nothing.
+    pub hsts: Option<Hsts>,
 }
 
-/// One origin.
+/// A key of signed URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// `http` or `https`.
-    pub tls: bool,
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Authority as in the URL, for Host.
-    pub authority: String,
-    /// Its share, where the balance looks at weights; 1 to 1000.
-    pub weight: u32,
-    /// What it is spoken to in.
-    pub protocol: Protocol,
-    /// Whether it is asked with the visitor's Host, as the site's `host_header` says.
-    pub visitors_host: bool,
+pub struct SigningKey {
+    /// Its id, which signatures name.
+    pub id: String,
+    /// Its secret.
+    pub secret: Secret,
 }
 
 /// What a member of a pool is spoken to in.
@@ -499,6 +564,8 @@ table! {
         pub variants: usize => NodeRestart,
         /// Cache tags of one response; one with more is not stored.
         pub tags: usize => Reload,
+        /// Purged targets of all kinds kept of each site.
+        pub purge_targets: usize => NodeRestart,
         /// Purge patterns kept of each site (those with a `*` inside).
         pub patterns: usize => NodeRestart,
         /// Time of a processor, a second, that looking for what was purged may take in the long run.
@@ -507,6 +574,20 @@ table! {
         pub decisions: usize => NodeRestart,
         /// How long an uncacheable URL is remembered as such.
         pub hit_for_miss: Duration => NodeRestart,
+        /// Client prefixes, and values of headers or cookies, that are counted apart for each `rate` of a rule.
+        pub rate_clients: u64 => Reload,
+        /// Passwords that were right and are remembered, and client prefixes of which wrong ones are counted.
+        pub passwords: usize => NodeRestart,
+        /// Passwords that wait to be checked.
+        pub password_queue: usize => Reload,
+        /// Threads that compress stored responses.
+        pub compress_threads: usize => NodeRestart,
+        /// Stored responses that wait to be compressed.
+        pub compress_queue: usize => Reload,
+        /// Bytes that one response may have once it was decompressed for a client that takes no compressed one.
+        pub decompress_bytes: u64 => Reload,
+        /// How many times its size one may grow by it.
+        pub decompress_ratio: u64 => Reload,
         /// Streams of one HTTP/2 connection.
         pub h2_streams: u32 => Reload,
     }
@@ -600,7 +681,103 @@ table! {
         pub certificates: Vec<Certificate> => Reload,
         /// How often the files are looked at for change; zero means at reload only.
         pub reload: Duration => Reload,
+        /// The port in redirects to https; 443 is left out of them.
+        pub public_port: u16 => Reload,
+        /// Whether HTTP/3 is spoken, over UDP at the address and port of `listen`. Experimental; only in builds with the
+        /// cargo feature `http3`.
+        pub http3: bool => NodeRestart,
+        /// Where certificates of sites with `tls = "auto"` are ordered; `None` orders none.
+        pub acme: Option<Acme> => Reload,
+        /// For debugging alone: the file that gets the secrets of all TLS connections with clients, in the
+        /// form of NSS, so that recordings of them can be read. An absolute path.
+        pub key_log: Option<PathBuf> => Reload,
     }
+}
+
+/// A certificate authority that is asked for certificates by ACME (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// URL of its directory (RFC 8555 §7.1.1), https.
+    pub directory: String,
+    /// Where the CA may write to.
+    pub email: Option<String>,
+    /// An account that the CA knows by other means.
+    pub external_account: Option<ExternalAccount>,
+    /// Authorities that the CA's own https certificate may come from, beside those that browsers trust.
+    pub ca: Option<PathBuf>,
+    /// The profile of the certificates; `None` leaves it to the CA.
+    pub profile: Option<String>,
+    /// How control of a name is proved; each try takes the next of them. At least one.
+    pub challenges: Vec<AcmeChallenge>,
+    /// The directory of account, keys and certificates. An absolute path.
+    pub state: PathBuf,
+    /// What one order may take.
+    pub timeout: Duration,
+    /// The wait after a first failure.
+    pub retry: Duration,
+    /// What control and edges share, so that control orders for all: what travels between them is sealed with
+    /// it. `None` where a node orders for itself.
+    pub secret: Option<Secret>,
+    /// What was sealed with this one before is still read.
+    pub old_secret: Option<Secret>,
+    /// From one key of session tickets to the next, where they are shared.
+    pub ticket_rotation: Duration,
+    /// The command that changes DNS records, with its first arguments; `None` proves nothing by DNS.
+    pub dns_hook: Option<DnsHook>,
+}
+
+/// The command by which a name is proved by DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsHook {
+    /// The program, an absolute path, and its first arguments.
+    pub command: Vec<String>,
+    /// What one call of it may take.
+    pub timeout: Duration,
+}
+
+/// External account binding (RFC 8555 §7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// The CA's name for the account.
+    pub key_id: String,
+    /// The key that proves it, base64url.
+    pub hmac_key: Secret,
+}
+
+/// How control of a name is proved to a CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+pub enum AcmeChallenge {
+    /// By a TLS handshake at port 443 (RFC 8737).
+    #[strum(serialize = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By a file at port 80 (RFC 8555 §8.3).
+    #[strum(serialize = "http-01")]
+    Http01,
+    /// By a DNS record (RFC 8555 §8.4), which `dns_hook` sets.
+    #[strum(serialize = "dns-01")]
+    Dns01,
+}
+
+/// Where a site's certificates come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum SiteTls {
+    /// `[[tls.certificates]]`, if there are any.
+    #[default]
+    Files,
+    /// `[tls.acme]`: ordered and renewed for each of the site's hosts.
+    Auto,
+}
+
+/// Strict-Transport-Security (RFC 6797).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hsts {
+    /// How long browsers shall use https alone, seconds.
+    pub max_age: u32,
+    /// Whether this holds for subdomains too.
+    pub subdomains: bool,
+    /// Whether browsers may have it in a list of their own.
+    pub preload: bool,
 }
 
 /// One certificate with its key, PEM files.

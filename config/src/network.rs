@@ -20,6 +20,18 @@ impl Network {
         vec![Network(v4), Network(v6)]
     }
 
+    /// The networks of all addresses.
+    pub(super) fn all() -> [Network; 2] {
+        let v4 = IpNet::new_assert(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let v6 = IpNet::new_assert(Ipv6Addr::UNSPECIFIED.into(), 0);
+        [Network(v4), Network(v6)]
+    }
+
+    /// As the rules of sites have it.
+    pub(super) fn net(self) -> IpNet {
+        self.0
+    }
+
     /// Whether `address` lies in it. An IPv4 address in its IPv6-mapped form is judged as IPv4,
     /// because that is what a listener on `[::]` sees of IPv4 peers.
     pub fn contains(&self, address: IpAddr) -> bool {

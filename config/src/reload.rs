@@ -81,6 +81,12 @@ impl Config {
         let kept = kept.collect();
         new.node.keep(&self.node, &needs_restart);
         new.control.keep(&self.control, &needs_restart);
+        match (&mut new.control.etcd, &self.control.etcd) {
+            (Some(new), Some(old)) => new.keep(old, &needs_restart),
+            // Which of the two it is depends on control.log, which is kept or not.
+            (new, old) if needs_restart(Effect::ControlRestart) => new.clone_from(old),
+            _ => {}
+        }
         new.limits.keep(&self.limits, &needs_restart);
         new.spool.keep(&self.spool, &needs_restart);
         new.log.keep(&self.log, &needs_restart);
@@ -108,6 +114,7 @@ impl Config {
             parents,
             sites,
             limits,
+            geo,
             spool,
             log,
             tls,
@@ -119,9 +126,13 @@ impl Config {
             (DISK, self.disk != *disk),
             (PARENTS, self.parents != *parents),
             (SITES, self.sites != *sites),
+            (GEO, self.geo != *geo),
         ];
         let mut differing = Keys::differing(Some(&self.node), Some(node));
         differing.extend(Keys::differing(Some(&self.control), Some(control)));
+        if let (Some(old), Some(new)) = (&self.control.etcd, &control.etcd) {
+            differing.extend(Keys::differing(Some(old), Some(new)));
+        }
         differing.extend(whole.into_iter().filter_map(|(key, differs)| differs.then_some(key)));
         differing.extend(Keys::differing(Some(&self.limits), Some(limits)));
         differing.extend(Keys::differing(Some(&self.spool), Some(spool)));
@@ -137,6 +148,7 @@ const MEMORY: Key = ("memory", Effect::NodeRestart);
 const DISK: Key = ("disk", Effect::NodeRestart);
 const PARENTS: Key = ("parents", Effect::Reload);
 const SITES: Key = ("site", Effect::Reload);
+const GEO: Key = ("geo", Effect::Reload);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -156,7 +168,7 @@ mod tests {
 
     fn marked() -> impl Iterator<Item = &'static str> {
         let tables = [Node::KEYS, Control::KEYS, Limits::KEYS, Spool::KEYS, Log::KEYS, Tls::KEYS];
-        let whole = [TOKENS, MEMORY, DISK, PARENTS, SITES];
+        let whole = [TOKENS, MEMORY, DISK, PARENTS, SITES, GEO];
         tables.into_iter().flatten().copied().chain(whole).map(|(key, _)| key)
     }
 
@@ -205,5 +217,26 @@ mod tests {
         assert_eq!(kept, ["control.data"]);
         let (taken, kept) = old.reloaded(config(text), |_| false);
         assert_eq!((taken, kept.len()), (config(text), 0));
+    }
+
+    #[test]
+    fn who_control_is_to_etcd_changes_at_a_reload_and_which_log_it_has_does_not() {
+        let etcd = |keys: &str| {
+            let log = "[control]\nlog = \"etcd\"\n[control.etcd]\n";
+            config(&format!("{log}{keys}"))
+        };
+        let old = etcd("endpoints = [\"http://a\"]");
+        let keys = "endpoints = [\"http://b\"]\nprefix = \"/b/\"\nadvertise = \"http://c\"\n\
+                    user = \"weir\"\npassword_file = \"/etc/hostname\"";
+        let needs_restart = |effect| effect == Effect::ControlRestart;
+        let (taken, kept) = old.reloaded(etcd(keys), needs_restart);
+        let expected = ["control.etcd.endpoints", "control.etcd.prefix", "control.etcd.advertise"];
+        assert_eq!(kept, expected);
+        let (old_etcd, taken) = (old.control.etcd.as_ref().unwrap(), taken.control.etcd.unwrap());
+        assert_eq!((&taken.endpoints, &taken.prefix), (&old_etcd.endpoints, &old_etcd.prefix));
+        assert_eq!(taken.user.unwrap().0, "weir");
+        let (taken, kept) = old.reloaded(config("[control]\ndata = \"/d\""), needs_restart);
+        assert_eq!(kept, ["control.log", "control.data"]);
+        assert_eq!(taken.control.etcd, old.control.etcd);
     }
 }

@@ -76,6 +76,15 @@ impl<'a> Section<'a> {
         matches!(kind, Some(Kind::Array(values)) if values.is_empty())
     }
 
+    /// Whether `name` is written as a text that is no list, without counting as asking for it.
+    pub(super) fn is_text(&self, name: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(name));
+        value.is_some_and(|value| match &value.kind {
+            Kind::Text(text) => !value.is_bare() || !text.contains(','),
+            _ => false,
+        })
+    }
+
     /// The path of a key of this table.
     pub(super) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
@@ -171,7 +180,7 @@ impl<'a> Section<'a> {
         unknown: &str,
     ) -> Option<Vec<T>> {
         let accepted = T::accepted();
-        self.judge_each(name, most, &accepted, |element| a_word(element, unknown, accepted.clone()))
+        self.each(name, most, &accepted, |element| a_word(element, unknown, accepted.clone()))
     }
 
     /// `true` or `false`.
@@ -289,7 +298,7 @@ impl<'a> Section<'a> {
         accepted: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        self.judge_each(name, most, accepted, |element| {
+        self.each(name, most, accepted, |element| {
             let parsed = match &element.kind {
                 Kind::Text(text) => parse(text),
                 _ => Err("not a text".into()),
@@ -298,8 +307,9 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A list, each element of which `judge` judges; messages of refusals are noted one by one.
-    fn judge_each<T>(
+    /// A list, each element of which `judge` judges; messages of refusals are noted one by one. `None` when the key is
+    /// not written.
+    pub(super) fn each<T>(
         &mut self,
         name: &'static str,
         most: usize,
@@ -320,6 +330,71 @@ impl<'a> Section<'a> {
             }
         }
         Some(read)
+    }
+
+    /// A list of whole numbers within bounds. `None` when the key is not written.
+    pub(super) fn numbers(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        accepted: &str,
+        bounds: RangeInclusive<u16>,
+    ) -> Option<Vec<u16>> {
+        self.each(name, most, accepted, |element| {
+            let number = match &element.kind {
+                Kind::Integer(number) => u16::try_from(*number).ok(),
+                _ => return Err(refusal("not a whole number", accepted)),
+            };
+            let number = number.filter(|number| bounds.contains(number));
+            number.ok_or_else(|| refusal("out of bounds", accepted))
+        })
+    }
+
+    /// A table whose keys are names of the user's choice, each with a text or a list of texts that `parse` judges.
+    pub(super) fn free_texts<T>(
+        &self,
+        most: usize,
+        accepted: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<(String, Vec<T>)> {
+        let mut read = Vec::new();
+        for (name, value) in self.table.into_iter().flatten().take(most) {
+            let one = std::slice::from_ref(value);
+            let (values, is_list) = match &value.kind {
+                Kind::Array(values) => (values.as_slice(), true),
+                _ => (one, false),
+            };
+            if values.is_empty() {
+                self.mistake(name, refusal("empty", accepted));
+            }
+            let mut parsed = Vec::with_capacity(values.len());
+            for (n, value) in values.iter().enumerate() {
+                let judged = match &value.kind {
+                    Kind::Text(text) => parse(text),
+                    _ => Err("not a text".into()),
+                };
+                let path = self.path_of(name);
+                match judged {
+                    Ok(value) => parsed.push(value),
+                    Err(reason) => self.notes.add(Mistake {
+                        path: if is_list { format!("{path}[{n}]") } else { path },
+                        place: value.place.clone(),
+                        value: Some(value.shown()),
+                        message: refusal(&reason, accepted),
+                    }),
+                }
+            }
+            read.push((name.clone(), parsed));
+        }
+        if self.table.is_some_and(|table| table.len() > most) {
+            self.notes.add(Mistake {
+                path: self.path.clone(),
+                place: self.place.clone(),
+                value: None,
+                message: format!("more than {most} names"),
+            });
+        }
+        read
     }
 
     /// The elements of a list, at most `most`. Bare text is split at commas.
@@ -359,6 +434,29 @@ impl<'a> Section<'a> {
         }
         let place = value.map_or(Location::Nowhere, |value| value.place.clone());
         Section { path: self.path_of(name), place, table, asked: vec![], notes: self.notes }
+    }
+
+    /// A table within this one, or a boolean in its place: whether there is a table or `true`, and the table, which
+    /// has nothing in it where there is none.
+    pub(super) fn section_or_switch(&mut self, name: &'static str) -> (bool, Section<'a>) {
+        let value = self.value(name);
+        let (on, table) = match value.map(|value| &value.kind) {
+            None | Some(Kind::Boolean(false)) => (false, None),
+            Some(Kind::Boolean(true)) => (true, None),
+            Some(Kind::Table(table)) => (true, Some(table)),
+            Some(_) => {
+                let path = self.path_of(name);
+                self.mistake(
+                    name,
+                    format!("not a table; accepted: true, false, or keys under [{path}]"),
+                );
+                (false, None)
+            }
+        };
+        let place = value.map_or(Location::Nowhere, |value| value.place.clone());
+        let section =
+            Section { path: self.path_of(name), place, table, asked: vec![], notes: self.notes };
+        (on, section)
     }
 
     /// A list of tables within this one, at most `most`.
@@ -436,7 +534,8 @@ fn a_word<T: Word>(value: &Value, unknown: &str, accepted: String) -> Result<T, 
     }
 }
 
-fn refusal(reason: &str, accepted: &str) -> String {
+/// What is said of a value for this reason.
+pub(super) fn refusal(reason: &str, accepted: &str) -> String {
     format!("{reason}; accepted: {accepted}")
 }
 

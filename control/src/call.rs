@@ -4,6 +4,7 @@ use crate::control::Control;
 use crate::operation::Operation;
 use crate::process::Process;
 use axum::routing::MethodRouter;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Bytes of a body.
@@ -16,11 +17,20 @@ pub(crate) type SharedControl = Arc<Control>;
 pub(crate) trait OfProcess: Clone + Send + Sync + 'static {
     /// The process.
     fn process(&self) -> &Process;
+
+    /// How certificates stand, by name: those that are ordered here, and those from files of its node.
+    fn certificates(&self) -> Vec<Value> {
+        self.process().program().certificates()
+    }
 }
 
 impl OfProcess for SharedControl {
     fn process(&self) -> &Process {
         &self.process
+    }
+
+    fn certificates(&self) -> Vec<Value> {
+        self.certificates.told()
     }
 }
 

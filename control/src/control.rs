@@ -1,15 +1,20 @@
 //! Control: what its calls and the connections of its nodes share.
 
+use crate::certificates::Certificates;
 use crate::errors::ApiError;
+use crate::etcd::Tenure;
 use crate::events::Events;
 use crate::ledger::{Bounds, Ledger, Listed, Order, Referrer, Refusal};
 use crate::process::Process;
 use crate::rate::Rates;
 use crate::refused_joins::RefusedJoins;
+use crate::relays::Tickets;
 use crate::report::EntryReport;
 use crate::sessions::Sessions;
 use crate::sites::KnownSites;
 use crate::traffic::TrafficViews;
+use crate::traffic::history::History;
+use crate::traffic::history::saved::HistoryFile;
 use crate::warming::Warming;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,24 +22,29 @@ use tokio::sync::watch;
 use weir_config::Config;
 use weir_rules::log::Release;
 
-/// Bytes that listed entries take in memory; beyond it the oldest are forgotten early.
-const LARGEST_LOG: usize = 64 << 20;
-
 /// Most purges that wait to become durable; further ones are refused with 429.
 const MOST_WAITING: usize = 10_000;
 
 /// What the calls of control share.
 pub struct Control {
     pub(crate) process: Arc<Process>,
+    /// Its term as the writer, where several processes share the log.
+    pub(crate) tenure: Option<Arc<Tenure>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sessions: Sessions,
+    /// Of edges that are to be attached to relays.
+    pub(crate) relay_tickets: Tickets,
     pub(crate) events: Events,
     pub(crate) rates: Rates,
     pub(crate) warming: Warming,
     pub(crate) traffic: TrafficViews,
+    pub(crate) history: Arc<History>,
+    /// Where the history is kept; `None` in memory only.
+    pub(crate) history_file: Option<Arc<HistoryFile>>,
     /// Turns true when it ends before the process does.
     pub(crate) ending: watch::Sender<bool>,
     pub(crate) refused_joins: RefusedJoins,
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 impl Control {
@@ -52,6 +62,7 @@ impl Control {
     /// known. To be called before [`Control::close`], which waits for none of them.
     pub fn end(&self) {
         self.ending.send_replace(true);
+        self.certificates.halt();
     }
 
     /// Closes the log: what was accepted is durable, and `control.data` is free for another process
@@ -62,12 +73,25 @@ impl Control {
     /// The log cannot be written down.
     pub fn close(&self) -> Result<Option<Vec<u8>>, String> {
         self.end();
+        self.certificates.stop();
         self.ledger.close();
-        if self.config().control.data.is_some() {
+        self.keep_history();
+        if self.tenure.is_some() || self.config().control.data.is_some() {
             return Ok(None);
         }
         let log = serde_json::to_vec(&self.ledger.contents());
         log.map(Some).map_err(|error| format!("the log in memory: {error}"))
+    }
+
+    /// Writes the traffic history down for the last time. It blocks. To be called before the process ends; what fails is
+    /// in the log.
+    pub fn keep_history(&self) {
+        if let Some(file) = &self.history_file
+            && let Err(error) = file.close(&self.history)
+        {
+            // What was counted since it was written last is counted when nodes tell it again.
+            tracing::error!(error, "the traffic history cannot be written");
+        }
     }
 
     /// Reloads the configuration, all or nothing. Returns the keys whose
@@ -81,7 +105,14 @@ impl Control {
         self.ledger.reconfigure(bounds(&config));
         self.rates.set(config.control.rate);
         self.traffic.set(&config.tokens);
+        self.history.set_bound(config.control.history);
+        self.certificates.reload(&config);
         Ok(kept)
+    }
+
+    /// Whether what it says of the log, and of who is expected, holds now: no other process is the writer.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.tenure.as_ref().is_none_or(|tenure| tenure.is_sure())
     }
 
     /// Appends a purge; when this returns, it is durable and on its way to every node. One whose
@@ -143,7 +174,7 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
     let control = &config.control;
     Bounds {
         retention: control.retention,
-        bytes: LARGEST_LOG,
+        bytes: control.retention_bytes,
         arrivals: control.arrivals,
         lease: control.lease,
         forget_after: control.forget_after,
@@ -160,6 +191,7 @@ fn refused(refusal: Refusal) -> ApiError {
             ApiError::reference_reused(message)
         }
         Refusal::Full => ApiError::busy(),
+        Refusal::Journal(error) if error.unknown => ApiError::unknown(error.to_string()),
         Refusal::Journal(error) => ApiError::journal(error.to_string()),
     }
 }

@@ -108,6 +108,12 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal", message)
     }
 
+    /// 503: the log was written, or was not: whoever asked is to ask again.
+    pub(crate) fn unknown(reason: impl std::fmt::Display) -> Self {
+        let message = format!("it may have been appended, or not; repeat it: {reason}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unknown", message)
+    }
+
     /// 500: weir's own fault.
     pub(crate) fn internal() -> Self {
         let message = "control failed; its log has the reason";

@@ -60,6 +60,11 @@ impl Events {
         });
     }
 
+    /// A node is connected through a relay from now on.
+    pub(crate) fn attached(&self, node: &str, relay: &str) {
+        self.node("attached", || json!({"node": node, "via": relay}));
+    }
+
     /// A node's connection ended.
     pub(crate) fn parted(&self, node: &str, why: &str) {
         self.node("parted", || json!({"node": node, "reason": why}));

@@ -2,6 +2,7 @@
 //! process takes over the log.
 
 use crate::errors::ApiError;
+use crate::onward::Onward;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -22,8 +23,8 @@ enum Answering {
     Router(Router),
     /// Nothing: calls wait.
     Nobody,
-    /// Another process.
-    Elsewhere,
+    /// Another process, to which calls are passed on.
+    Elsewhere(Onward),
 }
 
 /// What answers calls, as it changes.
@@ -60,9 +61,14 @@ impl Gate {
     }
 
     /// Another process answers from now on: calls that wait, and those that arrive on connections
-    /// that are open, are refused with 503 and a connection that closes.
-    pub fn close(&self) {
-        self.answering.send_replace(Answering::Elsewhere);
+    /// that are open, are passed on to it, and their connections close.
+    pub fn close(&self, onward: Onward) {
+        self.answering.send_replace(Answering::Elsewhere(onward));
+    }
+
+    /// Whether another process answers.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.answering.borrow(), Answering::Elsewhere(_))
     }
 
     /// Until connections are to be accepted; `false` if another process accepts them.
@@ -89,7 +95,7 @@ impl Gate {
             let now = answering.borrow_and_update().clone();
             match now {
                 Answering::Router(router) => return router.oneshot(request).await,
-                Answering::Elsewhere => return Ok(elsewhere()),
+                Answering::Elsewhere(onward) => return Ok(onward.call(request).await),
                 Answering::Nobody => drop(running),
             }
             let changed = tokio::time::timeout_at(patience, answering.changed()).await;
@@ -114,14 +120,6 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|running| *running -= 1);
     }
-}
-
-/// The answer on a connection that another process does not know.
-fn elsewhere() -> Response {
-    let mut response = ApiError::taken_over().into_response();
-    let close = http::HeaderValue::from_static("close");
-    response.headers_mut().insert(http::header::CONNECTION, close);
-    response
 }
 
 #[cfg(test)]
@@ -164,7 +162,7 @@ mod tests {
         assert!(body.contains("another process"), "{body}");
         let held = tokio::spawn(ask(gate.clone()));
         tokio::task::yield_now().await;
-        gate.close();
+        gate.close(Onward::new(|_| async { Err(std::io::ErrorKind::NotFound.into()) }));
         assert_eq!(held.await.unwrap().0, 503, "it is answered at once");
     }
 

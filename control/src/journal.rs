@@ -1,10 +1,11 @@
 //! What the ledger needs of durable storage: everything at open, then one atomic batch after
 //! another.
 //!
-//! A batch says which seq it follows, so that what a failed one may have left behind is dropped,
-//! and so that a journal that is shared could refuse one that comes out of turn. All else in it is
-//! said whole: taking a batch twice is the same as taking it once.
+//! A batch says which seq it follows, so that what a failed one may have left behind is dropped. A
+//! journal that is shared refuses a batch of who is not its writer any more: what it drops is of a batch
+//! of the same writer. All else in a batch is said whole: taking it twice is the same as taking it once.
 
+pub(crate) mod etcd;
 pub(crate) mod memory;
 pub(crate) mod redb;
 
@@ -60,6 +61,13 @@ pub(crate) struct Contents {
     pub(crate) nodes: Vec<NodeRecord>,
     /// What they reported of their sites.
     pub(crate) sites: Vec<SitesRecord>,
+}
+
+impl Contents {
+    /// The seq of the last entry; 0 without any.
+    pub(crate) fn last(&self) -> Seq {
+        self.entries.last().map_or(self.base.seq, |record| record.entry.seq)
+    }
 }
 
 /// What is to be taken at once.
@@ -233,6 +241,10 @@ pub(crate) struct ProcessRecord {
     /// own: only then is that durable on its disk.
     #[serde(default)]
     pub(crate) before: Option<String>,
+    /// Up to where what it has on disk was held against the log, durably; `None` without a disk store,
+    /// and where an older version wrote it.
+    #[serde(default)]
+    pub(crate) checked: Option<Seq>,
 }
 
 impl NodeRecord {
@@ -243,13 +255,14 @@ impl NodeRecord {
             let (member, applied) = (self.member.clone(), self.applied);
             let instance = String::new();
             let validates_after_ms = None;
-            let before = None;
+            let (before, checked) = (None, None);
             self.processes.push(ProcessRecord {
                 instance,
                 member,
                 applied,
                 validates_after_ms,
                 before,
+                checked,
             });
         }
         self
@@ -260,6 +273,12 @@ impl NodeRecord {
         let leases = self.processes.iter().map(|process| process.validates_after_ms);
         let leases = leases.collect::<Option<Vec<_>>>()?;
         leases.into_iter().max().map(Duration::from_millis)
+    }
+
+    /// Up to where what all its processes have on disk was held against the log; `None` if none has a
+    /// disk store.
+    pub(crate) fn checked(&self) -> Option<Seq> {
+        self.processes.iter().filter_map(|process| process.checked).min()
     }
 
     /// Says of the node what follows from its processes.
@@ -286,12 +305,14 @@ pub(crate) struct JournalError {
     message: String,
     /// There is no room for more.
     pub(crate) full: bool,
+    /// What was to be taken may have been taken.
+    pub(crate) unknown: bool,
 }
 
 impl JournalError {
     /// An error of these words.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), full: false }
+        Self { message: message.into(), full: false, unknown: false }
     }
 }
 

@@ -22,7 +22,7 @@ mod writer;
 pub(crate) use counts::{Bounds, Counts, Propagation};
 pub(crate) use errors::{Ended, Forgotten, JoinError, Refusal};
 pub(crate) use listed::{Listed, Order, Referrer, Warmed};
-pub(crate) use nodes::{Joined, NodeState, NodeView, Right, SessionId};
+pub(crate) use nodes::{AttachedSession, Joined, NodeState, NodeView, Right, SessionId};
 pub(crate) use progress::{Arrival, Count, NodeProgress, Progress};
 
 use crate::journal::{Batch, Contents, Journal, JournalError};
@@ -129,6 +129,11 @@ impl Ledger {
         self.shared.state().head
     }
 
+    /// How many nodes there are.
+    pub(crate) fn size(&self) -> usize {
+        self.shared.state().nodes.len()
+    }
+
     /// The head, as it moves.
     pub(crate) fn heads(&self) -> watch::Receiver<Seq> {
         self.shared.heads.subscribe()
@@ -180,6 +185,12 @@ impl Ledger {
         // Compared whole: `+1` and `01` are numbers too, but not of the id's form.
         let found = state.entry(seq.parse().ok()?).filter(|listed| listed.id == id);
         found.filter(|listed| listed.purge().is_some()).cloned()
+    }
+
+    /// The purge with this seq, while it is listed.
+    pub(crate) fn purge_at(&self, seq: Seq) -> Option<Arc<Listed>> {
+        let state = self.shared.state();
+        state.entry(seq).filter(|listed| listed.purge().is_some()).cloned()
     }
 
     /// Listed purges with a seq above `after`, in order, at most `limit` of those that `wanted`
@@ -238,6 +249,32 @@ impl Ledger {
     /// log does not go so far.
     pub(crate) fn applied(&self, session: SessionId, seq: Seq, now: Instant) -> bool {
         self.shared.state().applied(session, seq, now)
+    }
+
+    /// The session goes on through a relay, as another one; `None` where it is over already.
+    pub(crate) fn attach(
+        &self,
+        session: SessionId,
+        relay: &Arc<str>,
+        now: Instant,
+    ) -> Option<AttachedSession> {
+        self.shared.state().attach(session, relay, now)
+    }
+
+    /// Up to where a relay says that everything holds on the nodes of these sessions. The names of
+    /// those that have come further; `None` where that cannot be, for the log does not go so far.
+    pub(crate) fn applied_behind(
+        &self,
+        told: &[(SessionId, Seq)],
+        now: Instant,
+    ) -> Option<Vec<(Arc<str>, Seq)>> {
+        self.shared.state().applied_behind(told, now)
+    }
+
+    /// What the session's node has on disk was held against the log up to `seq`; `false` where that
+    /// cannot be, for the log does not go so far.
+    pub(crate) fn checked(&self, session: SessionId, seq: Seq) -> bool {
+        self.shared.state().checked(session, seq)
     }
 
     /// How many stored responses purges took on the session's node.
@@ -306,8 +343,8 @@ impl Ledger {
     /// The expected nodes, by name.
     pub(crate) fn nodes(&self, now: Instant) -> Vec<NodeView> {
         let state = self.shared.state();
-        let view = |node: &nodes::ExpectedNode| node.view(state.head, state.bounds.lease, now);
-        state.nodes.values().map(view).collect()
+        let nodes = state.nodes.values();
+        nodes.map(|node| node.view(state.head, state.bounds.lease, now)).collect()
     }
 
     /// How far an entry has come.

@@ -7,6 +7,7 @@ mod timed;
 
 use crate::errors::ApiError;
 use crate::gate::Gate;
+use crate::onward::LONGEST_CALL;
 use crate::process::stopped;
 use activity::Activity;
 use axum::body::Body;
@@ -55,7 +56,8 @@ const BOUNDS: Bounds = Bounds {
 /// What can be called on the reserved connections.
 const RESERVED: [&str; 4] = ["/healthz", "/readyz", "/metrics", crate::rest::FOLLOW];
 
-/// How long calls under way may take once control stops.
+/// How long calls under way may take once control stops; and how long a connection that is idle stays open after a
+/// takeover, for its client may have sent a call before it could know.
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
 /// The address a request came from.
@@ -100,10 +102,21 @@ async fn serve_within(
         }
     }
     drop(listener);
-    let all_closed = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_CALLS, all_closed).await.is_err() {
+    let mut closed = all_closed(&mut connections).await;
+    if !closed && gate.is_closed() {
+        // The process that took over answers them, and may take longer.
+        gate.until_idle(LONGEST_CALL).await;
+        closed = all_closed(&mut connections).await;
+    }
+    if !closed {
         connections.shutdown().await;
     }
+}
+
+/// Waits for the connections to close, for a moment; whether they have.
+async fn all_closed(connections: &mut JoinSet<()>) -> bool {
+    let closed = async { while connections.join_next().await.is_some() {} };
+    tokio::time::timeout(LAST_CALLS, closed).await.is_ok()
 }
 
 /// The next connection, while there are any to accept: those that come while calls are held wait in the
@@ -139,9 +152,9 @@ impl Served {
         let _ = stream.set_nodelay(true);
         let Self { bounds, peer, activity, gate } = self;
         let stream = TimedStream::new(stream, Arc::clone(&activity), &bounds);
-        let calls = Arc::clone(&activity);
+        let (calls, served) = (Arc::clone(&activity), Arc::clone(&gate));
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            answer(gate.clone(), peer, Arc::clone(&calls), request)
+            answer(served.clone(), peer, Arc::clone(&calls), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.head);
@@ -154,6 +167,14 @@ impl Served {
             ended = connection.as_mut() => Some(ended),
             () = stopped(&mut stopping) => None,
             () = activity.closed() => return,
+        };
+        let ended = match ended {
+            None if gate.is_closed() => tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = activity.idle_for(LAST_CALLS) => None,
+                () = activity.closed() => return,
+            },
+            ended => ended,
         };
         let ended = match ended {
             Some(ended) => ended,

@@ -49,10 +49,29 @@ pub(super) fn exposition(control: &Control) -> String {
             counts.bytes as u64,
         ),
         (
+            "weir_control_log_limit_bytes",
+            "gauge",
+            "Memory that entries of the purge history may use (control.retention_bytes), in bytes.",
+            control.config().control.retention_bytes as u64,
+        ),
+        (
+            "weir_control_history_bytes",
+            "gauge",
+            "Memory that the traffic history uses at most (bound: control.history), in bytes.",
+            control.history.bytes() as u64,
+        ),
+        (
             "weir_control_log_forgotten_total",
             "counter",
             "Entries removed from the purge history.",
             counts.forgotten,
+        ),
+        (
+            "weir_control_disks_outrun",
+            "gauge",
+            "Expected nodes whose disk store would be empty after a restart, because the log no longer \
+             reaches back to what they have checked.",
+            counts.outrun as u64,
         ),
         (
             "weir_control_log_waiting",
@@ -89,8 +108,42 @@ pub(super) fn exposition(control: &Control) -> String {
         text.sample(name, &[], value);
     }
     nodes(&mut text, control);
+    certificates(&mut text, control);
     propagation(&mut text, &counts.propagation);
     text.0
+}
+
+/// What control orders for edges. Where its node orders for itself, the node tells.
+fn certificates(text: &mut Text, control: &Control) {
+    if !control.certificates.orders() {
+        return;
+    }
+    let listed = control.certificates.listed();
+    for (name, help) in [
+        (
+            "weir_control_certificate_expires_seconds",
+            "When the certificate that control has for a name expires, in seconds since the Unix epoch; 0 while \
+             there is none.",
+        ),
+        (
+            "weir_control_certificate_order_failures",
+            "Failed orders for the certificate of a name since the last one was issued.",
+        ),
+        (
+            "weir_control_certificates_unrevoked",
+            "Certificates of a name that were replaced by a rotation and are still to be revoked.",
+        ),
+    ] {
+        text.metric(name, "gauge", help);
+        for one in &listed {
+            let value = match name {
+                "weir_control_certificate_expires_seconds" => one.expires.unwrap_or(0),
+                "weir_control_certificate_order_failures" => one.failures.into(),
+                _ => one.unrevoked.into(),
+            };
+            text.sample(name, &[("name", &one.name)], value);
+        }
+    }
 }
 
 fn nodes(text: &mut Text, control: &Control) {
@@ -115,6 +168,9 @@ fn nodes(text: &mut Text, control: &Control) {
         "Expected nodes that have shown no secret: any process may take their name.",
     );
     text.sample(name, &[], nodes.iter().filter(|node| !node.is_proven).count() as u64);
+    let name = "weir_control_nodes_relayed";
+    text.metric(name, "gauge", "Nodes that are connected through a parent.");
+    text.sample(name, &[], nodes.iter().filter(|node| node.via.is_some()).count() as u64);
     let name = "weir_control_joins_refused_total";
     text.metric(name, "counter", "Nodes that were refused, by reason.");
     for (reason, count) in control.refused_joins.counts() {
@@ -147,14 +203,19 @@ fn propagation(text: &mut Text, propagation: &Propagation) {
 
 /// The exposition as it grows. Writing to a String cannot fail, so results are dropped. Label
 /// values are tokens of RFC 9110, which need no escape.
-struct Text(String);
+#[derive(Default)]
+pub(crate) struct Text(String);
 
 impl Text {
-    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+
+    pub(crate) fn metric(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
             let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });

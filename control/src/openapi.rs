@@ -110,6 +110,7 @@ pub(crate) fn schemas() -> Value {
         "heard_at": {"type": "string", "format": "date-time"},
         "since": {"type": "string", "format": "date-time"},
         "proven": {"type": "boolean"}, "ephemeral": {"type": "boolean"}, "processes": whole,
+        "via": maybe("string"),
         "stats": {"type": ["object", "null"], "properties": {
             "requests": whole, "hits": whole,
             "stored": maybe("integer"), "stored_bytes": maybe("integer"),
@@ -145,6 +146,15 @@ pub(crate) fn schemas() -> Value {
         }},
         "Warmed": {"type": "object", "properties": {
             "asked": whole, "done": whole, "failed": whole,
+        }},
+        "CertificateRenewal": {"type": "object", "required": ["name"], "properties": {"name": text}},
+        "CertificateRotation": {"type": "object", "properties": {"name": text}},
+        "Certificates": {"type": "object", "properties": {
+            "certificates": {"type": "array", "items": {"type": "object", "properties": {
+                "source": {"enum": ["ordered", "file"]}, "name": text, "names": texts, "site": text,
+                "expires": maybe("integer"), "renews": maybe("integer"), "failures": whole,
+                "error": maybe("string"), "retries": maybe("integer"), "unrevoked": whole,
+            }}},
         }},
         "ReleaseRequest": switch,
         "Release": object(&[&of_site]),

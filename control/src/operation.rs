@@ -105,6 +105,14 @@ impl Operation {
         self
     }
 
+    /// Another media type of an answer.
+    pub(crate) fn also_in(mut self, status: &str, media_type: &str, schema: Value) -> Self {
+        if let Some(answer) = self.responses.get_mut(status) {
+            answer["content"][media_type] = json!({"schema": schema});
+        }
+        self
+    }
+
     /// An answer without a body.
     pub(crate) fn answer_empty(mut self, status: &str, description: &str) -> Self {
         self.responses.insert(status.to_owned(), json!({"description": description}));

@@ -26,6 +26,19 @@ pub trait Program: Send + Sync + 'static {
     /// The URL is none of the node's.
     fn explain(&self, url: &str, headers: &HeaderMap) -> Option<Result<Value, String>>;
 
+    /// How the certificates of its node stand: a list, by name; none without a node.
+    fn certificates(&self) -> Vec<Value>;
+
+    /// Has the certificate of a host renewed at once; `false` if its node orders none for it.
+    fn renew_certificate(&self, host: &str) -> bool;
+
+    /// Has the certificates of hosts replaced at once by ones with other keys, and the old ones revoked; `false` if
+    /// its node orders none for one of them.
+    fn rotate_certificates(&self, hosts: &[&str]) -> bool;
+
+    /// What a CA's own certificate is held against.
+    fn trust(&self) -> weir_acme::Trust;
+
     /// Reads the configuration again and applies it to the node, all or nothing. `old` is the one
     /// in use.
     ///
@@ -157,6 +170,22 @@ impl Program for Alone {
 
     fn explain(&self, _: &str, _: &HeaderMap) -> Option<Result<Value, String>> {
         None
+    }
+
+    fn certificates(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn renew_certificate(&self, _: &str) -> bool {
+        false
+    }
+
+    fn rotate_certificates(&self, _: &[&str]) -> bool {
+        false
+    }
+
+    fn trust(&self) -> weir_acme::Trust {
+        |_| Err("nothing is trusted here".to_owned())
     }
 
     fn reload(&self, old: &Config) -> Result<Reloaded, String> {

@@ -1,14 +1,16 @@
 //! The calls of weir's own API. Each is beside its entry in the OpenAPI document.
 
 mod ask;
+mod certificates;
 mod events;
 mod explain;
 mod follow;
 mod forget;
 mod nodes;
+mod origins;
 mod page;
 mod popular;
-mod process;
+pub(crate) mod process;
 mod purges;
 mod releases;
 mod stats;
@@ -33,7 +35,9 @@ pub(crate) fn calls() -> Vec<Call> {
         traffic::calls(),
         popular::calls(),
         uncached::calls(),
+        origins::calls(),
         explain::calls(),
+        certificates::calls(),
         releases::calls(),
         process::calls(),
         events::calls(),
@@ -44,5 +48,6 @@ pub(crate) fn calls() -> Vec<Call> {
 
 /// The calls of a node whose control is elsewhere.
 pub(crate) fn calls_of_node() -> Vec<Call<Arc<Process>>> {
-    explain::calls_of_node().into_iter().chain(process::calls_of_node()).collect()
+    let calls = [explain::calls_of_node(), certificates::calls_of_node(), process::calls_of_node()];
+    calls.into_iter().flatten().collect()
 }

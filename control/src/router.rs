@@ -28,7 +28,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
-use tower_http::trace::TraceLayer;
+use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use weir_config::nearest::{did_you_mean, nearest};
 
 /// Calls at once; further ones are refused with 429.
@@ -77,7 +77,10 @@ fn bounded<S: OfProcess>(calls: Vec<Call<S>>, process: Arc<Process>) -> Router<S
 
 /// What holds for every call, from the innermost outwards. What goes on after its answer began
 /// (events, and what was upgraded) is not cut by the timeout.
-fn framed<S: OfProcess>(router: Router<S>, process: Arc<Process>) -> Router<S> {
+pub(crate) fn framed<S: OfProcess>(router: Router<S>, process: Arc<Process>) -> Router<S> {
+    // Each refusal has a line already, and not every 5xx is an error: a node that is not ready yet answers 503.
+    let trace = TraceLayer::new_for_http();
+    let trace = trace.on_failure(DefaultOnFailure::new().level(tracing::Level::DEBUG));
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST_CALL);
     router
         .layer(RequestBodyTimeoutLayer::new(BODY_PIECE))
@@ -87,7 +90,7 @@ fn framed<S: OfProcess>(router: Router<S>, process: Arc<Process>) -> Router<S> {
         .layer(axum::middleware::map_response(in_one_form))
         .layer(axum::middleware::from_fn_with_state(process, told))
         .layer(axum::middleware::from_fn(dialects::in_their_form))
-        .layer(TraceLayer::new_for_http())
+        .layer(trace)
 }
 
 /// Has calls that are refused stand in the log with their request line. Those that fail to
@@ -136,7 +139,7 @@ mod tests {
         for call in &calls {
             let operation = &document["paths"][template(call.path)][call.method];
             assert!(operation["summary"].is_string(), "{} {}", call.method, call.path);
-            let done = ["101", "200", "201"];
+            let done = ["101", "200", "201", "202"];
             let done = done.iter().any(|status| operation["responses"][status].is_object());
             assert!(done, "{} {}", call.method, call.path);
             let open = call.kind == Kind::Open;

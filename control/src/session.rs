@@ -7,12 +7,14 @@
 
 use crate::auth::Caller;
 use crate::control::Control;
-use crate::ledger::{Ended, Joined, Right};
+use crate::ledger::{Ended, Joined, Right, SessionId};
 use crate::method;
+use crate::relays::RelaySide;
 use crate::sessions::{AwaitedAnswers, PendingQuestion};
+use crate::traffic::history::{Now, Teller};
 use std::fmt;
-use std::future::ready;
-use std::io;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +26,10 @@ use weir_protocol::frame::{FromControl, FromNode, Hello, SiteHosts};
 use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::Tier;
+use wire::{Direct, Hears, Speaks};
+
+mod behind;
+mod wire;
 
 /// From the connection to the node's first line.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,8 +37,12 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest of a node's words about itself, bytes.
 const LONGEST_WORD: usize = 256;
 
-/// From one heartbeat to the next, at most: what nodes tell of their traffic is to be fresh.
-const LONGEST_BEAT: Duration = Duration::from_secs(1);
+/// From one heartbeat to the next, at most, with few nodes: what they tell of their traffic is to be
+/// fresh.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Heartbeats a second, in about; with more nodes each has fewer, and at least five a lease.
+const BEATS: usize = 10_000;
 
 /// Purges by method of one node that are under way at once; further ones get 429.
 const MOST_PURGES: usize = 64;
@@ -42,12 +52,12 @@ const MOST_PURGES: usize = 64;
 /// which leaves them to their hits.
 const GATHER: Duration = Duration::from_millis(4);
 
+/// Batches of lines for edges behind a relay that wait to be sent to it.
+const MOST_RELAYED: usize = 256;
+
 /// Entries asked of the ledger at once, and bytes written at once.
 const ENTRIES: usize = 256;
 const BATCH: usize = 256 << 10;
-
-/// Of the buffer for that, what is kept while there is nothing to write, bytes.
-const IDLE: usize = 1 << 10;
 
 /// How a node's connection was made.
 pub(super) enum Entrance {
@@ -132,6 +142,7 @@ impl fmt::Display for Over {
             Self::Ledger(Ended::Replaced) => f.write_str("it connected again"),
             Self::Ledger(Ended::Forgotten) => f.write_str("it is no longer expected"),
             Self::Ledger(Ended::Restored) => f.write_str("the log got a new id"),
+            Self::Ledger(Ended::Attached) => f.write_str("it goes on through a relay"),
             Self::Journal(error) => write!(f, "the journal cannot be written: {error}"),
             Self::Stopping => f.write_str("control stops"),
         }
@@ -158,7 +169,7 @@ where
             return refuse(&mut writing, reason, false).await;
         }
     };
-    let name = hello.name.clone();
+    let (name, tier) = (hello.name.clone(), hello.tier);
     let joined = match entrance.right(&name, &control.config().tokens) {
         Ok(right) => control
             .ledger
@@ -167,6 +178,14 @@ where
             .map_err(|error| (error.word(), error.is_temporary(), error.to_string())),
         Err(reason) => Err(("reserved", false, reason)),
     };
+    // A welcome renews the lease as of the hello, which is earlier: no other process was the writer then.
+    let joined = joined.and_then(|joined| match control.is_sure() {
+        true => Ok(joined),
+        false => {
+            control.ledger.parted(joined.session);
+            Err(("unsure", true, "another process of control may be the writer".to_owned()))
+        }
+    });
     let joined = match joined {
         Ok(joined) => joined,
         Err((word, temporary, reason)) => {
@@ -178,9 +197,16 @@ where
     let keep = joined.welcomed.place.keep;
     tracing::info!(node = name, after = joined.welcomed.place.after, keep, "node connected");
     control.events.joined(&hello, &joined.welcomed.place);
-    let (session, outgoing) = Session::new(&control, caller, (&name, hello.tier), joined);
-    let over = session.run(lines, writing, outgoing).await;
+    // A parent serves no browser, and gets nothing for that.
+    let sites = hello.sites.filter(|_| tier == Tier::Edge);
+    let node = (&*name, tier, hello.instance);
+    let (session, outgoing) = Session::new(&control, caller, node, joined);
+    let _supply =
+        sites.map(|sites| control.certificates.supply(&control, session.id, &name, sites));
+    let over = session.run(lines, Direct(writing), outgoing).await;
     match over {
+        // That is told where its other session begins.
+        Over::Ledger(Ended::Attached) => return,
         Over::Left | Over::Stopping => tracing::info!(node = name, "node disconnected: {over}"),
         _ => tracing::warn!(node = name, "node disconnected: {over}"),
     }
@@ -250,7 +276,10 @@ struct Session<'a> {
     caller: Caller,
     name: &'a str,
     tier: Tier,
-    joined: Joined,
+    /// The process ([`Hello::instance`]).
+    instance: String,
+    id: SessionId,
+    ended: watch::Receiver<Option<Ended>>,
     lease: Duration,
     // Boxed: a channel has room for 32 from its beginning.
     answers: mpsc::Sender<Box<FromControl>>,
@@ -258,18 +287,30 @@ struct Session<'a> {
     purges: Arc<Semaphore>,
     /// How many [`FromNode::Alive`] were heard.
     alive: AtomicU64,
+    /// What only a parent has, which edges may be attached to.
+    relay: Option<Box<RelaySide>>,
 }
+
+/// What is left of a frame to be done.
+type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Over>> + Send + 'a>>;
 
 /// What waits to be written beside entries and heartbeats.
 struct Outgoing {
+    /// The welcome, as it is sent.
+    welcome: Vec<u8>,
+    /// The seq that it is to; `None` where a relay passes its own entries on.
+    after: Option<Seq>,
     answers: mpsc::Receiver<Box<FromControl>>,
     asked: mpsc::Receiver<PendingQuestion>,
+    /// Lines for edges behind the node, if it is a parent.
+    relayed: Option<mpsc::Receiver<Vec<u8>>>,
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        self.control.sessions.end(self.joined.session);
-        self.control.ledger.parted(self.joined.session);
+        self.control.sessions.end(self.id);
+        self.control.relay_tickets.end(self.id);
+        self.control.ledger.parted(self.id);
     }
 }
 
@@ -277,32 +318,59 @@ impl<'a> Session<'a> {
     fn new(
         control: &'a Arc<Control>,
         caller: Caller,
-        (name, tier): (&'a str, Tier),
+        (name, tier, instance): (&'a str, Tier, String),
         joined: Joined,
     ) -> (Self, Outgoing) {
+        let Joined { session: id, mut welcomed, ended } = joined;
+        let asked = control.sessions.begin(id);
+        // As of now: the log may have gone on since the node joined.
+        welcomed.place.head = control.ledger.head();
+        let (after, mut welcome) = (welcomed.place.after, Vec::new());
+        write_line(&mut welcome, &FromControl::Welcome(welcomed))
+            .unwrap_or_else(|error| unreachable!("a welcome is JSON: {error}"));
+        let node = (name, tier, instance);
+        let (mut session, answers) = Self::attached(control, caller, node, (id, ended));
+        // Channels take room: only parents have these.
+        let relayed = (tier == Tier::Parent).then(|| {
+            let (out, relayed) = mpsc::channel(MOST_RELAYED);
+            session.relay = Some(Box::new(RelaySide::new(out)));
+            relayed
+        });
+        (session, Outgoing { welcome, after: Some(after), answers, asked, relayed })
+    }
+
+    /// The session of a node that was let in before; and the answers for it.
+    fn attached(
+        control: &'a Arc<Control>,
+        caller: Caller,
+        (name, tier, instance): (&'a str, Tier, String),
+        (id, ended): (SessionId, watch::Receiver<Option<Ended>>),
+    ) -> (Self, mpsc::Receiver<Box<FromControl>>) {
         let (answers, to_write) = mpsc::channel(MOST_PURGES);
-        let asked = control.sessions.begin(joined.session);
         let session = Self {
             control,
             caller,
             name,
             tier,
-            joined,
+            instance,
+            id,
+            ended,
             lease: control.config().control.lease,
             answers,
             awaited: Mutex::default(),
             purges: Arc::new(Semaphore::new(MOST_PURGES)),
             alive: AtomicU64::new(0),
+            relay: None,
         };
-        (session, Outgoing { answers: to_write, asked })
+        (session, to_write)
     }
 
-    async fn run<R, W>(self, mut lines: Lines<R>, mut writing: W, outgoing: Outgoing) -> Over
+    async fn run<H, S>(self, mut lines: H, mut writing: S, outgoing: Outgoing) -> Over
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        H: Hears,
+        S: Speaks,
     {
-        let mut ended = self.joined.ended.clone();
+        let mut ended = self.ended.clone();
         let over = async {
             // An error says that the ledger is gone, which ends control as well.
             let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
@@ -317,22 +385,30 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what the node says, until it says no more.
-    async fn read<R: AsyncRead + Unpin>(&self, lines: &mut Lines<R>) -> Over {
+    async fn read(&self, lines: &mut impl Hears) -> Over {
         loop {
-            let frame = match timeout(self.lease, lines.next()).await {
-                Ok(Ok(Some(frame))) => frame,
+            let taken = match timeout(self.lease, lines.next()).await {
+                Ok(Ok(Some(frame))) => self.take(frame),
                 Ok(Ok(None)) => return Over::Closed,
-                Ok(Err(error)) => return Over::Broke(error.to_string()),
+                Ok(Err(error)) => return Over::Broke(error),
                 Err(_) => return Over::Silent(self.lease),
             };
-            if let Err(over) = self.take(frame).await {
-                return over;
+            match taken {
+                Ok(None) => {}
+                Ok(Some(rest)) => {
+                    if let Err(over) = rest.await {
+                        return over;
+                    }
+                }
+                Err(over) => return over,
             }
         }
     }
 
-    async fn take(&self, frame: FromNode) -> Result<(), Over> {
-        let (ledger, session) = (&self.control.ledger, self.joined.session);
+    /// Does what a frame says, or what of it need not be waited for; returns the rest. Boxed: thousands
+    /// of sessions have room for what is in them at any time, and this is rare.
+    fn take(&self, frame: FromNode) -> Result<Option<Rest<'_>>, Over> {
+        let (ledger, session) = (&self.control.ledger, self.id);
         let now = Instant::now();
         match frame {
             FromNode::Hello(_) => return Err(Over::Misspoke("it said hello twice")),
@@ -342,15 +418,23 @@ impl<'a> Session<'a> {
                 }
                 self.control.events.applied(self.name, seq);
             }
+            FromNode::Checked { seq } => {
+                ledger.heard(session, now, None);
+                if !ledger.checked(session, seq) {
+                    return Err(Over::Misspoke("it has checked what was never sent"));
+                }
+            }
             FromNode::Matched { counts } => {
                 ledger.heard(session, now, None);
                 ledger.matched(session, &counts);
             }
             FromNode::Alive(stats) => {
-                // Two processes count each for itself.
+                // Two processes count each for itself; over time both count.
                 if ledger.heard(session, now, Some(stats.clone())) {
                     self.control.traffic.hear(self.name, self.tier, &stats, now);
                 }
+                let who = Teller { instance: &self.instance, node: self.name, tier: self.tier };
+                self.control.history.hear(who, &stats, Now { instant: now, ..Now::read() });
                 self.alive.fetch_add(1, Ordering::Relaxed);
             }
             FromNode::Answer { ask, result } => {
@@ -359,27 +443,45 @@ impl<'a> Session<'a> {
             }
             FromNode::Purge { call, url, site, soft } => {
                 ledger.heard(session, now, None);
-                self.purge(call, method::MethodPurge { url, site, soft }).await;
+                let asked = method::MethodPurge { url, site, soft };
+                return Ok(Some(Box::pin(async move {
+                    self.purge(call, asked).await;
+                    Ok(())
+                })));
             }
+            FromNode::Attach { relay } => {
+                ledger.heard(session, now, None);
+                self.ticket(relay)?;
+            }
+            FromNode::Link { link, ticket } => {
+                ledger.heard(session, now, None);
+                return self.link(link, &ticket);
+            }
+            FromNode::Unlink { link } => self.unlink(link)?,
+            FromNode::Relayed { link, line } => return self.relayed(link, line),
+            FromNode::AppliedBehind(said) => self.applied_behind(&said)?,
             FromNode::Unknown => {
                 ledger.heard(session, now, None);
                 tracing::debug!(node = self.name, "an unknown frame");
             }
             FromNode::Ended { instance } => {
                 ledger.heard(session, now, None);
-                if let Err(error) = ledger.ended(session, instance).await {
-                    return Err(Over::Journal(error.to_string()));
-                }
+                return Ok(Some(Box::pin(async move {
+                    let ended = ledger.ended(session, instance).await;
+                    ended.map_err(|error| Over::Journal(error.to_string()))
+                })));
             }
             FromNode::Away if ledger.away(session, now) => return Err(Over::Left),
             FromNode::Leave | FromNode::Away => {
-                return Err(match ledger.leave(session).await {
-                    Ok(()) => Over::Left,
-                    Err(error) => Over::Journal(error.to_string()),
-                });
+                return Ok(Some(Box::pin(async move {
+                    Err(match ledger.leave(session).await {
+                        Ok(()) => Over::Left,
+                        Err(error) => Over::Journal(error.to_string()),
+                    })
+                })));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Has a purge by method done beside this, for it waits for all nodes, this one among them.
@@ -402,61 +504,75 @@ impl<'a> Session<'a> {
     }
 
     /// Sends entries as they come, heartbeats, questions and answers.
-    async fn write<W: AsyncWrite + Unpin>(&self, writing: &mut W, mut outgoing: Outgoing) -> Over {
+    async fn write(&self, writing: &mut impl Speaks, mut outgoing: Outgoing) -> Over {
         let mut heads = self.control.ledger.heads();
-        let mut sent = self.joined.welcomed.place.after;
-        let beat = (self.lease / 5).min(LONGEST_BEAT);
-        let mut beats = interval_at(tokio::time::Instant::now() + beat, beat);
+        let sends_entries = outgoing.after.is_some();
+        let mut sent = outgoing.after.unwrap_or_default();
+        let first = self.beat();
+        let mut beats = interval_at(tokio::time::Instant::now() + first, first);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut out = Vec::new();
-        let mut welcomed = self.joined.welcomed.clone();
-        // As of now: the log may have gone on since the node joined.
-        welcomed.place.head = self.control.ledger.head();
-        let mut frame = Some(FromControl::Welcome(welcomed));
+        let mut out = std::mem::take(&mut outgoing.welcome);
         let mut gathered = tokio::time::Instant::now();
         loop {
             let before = sent;
-            let added = match frame.take() {
-                Some(frame) => line(&frame, &mut out),
-                None => Ok(()),
-            };
-            let more = match added.and_then(|()| self.entries(&mut sent, &mut out)) {
-                Ok(more) => more,
-                Err(over) => return over,
+            let more = match sends_entries.then(|| self.entries(&mut sent, &mut out)) {
+                Some(Ok(more)) => more,
+                Some(Err(over)) => return over,
+                None => false,
             };
             if !out.is_empty() {
-                match timeout(self.lease, flushed(writing, &out)).await {
+                match timeout(self.lease, writing.speak(&out)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Over::Broke(error.to_string()),
                     Err(_) => return Over::Silent(self.lease),
                 }
-                out.clear();
-                out.shrink_to(if more { BATCH } else { IDLE });
+                // What waits needs no buffer.
+                out = Vec::new();
             }
             if sent > before && !more {
                 gathered = tokio::time::Instant::now() + GATHER;
             }
             let moved = self.gathered(&mut heads, gathered);
-            frame = tokio::select! {
+            // Written at once: a frame that is kept meanwhile has its place in each session.
+            let added = tokio::select! {
                 // A long backlog holds up none of these: a node keeps its lease by heartbeats.
                 biased;
                 _ = beats.tick() => {
                     if !self.is_let_in() {
                         return Over::Locked;
                     }
+                    beats.reset_after(self.beat());
                     // What was heard first: the head is then at least that of when it was heard.
                     let heard = Some(self.alive.load(Ordering::Relaxed));
-                    Some(FromControl::Heartbeat { head: Some(self.control.ledger.head()), heard })
+                    let head = Some(self.control.ledger.head());
+                    // Later than what was heard, as of which it renews the lease. Without a head it renews
+                    // none: a writer of the past does not know the head.
+                    let head = head.filter(|_| self.control.is_sure());
+                    let retention = Some(self.control.config().control.retention as u64);
+                    line(&FromControl::Heartbeat { head, heard, retention }, &mut out)
                 }
-                Some(asked) = outgoing.asked.recv() => self.number(asked),
-                Some(answer) = outgoing.answers.recv() => Some(*answer),
-                () = ready(()), if more => None,
-                moved = moved => match moved {
-                    Ok(()) => None,
+                Some(asked) = outgoing.asked.recv() => {
+                    self.number(asked).map_or(Ok(()), |frame| line(&frame, &mut out))
+                }
+                Some(answer) = outgoing.answers.recv() => line(&answer, &mut out),
+                Some(lines) = relayed(&mut outgoing.relayed) => {
+                    out = lines;
+                    Ok(())
+                }
+                () = ready(()), if more => Ok(()),
+                moved = moved, if sends_entries => match moved {
+                    Ok(()) => Ok(()),
                     Err(_) => return Over::Stopping,
                 },
             };
+            if let Err(over) = added {
+                return over;
+            }
         }
+    }
+
+    fn beat(&self) -> Duration {
+        beat(self.lease, self.control.ledger.size())
     }
 
     /// Until there is something to send, and nothing more on its way or `by` is past.
@@ -502,13 +618,22 @@ impl<'a> Session<'a> {
     }
 }
 
+/// From one heartbeat of a node to the next, where there are so many.
+fn beat(lease: Duration, nodes: usize) -> Duration {
+    let times = u32::try_from(nodes.div_ceil(BEATS)).unwrap_or(u32::MAX);
+    FRESH.saturating_mul(times.max(1)).min(lease / 5)
+}
+
 fn line(frame: &FromControl, out: &mut Vec<u8>) -> Result<(), Over> {
     write_line(out, frame).map_err(|error| Over::Broke(error.to_string()))
 }
 
-async fn flushed(writing: &mut (impl AsyncWrite + Unpin), out: &[u8]) -> io::Result<()> {
-    writing.write_all(out).await?;
-    writing.flush().await
+/// The next lines for edges behind the node.
+async fn relayed(lines: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

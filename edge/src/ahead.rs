@@ -17,6 +17,7 @@ use crate::error::{StoreError, UpstreamError};
 use crate::failure::Abort;
 use crate::place::PlaceReader;
 use crate::source::{Piece, SourceBody};
+use crate::spare_time::SpareTime;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use pace::Pace;
@@ -38,6 +39,8 @@ pub(crate) struct Ahead {
     pub(crate) memory: Arc<ByteBudget>,
     /// On disk.
     pub(crate) spool: Option<Arc<Spool>>,
+    /// Of each worker.
+    pub(crate) spare_time: Box<[SpareTime]>,
 }
 
 impl Ahead {
@@ -46,10 +49,17 @@ impl Ahead {
     pub(crate) fn at_hand(&self) -> u64 {
         if self.memory.is_half_taken() { 1 } else { AT_HAND }
     }
+
+    /// Waits until this worker has time for one more piece of a body whose client has enough at hand.
+    pub(crate) async fn turn(&self, worker: usize) {
+        if let Some(spare_time) = self.spare_time.get(worker) {
+            spare_time.turn().await;
+        }
+    }
 }
 
-/// Bytes at hand for a client while there is memory.
-const AT_HAND: u64 = 64 * 1024;
+/// Bytes at hand for a client while there is memory. A client that has as many does not wait for more.
+pub(crate) const AT_HAND: u64 = 64 * 1024;
 
 /// Bytes of a part: what one body holds of memory that is not counted is two parts, the first and
 /// the last, and one that is read back.
@@ -65,6 +75,8 @@ pub(crate) struct AheadRules {
     pub(crate) sensitive: bool,
     /// The client prefix that it counts for; `None` if that has no bound.
     pub(crate) counts_for: Option<Prefix>,
+    /// The worker that reads it.
+    pub(crate) worker: usize,
 }
 
 /// A body that runs ahead of its client.
@@ -173,6 +185,9 @@ async fn read(mut body: Box<dyn SourceBody>, shared: Arc<Shared>) {
                 Some(Err(abort)) => break Err(abort),
                 None => break Ok(()),
             }
+            if shared.has_enough() {
+                shared.ahead.turn(shared.rules.worker).await;
+            }
         };
         // The connection is free from here on.
         drop(body);
@@ -268,11 +283,10 @@ impl Shared {
             false => (kept + data.len()) / PART * PART,
         };
         if whole > 0 {
-            let mut bytes = Vec::with_capacity(whole);
-            bytes.extend_from_slice(last.as_deref().unwrap_or_default());
-            bytes.extend_from_slice(&data[..whole - kept]);
+            let last_bytes = last.map(BytesMut::freeze);
+            let bytes = [last_bytes.clone().unwrap_or_default(), data.slice(..whole - kept)];
             let Some((chunks, written)) = self.written(bytes, spool, file).await else {
-                self.lock().put_last_back(last);
+                self.lock().put_last_back(last_bytes.map(BytesMut::from));
                 return false;
             };
             data.advance(whole - kept);
@@ -280,7 +294,7 @@ impl Shared {
             if waiting.is_shed(data) {
                 return true;
             }
-            if last.is_some() {
+            if last_bytes.is_some() {
                 waiting.entries.pop_back();
                 waiting.in_hand.give_back(PART as u64);
             }
@@ -301,7 +315,7 @@ impl Shared {
     /// The parts of the file that have these bytes; `None` if there is no room, or the file fails.
     async fn written(
         &self,
-        bytes: Vec<u8>,
+        bytes: [Bytes; 2],
         spool: &Arc<Spool>,
         file: &mut BodyFile,
     ) -> Option<(Vec<Chunk>, Arc<SpoolFile>)> {
@@ -332,6 +346,11 @@ impl Shared {
                 None
             }
         }
+    }
+
+    /// Whether the client has something to take for a while.
+    fn has_enough(&self) -> bool {
+        self.lock().entries.len() as u64 > AT_HAND / PART as u64
     }
 
     fn push(&self, entry: Entry) {

@@ -1,9 +1,11 @@
 //! The bodies of responses to clients.
 
 use crate::closing::Closing;
+use crate::coding::{DecodedBody, Next};
 use crate::collapsing::{Fault, Reader};
 use crate::error::{StoreError, UpstreamError};
 use crate::failure::Abort;
+use crate::outbox::Outbox;
 use crate::source::{Piece, SourceBody};
 use crate::store::{BodyBelow, ReadingBelow, Stored};
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -33,10 +36,14 @@ pub(crate) enum ResponseBody {
     },
     /// Bytes of a stored response whose body is below the memory store.
     Below(Box<BelowBody>),
+    /// Bytes of a file that is stored in slices, some of which are fetched.
+    Sliced(Box<SlicedBody>),
     /// Bytes of a running fill.
     Fill(Box<FillBody>),
     /// Bytes of an upstream's answer to this client alone.
     Pass(Box<PassBody>),
+    /// Any of these, without the coding that it has.
+    Decoded(Box<(ResponseBody, DecodedBody)>),
     /// Any of these, counted as it goes.
     Counted(Box<(ResponseBody, Closing)>),
 }
@@ -55,8 +62,11 @@ impl ResponseBody {
             Self::Runs(runs) => runs.iter().map(|run| Some(run.as_ref().ok()?.len() as u64)).sum(),
             Self::Stored { at, end, .. } => Some(end - at),
             Self::Below(body) => body.end.map(|end| end - body.at),
+            Self::Sliced(body) => Some(body.end - body.at),
             Self::Fill(body) => body.end.map(|end| end - body.at),
             Self::Pass(body) => body.left,
+            // Known at its end.
+            Self::Decoded(_) => None,
             Self::Counted(counted) => counted.0.length(),
         }
     }
@@ -66,6 +76,13 @@ impl ResponseBody {
         match self {
             Self::Empty | Self::One(_) => self.length(),
             _ => None,
+        }
+    }
+
+    /// Has what can be sent from the page cache sent through this outbox, if there is one.
+    pub(crate) fn send_through(&mut self, outbox: impl FnOnce() -> Option<Rc<Outbox>>) {
+        if let Self::Below(body) = self {
+            body.outbox = outbox();
         }
     }
 
@@ -98,8 +115,10 @@ impl Body for ResponseBody {
                 Poll::Ready(run.map(frame))
             }
             Self::Below(body) => body.poll(context),
+            Self::Sliced(body) => body.poll(context),
             Self::Fill(body) => body.poll(context),
             Self::Pass(body) => body.poll(context),
+            Self::Decoded(decoded) => poll_decoded(decoded, context),
             Self::Counted(counted) => {
                 let (body, closing) = &mut **counted;
                 let frame = ready!(Pin::new(body).poll_frame(context));
@@ -113,7 +132,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Fill(_) | Self::Pass(_) => false,
+            Self::Fill(_) | Self::Pass(_) | Self::Decoded(_) => false,
             Self::Counted(counted) => counted.0.is_end_stream(),
             body => body.length() == Some(0),
         }
@@ -121,6 +140,28 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Nothing follows an error.
+fn poll_decoded(
+    (body, decoding): &mut (ResponseBody, DecodedBody),
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+    loop {
+        match decoding.next() {
+            Ok(Next::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Ok(Next::End) => return Poll::Ready(None),
+            Ok(Next::Hungry) => match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                // Trailers were of the coded bytes.
+                Some(Ok(frame)) => {
+                    frame.into_data().into_iter().for_each(|data| decoding.feed(data))
+                }
+                Some(Err(abort)) => return Poll::Ready(Some(Err(abort))),
+                None => decoding.end(),
+            },
+            Err(why) => return Poll::Ready(Some(Err(Abort::Decoding(why)))),
+        }
     }
 }
 
@@ -135,12 +176,14 @@ pub(crate) struct BelowBody {
     /// One past the last byte; `None` is the end of the body, wherever that is.
     end: Option<u64>,
     reading: Option<ReadingBelow>,
+    /// Where the kernel sends what it can.
+    outbox: Option<Rc<Outbox>>,
 }
 
 impl BelowBody {
     /// The bytes from `at` up to `end`, or to the end of the body.
     pub(crate) fn new(body: Arc<dyn BodyBelow>, at: u64, end: Option<u64>) -> Self {
-        Self { body, at, end, reading: None }
+        Self { body, at, end, reading: None, outbox: None }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
@@ -148,6 +191,14 @@ impl BelowBody {
             return Poll::Ready(None);
         }
         let (body, at, end) = (&self.body, self.at, self.end);
+        if self.reading.is_none()
+            && let Some(outbox) = &self.outbox
+            && let Some(bytes) = body.cached(at, end)
+        {
+            let stand_in = outbox.put(bytes);
+            self.at += stand_in.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(stand_in))));
+        }
         let reading = self.reading.get_or_insert_with(|| Arc::clone(body).read(at, end));
         let run = ready!(reading.as_mut().poll(context));
         self.reading = None;
@@ -163,6 +214,102 @@ impl BelowBody {
                 Poll::Ready(Some(frame(Err(error))))
             }
         }
+    }
+}
+
+/// Bytes of a file that is stored in slices: from disk or, where a slice is missing, from its fetch.
+pub(crate) struct SlicedBody {
+    at: u64,
+    /// One past the last byte.
+    end: u64,
+    open: OpenSlice,
+    state: SliceReading,
+    /// Whether the slice that is read now broke off before.
+    is_again: bool,
+}
+
+/// Opens the slice with a byte at that byte, for a response that goes on up to another one.
+pub(crate) type OpenSlice = Box<dyn Fn(u64, u64) -> OpeningSlice + Send>;
+
+/// A slice that is being opened.
+pub(crate) type OpeningSlice = Pin<Box<dyn Future<Output = Result<SliceBytes, Abort>> + Send>>;
+
+/// The bytes of a slice from some byte of it on.
+pub(crate) enum SliceBytes {
+    /// At hand.
+    Here(Bytes),
+    /// On their way, up to this byte of the file.
+    Arriving(Reader, u64),
+}
+
+enum SliceReading {
+    Between,
+    Opening(OpeningSlice),
+    Arriving(Reader, u64),
+}
+
+impl SlicedBody {
+    /// The bytes from `at`, where `first` begins, up to `end`.
+    pub(crate) fn new(first: SliceBytes, at: u64, end: u64, open: OpenSlice) -> Self {
+        let state = SliceReading::Opening(Box::pin(std::future::ready(Ok(first))));
+        Self { at, end, open, state, is_again: false }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        while self.at < self.end {
+            match &mut self.state {
+                SliceReading::Between => {
+                    self.state = SliceReading::Opening((self.open)(self.at, self.end));
+                }
+                SliceReading::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(SliceBytes::Here(mut bytes)) => {
+                        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+                        bytes.truncate(left);
+                        self.state = SliceReading::Between;
+                        return self.sent(bytes);
+                    }
+                    Ok(SliceBytes::Arriving(reader, until)) => {
+                        self.state = SliceReading::Arriving(reader, until);
+                    }
+                    Err(abort) => return self.cut(abort),
+                },
+                SliceReading::Arriving(reader, until) => {
+                    let until = self.end.min(*until);
+                    let abort = match ready!(reader.poll_read(context, Some(until))) {
+                        Some(Ok(bytes)) => return self.sent(bytes),
+                        None if self.at >= until => {
+                            self.state = SliceReading::Between;
+                            self.is_again = false;
+                            continue;
+                        }
+                        // It is on disk by now, or fetched again.
+                        Some(Err(Fault::FellOut)) => {
+                            self.state = SliceReading::Between;
+                            continue;
+                        }
+                        None => Abort::Length,
+                        Some(Err(Fault::Broken(abort))) => abort,
+                    };
+                    // The rest of this slice is fetched anew, once.
+                    if std::mem::replace(&mut self.is_again, true) {
+                        return self.cut(abort);
+                    }
+                    self.state = SliceReading::Between;
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn sent(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        self.at += bytes.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    /// Nothing follows.
+    fn cut(&mut self, abort: Abort) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        self.end = self.at;
+        Poll::Ready(Some(Err(abort)))
     }
 }
 

@@ -6,5 +6,5 @@ mod shared;
 
 pub(crate) use inflight::{Collapse, Inflight};
 pub(crate) use shared::{
-    Answer, Fault, Fill, FillHead, Interim, Keeping, Progress, Purpose, Reader,
+    Answer, Fault, Fill, FillHead, Interim, Keeping, Progress, Purpose, Reader, SliceName,
 };

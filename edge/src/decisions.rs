@@ -8,13 +8,14 @@ pub(crate) use recent::About;
 
 use crate::error::UpstreamError;
 use crate::metrics::SiteSlot;
-use crate::store::Digest;
+use crate::store::{ByDigest, Digest};
 use http::StatusCode;
 use moka::sync::Cache;
 use recent::Recent;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir_protocol::question::NotStored;
+use weir_protocol::search::Search;
 use weir_rules::storability::Reason;
 use weir_rules::time::Time;
 
@@ -34,7 +35,7 @@ pub(crate) struct Decision {
 pub(crate) enum Why {
     /// A rule of caching forbids it.
     Rule(Reason),
-    /// It is larger than `memory.max_object`; the bound, in bytes.
+    /// It is larger than what memory and disk take, or than a rule of the site allows; the bound, in bytes.
     TooLarge(u64),
     /// Too many bodies were being stored at the same time.
     NoRoom,
@@ -77,7 +78,7 @@ impl Why {
         match self {
             Self::Rule(reason) => reason.sentence(),
             Self::TooLarge(bound) => {
-                format!("The body is larger than memory.max_object ({bound} bytes).")
+                format!("The body is larger than max_object of memory, of the disk or of a rule ({bound} bytes).")
             }
             Self::NoRoom => "Too many bodies were being stored at the same time.".to_owned(),
             Self::NoRoomOnDisk => {
@@ -136,13 +137,18 @@ impl Why {
     }
 }
 
+/// What is remembered by resource.
+type ByResource<V> = Cache<Digest, V, ByDigest>;
+
 /// The decisions remembered.
 pub(crate) struct Decisions {
-    cache: Cache<Digest, Arc<Decision>>,
+    cache: ByResource<Arc<Decision>>,
     /// When the anonymous request for a static asset last got a response that is not for everyone.
-    not_for_everyone: Cache<Digest, Time>,
+    not_for_everyone: ByResource<Time>,
     /// The resources whose upstream last answered a Range with a part.
-    ranges: Cache<Digest, ()>,
+    ranges: ByResource<()>,
+    /// When a resource was last found not to be one that is stored in slices.
+    not_in_slices: ByResource<Time>,
     hit_for_miss: u64,
     recent: Mutex<Recent>,
 }
@@ -152,9 +158,10 @@ impl Decisions {
     pub(crate) fn new(count: usize, hit_for_miss: Duration) -> Self {
         let hit_for_miss = u64::try_from(hit_for_miss.as_millis()).unwrap_or(u64::MAX);
         Self {
-            cache: Cache::new(count as u64),
-            not_for_everyone: Cache::new(count as u64),
-            ranges: Cache::new(count as u64),
+            cache: bounded(count),
+            not_for_everyone: bounded(count),
+            ranges: bounded(count),
+            not_in_slices: bounded(count),
             hit_for_miss,
             recent: Mutex::default(),
         }
@@ -172,7 +179,10 @@ impl Decisions {
 
     /// It was stored after all.
     pub(crate) fn forget(&self, digest: Digest) {
-        self.cache.invalidate(&digest);
+        // Most have none, which is found out for less.
+        if self.cache.contains_key(&digest) {
+            self.cache.invalidate(&digest);
+        }
         self.recent().forget(digest);
     }
 
@@ -208,24 +218,40 @@ impl Decisions {
         self.ranges.contains_key(&digest)
     }
 
+    /// Remembers that a resource is not stored in slices, so that ranges of it are asked for as they came.
+    pub(crate) fn note_not_in_slices(&self, digest: Digest, now: Time) {
+        self.not_in_slices.insert(digest, now);
+    }
+
+    /// Whether ranges of a resource are to be asked for as they came.
+    pub(crate) fn is_not_in_slices(&self, digest: Digest, now: Time) -> bool {
+        let at = self.not_in_slices.get(&digest);
+        at.is_some_and(|at| now.millis_since(at) < self.hit_for_miss)
+    }
+
     /// How often nothing was stored, by reason: every reason there is.
     pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
         self.recent().counts()
     }
 
-    /// What was recently not stored, with at most `most` URLs, of the sites that are counted and
-    /// named so.
+    /// What was recently not stored, with at most `most` URLs that `search` finds, of the sites that are
+    /// counted and named so.
     pub(crate) fn told(
         &self,
         most: usize,
+        search: &Search,
         now: Time,
         is_counted: impl Fn(SiteSlot) -> bool,
         is_named: impl Fn(&str) -> bool,
     ) -> NotStored {
-        self.recent().told(most, now, is_counted, is_named)
+        self.recent().told(most, search, now, is_counted, is_named)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bounded<V: Clone + Send + Sync + 'static>(count: usize) -> ByResource<V> {
+    Cache::builder().max_capacity(count as u64).build_with_hasher(ByDigest::default())
 }

@@ -1,14 +1,17 @@
-//! Responses that are made from stored ones: updated by a HEAD, joined from parts.
+//! Responses that are made from stored ones: updated by a HEAD, joined from parts, compressed.
 //!
 //! INVARIANT (I2): a derived response carries the lowest stamp of its sources and the tags of each,
 //! so that a purge that takes a source takes it too. It is stored among the variants of its source
 //! and only while the source is still there, so that a removal of the source (by a purge, an unsafe
 //! request, a reload) removes it too.
 
-use crate::store::{Digest, PackedHead, Served, Store, Stored, StoredBody};
+use crate::store::{
+    Digest, Form as CodedForm, Forms, PackedHead, Served, Store, Stored, StoredBody,
+};
 use http::HeaderMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use weir_rules::coding::{Candidate, Coding, coded_fields};
 use weir_rules::invalidation::Seq;
 use weir_rules::storability::Terms;
 
@@ -55,24 +58,90 @@ pub(crate) struct Form<'a> {
     pub(crate) terms: &'a Terms,
 }
 
+/// The seq up to which a stored response was judged, and the last soft purge that took it.
+fn judged(source: &Stored) -> (AtomicU64, AtomicU64) {
+    // Who judges it writes them in the other order: with the seq up to which it was judged, the soft purge is seen.
+    let valid_at = source.valid_at.load(Ordering::Acquire);
+    (valid_at.into(), source.soft_at.load(Ordering::Relaxed).into())
+}
+
 /// The response of another form that a stored one makes, under the same stamps and tags. `None` if
 /// a field is too long to be stored.
 fn derive(source: &Stored, form: Form<'_>) -> Option<Stored> {
-    Some(Stored {
+    let (valid_at, soft_at) = judged(source);
+    let derived = Stored {
         head: PackedHead::pack(source.key(), form.fields).ok()?,
         site: Arc::clone(&source.site),
         status: source.status,
         body: form.body,
-        answered: source.answered.clone(),
+        forms: Forms::default(),
         freshness: form.terms.freshness,
         lifetime_source: form.terms.lifetime_source,
         selecting: source.selecting.clone(),
         tags: source.tags.clone(),
         filled_at: source.filled_at,
-        valid_at: AtomicU64::new(source.valid_at.load(Ordering::Relaxed)),
-        soft_at: AtomicU64::new(source.soft_at.load(Ordering::Relaxed)),
+        valid_at,
+        soft_at,
         served: Served::already(source.served.times()),
+    };
+    Some(with_forms_of(source, derived, false))
+}
+
+/// The form of a stored response in a content coding, under the same stamps and tags. `None` if a field is too long
+/// to be stored.
+pub(crate) fn coded(source: &Stored, coding: Coding, body: StoredBody) -> Option<Stored> {
+    let length = body.complete_length()?;
+    let fields = coded_fields(&source.fields().to_map(), coding, length);
+    let (valid_at, soft_at) = judged(source);
+    Some(Stored {
+        head: PackedHead::pack(source.key(), &fields).ok()?,
+        site: Arc::clone(&source.site),
+        status: source.status,
+        body,
+        forms: Forms::default(),
+        freshness: source.freshness,
+        lifetime_source: source.lifetime_source,
+        selecting: source.selecting.clone(),
+        tags: source.tags.clone(),
+        filled_at: source.filled_at,
+        valid_at,
+        soft_at,
+        served: Served::default(),
     })
+}
+
+/// An updated response with the forms of the one that it updates: their bytes, under its own fields and stamps, as
+/// far as it may still be compressed. `authorized` says that the update answered a request with Authorization.
+pub(crate) fn with_forms_of(base: &Stored, mut updated: Stored, authorized: bool) -> Stored {
+    if authorized || base.forms.is_never() {
+        updated.forms = Forms::never();
+        return updated;
+    }
+    let Some((rules, made)) = base.forms.made() else { return updated };
+    let fields = updated.fields().to_map();
+    let candidate = Candidate {
+        status: updated.status,
+        fields: &fields,
+        length: updated.body.complete_length(),
+        key: updated.key(),
+        authorized,
+    };
+    if rules.permit(&candidate).is_err() {
+        return updated;
+    }
+    for (coding, form) in made {
+        let form = match form {
+            CodedForm::Coded(form) => {
+                let body = form.body.clone();
+                coded(&updated, coding, body)
+                    .map_or(CodedForm::Absent, |form| CodedForm::Coded(Arc::new(form)))
+            }
+            other => other,
+        };
+        // Nobody else knows it yet.
+        updated.forms.publish(coding, &rules, form);
+    }
+    updated
 }
 
 /// Stores a derived response in the place of its source, if that is still stored.

@@ -1,20 +1,30 @@
 //! Writes the counts of all workers as Prometheus text (version 0.0.4). Every metric has its HELP
 //! and TYPE; label values are escaped.
 
+use crate::certificate::Certificate;
+use crate::coding::CodingCounts;
 use crate::disk::DiskCounts;
+use crate::geo::GeoCounts;
 use crate::memory::USES;
 use crate::metrics::{
-    Event, Histogram, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS, WorkerMetrics,
+    ACCESS_SETTINGS, Event, Histogram, SiteCounters, SiteSlot, SiteSlots, UPSTREAM_ERRORS,
+    WorkerMetrics,
 };
+use crate::purge::Held;
 use crate::standing::FollowStatus;
 use crate::trace::Counts;
 use crate::upstream::MemberCounts;
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use strum::VariantArray;
 use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, latency_bound_micros};
+use weir_rules::invalidation::IndexKind;
 
+mod certificates;
+mod compression;
 mod disk;
+mod geo;
 mod members;
 
 /// What is not counted by workers but read at the scrape.
@@ -60,12 +70,16 @@ pub(crate) struct Gauges<'a> {
     pub(crate) store_objects: u64,
     /// Stored responses removed to make room, since the start.
     pub(crate) evictions: u64,
+    /// What was compressed.
+    pub(crate) coding: CodingCounts,
     /// What the disk store does, if there is one.
     pub(crate) disk: Option<DiskCounts>,
     /// Fetches of which nothing was stored, by reason, since the start.
     pub(crate) not_stored: Vec<(&'static str, u64)>,
     /// How the node stands with control.
     pub(crate) followed: &'a FollowStatus,
+    /// Edges that follow control through this node, and those that were cut off.
+    pub(crate) relay: (usize, u64),
     /// How it bears what is purged.
     pub(crate) purged: Purged,
     /// Access log lines dropped because its queue was full, since the start.
@@ -74,6 +88,10 @@ pub(crate) struct Gauges<'a> {
     pub(crate) spans: Counts,
     /// The members of all pools.
     pub(crate) members: Vec<MemberCounts>,
+    /// How certificates stand.
+    pub(crate) certificates: &'a [Certificate],
+    /// How the database of countries stands, if there is one.
+    pub(crate) geo: Option<GeoCounts>,
 }
 
 /// How the sweep and the index bear what is purged.
@@ -83,10 +101,8 @@ pub(crate) struct Purged {
     pub(crate) waiting: u64,
     /// Purges of which nobody will know what they took: too many came at once.
     pub(crate) uncounted: u64,
-    /// Targets in the invalidation index.
-    pub(crate) targets: u64,
-    /// Own number below which everything fetched is invalid.
-    pub(crate) floor: u64,
+    /// The invalidation index.
+    pub(crate) held: Held,
 }
 
 /// The exposition of `workers`.
@@ -100,18 +116,25 @@ pub(crate) fn render(
     sites(&mut text, workers, slots, gauges.tier);
     latencies(&mut text, workers);
     events(&mut text, workers);
+    access(&mut text, workers);
     fills(&mut text, gauges);
     connections(&mut text, gauges);
     upstream(&mut text, workers);
     members::members(&mut text, &gauges.members);
     store(&mut text, gauges);
+    compression::compression(&mut text, &gauges.coding);
     if let Some(counts) = &gauges.disk {
         disk::disk(&mut text, counts);
     }
     not_stored(&mut text, &gauges.not_stored);
     following(&mut text, gauges.followed);
+    relaying(&mut text, gauges.relay);
     purged(&mut text, &gauges.purged);
     traces(&mut text, &gauges.spans);
+    certificates::certificates(&mut text, gauges.certificates);
+    if let Some(counts) = &gauges.geo {
+        geo::geo(&mut text, counts);
+    }
     text.out
 }
 
@@ -282,6 +305,15 @@ fn traces(text: &mut Text, spans: &Counts) {
     }
 }
 
+fn access(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
+    let name = "weir_access_refused_requests_total";
+    text.metric(name, "counter", "Requests refused by an access setting of a site's rules.");
+    for (at, setting) in ACCESS_SETTINGS.iter().enumerate() {
+        let refused = workers.iter().map(|worker| worker.refused[at].value());
+        text.sample(name, &[("setting", setting.word())], refused.fold(0, u64::wrapping_add));
+    }
+}
+
 fn upstream(text: &mut Text, workers: &[Arc<WorkerMetrics>]) {
     let name = "weir_upstream_errors_total";
     text.metric(name, "counter", "Upstream requests that failed, by kind of failure.");
@@ -343,6 +375,7 @@ fn not_stored(text: &mut Text, counts: &[(&str, u64)]) {
 }
 
 fn purged(text: &mut Text, purged: &Purged) {
+    let held = &purged.held;
     text.singles(&[
         (
             "weir_sweep_waiting_purges",
@@ -356,15 +389,34 @@ fn purged(text: &mut Text, purged: &Purged) {
             "Applied purges without a count of removed responses, because too many came at once.",
             purged.uncounted,
         ),
-        ("weir_purge_index_targets", "gauge", "Targets in the invalidation index.", purged.targets),
+        ("weir_purge_index_targets", "gauge", "Targets in the invalidation index.", held.targets),
         (
             "weir_purge_floor_seq",
             "gauge",
             "Responses of at least one site fetched before the node applied this number are invalid; 0 \
              for none.",
-            purged.floor,
+            held.floor,
         ),
     ]);
+    let name = "weir_purge_index_fullness_ratio";
+    text.metric(
+        name,
+        "gauge",
+        "How much of limits.purge_targets or limits.patterns is used up, by the site that has used up \
+         most.",
+    );
+    text.series(name, &[]);
+    let _ = writeln!(text.out, " {:.4}", held.fullness);
+    let name = "weir_purge_floors_total";
+    text.metric(
+        name,
+        "counter",
+        "Times that purges of a site had to be forgotten before all it has stored was held against them, \
+         by kind of target: what such a target could have taken is fetched again.",
+    );
+    for kind in IndexKind::VARIANTS {
+        text.sample(name, &[("kind", kind.name())], held.floors[*kind as usize]);
+    }
 }
 
 fn following(text: &mut Text, followed: &FollowStatus) {
@@ -407,6 +459,24 @@ fn following(text: &mut Text, followed: &FollowStatus) {
             "counter",
             "Reconnections to control.",
             followed.reconnects,
+        ),
+        (
+            "weir_control_through_relay",
+            "gauge",
+            "1 while this node follows control through a parent, else 0.",
+            followed.via.is_some().into(),
+        ),
+    ]);
+}
+
+fn relaying(text: &mut Text, (edges, dropped): (usize, u64)) {
+    text.singles(&[
+        ("weir_relay_edges", "gauge", "Edges that follow control through this node.", edges as u64),
+        (
+            "weir_relay_dropped_total",
+            "counter",
+            "Edges that were disconnected because more than control.relay_queue waited for them.",
+            dropped,
         ),
     ]);
 }

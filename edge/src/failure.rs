@@ -4,6 +4,7 @@
 use crate::byte_budget::NoRoom;
 use crate::error::{ClientError, StoreError, UpstreamError};
 use http::StatusCode;
+use weir_rules::access::Refusal;
 
 /// The word for `memory.connections` in Cache-Status.
 pub(crate) const MEMORY_LIMIT: &str = "memory-limit";
@@ -19,6 +20,8 @@ pub(crate) enum Failure {
     NotCached,
     /// No site has this host.
     UnknownHost,
+    /// A rule of the site refuses it.
+    Access(Refusal),
     /// PURGE from where it is not allowed.
     PurgeRefused,
     /// A node asks what this one cannot tell the worth of; why.
@@ -37,6 +40,7 @@ impl Failure {
             Self::Upstream(error) => error.word(),
             Self::NotCached => "only-if-cached",
             Self::UnknownHost => "unknown-host",
+            Self::Access(refusal) => refusal.word(),
             Self::PurgeRefused => "purge-refused",
             Self::NoMemory(NoRoom::Budget) => MEMORY_LIMIT,
             Self::NoMemory(NoRoom::ClientShare) => "client-share",
@@ -51,6 +55,7 @@ impl Failure {
             Self::Upstream(error) => error.status(),
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::Access(refusal) => refusal.status(),
             Self::PurgeRefused => StatusCode::FORBIDDEN,
             Self::CannotVouch(_) | Self::NoMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -76,6 +81,7 @@ impl Failure {
             },
             Self::NotCached => "Not in the store, and the request has only-if-cached.".to_owned(),
             Self::UnknownHost => "No site has this host.".to_owned(),
+            Self::Access(refusal) => refusal.message().to_owned(),
             Self::PurgeRefused => "PURGE is not allowed from here.".to_owned(),
             Self::CannotVouch(_) => {
                 "This parent cannot vouch for its responses to the requesting node.".to_owned()
@@ -112,6 +118,8 @@ pub(crate) enum Abort {
     TooSlow,
     /// The upstream went on after the length it had promised, or ended before.
     Length,
+    /// A body could not be decompressed for this client, or grew larger than it may.
+    Decoding(String),
 }
 
 impl std::fmt::Display for Abort {
@@ -119,6 +127,9 @@ impl std::fmt::Display for Abort {
         match self {
             Self::Upstream(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Decoding(why) => {
+                write!(f, "the body could not be decompressed for the client: {why}")
+            }
             Self::FellBehind => f.write_str(
                 "the client was too slow for a body that is not \
                  stored",

@@ -1,11 +1,14 @@
 //! Following the invalidation log: one streaming connection to control, over which entries arrive
 //! in order and are acknowledged.
 //!
+//! An edge may follow control through a relay, one of its parents ([`attach`]).
+//!
 //! [`follower`] makes the connection ([`dial`]) and makes it again; [`session`] is one connection;
 //! whatever it brings changes the node in one place, [`apply`].
 
 mod answers;
 mod apply;
+mod attach;
 mod calls;
 #[cfg(test)]
 mod checkpoint;

@@ -2,9 +2,10 @@
 //! what a fill must not carry from the one client that happened to start it.
 
 use crate::host::is_authority;
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use weir_config::Network;
 use weir_rules::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, is_tracestate};
 use weir_rules::{fields, tier, vary};
@@ -14,19 +15,22 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
+/// Fields that are added to a request on its way.
+const ADDED: usize = 8;
+
 /// What a request's own fields do not say about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    /// Who connected.
-    pub(crate) peer: SocketAddr,
+    /// The address of who connected.
+    pub(crate) peer: &'a HeaderValue,
     /// Whether the peer's own forwarding fields are believed.
     pub(crate) trusted: bool,
     /// `http` or `https`.
-    pub(crate) scheme: &'a str,
+    pub(crate) scheme: &'static str,
     /// The host as the key has it.
-    pub(crate) host: &'a str,
+    pub(crate) host: Option<&'a HeaderValue>,
     /// This node's name.
-    pub(crate) node: &'a str,
+    pub(crate) node: &'a HeaderValue,
     /// What this node appends to Via.
     pub(crate) via: &'a HeaderValue,
 }
@@ -50,20 +54,64 @@ enum Base {
     Client(Arc<Forwarded>),
 }
 
+/// The fields of a client's request, for all that wait with it.
+///
+/// As they were read, their values are parts of a buffer of the client's connection: that stays as long as one of them
+/// does. So those of a request that waits for long are replaced by [compact] ones.
+#[derive(Clone)]
+pub(crate) struct ClientFields(Arc<Mutex<Arc<HeaderMap>>>);
+
+impl ClientFields {
+    /// These, until they are replaced.
+    pub(crate) fn new(fields: Arc<HeaderMap>) -> Self {
+        Self(Arc::new(Mutex::new(fields)))
+    }
+
+    /// The fields.
+    pub(crate) fn get(&self) -> Arc<HeaderMap> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Puts others in their place, which say the same.
+    pub(crate) fn replace(&self, fields: Arc<HeaderMap>) {
+        *self.lock() = fields;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<HeaderMap>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same fields, with their values in one allocation that has just their size.
+pub(crate) fn compact(fields: &HeaderMap) -> HeaderMap {
+    let mut values = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
+    fields.values().for_each(|value| values.extend_from_slice(value.as_bytes()));
+    let mut values = values.freeze();
+    let mut compact = HeaderMap::with_capacity(fields.keys_len());
+    for (name, value) in fields {
+        // It is valid, as it was before.
+        if let Ok(mut same) = HeaderValue::from_maybe_shared(values.split_to(value.len())) {
+            same.set_sensitive(value.is_sensitive());
+            compact.append(name.clone(), same);
+        }
+    }
+    compact
+}
+
 /// A client's request that is passed on.
 pub(crate) struct Forwarded {
     /// Its fields.
-    pub(crate) client: Arc<HeaderMap>,
+    pub(crate) client: ClientFields,
     /// Whether the response may be stored for others.
     pub(crate) for_fill: bool,
-    /// Who connected.
-    pub(crate) peer: SocketAddr,
+    /// The address of who connected.
+    pub(crate) peer: HeaderValue,
     /// Whether the peer's own forwarding fields are believed.
     pub(crate) trusted: bool,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// This node's name.
-    pub(crate) node: Arc<str>,
+    pub(crate) node: HeaderValue,
     /// What this node appends to Via.
     pub(crate) via: HeaderValue,
 }
@@ -90,16 +138,17 @@ impl Outgoing {
             Base::Empty => HeaderMap::new(),
             Base::Client(forwarded) => {
                 let origin = Origin {
-                    peer: forwarded.peer,
+                    peer: &forwarded.peer,
                     trusted: forwarded.trusted,
                     scheme: forwarded.scheme,
-                    host: host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+                    host,
                     node: &forwarded.node,
                     via: &forwarded.via,
                 };
+                let client = forwarded.client.get();
                 match forwarded.for_fill {
-                    true => for_fill(&forwarded.client, &origin),
-                    false => for_pass(&forwarded.client, &origin),
+                    true => for_fill(&client, &origin),
+                    false => for_pass(&client, &origin),
                 }
             }
         };
@@ -115,46 +164,15 @@ impl Outgoing {
 
 /// The fields of a request that is passed on for its client alone.
 pub(crate) fn for_pass(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
-    let mut headers = client.clone();
-    // Read before the forwarding fields go: they are among those that origins believe.
-    let chain = origin.trusted.then(|| joined(client, &X_FORWARDED_FOR)).flatten();
-    let trailers = client.get(header::TE).is_some_and(accepts_trailers);
-    fields::remove_hop_by_hop(&mut headers);
-    let traced = client.contains_key(&TRACESTATE)
-        && TraceContext::of(client).is_some()
-        && is_tracestate(client);
-    fields::remove_where(&mut headers, |name| {
-        matches!(*name, header::HOST | header::EXPECT)
-            // Each upstream request gets one of its own.
-            || *name == TRACEPARENT
-            || (*name == TRACESTATE && !traced)
-            || fields::is_poisonous(name)
-            || tier::is_own(name)
-    });
-    let peer = origin.peer.ip().to_canonical().to_string();
-    let chain = chain.map_or(peer.clone(), |chain| format!("{chain}, {peer}"));
-    set(&mut headers, &X_FORWARDED_FOR, &chain);
-    set(&mut headers, &X_FORWARDED_HOST, origin.host);
-    set(&mut headers, &X_FORWARDED_PROTO, origin.scheme);
-    headers.append(header::VIA, origin.via.clone());
-    // RFC 8586 §2: each CDN adds its identifier, the latest last.
-    if let Ok(node) = HeaderValue::from_str(origin.node) {
-        headers.append(&CDN_LOOP, node);
-    }
-    if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    headers
+    passed_on(client, origin, |_| true)
 }
 
 /// The fields of a request whose response may be stored for others: as passed on, less what
 /// makes it this client's own (conditions, ranges, cache directives), and with Accept-Encoding
 /// reduced to the bucket that the key of variants knows.
 pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
-    let mut headers = for_pass(client, origin);
-    fields::remove_where(&mut headers, |name| {
-        matches!(
+    let is_for_all = |name: &HeaderName| {
+        !matches!(
             *name,
             header::IF_MATCH
                 | header::IF_NONE_MATCH
@@ -166,9 +184,55 @@ pub(crate) fn for_fill(client: &HeaderMap, origin: &Origin<'_>) -> HeaderMap {
                 | header::PRAGMA
                 | header::MAX_FORWARDS
         )
-    });
+    };
+    let mut headers = passed_on(client, origin, is_for_all);
     if let Some(bucket) = vary::accept_encoding_bucket(client) {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(bucket));
+    }
+    headers
+}
+
+/// The fields of a client that go on, of those that are `wanted`, and those that are added on the way.
+fn passed_on(
+    client: &HeaderMap,
+    origin: &Origin<'_>,
+    wanted: impl Fn(&HeaderName) -> bool,
+) -> HeaderMap {
+    // Those who forwarded it, where they are believed: the origin gets no other such field.
+    let chain = origin.trusted.then(|| joined(client, &X_FORWARDED_FOR)).flatten();
+    let traced = client.contains_key(&TRACESTATE)
+        && TraceContext::of(client).is_some()
+        && is_tracestate(client);
+    let is_for_one_hop = fields::for_one_hop(client);
+    let goes_on = |name: &HeaderName| {
+        wanted(name)
+            && !is_for_one_hop(name)
+            && !matches!(*name, header::HOST | header::EXPECT)
+            // Each upstream request gets one of its own.
+            && *name != TRACEPARENT
+            && (traced || *name != TRACESTATE)
+            && !fields::is_poisonous(name)
+            && !tier::is_own(name)
+    };
+    let mut headers = HeaderMap::with_capacity(client.keys_len() + ADDED);
+    for (name, value) in client.iter().filter(|(name, _)| goes_on(name)) {
+        headers.append(name, value.clone());
+    }
+    let forwarded_for = match (chain, origin.peer.to_str()) {
+        (Some(chain), Ok(peer)) => HeaderValue::try_from(format!("{chain}, {peer}")).ok(),
+        _ => None,
+    };
+    headers.insert(&X_FORWARDED_FOR, forwarded_for.unwrap_or_else(|| origin.peer.clone()));
+    if let Some(host) = origin.host {
+        headers.insert(&X_FORWARDED_HOST, host.clone());
+    }
+    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    headers.append(header::VIA, origin.via.clone());
+    // RFC 8586 §2: each CDN adds its identifier, the latest last.
+    headers.append(&CDN_LOOP, origin.node.clone());
+    if client.get(header::TE).is_some_and(accepts_trailers) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     headers
 }
@@ -197,12 +261,6 @@ pub(crate) fn forwarded_host(request: &HeaderMap) -> Option<String> {
     is_authority(host.as_bytes()).then(|| host.to_str().ok().map(str::to_owned)).flatten()
 }
 
-fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let lines: Vec<&str> =
         headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
@@ -218,6 +276,7 @@ fn accepts_trailers(te: &HeaderValue) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn client(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = fields
@@ -228,14 +287,28 @@ mod tests {
 
     fn origin(trusted: bool) -> Origin<'static> {
         static VIA: HeaderValue = HeaderValue::from_static("1.1 edge-1");
-        Origin {
-            peer: "192.0.2.7:5000".parse().unwrap(),
-            trusted,
-            scheme: "https",
-            host: "example.com",
-            node: "edge-1",
-            via: &VIA,
+        static HOST: HeaderValue = HeaderValue::from_static("example.com");
+        static NODE: HeaderValue = HeaderValue::from_static("edge-1");
+        static PEER: HeaderValue = HeaderValue::from_static("192.0.2.7");
+        Origin { peer: &PEER, trusted, scheme: "https", host: Some(&HOST), node: &NODE, via: &VIA }
+    }
+
+    #[test]
+    fn compact_fields_are_the_same_and_let_go_of_the_buffer_that_they_came_in() {
+        let buffer = Bytes::from(b"one, two; three".to_vec());
+        let mut fields = HeaderMap::new();
+        for (name, part) in [("accept", 0..3), ("cookie", 5..8), ("cookie", 10..15), ("te", 0..0)] {
+            let value = HeaderValue::from_maybe_shared(buffer.slice(part)).unwrap();
+            fields.append(HeaderName::from_static(name), value);
         }
+        fields.get_mut("accept").unwrap().set_sensitive(true);
+        let same = compact(&fields);
+        assert_eq!(same, fields);
+        assert!(same["accept"].is_sensitive() && !same["cookie"].is_sensitive());
+        let shared = ClientFields::new(Arc::new(fields));
+        shared.clone().replace(Arc::new(same));
+        assert_eq!(shared.get()["te"], "");
+        assert!(buffer.is_unique());
     }
 
     #[test]

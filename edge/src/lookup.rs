@@ -3,8 +3,8 @@
 use crate::parts::{self, AvailableBytes};
 use crate::purge::Purges;
 use crate::state::{NodeState, Site};
-use crate::store::{Digest, Selecting, Store, Stored, select};
-use http::{HeaderMap, HeaderValue};
+use crate::store::{Digest, Resource, Selecting, Store, Stored, select};
+use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 use weir_rules::cache_control::RequestDirectives;
 use weir_rules::freshness::State;
@@ -114,7 +114,16 @@ impl<'a> Query<'a> {
 
 /// Looks a request up.
 pub(crate) fn lookup(store: &Store, purges: &Purges, query: &Query<'_>) -> Lookup {
-    let Some(resource) = store.get(query.digest, query.key) else { return Lookup::UriMiss };
+    lookup_in(store.get(query.digest, query.key), purges, query)
+}
+
+/// Looks a request up once more ([`Store::get_again`]).
+pub(crate) fn lookup_again(store: &Store, purges: &Purges, query: &Query<'_>) -> Lookup {
+    lookup_in(store.get_again(query.digest, query.key), purges, query)
+}
+
+fn lookup_in(resource: Option<Resource>, purges: &Purges, query: &Query<'_>) -> Lookup {
+    let Some(resource) = resource else { return Lookup::UriMiss };
     lookup_among(resource.variants(), purges, query)
 }
 
@@ -169,7 +178,13 @@ fn may_be_used(purges: &Purges, query: &Query<'_>, stored: &Stored) -> Option<bo
 
 fn stale_use(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> Stale {
     let freshness = &stored.freshness;
-    let whole = stored.body.is_complete();
+    let below = stored.body.kept_below().is_some();
+    // Of a long body, the bytes that are asked for are enough; what is missing can be fetched only once it
+    // was validated.
+    let whole = match below {
+        true => holds_what_is_asked(stored, query.request),
+        false => stored.body.is_complete(),
+    };
     // RFC 9111 §4.2.4: no-cache, must-revalidate and their kin forbid stale use; the windows of
     // RFC 5861 are shut by the rules where they do.
     let allowed = whole && !freshness.validate_always && !query.fresh_only && !query.validate;
@@ -191,7 +206,7 @@ fn stale_use(query: &Query<'_>, stored: &Stored, state: State, soft: bool) -> St
         on_error: allowed && sie,
         on_disconnect: allowed && past < window,
         // After a soft purge only a strong validator proves that nothing changed.
-        validates: whole && (!soft || strong()),
+        validates: (whole || (below && strong())) && (!soft || strong()),
         by_request: !soft && !query.validate && matches!(state, State::Fresh { .. }),
     }
 }
@@ -220,7 +235,8 @@ fn client_takes_stale(query: &Query<'_>, stored: &Stored, state: State, soft: bo
 
 /// Whether the bytes that a request asks for are held (RFC 9111 §3.3).
 fn holds_what_is_asked(stored: &Stored, request: &HeaderMap) -> bool {
-    stored.body.is_complete()
+    let is_by_range = stored.body.kept_below().is_some() && request.contains_key(header::RANGE);
+    (!is_by_range && stored.body.is_complete())
         || parts::held(stored, request, &stored.fields().to_map()) != AvailableBytes::Nothing
 }
 

@@ -25,14 +25,22 @@ pub(crate) const TLS_BYTES: u64 = 16 << 10;
 /// What an HTTP/2 connection needs beside: tables of headers, buffers of frames.
 pub(crate) const HTTP2_BYTES: u64 = 20 << 10;
 
-/// A stream of an HTTP/2 connection, before its request is worked on.
+/// What a connection over QUIC needs beside, with HTTP/3 on it.
+#[cfg(feature = "http3")]
+pub(crate) const HTTP3_BYTES: u64 = 40 << 10;
+
+/// What it needs more while it is at work: bytes that were sent and are not acknowledged, at most.
+#[cfg(feature = "http3")]
+pub(crate) const HTTP3_WORK_BYTES: u64 = 256 << 10;
+
+/// A stream of an HTTP/2 or HTTP/3 connection, before its request is worked on.
 pub(crate) const STREAM_BYTES: u64 = 3 << 10;
 
 /// A request that an upstream is asked for, beside its headers: itself, and the task that fetches.
 pub(crate) const REQUEST_BYTES: u64 = 6 << 10;
 
-/// What its connection needs beside while it is at work over HTTP/1.1: the used part of two buffers, and the
-/// parser's state.
+/// What its connection needs beside while it is at work over HTTP/1.1, until it rests: the used part of two buffers,
+/// and the parser's state.
 pub(crate) const HTTP1_BYTES: u64 = 9 << 10;
 
 /// The two buffers of a connection after an upgrade.

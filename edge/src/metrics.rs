@@ -11,7 +11,7 @@
 
 mod stats;
 
-pub(crate) use stats::{counted, counted_of};
+pub(crate) use stats::{counted, counted_of, counted_of_others, up_to_last};
 
 use crate::error::UpstreamError;
 use http::StatusCode;
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use weir_protocol::stats::{LATENCY_BOUNDS, LATENCY_BUCKETS, RESULTS};
 use weir_rules::outcome::{Handling, Outcome};
+use weir_rules::site_rules::Setting;
 
 /// Places for sites: one for no site, one (`(other)`) shared by all that find no place of their
 /// own. Every [`SiteSlot`] has one.
@@ -66,6 +67,14 @@ events! {
         "Background refreshes of responses that were still fresh; also counted as fills.";
     HitForMiss: "weir_hit_for_miss_total",
         "Requests not collapsed because their URL is known to be uncacheable.";
+    CookieBypass: "weir_cookie_bypasses_total",
+        "Requests that skipped the store because of a cookie (cookies.bypass).";
+    Compressed: "weir_compressed_responses_total",
+        "Responses sent in a form that this node compressed.";
+    Decompressed: "weir_decompressed_responses_total",
+        "Responses decompressed for a client that takes no compressed ones.";
+    ErrorPageFailed: "weir_error_pages_failed_total",
+        "Errors sent without their error page because that could not be fetched.";
     Shed: "weir_shed_requests_total",
         "Requests answered with 503 because a limit of this node was reached, whoever sent them.";
     ClientShare: "weir_client_share_refused_requests_total",
@@ -104,6 +113,16 @@ pub(crate) const UPSTREAM_ERRORS: [&str; 14] = [
     "origin-head-too-large",
     "origin-reset",
     "client-share",
+];
+
+/// The settings of site rules that refuse requests.
+pub(crate) const ACCESS_SETTINGS: [Setting; 6] = [
+    Setting::Allow,
+    Setting::Deny,
+    Setting::Referer,
+    Setting::Signed,
+    Setting::Rate,
+    Setting::BasicAuth,
 ];
 
 /// Which of [`UPSTREAM_ERRORS`] an error is.
@@ -175,6 +194,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) sites: [OnceLock<Box<SiteCounters>>; SITES],
     /// By [`Event`].
     pub(crate) events: [Counter; Event::METRICS.len()],
+    /// By [`ACCESS_SETTINGS`].
+    pub(crate) refused: [Counter; ACCESS_SETTINGS.len()],
     /// By [`upstream_error_index`].
     pub(crate) upstream_errors: [Counter; UPSTREAM_ERRORS.len()],
     /// Bytes of body received from upstreams.
@@ -203,10 +224,14 @@ pub(crate) struct SiteCounters {
     pub(crate) bytes_in: Counter,
     /// Bytes of body sent to clients.
     pub(crate) bytes_out: Counter,
+    /// Of them, those of hits.
+    pub(crate) bytes_saved: Counter,
     /// Requests collapsed into the fill of another request.
     pub(crate) collapsed: Counter,
     /// Requests sent to an upstream.
     pub(crate) upstream_requests: Counter,
+    /// Of them, those sent to origins.
+    pub(crate) origin_requests: Counter,
     /// Requests that no upstream answered.
     pub(crate) upstream_errors: Counter,
     /// Of hits, and of what was forwarded.
@@ -218,6 +243,7 @@ impl Default for WorkerMetrics {
         Self {
             sites: std::array::from_fn(|_| OnceLock::new()),
             events: Default::default(),
+            refused: Default::default(),
             upstream_errors: Default::default(),
             upstream_bytes: Counter::default(),
             upstream_first_byte: Histogram::default(),
@@ -234,7 +260,10 @@ impl WorkerMetrics {
         site.bytes_in.add(record.bytes_in);
         site.bytes_out.add(record.bytes_out);
         let latency = match record.outcome.handling {
-            Handling::Hit => &site.latency[0],
+            Handling::Hit => {
+                site.bytes_saved.add(record.bytes_out);
+                &site.latency[0]
+            }
             // Neither from store nor from upstream: its time would blur both.
             Handling::Refused | Handling::Undecided => return,
             _ => &site.latency[1],
@@ -255,15 +284,26 @@ impl WorkerMetrics {
         self.site(site).collapsed.add(1);
     }
 
-    /// Counts a request that is sent to an upstream.
-    pub(crate) fn upstream_request(&self, site: SiteSlot) {
+    /// Counts a request that is sent to an upstream: to an origin, or to a parent.
+    pub(crate) fn upstream_request(&self, site: SiteSlot, to_origin: bool) {
         self.count(Event::UpstreamRequest);
-        self.site(site).upstream_requests.add(1);
+        let site = self.site(site);
+        site.upstream_requests.add(1);
+        if to_origin {
+            site.origin_requests.add(1);
+        }
     }
 
     /// Counts one event.
     pub(crate) fn count(&self, event: Event) {
         self.events[event as usize].add(1);
+    }
+
+    /// Counts a request that an access setting refuses.
+    pub(crate) fn refused(&self, setting: Setting) {
+        if let Some(at) = ACCESS_SETTINGS.iter().position(|counted| *counted == setting) {
+            self.refused[at].add(1);
+        }
     }
 
     /// Counts a failed upstream request by its kind.
@@ -294,14 +334,22 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     fn observe(&self, duration: Duration) {
-        // A difference of two readings of a clock: far from the end of u64.
-        let micros = duration.as_secs().wrapping_mul(1_000_000);
-        let micros = micros.wrapping_add(u64::from(duration.subsec_micros()));
-        // The doublings of 16 that reach `micros`; the four low bits all belong to the first bucket.
-        let doublings = (micros.saturating_sub(1) | 15).ilog2() - 3;
-        self.buckets[(doublings as usize).min(LATENCY_BOUNDS)].add(1);
-        self.sum_micros.add(micros);
+        self.buckets[latency_bucket(duration)].add(1);
+        self.sum_micros.add(micros(duration));
     }
+}
+
+/// A duration in microseconds: a difference of two readings of a clock, far from the end of u64.
+fn micros(duration: Duration) -> u64 {
+    let micros = duration.as_secs().wrapping_mul(1_000_000);
+    micros.wrapping_add(u64::from(duration.subsec_micros()))
+}
+
+/// The bucket that a duration falls into ([`weir_protocol::stats::latency_bound_micros`]).
+pub(crate) fn latency_bucket(duration: Duration) -> usize {
+    // The doublings of 16 that reach it; the four low bits all belong to the first bucket.
+    let doublings = (micros(duration).saturating_sub(1) | 15).ilog2() - 3;
+    (doublings as usize).min(LATENCY_BOUNDS)
 }
 
 /// Which place in [`WorkerMetrics`] a site is counted at. Resolved once per configuration.

@@ -1,11 +1,13 @@
 //! A running node, as the program around it sees it.
 
 use crate::access_log::AccessLog;
+use crate::compressor::Compressor;
 use crate::disk::{self, DiskSweeper};
 use crate::error::StartError;
 use crate::explain;
 use crate::exposition::{Gauges, render};
 use crate::follow::{Applier, Dial, Follower, Following, Identity, Thread};
+use crate::geo::GeoWatch;
 use crate::otlp::Exporter;
 use crate::request::{OnPurge, Purger, Spine};
 use crate::server::{Server, Settings};
@@ -14,20 +16,25 @@ use crate::state::{Live, NodeState};
 use crate::state_directory::{StateDirectory, new_secret};
 use crate::sweep::Sweeper;
 use crate::trace::Tracer;
-use crate::upstream::Prober;
+use crate::upstream::{Names, OnChange, Prober, tls_with};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
+use weir_acme::schedule::wanted;
+use weir_acme::{Keeper, Served};
 use weir_config::Config;
 use weir_config::reload::Effect;
 use weir_rules::invalidation::{Purge, Seq};
 use weir_rules::log::{Position, Standing};
 
+pub use crate::certificate::Certificate;
 pub use crate::server::Sockets;
 
 pub use crate::explain::{
-    ExplainedDecision, ExplainedOrigin, ExplainedPurge, ExplainedVariant, Explanation,
+    ExplainedAccess, ExplainedCoding, ExplainedCookies, ExplainedDecision, ExplainedOrigin,
+    ExplainedPurge, ExplainedRewrite, ExplainedRule, ExplainedVariant, Explanation,
 };
 
 /// A running node: its workers, listeners and store. Dropping it stops it at once;
@@ -41,7 +48,13 @@ pub struct Node {
     following: Arc<Following>,
     /// Taken by the drain.
     follower: Mutex<Option<(Follower, Thread)>>,
-    prober: Prober,
+    compressor: Compressor,
+    geo: GeoWatch,
+    /// Before the prober, which it tells of other members.
+    names: Names,
+    prober: Arc<Prober>,
+    on_change: OnChange,
+    keeper: Keeper,
     purger: Arc<Purger>,
     log: Arc<AccessLog>,
     tracer: Arc<Tracer>,
@@ -78,7 +91,7 @@ impl Node {
             Some(directory) => directory.secret().clone(),
             None => new_secret().map_err(|error| StartError(error.to_string()))?,
         };
-        if directory.is_none() && config.control.url.is_some() {
+        if directory.is_none() && !config.control.url.is_empty() {
             tracing::warn!(
                 name = config.node.name,
                 "node.state is not set: if this process ends without draining, control refuses the \
@@ -99,7 +112,10 @@ impl Node {
         let position = disk
             .as_ref()
             .map_or_else(|| Position::restored(Standing::default(), 0), disk::OpenDisk::position);
-        let state = Arc::new(NodeState::with_disk(config.clone(), disk)?);
+        tell_of_key_log(&config);
+        let served = Arc::<Served>::default();
+        let keeper = Keeper::new(&config, tls_with, Arc::clone(&served));
+        let state = Arc::new(NodeState::with_disk(config.clone(), disk, Arc::clone(&served))?);
         let disk_sweeper = state.disk.as_ref().map(|disk| {
             let limits = Arc::downgrade(&state);
             DiskSweeper::start(disk, move || {
@@ -113,14 +129,23 @@ impl Node {
         let settings = Settings {
             name: config.node.name.as_str().into(),
             trusted_proxies: config.node.trusted_proxies,
+            proxy_protocol: config.node.proxy_protocol,
             memory: Arc::clone(&state.memory),
             listen: config.node.listen,
             workers: config.node.workers.max(1),
             limits: config.limits,
             tls: config.tls,
+            served,
         };
-        let prober = Prober::default();
+        let prober = Arc::new(Prober::default());
         prober.follow(state.live.load().targets()).map_err(probes)?;
+        let compressor = Compressor::new(&state);
+        compressor.follow(&state.live.load().config).map_err(compresses)?;
+        let geo = GeoWatch::default();
+        follow_geo(&geo, &state.live.load())?;
+        let on_change = probes_again(&state, &prober);
+        let names = Names::default();
+        names.follow(state.live.load().names(), &on_change).map_err(lookups)?;
         let sweeper = Sweeper::start(&state)
             .map_err(|error| StartError(format!("the sweeper's thread: {error}")))?;
         let applier = Applier::new(Arc::clone(&state), sweeper, position);
@@ -143,7 +168,12 @@ impl Node {
             state,
             following: Arc::new(following),
             follower: Mutex::new(None),
+            names,
             prober,
+            compressor,
+            geo,
+            on_change,
+            keeper,
             purger,
             log,
             tracer,
@@ -153,11 +183,66 @@ impl Node {
         })
     }
 
-    /// Accepts clients from now on.
+    /// Accepts clients from now on, and orders certificates where they are wanted.
     pub fn serve(&self) {
         if let Some(server) = &*self.server() {
             server.serve();
         }
+        if let Err(error) = self.keeper.start() {
+            tracing::error!(%error, "tls.acme: no thread to order certificates");
+        }
+    }
+
+    /// How each certificate stands, by name: those that are ordered, and those from files.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let ordered = self.state.served.listed().into_iter().map(Certificate::Ordered);
+        let of_files = self.server().as_ref().map(Server::certificates_of_files);
+        let of_files = of_files.unwrap_or_default().into_iter();
+        ordered
+            .chain(of_files.map(|(names, expires)| Certificate::File { names, expires }))
+            .collect()
+    }
+
+    /// Has the certificate of a host renewed at once; `false` if none is ordered for it.
+    pub fn renew_certificate(&self, host: &str) -> bool {
+        self.keeper.renew(host)
+    }
+
+    /// Has the certificates of hosts replaced at once by ones with other keys, and the old ones revoked; session
+    /// tickets made before are not taken any more. `false` if none is ordered for one of the hosts.
+    pub fn rotate_certificates(&self, hosts: &[&str]) -> bool {
+        let renewed = self.state.served.tickets().renew();
+        if let Err(error) = renewed {
+            tracing::error!(error, "session tickets keep their keys");
+        }
+        self.keeper.rotate(hosts)
+    }
+
+    /// Goes on with the certificates of a new configuration: those that the node orders, or those that control
+    /// sends.
+    fn reload_certificates(&self, old: &Config, new: &Config) -> Result<(), StartError> {
+        let keep = || {
+            self.keeper.reload(new).map_err(|error| {
+                StartError(format!("tls.acme: the thread that orders certificates: {error}"))
+            })
+        };
+        // What is in force goes with the one that put it there, before the other one begins.
+        if shares_secret(new) {
+            keep()?;
+            self.state.received.reload(new);
+        } else {
+            self.state.received.reload(new);
+            keep()?;
+        }
+        let acme = |config: &Config| config.tls.as_ref().and_then(|tls| tls.acme.clone());
+        if acme(old) != acme(new) || wanted(old) != wanted(new) {
+            // Control is told again what the node takes, and sends what it lacks.
+            self.state.moved.send_replace(());
+        }
+        if new.tls.as_ref().map(|tls| &tls.key_log) != old.tls.as_ref().map(|tls| &tls.key_log) {
+            tell_of_key_log(new);
+        }
+        Ok(())
     }
 
     /// The sockets that it listens on, for another process to listen on too; none once it drains.
@@ -224,11 +309,19 @@ impl Node {
         if let Some(server) = &*self.server() {
             let Config { limits, node, tls, .. } = &live.config;
             server
-                .reload(*limits, &node.trusted_proxies, tls.as_ref())
+                .reload(*limits, &node.trusted_proxies, &node.proxy_protocol, tls.as_ref())
                 .map_err(|error| StartError(error.to_string()))?;
         }
         self.prober.follow(live.targets()).map_err(probes)?;
+        self.compressor.follow(&live.config).map_err(compresses)?;
+        let new = live.config.clone();
         self.state.replace(live);
+        self.reload_certificates(&before.config, &new)?;
+        let live = self.state.live.load();
+        // Once more: a name may have had other addresses in between.
+        self.prober.follow(live.targets()).map_err(probes)?;
+        self.names.follow(live.names(), &self.on_change).map_err(lookups)?;
+        follow_geo(&self.geo, &live)?;
         Ok(kept)
     }
 
@@ -273,6 +366,7 @@ impl Node {
         };
         let gauges = Gauges {
             node: &self.state.name,
+            geo: live.geo.as_ref().map(|geo| geo.counts()),
             region: &live.config.node.region,
             tier: self.state.tier.as_str(),
             uptime: self.state.started.elapsed(),
@@ -282,6 +376,7 @@ impl Node {
             memory_refused: self.state.memory.refusals(),
             filling_bytes: self.state.filling.used(),
             read_ahead_bytes: self.state.ahead.memory.used(),
+            coding: self.state.coding.counts(),
             spool_bytes: self.state.ahead.spool.as_ref().map_or(0, |spool| spool.used()),
             connections_open: open,
             connections_taken: taken,
@@ -295,10 +390,16 @@ impl Node {
             disk: self.state.disk.as_ref().map(|disk| disk.counts()),
             not_stored: self.state.decisions.counts(),
             followed: &self.followed(),
+            relay: self
+                .state
+                .relay
+                .as_ref()
+                .map_or((0, 0), |relay| (relay.links(), relay.dropped())),
             purged: self.following.applier().purged(),
             log_lines_dropped: self.log.dropped(),
             spans: self.tracer.counts(),
             members: live.member_counts(),
+            certificates: &self.certificates(),
         };
         render(&self.state.metrics, &self.state.slots, &gauges)
     }
@@ -366,6 +467,7 @@ impl Node {
     /// Stops accepting, lets requests under way finish for at most `node.drain`, tells control
     /// that the node leaves, then stops. Only the first call drains.
     pub async fn drain(&self) {
+        self.keeper.stop();
         let bound = self.state.live.load().config.node.drain;
         let Some(server) = self.server().take() else { return };
         server.drain(bound).await;
@@ -376,8 +478,9 @@ impl Node {
         self.close_disk().await;
     }
 
-    /// Closes the disk store, for another process to open it. The node goes on without it; what is removed
-    /// by unsafe requests from then on is noted in `node.state` for that process.
+    /// Closes the disk store, for another process to open it. The node goes on without it, until
+    /// [`Node::reopen_disk`]; what is removed by unsafe requests from then on is noted in `node.state` for
+    /// that process.
     pub async fn close_disk(&self) {
         if let Some(disk) = &self.state.disk {
             let wait = self.state.live.load().config.disk.as_ref().map(|disk| disk.hang);
@@ -385,9 +488,57 @@ impl Node {
         }
     }
 
+    /// Opens the disk store again, once the process has ended that was to take over.
+    pub async fn reopen_disk(&self) {
+        if let Some(disk) = &self.state.disk {
+            disk.reopen().await;
+        }
+    }
+
     fn server(&self) -> MutexGuard<'_, Option<Server>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether control orders certificates for the node.
+fn shares_secret(config: &Config) -> bool {
+    config.tls.as_ref().and_then(|tls| tls.acme.as_ref()).is_some_and(|acme| acme.secret.is_some())
+}
+
+/// Whoever has the file reads what clients say: nobody is to forget it.
+fn tell_of_key_log(config: &Config) {
+    if let Some(path) = config.tls.as_ref().and_then(|tls| tls.key_log.as_ref()) {
+        tracing::warn!(
+            path = %path.display(),
+            "tls.key_log: the secrets of all TLS connections are written to this file, for debugging alone"
+        );
+    }
+}
+
+fn compresses(error: std::io::Error) -> StartError {
+    StartError(format!("a thread that compresses: {error}"))
+}
+
+/// Has the members of now probed, where a name has other addresses.
+fn probes_again(state: &Arc<NodeState>, prober: &Arc<Prober>) -> OnChange {
+    let (state, prober) = (Arc::downgrade(state), Arc::downgrade(prober));
+    Arc::new(move || {
+        let (Some(state), Some(prober)) = (state.upgrade(), prober.upgrade()) else { return };
+        if let Err(error) = prober.follow(state.live.load().targets()) {
+            tracing::error!(%error, "the probes' thread");
+        }
+    })
+}
+
+fn lookups(error: std::io::Error) -> StartError {
+    StartError(format!("the thread that looks up names of origins: {error}"))
+}
+
+/// Watches the database of a configuration.
+fn follow_geo(watch: &GeoWatch, live: &Live) -> Result<(), StartError> {
+    let every = live.config.geo.as_ref().map_or(Duration::ZERO, |geo| geo.reload);
+    let followed = watch.follow(live.geo.as_ref(), every);
+    followed.map_err(|error| StartError(format!("the thread that watches geo.database: {error}")))
 }
 
 fn probes(error: std::io::Error) -> StartError {

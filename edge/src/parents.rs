@@ -1,7 +1,7 @@
 //! A node's parents: a pool in which each key has its own, near ones before those farther off.
 
 use crate::metrics::WorkerMetrics;
-use crate::upstream::{Address, Choosing, Role, Settings, Upstream, tls_with};
+use crate::upstream::{Address, Choosing, Lookup, Role, Settings, Upstream, tls_with};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_config::{Balance, Config, ParentScope, Retries};
@@ -17,7 +17,7 @@ const EJECTION: weir_config::Ejection = weir_config::Ejection {
 };
 
 /// A node's parents.
-pub(crate) struct Parents(Option<Upstream>);
+pub(crate) struct Parents(Option<Arc<Upstream>>);
 
 impl Parents {
     /// Those of `config`, with a client for each worker. What was `known` of those that stay is
@@ -44,6 +44,7 @@ impl Parents {
         });
         let settings = Settings {
             name: Arc::from("parents"),
+            named: None,
             choosing: Choosing {
                 balance: Balance::ConsistentHash,
                 virtual_nodes: parents.virtual_nodes,
@@ -52,6 +53,12 @@ impl Parents {
             },
             timeouts: parents.timeouts,
             tls: tls_with(parents.ca.as_deref()).map_err(|error| format!("parents.ca: {error}"))?,
+            server_name: None,
+            proxy: None,
+            lookup: Lookup::System,
+            // All nodes must spread keys over the same parents, so that a name is one, whatever its addresses.
+            resolve: None,
+            s3: None,
             // Each is asked once; how many there are is bound enough.
             retries: Retries { most: 0, percent: 0, per_second: 0 },
             // Without the origins a parent that may be dead is better than none.
@@ -60,13 +67,13 @@ impl Parents {
             probe: parents.probe.clone(),
         };
         let addresses = addresses.collect::<Result<_, String>>()?;
-        let known = known.and_then(|known| known.0.as_ref());
+        let known = known.and_then(|known| known.0.as_deref());
         Upstream::of(addresses, settings, limits, metrics, known)
-            .map(|upstream| Self(Some(upstream)))
+            .map(|upstream| Self(Some(Arc::new(upstream))))
     }
 
     /// The pool; `None` without any parent.
-    pub(crate) fn upstream(&self) -> Option<&Upstream> {
+    pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.0.as_ref()
     }
 }
@@ -115,7 +122,9 @@ mod tests {
             site: crate::metrics::SiteSlot::NONE,
             trace: None,
         };
-        let candidates = parents.upstream().unwrap().candidates(&ask, &UpstreamBody::Empty);
+        let upstream = parents.upstream().unwrap();
+        let pool = upstream.pool();
+        let candidates = upstream.candidates(&pool, &ask, &UpstreamBody::Empty);
         candidates.map(|candidate| candidate.member.port().unwrap()).collect()
     }
 

@@ -21,13 +21,16 @@ pub(crate) enum AvailableBytes {
 
 /// What a GET with these fields gets. `fields` are the stored response's.
 pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> AvailableBytes {
-    let whole = stored.body.is_complete();
-    let without = if whole { AvailableBytes::Whole } else { AvailableBytes::Nothing };
+    // Of a long body on disk that is known only after a look at each slice.
+    let is_whole = || stored.body.is_complete();
+    let without = || if is_whole() { AvailableBytes::Whole } else { AvailableBytes::Nothing };
     if !range::if_range_holds(request, fields) {
-        return without;
+        return without();
     }
     let requested = range::requested(request);
-    if !whole && let Some(span) = answered_before(stored, request) {
+    if let Some(span) = answered_before(stored, request)
+        && !is_whole()
+    {
         return AvailableBytes::One(span);
     }
     let Some(length) = stored.body.complete_length() else {
@@ -35,11 +38,11 @@ pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> 
     };
     let covers = |span: &Span| stored.body.covers(*span);
     match range::resolve(&requested, length) {
-        Resolved::Whole => without,
+        Resolved::Whole => without(),
         Resolved::Unsatisfiable => AvailableBytes::Unsatisfiable,
         Resolved::One(span) if covers(&span) => AvailableBytes::One(span),
         // Parts are put together in memory.
-        Resolved::Many(_) if stored.body.kept_below().is_some() => without,
+        Resolved::Many(_) if stored.body.kept_below().is_some() => without(),
         Resolved::Many(spans) if spans.iter().all(covers) => AvailableBytes::Many(spans),
         Resolved::One(_) | Resolved::Many(_) => AvailableBytes::Nothing,
     }
@@ -48,7 +51,7 @@ pub(crate) fn held(stored: &Stored, request: &HeaderMap, fields: &HeaderMap) -> 
 /// A request with the very Range that the stored part was the origin's answer to gets that part,
 /// whatever the origin made of it.
 fn answered_before(stored: &Stored, request: &HeaderMap) -> Option<Span> {
-    let answered = stored.answered.as_ref()?;
+    let answered = stored.body.answered()?;
     let mut lines = request.get_all(header::RANGE).iter();
     let same = lines.next() == Some(&answered.range) && lines.next().is_none();
     same.then_some(answered.span)

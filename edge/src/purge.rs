@@ -4,6 +4,7 @@
 //! a lookup reads the applied seq first.
 
 mod popular;
+mod swept;
 mod taken;
 
 pub(crate) use popular::Popular;
@@ -11,12 +12,18 @@ pub(crate) use popular::Popular;
 use crate::store::Stored;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use strum::EnumCount;
+use swept::Swept;
 use taken::Taken;
-use tokio::sync::watch;
-use weir_rules::invalidation::{Bounds, Index, KeyedPurge, Seq, Sieve, Subject, Validity};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use weir_rules::invalidation::{
+    Bounds, Index, IndexKind, KeyedPurge, RaisedFloor, Seq, Sieve, Subject, Validity,
+};
 use weir_rules::log::{LogId, Position};
 use weir_rules::tier::{self, Admission, Asking, Claim, Provenance, admit};
 
@@ -30,10 +37,21 @@ pub(crate) struct Purges {
     /// Asked before the index, which most lookups then need not lock.
     sieve: Sieve,
     index: RwLock<Index>,
-    /// Targets in the index beyond which those that nothing needs any more are forgotten.
-    crowded: usize,
+    /// Targets in the index, of all sites, beyond which those that nothing needs any more are
+    /// forgotten.
+    many: usize,
+    /// The index has used up half of a bound: the next walks are urgent.
+    crowded: AtomicBool,
+    /// Told when the index may have forgotten something.
+    forgot: Notify,
+    /// The last wait for room was in vain.
+    in_vain: AtomicBool,
+    /// Floors that rose for lack of room, by kind.
+    floors: [AtomicU64; IndexKind::COUNT],
     /// What lookups find purged before the sweeper does.
     pub(crate) taken: Taken,
+    /// What purges removed last.
+    pub(crate) swept: Swept,
     stamps: Arc<Stamps>,
     /// The highest mark that a walk began with: purges below it may be forgotten at its end.
     marked: AtomicU64,
@@ -120,6 +138,19 @@ impl Drop for Stamp {
     }
 }
 
+/// What the index holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    /// Targets.
+    pub(crate) targets: u64,
+    /// The part of a bound that is used up, of the site that has used up most.
+    pub(crate) fullness: f64,
+    /// The highest floor of a site.
+    pub(crate) floor: Seq,
+    /// Floors that rose for lack of room, by kind.
+    pub(crate) floors: [u64; IndexKind::COUNT],
+}
+
 impl Purges {
     /// An index in which nothing was purged.
     pub(crate) fn new(bounds: Bounds) -> Self {
@@ -128,8 +159,13 @@ impl Purges {
             published: watch::Sender::new(0),
             sieve: Sieve::default(),
             index: RwLock::new(Index::new(bounds)),
-            crowded: bounds.targets / 2,
+            many: bounds.targets / 2,
+            crowded: AtomicBool::new(false),
+            forgot: Notify::new(),
+            in_vain: AtomicBool::new(false),
+            floors: std::array::from_fn(|_| AtomicU64::new(0)),
             taken: Taken::default(),
+            swept: Swept::default(),
             stamps: Arc::default(),
             marked: AtomicU64::new(0),
             walked: Mutex::default(),
@@ -147,8 +183,53 @@ impl Purges {
     /// The first half of applying a purge: it takes effect, on a stored response that was found
     /// valid before, when its seq is published.
     pub(crate) fn raise(&self, purge: &KeyedPurge) {
-        self.index.write().unwrap_or_else(PoisonError::into_inner).apply(purge);
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let raised = index.apply(purge);
+        if index.is_crowded_by(purge) {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        drop(index);
         self.sieve.raise(purge);
+        raised.iter().for_each(|floor| self.note_floor(floor));
+    }
+
+    fn note_floor(&self, RaisedFloor { site, kind, seq }: &RaisedFloor) {
+        if self.floors[*kind as usize].fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                site = site.as_deref().unwrap_or("(all)"),
+                kind = kind.name(),
+                seq,
+                "so many targets were purged that some had to be forgotten before all that is \
+                 stored was held against them: what such a target could have taken is fetched again. \
+                 See limits.purge_targets and limits.patterns; weir_purge_floors_total counts on"
+            );
+        }
+    }
+
+    fn lacks_room(&self, purge: &KeyedPurge) -> bool {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).lacks_room(purge)
+    }
+
+    /// Waits until the index has room for what a purge names, for at most `most`: what is stored is
+    /// judged meanwhile, so that purges can be forgotten without a floor. After a wait in vain there is
+    /// none before there was room again.
+    pub(crate) async fn until_room(&self, purge: &KeyedPurge, most: Duration) {
+        let end = Instant::now() + most;
+        loop {
+            let mut forgot = pin!(self.forgot.notified());
+            // From here on it is not missed.
+            forgot.as_mut().enable();
+            if !self.lacks_room(purge) {
+                self.in_vain.store(false, Ordering::Relaxed);
+                return;
+            }
+            if self.in_vain.load(Ordering::Relaxed) {
+                return;
+            }
+            if tokio::time::timeout_at(end, forgot).await.is_err() {
+                self.in_vain.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Everything up to `seq` is applied. A lower seq than before is ignored.
@@ -344,23 +425,31 @@ impl Purges {
         let below = below.unwrap_or(Seq::MAX);
         let (mark, last) = (mark.min(below), last.min(below));
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        if index.len() > self.crowded {
+        if index.is_crowded() || index.len() > self.many {
             index.forget_below(mark);
         }
-        if index.len() > self.crowded && last > mark {
-            index.raise_floor_where(self.crowded, last);
+        if index.is_crowded() && last > mark {
+            index.raise_floor_where_crowded(last);
         }
+        self.crowded.store(index.is_crowded(), Ordering::Relaxed);
+        drop(index);
+        self.forgot.notify_waiters();
     }
 
-    /// Whether the index holds so many targets that a sweep should be over soon.
+    /// Whether the index has used up so much of a bound that a sweep should be over soon.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).len() > self.crowded
+        self.crowded.load(Ordering::Relaxed)
     }
 
-    /// How many targets the index holds, and the highest floor of a site.
-    pub(crate) fn held(&self) -> (u64, Seq) {
+    /// What the index holds.
+    pub(crate) fn held(&self) -> Held {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        (index.len() as u64, index.highest_floor())
+        Held {
+            targets: index.len() as u64,
+            fullness: index.fullness(),
+            floor: index.highest_floor(),
+            floors: std::array::from_fn(|kind| self.floors[kind].load(Ordering::Relaxed)),
+        }
     }
 
     /// Own number below which anything fetched is invalid, unless it was judged since.
@@ -420,7 +509,7 @@ mod tests {
                 // Of what was forgotten the index says that it took everything from before.
                 purges.judge_since(&subject, 3)
             };
-            let kept = purges.held().0;
+            let kept = purges.held().targets;
             match below {
                 // The mark itself was not passed.
                 None => assert_eq!(kept, 1, "memory was judged by all of them"),
@@ -428,7 +517,7 @@ mod tests {
                     assert_eq!(kept, 4);
                     (4..=6).for_each(|seq| assert_eq!(tagged(seq), Validity::Hard(seq)));
                     purges.checked_below(6);
-                    assert!(purges.held().0 <= 4, "no longer crowded, or forgotten");
+                    assert!(purges.held().targets <= 4, "no longer crowded, or forgotten");
                 }
             }
         }

@@ -1,14 +1,15 @@
-//! Which stored responses were sent most: found by a walk over the store, off the workers, and
-//! told again for a while, so that whoever polls cannot load a node.
+//! Which stored responses were sent most, or come first in another order: found by a walk over the store, off the
+//! workers, and told again for a while, so that whoever polls cannot load a node.
 
 use crate::purge::Purges;
 use crate::store::{Resource, Store, Stored, url_in};
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use weir_protocol::question::StoredUrl;
+use weir_protocol::question::{StoredOrder, StoredUrl};
+use weir_protocol::search::Search;
 use weir_rules::freshness::State;
 use weir_rules::invalidation::Validity;
 use weir_rules::time::Time;
@@ -22,95 +23,178 @@ const LIFE: (Duration, u32) = (Duration::from_secs(3), 20);
 /// Tags told of each.
 const MOST_TAGS: usize = 16;
 
-/// The last walk, if any. Locked during a walk: whoever asks meanwhile gets what that finds.
+/// Walks that are told again; of more the oldest is forgotten.
+const MOST_KEPT: usize = 8;
+
+/// The next walk begins after a pause of so many times what the last one took: a fifth of a processor at most, whatever
+/// is searched for.
+const PAUSE: u32 = 4;
+
+/// The last walks. Locked during a walk: whoever asks the same meanwhile gets what that finds.
 #[derive(Debug, Default)]
-pub(crate) struct Ranking(Mutex<Option<Ranked>>);
+pub(crate) struct Ranking(Mutex<Walks>);
+
+#[derive(Debug, Default)]
+struct Walks {
+    kept: VecDeque<Ranked>,
+    /// When the next one may begin.
+    next: Option<Instant>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Those whose URL or tags it finds.
+    pub(crate) search: Search,
+    /// Which come first.
+    pub(crate) order: StoredOrder,
+}
 
 #[derive(Debug)]
 struct Ranked {
+    asked: Asked,
     until: Instant,
     by_site: HashMap<Arc<str>, Vec<StoredUrl>>,
 }
 
 impl Ranking {
-    /// At most `most` of what is stored for these sites or, where none is named, for all, those
-    /// sent most first. It may walk over the whole store: ages and TTLs are as of `now` then.
-    pub(crate) fn most(
+    /// At most `most` of what is stored for these sites or, where none is named, for all. It may
+    /// walk over the whole store, and wait until it may: ages and TTLs are as of `now` then.
+    pub(crate) fn first(
         &self,
         store: &Store,
         purges: &Purges,
         now: Time,
         most: usize,
         sites: &[String],
+        asked: &Asked,
     ) -> Vec<StoredUrl> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ranked = match last.take().filter(|ranked| Instant::now() < ranked.until) {
-            Some(ranked) => ranked,
-            None => Ranked::of(store, purges, now),
+        let mut walks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Walks { kept, next } = &mut *walks;
+        kept.retain(|ranked| Instant::now() < ranked.until);
+        if !kept.iter().any(|ranked| ranked.asked == *asked) {
+            let begin = next.unwrap_or_else(Instant::now);
+            std::thread::sleep(begin.saturating_duration_since(Instant::now()));
+            let begun = Instant::now();
+            if kept.len() >= MOST_KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(Ranked::of(store, purges, now, asked));
+            *next = Some(Instant::now() + begun.elapsed() * PAUSE);
+        }
+        let Some(ranked) = kept.iter().find(|ranked| ranked.asked == *asked) else {
+            return Vec::new();
         };
-        let ranked = last.insert(ranked);
         let named = |site: &str| sites.is_empty() || sites.iter().any(|named| named == site);
         let of = ranked.by_site.iter().filter(|(site, _)| named(site)).flat_map(|(_, urls)| urls);
         let mut urls: Vec<_> = of.collect();
-        urls.sort_by(|a, b| before(a, b));
+        urls.sort_by(|a, b| asked.order.compare(a, b));
         urls.into_iter().take(most.min(MOST)).cloned().collect()
     }
 }
 
-fn before(a: &StoredUrl, b: &StoredUrl) -> Ordering {
-    b.hits.cmp(&a.hits).then_with(|| a.url.cmp(&b.url))
-}
-
 impl Ranked {
     /// Walks over the store.
-    fn of(store: &Store, purges: &Purges, now: Time) -> Self {
+    fn of(store: &Store, purges: &Purges, now: Time, asked: &Asked) -> Self {
         let begun = Instant::now();
+        let walk = Looking { purges, now, asked };
         let mut tops: HashMap<Arc<str>, Top> = HashMap::new();
         let _ = store.visit(|_, resource| {
             if let Some(site) = resource.variants().first().map(|stored| &stored.site) {
                 match tops.get_mut(site) {
-                    Some(top) => top.offer(purges, resource),
-                    None => tops.entry(Arc::clone(site)).or_default().offer(purges, resource),
+                    Some(top) => top.offer(&walk, resource),
+                    None => tops.entry(Arc::clone(site)).or_default().offer(&walk, resource),
                 }
             }
             ControlFlow::Continue(())
         });
         let by_site = tops.into_iter().map(|(site, top)| (site, top.told(purges, now))).collect();
         let took = begun.elapsed();
-        Self { until: Instant::now() + LIFE.0.max(took * LIFE.1), by_site }
+        Self { asked: asked.clone(), until: Instant::now() + LIFE.0.max(took * LIFE.1), by_site }
     }
 }
 
-/// The resources of a site that were sent most, while the walk lasts.
-#[derive(Default)]
-struct Top(BinaryHeap<Reverse<Sent>>);
+/// What a walk looks for.
+struct Looking<'a> {
+    purges: &'a Purges,
+    now: Time,
+    asked: &'a Asked,
+}
 
-struct Sent {
-    hits: u64,
+impl Looking<'_> {
+    /// Whether it is among those that are searched for.
+    fn finds(&self, url: &str, resource: &Resource) -> bool {
+        let tags =
+            resource.variants().iter().flat_map(|stored| stored.tags.iter()).map(|tag| &**tag);
+        self.asked.search.finds(std::iter::once(url).chain(tags))
+    }
+
+    /// Its rank but for its name: the higher, the sooner it is listed.
+    fn rank(&self, resource: &Resource) -> u64 {
+        let newest = || valid(self.purges, resource).next();
+        match self.asked.order {
+            StoredOrder::Hits => hits(resource),
+            StoredOrder::Size => newest().map_or(0, |stored| stored.body.held()),
+            StoredOrder::Expiry => newest().map_or(0, |stored| {
+                u64::MAX - ttl(self.purges, self.now, stored).cast_unsigned().wrapping_add(1 << 63)
+            }),
+            StoredOrder::Newest => {
+                newest().map_or(0, |stored| u64::MAX - u64::from(stored.freshness.age(self.now)))
+            }
+            StoredOrder::Url => 0,
+        }
+    }
+}
+
+/// Answers from the store, of all its variants together.
+fn hits(resource: &Resource) -> u64 {
+    resource.variants().iter().map(|stored| u64::from(stored.served.times())).sum()
+}
+
+/// The resources of a site that come first, while the walk lasts.
+#[derive(Default)]
+struct Top(BinaryHeap<Reverse<Place>>);
+
+/// Where a resource comes: by its rank and, of one rank, by its name. The greater, the sooner.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u64, Option<Reverse<Box<str>>>);
+
+struct Place {
+    rank: Rank,
     resource: Resource,
 }
 
 impl Top {
-    fn offer(&mut self, purges: &Purges, resource: &Resource) {
-        let hits = resource.variants().iter().map(|stored| u64::from(stored.served.times())).sum();
-        let least = self.0.peek().map_or(0, |Reverse(least)| least.hits);
+    fn offer(&mut self, looking: &Looking<'_>, resource: &Resource) {
         let key = resource.variants().first().map(|stored| stored.key());
-        let is_shown =
-            || key.and_then(url_in).is_some() && valid(purges, resource).next().is_some();
-        if (self.0.len() < MOST || hits > least) && is_shown() {
-            if self.0.len() >= MOST {
-                self.0.pop();
-            }
-            self.0.push(Reverse(Sent { hits, resource: resource.clone() }));
+        let Some(url) = key.and_then(url_in).filter(|url| looking.finds(url, resource)) else {
+            return;
+        };
+        let rank = looking.rank(resource);
+        let is_by_name = looking.asked.order == StoredOrder::Url;
+        let is_before = |least: &Rank| match &least.1 {
+            Some(Reverse(name)) if rank == least.0 => *url < **name,
+            _ => rank > least.0,
+        };
+        let is_full = self.0.len() >= MOST;
+        if is_full && !self.0.peek().is_some_and(|Reverse(least)| is_before(&least.rank))
+            || valid(looking.purges, resource).next().is_none()
+        {
+            return;
         }
+        if is_full {
+            self.0.pop();
+        }
+        let rank = Rank(rank, is_by_name.then(|| Reverse(url.into())));
+        self.0.push(Reverse(Place { rank, resource: resource.clone() }));
     }
 
     /// Those of one URL together: a URL has several keys where a site has releases, or fields in
     /// its keys.
     fn told(self, purges: &Purges, now: Time) -> Vec<StoredUrl> {
         let mut urls: HashMap<String, StoredUrl> = HashMap::new();
-        for Reverse(Sent { hits, resource }) in self.0 {
-            let Some(told) = told(purges, now, hits, &resource) else { continue };
+        for Reverse(Place { resource, .. }) in self.0 {
+            let Some(told) = told(purges, now, &resource) else { continue };
             match urls.get_mut(&told.url) {
                 Some(known) if told.hits <= known.hits => {
                     known.hits += told.hits;
@@ -131,23 +215,25 @@ impl Top {
     }
 }
 
-fn told(purges: &Purges, now: Time, hits: u64, resource: &Resource) -> Option<StoredUrl> {
-    let newest = valid(purges, resource).next()?;
-    let soft = matches!(purges.validity(newest), Validity::Soft(_));
-    let ttl = match newest.freshness.state(now) {
-        State::Fresh { left } if !soft => i64::from(left),
-        // What was soft-purged is stale whatever its lifetime.
-        State::Fresh { .. } => -1,
+/// Seconds of freshness left; what was soft-purged is stale whatever its lifetime.
+fn ttl(purges: &Purges, now: Time, stored: &Stored) -> i64 {
+    match stored.freshness.state(now) {
+        State::Fresh { .. } if matches!(purges.validity(stored), Validity::Soft(_)) => -1,
+        State::Fresh { left } => i64::from(left),
         State::Refreshable { past } | State::Stale { past, .. } => -i64::from(past),
-    };
+    }
+}
+
+fn told(purges: &Purges, now: Time, resource: &Resource) -> Option<StoredUrl> {
+    let newest = valid(purges, resource).next()?;
     Some(StoredUrl {
         url: url_in(newest.key())?.to_owned(),
         site: newest.site.to_string(),
-        hits,
+        hits: hits(resource),
         bytes: newest.body.held(),
         status: newest.status.as_u16(),
         age_seconds: newest.freshness.age(now).into(),
-        ttl_seconds: ttl,
+        ttl_seconds: ttl(purges, now, newest),
         tags: newest.tags.iter().take(MOST_TAGS).map(ToString::to_string).collect(),
         variants: valid(purges, resource).count() as u64,
     })
@@ -159,22 +245,22 @@ fn valid<'a>(purges: &'a Purges, resource: &'a Resource) -> impl Iterator<Item =
     resource.variants().iter().filter(is_valid)
 }
 
-impl PartialEq for Sent {
+impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
-        self.hits == other.hits
+        self.rank == other.rank
     }
 }
 
-impl Eq for Sent {}
+impl Eq for Place {}
 
-impl PartialOrd for Sent {
+impl PartialOrd for Place {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Sent {
+impl Ord for Place {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.hits.cmp(&other.hits)
+        self.rank.cmp(&other.rank)
     }
 }

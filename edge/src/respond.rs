@@ -1,25 +1,30 @@
 //! Responses to clients: heads from stored and from arriving responses, and the one place where
 //! errors become HTTP.
 
+mod coded;
 mod edits;
 mod heads;
 mod values;
 
-pub(crate) use edits::{AnswerForm, announce_length, sign};
+pub(crate) use coded::{InForm, decode, from_fill, from_stored_in, passed_on};
+pub(crate) use edits::{AnswerForm, announce_length, make_private, promise_https, sign};
 pub(crate) use heads::Heads;
 pub(crate) use values::Values;
 
 use crate::body::{BelowBody, FillBody, ResponseBody, Resume};
+use crate::coding::{self, Codings};
 use crate::collapsing::{FillHead, Reader};
 use crate::failure::Failure;
 use crate::parts::{self, AvailableBytes};
 use crate::store::Stored;
+use crate::upstream::READ_ONLY;
 use bytes::Bytes;
 use edits::set;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use weir_rules::coding::vary_by_coding;
 use weir_rules::range::{self, Resolved, Span};
 use weir_rules::time::Time;
 use weir_rules::validation::{self, Precondition};
@@ -35,6 +40,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) conditional: bool,
     /// Whether Range is among them.
     pub(crate) ranged: bool,
+    /// What decides the coding of its answer, if that is this node's to choose.
+    pub(crate) codings: Option<Codings<'a>>,
 }
 
 /// An answer from a stored response: whole, 304, 206 or 416. Age is the caller's to add.
@@ -81,6 +88,69 @@ pub(crate) fn from_stored(
     answer(stored.status, fields, AnswerForm::Whole, body)
 }
 
+/// What a request asks for of a stored file, of which slices may be missing.
+pub(crate) enum Asked {
+    /// No byte: the answer is the head of the file, a 304 or a 416.
+    Nothing,
+    /// These bytes.
+    Bytes(Span),
+    /// Several parts: put together by whoever has all of it.
+    Parts,
+}
+
+/// What a request asks for of a stored file.
+pub(crate) fn asked_of(stored: &Arc<Stored>, heads: &Heads, wish: &Wish<'_>) -> Asked {
+    let (fields, length) = (heads.fields(stored), stored.body.complete_length().unwrap_or(0));
+    match form_in_slices(stored, &fields, wish, length) {
+        Some(AnswerForm::Whole) if *wish.method != Method::HEAD => {
+            Span::new(0, length).map_or(Asked::Nothing, Asked::Bytes)
+        }
+        Some(AnswerForm::Part(span, _)) => Asked::Bytes(span),
+        Some(_) => Asked::Nothing,
+        None => Asked::Parts,
+    }
+}
+
+/// The answer from a stored file of which slices may be missing, with the body that was made for what is
+/// [asked](asked_of).
+pub(crate) fn in_slices(
+    stored: &Arc<Stored>,
+    heads: &Heads,
+    wish: &Wish<'_>,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
+    let (fields, length) = (heads.fields(stored), stored.body.complete_length().unwrap_or(0));
+    let form = form_in_slices(stored, &fields, wish, length).unwrap_or(AnswerForm::Whole);
+    let mut response = answer(stored.status, fields, form, body);
+    if wish.codings.as_ref().is_some_and(|codings| coding::varies(stored, codings.rules)) {
+        vary_by_coding(response.headers_mut());
+    }
+    response
+}
+
+fn form_in_slices(
+    stored: &Stored,
+    fields: &HeaderMap,
+    wish: &Wish<'_>,
+    length: u64,
+) -> Option<AnswerForm> {
+    if wish.conditional
+        && validation::evaluate(wish.headers, stored.status, fields) == Precondition::NotModified
+    {
+        return Some(AnswerForm::NotModified);
+    }
+    let is_by_range = wish.ranged && *wish.method == Method::GET && stored.status == StatusCode::OK;
+    if !is_by_range || !range::if_range_holds(wish.headers, fields) {
+        return Some(AnswerForm::Whole);
+    }
+    match range::resolve(&range::requested(wish.headers), length) {
+        Resolved::Whole => Some(AnswerForm::Whole),
+        Resolved::One(span) => Some(AnswerForm::Part(span, Some(length))),
+        Resolved::Unsatisfiable => Some(AnswerForm::Unsatisfiable(length)),
+        Resolved::Many(_) => None,
+    }
+}
+
 /// The bytes of a stored response from `at` up to `end`.
 fn stored_bytes(stored: &Arc<Stored>, at: u64, end: u64) -> ResponseBody {
     match stored.body.kept_below() {
@@ -92,7 +162,7 @@ fn stored_bytes(stored: &Arc<Stored>, at: u64, end: u64) -> ResponseBody {
 }
 
 /// An answer that follows a running fill. `resume` lets the client go on alone.
-pub(crate) fn from_fill(
+fn plain_from_fill(
     head: &FillHead,
     mut reader: Reader,
     wish: &Wish<'_>,
@@ -129,6 +199,17 @@ pub(crate) fn from_fill(
             // Parts out of order would have the client wait for what it wants last.
             Resolved::Whole | Resolved::Many(_) => {}
         }
+    }
+    if reader.purpose().first_slice.is_some()
+        && head.status == StatusCode::PARTIAL_CONTENT
+        && let Some(length) = head.complete_length
+        && let Resolved::One(span) = range::resolve(&range::requested(wish.headers), length)
+    {
+        // The slice around it was asked for.
+        reader.seek(span.start);
+        let body = FillBody::new(reader, span.start, Some(span.end), None);
+        let form = AnswerForm::Part(span, Some(length));
+        return answer(head.status, fields, form, ResponseBody::Fill(Box::new(body)));
     }
     let body = FillBody::new(reader, head.start, head.end, resume);
     answer(head.status, fields, AnswerForm::Whole, ResponseBody::Fill(Box::new(body)))
@@ -184,12 +265,21 @@ impl Failure {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         set(&mut fields, header::DATE, &now.to_http_date());
+        if let Self::Access(refusal) = &self {
+            if let Some(challenge) = refusal.challenge() {
+                set(&mut fields, header::WWW_AUTHENTICATE, &challenge);
+            }
+            if let Some(seconds) = refusal.retry_after() {
+                fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+        }
         match status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             StatusCode::METHOD_NOT_ALLOWED => {
-                fields.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+                let allowed = if self.word() == READ_ONLY { "GET, HEAD" } else { ALLOWED };
+                fields.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
             _ => {}
         }
@@ -199,6 +289,36 @@ impl Failure {
 
 /// Methods that pass here beside any an origin may define.
 pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// The redirect of a request to the same URL by https: the method and the body stay (RFC 9110 §15.4.9).
+pub(crate) fn to_https(location: &str, now: Time) -> Response<ResponseBody> {
+    let mut response = empty(StatusCode::PERMANENT_REDIRECT, now);
+    set(response.headers_mut(), header::LOCATION, location);
+    response
+}
+
+/// The answer to a challenge of a CA (RFC 8555 §8.3).
+pub(crate) fn challenge(key_authorization: String, now: Time) -> Response<ResponseBody> {
+    let mut fields = HeaderMap::with_capacity(4);
+    let kind = HeaderValue::from_static("application/octet-stream");
+    fields.insert(header::CONTENT_TYPE, kind);
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(key_authorization.len()));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    set(&mut fields, header::DATE, &now.to_http_date());
+    let body = ResponseBody::from_bytes(key_authorization.into());
+    answer(StatusCode::OK, fields, AnswerForm::Whole, body)
+}
+
+/// An answer that the node makes itself, with these fields and this body.
+pub(crate) fn own(
+    status: StatusCode,
+    mut fields: HeaderMap,
+    body: ResponseBody,
+    now: Time,
+) -> Response<ResponseBody> {
+    set(&mut fields, header::DATE, &now.to_http_date());
+    answer(status, fields, AnswerForm::Whole, body)
+}
 
 /// An answer without content that the node makes itself.
 pub(crate) fn empty(status: StatusCode, now: Time) -> Response<ResponseBody> {

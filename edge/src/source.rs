@@ -16,6 +16,8 @@ use std::time::Duration;
 pub(crate) struct Source {
     /// Its URL.
     pub(crate) member: Arc<str>,
+    /// The name of its pool, of an origin in a pool with a name.
+    pub(crate) pool: Option<Arc<str>>,
     /// Whether it is a parent, or an origin.
     pub(crate) is_parent: bool,
     /// From the request to the head of the answer.
@@ -29,6 +31,7 @@ impl Source {
     pub(crate) fn of(member: &Arc<str>, waited: Duration, fields: &HeaderMap) -> Self {
         Self {
             member: Arc::clone(member),
+            pool: None,
             is_parent: false,
             waited,
             cache_status: fields.get_all(header::CACHE_STATUS).iter().cloned().collect(),

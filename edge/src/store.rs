@@ -9,6 +9,10 @@ mod below;
 mod body;
 mod digest;
 mod fields;
+mod forms;
+mod key_locks;
+mod map;
+mod policy;
 mod served;
 mod stored;
 mod tags;
@@ -16,26 +20,22 @@ mod urls;
 mod weight;
 
 pub(crate) use below::{Below, BodyBelow, Kept, ReadingBelow};
-pub(crate) use body::{SLICE, Slice, SliceRef, StoredBody};
-pub(crate) use digest::{Digest, DigestSecret};
+pub(crate) use body::{Answered, SLICE, Slice, SliceRef, StoredBody};
+pub(crate) use digest::{ByDigest, Digest, DigestSecret};
 pub(crate) use fields::PackedHead;
+pub(crate) use forms::{Form, Forms};
+pub use policy::{MemoryPolicy, Usage};
 pub(crate) use served::Served;
-pub(crate) use stored::{
-    Answered, KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in, url_name_of,
-};
+pub(crate) use stored::{KeyText, LONGEST_URL, Selecting, Stored, release_in, url_in, url_name_of};
 pub(crate) use tags::Tags;
 pub(crate) use urls::UrlHash;
 
 use http::HeaderMap;
-use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
-use moka::sync::Cache;
-use std::hash::{BuildHasherDefault, Hasher};
+use key_locks::KeyLocks;
+use map::Map;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use urls::Urls;
-use weight::Unit;
 use weir_config::Memory;
 
 /// Stored responses of one resource, newest first.
@@ -79,6 +79,8 @@ pub(crate) enum Insertion {
     Refused,
     /// The store is full, and what it holds is requested more often.
     NotAdmitted,
+    /// The same, and what lies below it has no room now.
+    NoRoomBelow,
 }
 
 impl Insertion {
@@ -90,17 +92,11 @@ impl Insertion {
 
 /// The memory store.
 pub(crate) struct Store {
-    cache: Cache<Digest, Resource, BuildHasherDefault<DigestHasher>>,
-    unit: Unit,
-    /// Resources that the map removed or refused because it was full.
-    displaced: Arc<AtomicU64>,
-    /// Those of them that it refused.
-    refused: AtomicU64,
-    /// Bytes put since the map last settled: it decides later what it admits.
-    undecided: AtomicU64,
+    map: Map<Resource>,
     variants: usize,
     urls: Urls,
     below: Option<Arc<dyn Below>>,
+    keys: KeyLocks,
 }
 
 impl Store {
@@ -112,33 +108,25 @@ impl Store {
         secret: &DigestSecret,
         below: Option<Arc<dyn Below>>,
     ) -> Self {
-        let displaced = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&displaced);
-        let unit = Unit::of(memory.size);
-        let cache = Cache::builder()
-            .max_capacity(unit.capacity(memory.size))
-            .weigher(move |_, resource: &Resource| unit.weight(resource.weight()))
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build_with_hasher(BuildHasherDefault::default());
         Self {
-            cache,
-            unit,
-            displaced,
-            refused: AtomicU64::new(0),
-            undecided: AtomicU64::new(0),
+            map: Map::new(memory.size, Resource::weight),
             variants,
             urls: Urls::new(secret),
             below,
+            keys: KeyLocks::default(),
         }
     }
 
-    /// All stored responses of a resource. `key` guards against a colliding digest.
+    /// All stored responses of a resource, for a request: the map counts it, whether there are any or
+    /// not, and keeps what is requested most. `key` guards against a colliding digest.
     pub(crate) fn get(&self, digest: Digest, key: &[u8]) -> Option<Resource> {
-        self.cache.get(&digest).filter(|resource| is_of(resource, key))
+        self.map.get(digest).filter(|resource| is_of(resource, key))
+    }
+
+    /// The same for a request that was counted already: that there are none is not counted again. A miss
+    /// that counted three times would make every response that is stored look popular.
+    pub(crate) fn get_again(&self, digest: Digest, key: &[u8]) -> Option<Resource> {
+        self.map.get_again(digest).filter(|resource| is_of(resource, key))
     }
 
     /// Stores the response that `make` makes of the variants held of the resource, in place of
@@ -158,36 +146,30 @@ impl Store {
         let mut seen: Option<Resource> = None;
         loop {
             let made = make(variants(&seen));
-            let (mut changed, mut put) = (false, None);
-            let mut kept = Kept::No;
-            self.cache.entry(digest).and_compute_with(|entry| {
-                let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
-                changed = !is_same(variants(&held), variants(&seen));
-                if changed {
-                    seen = held;
-                    return Op::Nop;
-                }
-                let Some(stored) = made else { return Op::Nop };
-                put = self.with(variants(&held), &stored);
-                if let (Some(_), Some(below)) = (&put, &self.below) {
-                    kept = below.replaced(self.urls.hash_of(key), &stored);
-                }
-                put.clone().map_or(Op::Nop, Op::Put)
-            });
-            if let Some(put) = put {
-                let is_kept = match kept {
-                    Kept::No => false,
-                    Kept::Yes => true,
-                    Kept::Begun(rest) => rest(),
-                };
-                return match self.list(digest, key, &put) || is_kept {
-                    true => Insertion::Stored,
-                    false => Insertion::NotAdmitted,
-                };
+            let lock = self.keys.lock(digest);
+            let held = self.get_again(digest, key);
+            if !is_same(variants(&held), variants(&seen)) {
+                seen = held;
+                continue;
             }
-            if !changed {
-                return Insertion::Refused;
-            }
+            let Some(stored) = made else { return Insertion::Refused };
+            let Some(put) = self.with(variants(&held), &stored) else { return Insertion::Refused };
+            let kept = match &self.below {
+                Some(below) => below.replaced(self.urls.hash_of(key), &stored),
+                None => Kept::No,
+            };
+            self.map.insert(digest, put.clone());
+            drop(lock);
+            let (is_kept, otherwise) = match kept {
+                Kept::No => (false, Insertion::NotAdmitted),
+                Kept::Refused => (false, Insertion::NoRoomBelow),
+                Kept::Yes => (true, Insertion::Stored),
+                Kept::Begun(rest) => (rest(), Insertion::NoRoomBelow),
+            };
+            return match self.list(digest, key, &put) || is_kept {
+                true => Insertion::Stored,
+                false => otherwise,
+            };
         }
     }
 
@@ -199,41 +181,48 @@ impl Store {
         stored: &Arc<Stored>,
         is_current: impl Fn() -> bool,
     ) -> bool {
-        let (key, mut put) = (stored.key(), None);
-        self.cache.entry(digest).and_compute_with(|entry| {
-            let held = entry.map(|entry| entry.into_value()).filter(|held| is_of(held, key));
-            let is_known = variants(&held).iter().any(|held| held.is_selected_like(stored));
-            if is_known || !is_current() {
-                return Op::Nop;
-            }
-            put = self.with(variants(&held), stored);
-            put.clone().map_or(Op::Nop, Op::Put)
-        });
-        put.is_some_and(|put| self.list(digest, key, &put))
+        let key = stored.key();
+        let lock = self.keys.lock(digest);
+        let held = self.get_again(digest, key);
+        let is_known = variants(&held).iter().any(|held| held.is_selected_like(stored));
+        if is_known || !is_current() {
+            return false;
+        }
+        let Some(put) = self.with(variants(&held), stored) else { return false };
+        self.map.insert(digest, put.clone());
+        drop(lock);
+        self.list(digest, key, &put)
+    }
+
+    /// Whether this very response is stored.
+    pub(crate) fn has(&self, digest: Digest, stored: &Arc<Stored>) -> bool {
+        let held = self.get_again(digest, stored.key());
+        variants(&held).iter().any(|held| Arc::ptr_eq(held, stored))
+    }
+
+    /// Has `change` make a stored response larger or smaller than it was, if it is still stored, and weighs it anew.
+    /// Whether it was changed.
+    pub(crate) fn grow(
+        &self,
+        digest: Digest,
+        stored: &Arc<Stored>,
+        change: impl FnOnce() -> bool,
+    ) -> bool {
+        let _lock = self.keys.lock(digest);
+        let Some(held) = self.get_again(digest, stored.key()) else { return false };
+        let is_held = held.variants().iter().any(|held| Arc::ptr_eq(held, stored));
+        if !is_held || !change() {
+            return false;
+        }
+        self.map.insert(digest, held);
+        true
     }
 
     /// Lists a resource that was just put, if the map keeps it; whether it does.
     fn list(&self, digest: Digest, key: &[u8], put: &Resource) -> bool {
-        let admitted = self.admits(digest, put.weight());
+        let admitted = self.map.admits(digest, put.weight());
         if admitted {
-            self.urls.list(digest, key, |digest| self.cache.contains_key(&digest));
-        }
-        admitted
-    }
-
-    /// Whether the map keeps a resource of so many bytes that was just put. It decides that later;
-    /// where it may refuse it, it is made to decide now.
-    fn admits(&self, digest: Digest, bytes: u64) -> bool {
-        let undecided = self.undecided.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let most = self.cache.policy().max_capacity().unwrap_or(u64::MAX);
-        let used = self.cache.weighted_size().saturating_add(self.unit.units(undecided));
-        if used < most {
-            return true;
-        }
-        self.tidy();
-        let admitted = self.cache.contains_key(&digest);
-        if !admitted {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.urls.list(digest, key, |digest| self.map.holds(digest));
         }
         admitted
     }
@@ -266,20 +255,25 @@ impl Store {
 
     /// Removes one stored response, unless another one took its place.
     pub(crate) fn remove(&self, digest: Digest, stored: &Arc<Stored>) {
-        self.cache.entry(digest).and_compute_with(|entry| {
-            let held = entry.map(|entry| entry.into_value());
-            let held = held.filter(|held| is_of(held, stored.key()));
-            let of_variant = variants(&held).iter().find(|held| held.is_selected_like(stored));
-            let is_it = of_variant.is_some_and(|held| Arc::ptr_eq(held, stored));
-            if is_it || of_variant.is_none() {
-                self.remove_below(stored);
-            }
-            if !is_it {
-                return Op::Nop;
-            }
+        let _lock = self.keys.lock(digest);
+        let held = self.get_again(digest, stored.key());
+        let of_variant = variants(&held).iter().find(|held| held.is_selected_like(stored));
+        let is_it = of_variant.is_some_and(|held| Arc::ptr_eq(held, stored));
+        if is_it || of_variant.is_none() {
+            self.remove_below(stored);
+        }
+        if is_it {
             let kept = variants(&held).iter().filter(|held| !Arc::ptr_eq(held, stored));
-            Resource::new(kept.cloned().collect()).map_or(Op::Remove, Op::Put)
-        });
+            self.leave(digest, kept.cloned().collect());
+        }
+    }
+
+    /// Leaves these variants of a resource whose key is locked.
+    fn leave(&self, digest: Digest, kept: Vec<Arc<Stored>>) {
+        match Resource::new(kept) {
+            Some(kept) => self.map.insert(digest, kept),
+            None => self.map.remove(digest),
+        }
     }
 
     fn remove_below(&self, stored: &Stored) {
@@ -290,19 +284,15 @@ impl Store {
 
     /// Keeps the variants of a resource that `keep` accepts; returns how many were removed.
     pub(crate) fn retain(&self, digest: Digest, keep: impl Fn(&Arc<Stored>) -> bool) -> u64 {
-        let mut removed = 0;
-        self.cache.entry(digest).and_compute_with(|entry| {
-            let Some(held) = entry.map(|entry| entry.into_value()) else { return Op::Nop };
-            let all = held.variants().iter().cloned();
-            let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|held| keep(held));
-            gone.iter().for_each(|gone| self.remove_below(gone));
-            removed = gone.len() as u64;
-            match removed {
-                0 => Op::Nop,
-                _ => Resource::new(kept).map_or(Op::Remove, Op::Put),
-            }
-        });
-        removed
+        let _lock = self.keys.lock(digest);
+        let Some(held) = self.map.get_again(digest) else { return 0 };
+        let all = held.variants().iter().cloned();
+        let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|held| keep(held));
+        gone.iter().for_each(|gone| self.remove_below(gone));
+        if !gone.is_empty() {
+            self.leave(digest, kept);
+        }
+        gone.len() as u64
     }
 
     /// Shows `visitor` every resource, in no order, until it breaks. A resource that is inserted
@@ -312,30 +302,28 @@ impl Store {
         &self,
         mut visitor: impl FnMut(Digest, &Resource) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.cache.iter().try_for_each(|(digest, resource)| visitor(*digest, &resource))
+        self.map.iter().try_for_each(|(digest, resource)| visitor(digest, &resource))
     }
 
     /// Does the evictions that the map deferred. To be called about once a second, because an idle
     /// map does nothing by itself.
     pub(crate) fn tidy(&self) {
-        self.undecided.store(0, Ordering::Relaxed);
-        self.cache.run_pending_tasks();
+        self.map.tidy();
     }
 
     /// Resources held, as of the last call of [`Store::tidy`].
     pub(crate) fn objects(&self) -> u64 {
-        self.cache.entry_count()
+        self.map.entries()
     }
 
     /// Bytes held, as of the same call.
     pub(crate) fn bytes(&self) -> u64 {
-        self.unit.bytes(self.cache.weighted_size())
+        self.map.bytes()
     }
 
     /// Resources evicted to make room since the start. One that was not admitted is none of them.
     pub(crate) fn evicted(&self) -> u64 {
-        let refused = self.refused.load(Ordering::Relaxed);
-        self.displaced.load(Ordering::Relaxed).saturating_sub(refused)
+        self.map.evicted()
     }
 }
 
@@ -374,29 +362,6 @@ pub(crate) fn select<'a>(variants: &'a [Arc<Stored>], request: &HeaderMap) -> Op
         }
     }
     newer.map(|best| Selected { best, newer: None })
-}
-
-/// The digest is a keyed hash already; hashing it again would be waste.
-#[derive(Default)]
-pub(crate) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = self.0.rotate_left(31) ^ u64::from_le_bytes(word);
-        }
-    }
-
-    fn write_u128(&mut self, digest: u128) {
-        // Truncation is meant: either half is as good as the whole.
-        self.0 = digest as u64;
-    }
 }
 
 #[cfg(test)]

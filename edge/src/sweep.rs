@@ -118,14 +118,11 @@ impl Waiting {
     }
 }
 
-/// Bytes that looking for a target takes, about: its text, a place in a map, a list of one.
+/// Bytes that looking for a target takes, about: a place in a table, a list of one, and of a pattern its
+/// text.
 fn cost(target: &Target) -> usize {
     const BESIDE: usize = 160;
-    let segments = match target {
-        Target::Prefix(text) => text.matches('/').count(),
-        _ => 1,
-    };
-    target.text().len() + segments.max(1) * BESIDE
+    target.text().len() + BESIDE
 }
 
 impl SweepQueue {

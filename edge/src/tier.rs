@@ -6,5 +6,5 @@
 mod admit;
 mod vouch;
 
-pub(crate) use admit::{Asker, Requester, admit, catch_up, release};
+pub(crate) use admit::{Asker, Requester, admit, catch_up, release, rules};
 pub(crate) use vouch::NodeFields;

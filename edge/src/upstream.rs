@@ -12,6 +12,7 @@
 mod ask;
 mod balance;
 mod body;
+mod bucket;
 mod budget;
 mod client;
 mod dialer;
@@ -21,57 +22,90 @@ mod fetched;
 mod head;
 mod health;
 mod link;
+mod lookup;
 mod member;
+mod names;
+mod orders;
 mod places;
 mod pool;
 mod probe;
+mod proxied;
+mod resting;
+mod roster;
 mod trouble;
+mod trust;
 
 pub(crate) use ask::{Ask, Asking};
 pub(crate) use balance::{ConsistentHash, For, digest};
-pub(crate) use body::{ClientBody, UpstreamBody};
-pub(crate) use endpoint::{tls, tls_with};
+pub(crate) use body::{Arrival, ClientBody, UpstreamBody};
+pub(crate) use bucket::READ_ONLY;
 pub(crate) use error::innermost;
 pub(crate) use fetched::{Fetched, FetchedBody};
+pub(crate) use lookup::Lookup;
 pub(crate) use member::{Address, Counts, Member, MemberCounts, Role};
+pub(crate) use names::{Named, Names, OnChange};
 pub(crate) use pool::{Candidate, Choosing, Pool};
-pub(crate) use probe::{Prober, Probing, Target};
+pub(crate) use probe::{Prober, Target};
+pub(crate) use trust::{tls, tls_with};
 
-use crate::error::UpstreamError;
+use crate::error::{ClientError, UpstreamError};
 use crate::metrics::{Event, WorkerMetrics};
 use crate::source::Source;
 use crate::trace::{self, Hop};
+use arc_swap::ArcSwap;
 use body::Progress;
+use bucket::Bucket;
 use budget::Budget;
-use client::{Client, InUse};
+use client::{Exchange, InUse, Resting};
 use dialer::Dialer;
-use endpoint::Endpoint;
+use endpoint::Manner;
 use fetched::AnsweredBy;
 use head::HeadLimits;
 use health::Attempt;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use link::{Link, Stream};
-use member::{Slot, is_gateway_error};
-use std::iter::repeat;
+use member::{At, Slot, is_gateway_error};
+use names::{Addresses, Name};
+use pool::MOST_MEMBERS;
+use probe::Probing;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use trouble::Trouble;
-use weir_config::{Limits, Protocol};
+use weir_config::{Limits, OriginPool, ProxyProtocol};
+use weir_protocol::question::OriginMember;
 use weir_rules::trace_context::TRACEPARENT;
+
+/// An exchange that has waited for its answer for so long is likely to wait for longer.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
+
+/// Further addresses of names that a request is tried at because others took no connection: each may take its time.
+const MOST_ELSEWHERE: u32 = 8;
 
 /// A pool with all that is needed to ask it.
 pub(crate) struct Upstream {
-    pool: Pool,
+    /// The members of now. Replaced as a whole when a name has other addresses.
+    pool: ArcSwap<Pool>,
+    /// The members as the configuration names them.
+    addresses: Vec<Address>,
+    /// The addresses that their names had last.
+    resolved: Mutex<Addresses>,
+    /// Told when an address takes no connection.
+    unreachable: Notify,
     settings: Settings,
     budget: Arc<Budget>,
-    /// For each member, one a worker: a connection lives on the runtime of the worker that opened it.
-    clients: Vec<Vec<Client>>,
+    /// How connections are opened, in the clear or with HTTP/1.1 over TLS.
+    manner: Manner,
+    /// The same for HTTP/2.
+    h2: Manner,
+    bucket: Option<Bucket>,
     head_limits: HeadLimits,
-    /// For each member that is asked over HTTP/2, one a worker.
-    links: Vec<Vec<Link>>,
+    limits: Limits,
     /// How its members are probed.
     probing: Option<Probing>,
     /// One a worker.
@@ -82,16 +116,28 @@ pub(crate) struct Upstream {
 }
 
 /// How a pool is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings {
-    /// Names the pool in the log: the site's id, or `parents`.
+    /// Names the pool in the log: the site's id, perhaps with the pool's name, or `parents`.
     pub(crate) name: Arc<str>,
+    /// What rules and the access log call it, if it has a name.
+    pub(crate) named: Option<Arc<str>>,
     /// Which member is chosen.
     pub(crate) choosing: Choosing,
     /// Waits.
     pub(crate) timeouts: weir_config::Timeouts,
     /// What certificates of members are held against.
     pub(crate) tls: rustls::ClientConfig,
+    /// The name that they must have, in place of the URL's host.
+    pub(crate) server_name: Option<String>,
+    /// What each connection begins with.
+    pub(crate) proxy: Option<ProxyProtocol>,
+    /// Who is asked for the addresses of names.
+    pub(crate) lookup: Lookup,
+    /// How long addresses of a name are believed at most, where each is a member; `None` makes a name one member.
+    pub(crate) resolve: Option<Duration>,
+    /// Of a private bucket, how requests are signed.
+    pub(crate) s3: Option<weir_config::S3>,
     /// Further tries.
     pub(crate) retries: weir_config::Retries,
     /// Whether members that are not in health are tried where none is; else it is an error.
@@ -103,31 +149,43 @@ pub(crate) struct Settings {
 }
 
 impl Upstream {
-    /// The origins of a site, with a client for each worker that counts into `metrics`. What
+    /// The origins of a pool of a site, with a client for each worker that counts into `metrics`. What
     /// `known`, the upstream before a reload, knows of members that stay is kept.
     pub(crate) fn new(
         site: &weir_config::Site,
+        pool: &OriginPool,
         limits: &Limits,
         metrics: &[Arc<WorkerMetrics>],
+        lookup: &Lookup,
         known: Option<&Upstream>,
     ) -> Result<Self, String> {
         let choosing = Choosing {
-            balance: site.balance,
+            balance: pool.balance,
             virtual_nodes: ConsistentHash::VIRTUAL_NODES,
-            ejection: site.health.ejection,
+            ejection: pool.health.ejection,
             connections: limits.origin_connections,
         };
+        let is_default = pool.name == OriginPool::DEFAULT;
         let settings = Settings {
-            name: Arc::from(site.id.as_str()),
+            name: match is_default {
+                true => Arc::from(site.id.as_str()),
+                false => Arc::from(format!("{}/{}", site.id, pool.name)),
+            },
+            named: (!is_default).then(|| Arc::from(pool.name.as_str())),
             choosing,
-            timeouts: site.timeouts,
-            tls: tls(),
-            retries: site.retries,
+            timeouts: pool.timeouts,
+            tls: trust::tls_of(&pool.tls)?,
+            server_name: pool.tls.server_name.clone(),
+            proxy: pool.proxy_protocol,
+            lookup: lookup.clone(),
+            resolve: Some(pool.resolve),
+            s3: pool.s3.clone(),
+            retries: pool.retries,
             last_resort: true,
             judges_status: true,
-            probe: site.health.probe.clone(),
+            probe: pool.health.probe.clone(),
         };
-        let origins = site.origins.iter().map(Address::of).collect::<Result<_, _>>()?;
+        let origins = pool.origins.iter().map(Address::of).collect::<Result<_, _>>()?;
         Self::of(origins, settings, limits, metrics, known)
     }
 
@@ -139,59 +197,98 @@ impl Upstream {
         metrics: &[Arc<WorkerMetrics>],
         known: Option<&Upstream>,
     ) -> Result<Self, String> {
-        let pool = Pool::new(addresses, &settings.choosing, known.map(|known| &known.pool))?;
+        if addresses.len() > MOST_MEMBERS {
+            return Err(format!("{} members; a pool has at most {MOST_MEMBERS}", addresses.len()));
+        }
         let budget = match known {
             Some(known) => Arc::clone(&known.budget),
             None => Arc::new(Budget::new(&settings.retries, std::time::Instant::now())),
         };
-        let h2 = Link::tls(settings.tls.clone());
-        let tls = Arc::new(settings.tls.clone());
-        let dialer = Dialer::new(settings.timeouts.connect);
-        let links = |member: &Arc<Member>| {
-            let wanted = metrics.iter().filter(|_| member.address.protocol == Protocol::H2);
-            let endpoints = wanted.map(|_| Endpoint::of(&member.address, &h2, &dialer));
-            endpoints.map(|to| Ok(Link::new(to?, limits))).collect::<Result<_, String>>()
+        let dialer = Dialer::new(settings.timeouts.connect, settings.lookup.clone());
+        let manner = |tls| Manner {
+            tls,
+            server_name: settings.server_name.clone(),
+            proxy: settings.proxy,
+            dialer: dialer.clone(),
         };
-        let links = pool.members().iter().map(links).collect::<Result<_, _>>()?;
-        let clients = |member: &Arc<Member>| {
-            let endpoints = metrics.iter().map(|_| Endpoint::of(&member.address, &tls, &dialer));
-            endpoints.map(|to| Ok(Client::new(to?, limits))).collect::<Result<_, String>>()
+        let mut resolved = known.map(|known| known.resolved().clone()).unwrap_or_default();
+        let is_named = |name: &Name| {
+            addresses.iter().any(|address| address.host_name() == Some(name.0.as_str()))
         };
-        let clients = pool.members().iter().map(clients).collect::<Result<_, _>>()?;
-        Ok(Self {
-            pool,
+        resolved.retain(|name, _| is_named(name));
+        let upstream = Self {
+            pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &settings.choosing)),
+            addresses,
+            resolved: Mutex::new(resolved),
+            unreachable: Notify::new(),
             budget,
-            links,
-            probing: settings
-                .probe
-                .clone()
-                .map(|probe| Probing::new(probe, &settings.tls))
-                .transpose()?,
-            clients,
+            manner: manner(Arc::new(settings.tls.clone())),
+            h2: manner(Link::tls(settings.tls.clone())),
+            bucket: settings.s3.as_ref().map(Bucket::of),
+            probing: settings.probe.clone().map(Probing::new),
             head_limits: HeadLimits::of(limits),
+            limits: *limits,
             metrics: metrics.to_vec(),
             trouble: Trouble::new(&settings.name),
             queue: limits.origin_queue,
             slow_client_rate: limits.slow_client_rate,
             settings,
-        })
+        };
+        let addresses = upstream.expanded(&upstream.resolved());
+        let known = known.map(|known| known.pool.load_full());
+        let standing = |address: &Address| known.as_ref().and_then(|known| known.standing(address));
+        let members = addresses.into_iter().map(|address| {
+            let standing = standing(&address);
+            upstream.member(address, standing)
+        });
+        let members = members.collect::<Result<_, _>>()?;
+        upstream.pool.store(Arc::new(Pool::new(members, &upstream.settings.choosing)));
+        Ok(upstream)
+    }
+
+    /// How it is named in the log.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The members of now. They stay what they are while they are held.
+    pub(crate) fn pool(&self) -> Arc<Pool> {
+        self.pool.load_full()
+    }
+
+    /// Why a request is not passed on to these origins, if it is not.
+    pub(crate) fn refusal(
+        &self,
+        method: &Method,
+        target: Option<&PathAndQuery>,
+        has_body: bool,
+    ) -> Option<ClientError> {
+        self.bucket.as_ref()?.refusal(method, target, has_body)
     }
 
     /// What is counted of each member, with the pool's name and its own.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = MemberCounts> + '_ {
-        self.pool.members().iter().map(|member| MemberCounts {
+    pub(crate) fn counts(&self) -> Vec<MemberCounts> {
+        let pool = self.pool.load();
+        let of_member = |member: &Arc<Member>| MemberCounts {
             pool: Arc::clone(&self.settings.name),
             member: Arc::clone(&member.name),
             counts: member.counts(),
-        })
+        };
+        pool.members().iter().map(of_member).collect()
+    }
+
+    /// What control is told of each member, where it is a pool of this site.
+    pub(crate) fn members(&self, site: &str) -> Vec<OriginMember> {
+        let (pool, is_probed) = (self.pool.load(), self.probing.is_some());
+        let members = pool.members().iter();
+        members.map(|member| member.told(site, &self.settings.name, is_probed)).collect()
     }
 
     /// The members, where they are to be probed.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + '_ {
-        let members = self.pool.members().iter();
-        let probed =
-            self.probing.iter().flat_map(move |probing| members.clone().zip(repeat(probing)));
-        probed.map(|(member, probing)| probing.target(member))
+    pub(crate) fn targets(self: &Arc<Self>) -> Vec<Target> {
+        let Some(probing) = &self.probing else { return Vec::new() };
+        let pool = self.pool.load();
+        pool.members().iter().map(|member| probing.target(self, member)).collect()
     }
 
     /// Asks a member, and others where one brings no answer, or one that says that it cannot
@@ -207,23 +304,29 @@ impl Upstream {
         let end = self.end();
         // What has no body can be sent any number of times.
         let repeatable = ask.is_repeatable() && body.is_empty();
-        let mut candidates = self.pool.candidates(ask.chosen_by, repeatable && retries.most > 0);
+        let pool = self.pool.load_full();
+        let mut candidates = pool.candidates(ask.chosen_by, repeatable && retries.most > 0);
         let mut next =
             || candidates.next().filter(|c| *last_resort || c.attempt != Attempt::LastResort);
         let mut this = next().ok_or_else(nobody)?;
         let mut left = retries.most;
+        let mut elsewhere = MOST_ELSEWHERE;
         let mut refusal = None;
         loop {
             let outcome = self.exchange(&this, worker, ask, body, end).await;
+            let at_another =
+                self.is_at_another(&this, &outcome) && body.is_unread() && elsewhere > 0;
             let following = match (left, NextCandidate::after(&outcome, repeatable, body)) {
+                _ if at_another => next(),
                 (0, _) | (_, NextCandidate::Nobody) => None,
                 (_, NextCandidate::Healthy) => next().filter(|c| c.attempt != Attempt::LastResort),
                 (_, NextCandidate::Other) => next(),
                 (_, NextCandidate::Anybody) => next().or_else(|| Some(this.again())),
             };
             match following {
-                Some(following) if self.may_try_again(worker) => {
-                    left -= 1;
+                Some(following) if at_another || self.may_try_again(worker) => {
+                    left -= u32::from(!at_another);
+                    elsewhere -= u32::from(at_another);
                     // Should nobody say better, it is passed on after all.
                     refusal = outcome.ok().or(refusal);
                     this = following;
@@ -238,16 +341,31 @@ impl Upstream {
         }
     }
 
-    /// The members that may be asked, in order, by whoever judges for itself whether an answer will
-    /// do ([`Upstream::fetch_from`]).
-    pub(crate) fn candidates(
+    /// Whether one of several addresses of a name took no connection. The next one is tried then, as by any client of
+    /// DNS (RFC 1123 §2.3): that is no retry, and costs nothing.
+    fn is_at_another(&self, this: &Candidate<'_>, outcome: &Result<Box<Fetched>, Failed>) -> bool {
+        let unreached = |failed: &Failed| {
+            failed.reached == Reached::Nobody
+                && matches!(failed.error, UpstreamError::Connect(_) | UpstreamError::ConnectTimeout)
+        };
+        let is_one = matches!(this.member.address.at, At::One(_));
+        let at_another = is_one && outcome.as_ref().is_err_and(unreached);
+        if at_another {
+            self.unreachable.notify_waiters();
+        }
+        at_another
+    }
+
+    /// The members of a pool that may be asked, in order, by whoever judges for itself whether an answer
+    /// will do ([`Upstream::fetch_from`]).
+    pub(crate) fn candidates<'a>(
         &self,
+        pool: &'a Pool,
         ask: &Ask,
         body: &UpstreamBody,
-    ) -> impl Iterator<Item = Candidate<'_>> + use<'_> {
+    ) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
         let last_resort = self.settings.last_resort;
-        let candidates =
-            self.pool.candidates(ask.chosen_by, ask.is_repeatable() && body.is_empty());
+        let candidates = pool.candidates(ask.chosen_by, ask.is_repeatable() && body.is_empty());
         candidates.filter(move |c| last_resort || c.attempt != Attempt::LastResort)
     }
 
@@ -352,8 +470,8 @@ impl Upstream {
         let (member, attempt) = (candidate.member, candidate.attempt);
         let body_again = body.again().unwrap_or_else(|| body.clone());
         // Only HTTP/1.1 can switch to another protocol in this way (RFC 9113 §8.6).
-        let link = self.links[member.index].get(worker).filter(|_| ask.upgrade.is_none());
-        let mut request = request(member, ask, body_again, link.is_some())?;
+        let link = member.ways.links.get(worker).filter(|_| ask.upgrade.is_none());
+        let mut request = request(member, self.bucket.as_ref(), ask, body_again, link.is_some())?;
         let mut hop = None;
         if let Some(trace) = &ask.trace {
             let (traceparent, span) = Hop::begin(trace, self.attempt(member, ask));
@@ -361,15 +479,30 @@ impl Upstream {
             hop = span;
         }
         let metrics = Arc::clone(&self.metrics[worker]);
-        metrics.upstream_request(ask.site);
+        metrics.upstream_request(ask.site, member.address.role == Role::Origin);
         member.sent();
         let sent = Instant::now();
         let progress = body.progress();
-        let answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>> = match link {
+        let waits_long = AtomicBool::new(false);
+        let mut patience = Patience::new(self.wait(end));
+        let answer: Waiting<'_, Sent> = match link {
             Some(link) => Box::pin(link.send(request, connection)),
-            None => Box::pin(self.send_http1(member, worker, request, connection)),
+            None => {
+                Box::pin(self.send_http1(member, worker, ask, request, connection, &waits_long))
+            }
         };
-        let answer = self.head(answer, progress, end).await;
+        let answer =
+            match self.head(answer, &mut patience, &waits_long, progress.as_ref(), end).await {
+                Ok(Sent::Answered(response, held)) => Ok((response, held)),
+                Ok(Sent::Rests(resting)) => {
+                    let client = &member.ways.clients[worker];
+                    let answer = Box::pin(client.rest(resting, || stand_in(ask)));
+                    let progress = progress.as_ref();
+                    let answer = self.head(answer, &mut patience, &waits_long, progress, end).await;
+                    answer.map(|(response, in_use)| (response, Held::Connection(in_use)))
+                }
+                Err(failed) => Err(failed),
+            };
         let answer = answer.and_then(|(response, held)| {
             let checked = self.head_limits.check(response.version(), response.headers());
             checked.map(|()| (response, held)).map_err(Failed::sent)
@@ -389,7 +522,7 @@ impl Upstream {
             hop.answered(response.status());
         }
         let status = Some(response.status()).filter(|_| self.settings.judges_status);
-        member.answered(attempt, status.unwrap_or(StatusCode::OK));
+        member.answered(attempt, status.unwrap_or(StatusCode::OK), waited);
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
         let answered_by = AnsweredBy {
@@ -410,7 +543,8 @@ impl Upstream {
             _place: place,
             _connection: held,
         };
-        let source = Source::of(&member.name, waited, &head.headers);
+        let pool = self.settings.named.clone();
+        let source = Source { pool, ..Source::of(&member.name, waited, &head.headers) };
         let response = Response::from_parts(head, ());
         Ok(Box::new(Fetched { response, body, upgraded, source }))
     }
@@ -430,40 +564,53 @@ impl Upstream {
         &self,
         member: &Member,
         worker: usize,
+        ask: &Ask,
         request: Request<UpstreamBody>,
         connection: Connection,
-    ) -> Answer {
+        waits_long: &AtomicBool,
+    ) -> Result<Sent, Failed> {
         if !request.method().is_safe() {
             // It cannot be sent again if it meets a closed connection: what the system knows of
             // closed ones is looked at first.
             tokio::task::yield_now().await;
         }
-        let answer = self.clients[member.index][worker].send(request, connection).await;
-        answer.map(|(response, in_use)| (response, Held::Connection(in_use)))
+        let upgrades = ask.upgrade.is_some();
+        let client = ask.chosen_by.client;
+        let exchange = Exchange { request, waits_long, upgrades, client };
+        member.ways.clients[worker].send(exchange, connection).await
     }
 
-    /// Waits for the head of an answer.
-    async fn head(
+    /// Waits for the head of an answer, and says when it has waited for long.
+    async fn head<T>(
         &self,
-        mut answer: Pin<Box<dyn Future<Output = Answer> + Send + '_>>,
-        progress: Option<Progress>,
+        mut answer: Waiting<'_, T>,
+        patience: &mut Patience,
+        waits_long: &AtomicBool,
+        progress: Option<&Progress>,
         end: Option<Instant>,
-    ) -> Answer {
+    ) -> Result<T, Failed> {
         let first_byte = self.settings.timeouts.first_byte;
-        let mut deadline = Instant::now() + self.wait(end);
+        let Patience { begun, rests, deadline } = patience;
         loop {
+            let until = (*rests).min(*deadline);
             tokio::select! {
                 biased;
                 answer = &mut answer => return answer,
-                () = sleep_until(deadline) => {
-                    if end.is_some_and(|end| end <= deadline) {
+                () = sleep_until(until) => {
+                    if until < *deadline {
+                        // It is polled above. Perhaps its request is still to be sent, and it can rest later.
+                        waits_long.store(true, Ordering::Relaxed);
+                        *rests += *rests - *begun;
+                        continue;
+                    }
+                    if end.is_some_and(|end| end <= *deadline) {
                         return Err(Failed::sent(UpstreamError::TotalTimeout));
                     }
                     // While the client's body still moves, the origin owes no answer yet.
-                    let moved = progress.as_ref().map(|progress| progress.last() + first_byte);
+                    let moved = progress.map(|progress| progress.last() + first_byte);
                     match moved {
-                        Some(later) if later > deadline => {
-                            deadline = end.map_or(later, |end| end.min(later));
+                        Some(later) if later > *deadline => {
+                            *deadline = end.map_or(later, |end| end.min(later));
                         }
                         _ => return Err(Failed::sent(UpstreamError::FirstByteTimeout)),
                     }
@@ -479,8 +626,31 @@ impl Upstream {
     }
 }
 
-/// The head of an answer, and what it has of a connection.
-type Answer = Result<(Response<Incoming>, Held), Failed>;
+/// A wait for the head of an answer.
+type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failed>> + Send + 'a>>;
+
+/// What became of a request that was sent.
+enum Sent {
+    /// The head of its answer is here, and what it has of a connection.
+    Answered(Response<Incoming>, Held),
+    /// It has waited for long, and its connection rests.
+    Rests(Resting),
+}
+
+/// How long the head of an answer is waited for.
+struct Patience {
+    begun: Instant,
+    /// When its connection is next asked to rest.
+    rests: Instant,
+    deadline: Instant,
+}
+
+impl Patience {
+    fn new(wait: Duration) -> Self {
+        let begun = Instant::now();
+        Self { begun, rests: begun + RESTS_AFTER, deadline: begun + wait }
+    }
+}
 
 /// What an answer has of a connection until it has ended.
 #[expect(dead_code, reason = "given back when it is dropped")]
@@ -585,6 +755,7 @@ impl NextCandidate {
 /// The request as a member gets it, over HTTP/2 if that is `h2`.
 fn request(
     member: &Member,
+    bucket: Option<&Bucket>,
     ask: &Ask,
     body: UpstreamBody,
     h2: bool,
@@ -594,12 +765,20 @@ fn request(
     let visitors = ask.client_host.as_ref().filter(|_| member.address.visitors_host);
     let host = visitors.unwrap_or(&member.host);
     let mut headers = ask.headers.make(ask.client_host.as_ref());
+    let target = match bucket {
+        None => member.address.target(&ask.target),
+        Some(bucket) => {
+            let prefix = &member.address.prefix;
+            let signed = bucket.sign(&ask.method, prefix, &ask.target, host, &mut headers);
+            signed.map_err(Failed::unsent)?
+        }
+    };
     if h2 {
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = link::uri(member, ask, host)?;
+        *request.uri_mut() = link::uri(member, &target, host)?;
         link::adapt(&mut headers);
     } else {
-        *request.uri_mut() = Uri::from(ask.target.clone());
+        *request.uri_mut() = Uri::from(target);
         headers.insert(header::HOST, host.clone());
     }
     if let Some(protocol) = &ask.upgrade {
@@ -607,10 +786,26 @@ fn request(
         headers.insert(header::UPGRADE, protocol.clone());
     }
     *request.headers_mut() = headers;
+    tell_of_interim(&mut request, ask);
+    Ok(request)
+}
+
+/// In place of a request over HTTP/1.1 that a member has: what matters for the reading of its answer.
+fn stand_in(ask: &Ask) -> Request<UpstreamBody> {
+    let mut request = Request::new(UpstreamBody::Empty);
+    *request.method_mut() = ask.method.clone();
+    tell_of_interim(&mut request, ask);
+    request
+}
+
+/// Has whoever asks told of interim responses.
+fn tell_of_interim(request: &mut Request<UpstreamBody>, ask: &Ask) {
     if let Some(asker) = ask.asker.clone() {
-        hyper::ext::on_informational(&mut request, move |interim| {
+        hyper::ext::on_informational(request, move |interim| {
             asker.interim(interim.status(), interim.headers());
         });
     }
-    Ok(request)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_rules::cache_control::{RequestDirectives, ResponseDirectives};
+use weir_rules::cookies::{ANALYTICS, CookieNames, CookieRules};
+use weir_rules::key::KeyRules;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let mut headers = HeaderMap::new();
@@ -26,5 +28,21 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     }
     let _ = weir_rules::validation::evaluate(&headers, StatusCode::OK, &headers);
     let _ = weir_rules::validation::strong_validator(&headers);
+    let accepted = weir_rules::coding::AcceptedCodings::of(&headers);
+    let order = weir_rules::coding::Coding::ALL;
+    assert!(accepted.choose(&order).is_none_or(|coding| accepted.reads(coding)));
+    for (_, sent) in weir_rules::coding::marks::unmarked_conditions(&headers) {
+        assert!(!sent.is_empty());
+    }
+    let _ = weir_rules::coding::marks::compared_conditions(&headers);
+    let cookies = CookieRules {
+        ignore: CookieNames::new(ANALYTICS.iter().copied().chain(["a*"])),
+        bypass: CookieNames::in_any_spelling(["s_*"]),
+    };
+    weir_rules::cookies::combine(&mut headers);
+    let judged = cookies.judge(&KeyRules::default(), &headers);
+    judged.remaining.clone().put(&mut headers);
+    let again = cookies.judge(&KeyRules::default(), &headers);
+    assert!(again.bypass == judged.bypass && !again.remaining.differs());
     weir_rules::fields::remove_hop_by_hop(&mut headers);
 });

@@ -140,8 +140,11 @@ impl Answer<'_> {
             out.clear();
             sent += piece;
             entry.bytes = sent;
-            if let Some(pace) = self.reply.pace.filter(|_| sent < end) {
-                connection.pause(pace.every).await?;
+            match self.reply.pace {
+                _ if sent >= end => {}
+                Some(pace) => connection.pause(pace.every).await?,
+                // Other requests have their turn, however fast the client takes this body.
+                None => tokio::task::yield_now().await,
             }
         }
         self.finish(connection, out, sent, cut.map(|_| reset)).await

@@ -1,6 +1,7 @@
 //! The lines of both sides: [`FromNode`], [`FromControl`].
 
 use crate::question::Question;
+use crate::relay::Ticket;
 use crate::secret::NodeSecret;
 use crate::stats::Stats;
 use serde::de::value::MapAccessDeserializer;
@@ -10,16 +11,25 @@ use serde_json::Value;
 use std::fmt;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, Release, Standing, Welcome};
+use weir_rules::relay::{AppliedBehind, Link};
 use weir_rules::tier::Tier;
 
 /// A line of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "frame", rename_all = "snake_case")]
+// What is derived is used by the implementations below.
+#[serde(tag = "frame", rename_all = "snake_case", remote = "Self")]
 pub enum FromNode {
     /// The first line.
     Hello(Hello),
     /// Everything up to this seq holds on this node from now on.
     Applied {
+        /// In the log's numbers.
+        seq: Seq,
+    },
+    /// Everything on the node's disk was held against the log up to this seq, durably: should the node
+    /// start again, it needs the entries after it. Said only by a node with a disk store, on each
+    /// connection and when it has moved.
+    Checked {
         /// In the log's numbers.
         seq: Seq,
     },
@@ -60,6 +70,33 @@ pub enum FromNode {
     Ended {
         /// The [`Hello::instance`] of the other one.
         instance: String,
+    },
+    /// The node wants to follow control through a relay; answered with [`FromControl::Ticket`].
+    Attach {
+        /// The relay's name, as it says.
+        relay: String,
+    },
+    /// An edge that shows this ticket wants to be attached to this node, a relay. Answered with
+    /// [`FromControl::Linked`] or [`FromControl::Unlinked`].
+    Link {
+        /// The relay's number for it: above all that it used on this connection before.
+        link: Link,
+        /// What the edge shows.
+        ticket: Ticket,
+    },
+    /// The attachment is over; also said in answer to [`FromControl::Unlinked`].
+    Unlink {
+        /// The relay's number.
+        link: Link,
+    },
+    /// What the edges that are attached to this node have applied.
+    AppliedBehind(AppliedBehind),
+    /// A line of an edge that is attached to this node.
+    Relayed {
+        /// The relay's number for it.
+        link: Link,
+        /// The line.
+        line: Value,
     },
     /// A line of a newer node, which is ignored.
     #[serde(other, skip_serializing)]
@@ -138,7 +175,7 @@ pub enum FromControl {
         /// In the log's numbers.
         seq: Seq,
     },
-    /// Said a few times a lease and at least once a second, so that the node knows that it misses
+    /// Said at least five times a lease, and about once a second, so that the node knows that it misses
     /// nothing, and control what the node counts.
     Heartbeat {
         /// The last seq of the log when this was sent. The node's lease is renewed once it has
@@ -150,6 +187,9 @@ pub enum FromControl {
         /// control. The lease counts from when the last of them was said ([`weir_rules::lease::Spoken`]).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heard: Option<u64>,
+        /// How many entries control keeps, whatever disks need of them; not said by an older control.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retention: Option<u64>,
     },
     /// Something to do or to tell.
     Ask {
@@ -167,6 +207,34 @@ pub enum FromControl {
         status: u16,
         /// JSON.
         body: Value,
+    },
+    /// The answer to [`FromNode::Attach`].
+    Ticket {
+        /// The relay that was named.
+        relay: String,
+        /// What to show it; why there is none, in words.
+        ticket: Result<Ticket, String>,
+    },
+    /// The edge is attached: from here on the connection that it had with control is over, and this
+    /// node speaks for it.
+    Linked {
+        /// The number in [`FromNode::Link`].
+        link: Link,
+    },
+    /// The edge is not attached, or not any more.
+    Unlinked {
+        /// The number in [`FromNode::Link`].
+        link: Link,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A line for an edge that is attached to this node. Entries do not come so: the relay passes
+    /// its own on.
+    Relayed {
+        /// The number in [`FromNode::Link`].
+        link: Link,
+        /// The line.
+        line: Value,
     },
     /// A line of a newer control, which is ignored.
     #[serde(other, skip_serializing)]
@@ -190,6 +258,67 @@ mod asked {
     ) -> Result<Result<Question, String>, D::Error> {
         let what = Value::deserialize(deserializer)?;
         Ok(serde_json::from_value(what).map_err(|error| error.to_string()))
+    }
+}
+
+impl Serialize for FromNode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FromNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(LineOfNode)
+    }
+}
+
+/// Reads a line of a node. What thousands of nodes say about each purge, and each second, is read as it
+/// stands, like entries in [`Line`].
+struct LineOfNode;
+
+#[derive(Deserialize)]
+struct AppliedLine {
+    seq: Seq,
+}
+
+#[derive(Deserialize)]
+struct MatchedLine {
+    counts: Vec<(Seq, u64)>,
+}
+
+impl<'de> Visitor<'de> for LineOfNode {
+    type Value = FromNode;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a line of a node")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FromNode, A::Error> {
+        let mut all = serde_json::Map::new();
+        // The tag comes first, as nodes write it; of others it may come anywhere.
+        if let Some((tag, frame)) = map.next_entry::<String, Value>()? {
+            match frame.as_str().filter(|_| tag == "frame") {
+                Some("applied") => {
+                    let line = AppliedLine::deserialize(MapAccessDeserializer::new(map))?;
+                    return Ok(FromNode::Applied { seq: line.seq });
+                }
+                Some("matched") => {
+                    let line = MatchedLine::deserialize(MapAccessDeserializer::new(map))?;
+                    return Ok(FromNode::Matched { counts: line.counts });
+                }
+                Some("alive") => {
+                    let stats = Stats::deserialize(MapAccessDeserializer::new(map))?;
+                    return Ok(FromNode::Alive(stats));
+                }
+                _ => {}
+            }
+            all.insert(tag, frame);
+        }
+        while let Some((name, value)) = map.next_entry()? {
+            all.insert(name, value);
+        }
+        FromNode::deserialize(Value::Object(all)).map_err(A::Error::custom)
     }
 }
 
@@ -242,7 +371,7 @@ pub struct Welcomed {
     pub releases: Vec<Release>,
     /// What nodes of this log show each other, so that the fields about seqs are believed.
     pub tier_key: String,
-    /// Control's lease in milliseconds: heartbeats come every fifth of it, at least once a second.
+    /// Control's lease in milliseconds: heartbeats come every fifth of it or more often.
     pub lease_ms: u64,
 }
 
@@ -261,10 +390,15 @@ mod tests {
         let entry = Entry { seq: 7, mark: u64::MAX, change: Change::Purge(purge) };
         for line in [
             FromControl::Entry(entry),
-            FromControl::Heartbeat { head: Some(1 << 53), heard: Some(7) },
-            FromControl::Heartbeat { head: None, heard: None },
+            FromControl::Heartbeat { head: Some(1 << 53), heard: Some(7), retention: Some(1) },
+            FromControl::Heartbeat { head: None, heard: None, retention: None },
             FromControl::Refused { reason: "entry".to_owned(), temporary: false },
             FromControl::Refused { reason: "entry".to_owned(), temporary: true },
+            FromControl::Ticket { relay: "entry".to_owned(), ticket: Ok(Ticket::new(&[7; 32])) },
+            FromControl::Ticket { relay: "p".to_owned(), ticket: Err("no".to_owned()) },
+            FromControl::Linked { link: 1 << 53 },
+            FromControl::Unlinked { link: 7, reason: "it left".to_owned() },
+            FromControl::Relayed { link: 7, line: serde_json::json!({"frame": "entry", "a": [1]}) },
         ] {
             let text = serde_json::to_string(&line).unwrap();
             assert!(text.starts_with("{\"frame\":"), "{text}");
@@ -279,6 +413,43 @@ mod tests {
             ("[]", "a line of control"),
         ] {
             let error = serde_json::from_str::<FromControl>(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn lines_of_nodes_are_read_wherever_their_tag_stands() {
+        let latency = vec![0, 7];
+        let results = [("hit".to_owned(), 3)].into();
+        let stats = Stats { uptime_ms: 5, requests: 10, results, latency, ..Stats::default() };
+        for line in [
+            FromNode::Applied { seq: 1 << 53 },
+            FromNode::Matched { counts: vec![(1, 0), (2, u64::MAX)] },
+            FromNode::Alive(stats),
+            FromNode::Answer { ask: 7, result: Err("applied".to_owned()) },
+            FromNode::Ended { instance: "matched".to_owned() },
+            FromNode::Attach { relay: "alive".to_owned() },
+            FromNode::Link { link: 1 << 53, ticket: Ticket::new(&[7; 32]) },
+            FromNode::Unlink { link: 7 },
+            FromNode::AppliedBehind(AppliedBehind { all: Some(9), links: vec![(1, 2), (7, 10)] }),
+            FromNode::AppliedBehind(AppliedBehind { all: None, links: vec![(7, 11)] }),
+            FromNode::Relayed { link: 7, line: serde_json::json!({"frame": "leave"}) },
+            FromNode::Leave,
+        ] {
+            let text = serde_json::to_string(&line).unwrap();
+            assert!(text.starts_with("{\"frame\":"), "{text}");
+            assert_eq!(serde_json::from_str::<FromNode>(&text).unwrap(), line);
+            // In the order of names, where the tag comes after others.
+            let sorted = serde_json::to_value(&line).unwrap().to_string();
+            assert_eq!(serde_json::from_str::<FromNode>(&sorted).unwrap(), line);
+        }
+        for (text, why) in [
+            ("{}", "missing field `frame`"),
+            ("{\"frame\":\"applied\"}", "missing field `seq`"),
+            ("{\"frame\":\"matched\",\"counts\":7}", "invalid type"),
+            ("[]", "a line of a node"),
+        ] {
+            let error = serde_json::from_str::<FromNode>(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

@@ -5,6 +5,8 @@
 //! entries after [`Welcome::after`](weir_rules::log::Welcome::after), in order and without gaps, as
 //! they come to be.
 //!
+//! An edge may follow control through a parent, a relay: [`relay`].
+//!
 //! # Versions
 //!
 //! Nodes and control of different versions meet while they are upgraded, so each side
@@ -21,6 +23,9 @@
 pub mod frame;
 pub mod lines;
 pub mod question;
+pub mod relay;
+pub mod sealed;
+pub mod search;
 pub mod secret;
 pub mod stats;
 pub mod takeover;

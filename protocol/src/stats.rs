@@ -35,6 +35,9 @@ pub const fn latency_bound_micros(bucket: usize) -> Option<u64> {
     if bucket < LATENCY_BOUNDS { Some(16 << bucket) } else { None }
 }
 
+/// Classes of statuses, from 1xx to 5xx.
+pub const STATUS_CLASSES: usize = 5;
+
 /// What a node tells of itself with each heartbeat; counters since its start. What an older node
 /// does not tell is 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +85,10 @@ pub struct Stats {
     /// that the node does not count by itself, because it has too many. `None` altogether of an older node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<BTreeMap<String, Option<SiteStats>>>,
+    /// What is counted of requests that no site took, and of sites that are not counted by themselves, together.
+    /// `None` of an older node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other: Option<SiteStats>,
 }
 
 /// What a node tells of its disk store. What an older node does not tell is 0.
@@ -101,6 +108,9 @@ pub struct DiskStats {
     pub directories: u64,
     /// Of them, those that the node goes on without.
     pub set_aside: u64,
+    /// Within how many microseconds 99 in 100 of the last reads were over that had to wait for a device; `None` where
+    /// there were none in the last seconds.
+    pub read_p99_micros: Option<u64>,
 }
 
 impl std::iter::Sum for DiskStats {
@@ -112,6 +122,8 @@ impl std::iter::Sum for DiskStats {
             hits: sum.hits.saturating_add(disk.hits),
             directories: sum.directories.saturating_add(disk.directories),
             set_aside: sum.set_aside.saturating_add(disk.set_aside),
+            // Of the one that is slowest.
+            read_p99_micros: sum.read_p99_micros.max(disk.read_p99_micros),
         })
     }
 }
@@ -171,9 +183,19 @@ pub struct SiteStats {
     /// Bytes of bodies sent to clients.
     #[serde(skip_serializing_if = "is_zero")]
     pub bytes: u64,
+    /// Of them, those of hits.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_saved: u64,
+    /// Requests answered by class of status, from 1xx on, up to the last class that has any; at most
+    /// [`STATUS_CLASSES`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<u64>,
     /// Requests sent to upstreams.
     #[serde(skip_serializing_if = "is_zero")]
     pub upstream_requests: u64,
+    /// Of them, those sent to origins, not to parents.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub origin_requests: u64,
     /// Requests that no upstream answered.
     #[serde(skip_serializing_if = "is_zero")]
     pub upstream_errors: u64,
@@ -225,7 +247,9 @@ mod tests {
     #[test]
     fn disks_are_added_up_and_not_told_of_sites() {
         let disk = |stored, set_aside| DiskStats { stored, set_aside, ..DiskStats::default() };
-        assert_eq!([disk(1, 0), disk(2, 1)].into_iter().sum::<DiskStats>(), disk(3, 1));
+        let slow = DiskStats { read_p99_micros: Some(9), ..disk(2, 1) };
+        let sum = DiskStats { read_p99_micros: Some(9), ..disk(3, 1) };
+        assert_eq!([disk(1, 0), slow].into_iter().sum::<DiskStats>(), sum);
         let sites = Some(BTreeMap::from([("a".to_owned(), Some(SiteStats::default()))]));
         let stats = Stats { disk: Some(disk(7, 0)), sites, ..Stats::default() };
         assert_eq!(stats.of_sites(&["a".to_owned()]).unwrap().disk, None);

@@ -13,6 +13,9 @@
 //! 5. The new process accepts clients and calls, and says [`FromNew::Serving`]. The old process stops
 //!    accepting, and says [`FromOld::Draining`].
 //!
+//! From then on the old process passes on the calls that still reach it, on connections that it had accepted: each
+//! over a connection that begins with [`FromNew::Call`].
+//!
 //! Until the last step, whichever process fails, the old one serves on: it opens the log again if it
 //! had closed it. Each line carries [`VERSION`], and a line of another version is refused.
 
@@ -55,6 +58,12 @@ pub enum FromNew {
     /// The first line of another connection, which a node then follows the log over
     /// ([`frame`](crate::frame)).
     Follow,
+    /// The first line of another connection, from a process that was taken over from: what follows is a call, in
+    /// HTTP/1.1.
+    Call {
+        /// Who called.
+        peer: SocketAddr,
+    },
 }
 
 /// A line of the process that is taken over from.
@@ -255,6 +264,7 @@ mod tests {
             FromNew::Opened,
             FromNew::Serving,
             FromNew::Follow,
+            FromNew::Call { peer: "[2001:db8::7]:5000".parse().unwrap() },
         ] {
             assert_eq!(again(&line), line);
         }

@@ -5,7 +5,8 @@ mod anonymous;
 
 pub use anonymous::{anonymous, is_for_everyone};
 
-use http::{HeaderMap, HeaderName};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Method};
 
 /// What an asset is. Its extension says so, and the Content-Type of its response must agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,12 @@ pub(crate) fn file(path: &str) -> Option<&str> {
 /// a style sheet, an image, a font, audio, video, WebAssembly, a source map or a web manifest.
 pub fn is_asset(path: &str) -> bool {
     found(path).is_some()
+}
+
+/// Whether a request is one for a static asset that an [anonymous](anonymous()) request may stand for: a GET, and no
+/// credentials that ask for an answer of their own (RFC 9111 §3.5).
+pub fn may_be_anonymous(method: &Method, path: &str, request: &HeaderMap) -> bool {
+    *method == Method::GET && !request.contains_key(AUTHORIZATION) && is_asset(path)
 }
 
 /// Whether a Content-Type is one of the asset that the path names. HTML never is: a page stored

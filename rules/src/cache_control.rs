@@ -72,6 +72,13 @@ pub struct RequestDirectives {
     pub max_stale: Option<DeltaSeconds>,
 }
 
+impl Qualified {
+    /// Whether it is for the whole response.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole)
+    }
+}
+
 impl ResponseDirectives {
     /// What all `Cache-Control` lines of a response say together.
     pub fn from_headers(headers: &HeaderMap) -> Self {

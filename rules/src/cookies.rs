@@ -1,5 +1,15 @@
-//! The Cookie field of a request (RFC 6265 §4.2). HTTP/2 clients may split it into many lines
-//! (RFC 9113 §8.2.3); everything that is not HTTP/2 takes it as one.
+//! The Cookie field of a request (RFC 6265 §4.2), and what a site does with the cookies in it. HTTP/2
+//! clients may split the field into many lines (RFC 9113 §8.2.3); everything that is not HTTP/2 takes it
+//! as one.
+
+mod analytics;
+mod names;
+mod rules;
+
+pub use analytics::{ANALYTICS, LISTS};
+pub use names::CookieNames;
+pub(crate) use names::as_php_reads;
+pub use rules::{CookieRules, CookieUse, Judged, Remaining, uses};
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -36,64 +46,32 @@ pub fn combine(request: &mut HeaderMap) {
     request.insert(COOKIE, line);
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
+/// One cookie of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cookie<'a> {
+    /// Its name, without the white space around it; the whole where there is no `=`.
+    pub(crate) name: &'a [u8],
+    /// Name and value as sent, without the white space around them; never empty.
+    pub(crate) pair: &'a [u8],
+}
 
-    fn request(lines: &[&[u8]]) -> HeaderMap {
-        let value = |line: &&[u8]| (COOKIE, HeaderValue::from_bytes(line).unwrap());
-        let mut request = HeaderMap::from_iter(lines.iter().map(value));
-        for accepted in ["text/html", "text/plain"] {
-            request.append("accept", HeaderValue::from_static(accepted));
-        }
-        request
-    }
-
-    #[test]
-    fn lines_become_one() {
-        for (lines, one) in [
-            (&[&b"a=1"[..]][..], &b"a=1"[..]),
-            (&[b"session=abc", b"lang=de"], b"session=abc; lang=de"),
-            (&[b"a=1; b=2", b"c=3"], b"a=1; b=2; c=3"),
-            (&[b"", b"a=1", b" ", b"b=2", b""], b"a=1; b=2"),
-            (&[b" a=1\t", b"b=2 "], b"a=1; b=2"),
-            (&[b"", b""], b""),
-            (&[b"a=\xff", b"\xfe", b"=;;=", b"a=1"], b"a=\xff; \xfe; =;;=; a=1"),
-        ] {
-            let mut request = request(lines);
-            combine(&mut request);
-            let left: Vec<_> = request.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-            assert_eq!(left, [one], "{lines:?}");
-            assert_eq!(request.get_all("accept").iter().count(), 2, "others stay as they are");
-        }
-    }
-
-    #[test]
-    fn without_a_cookie_there_is_none_after() {
-        let mut request = request(&[]);
-        combine(&mut request);
-        assert!(!request.contains_key(COOKIE));
-    }
-
-    #[test]
-    fn a_line_that_compression_must_not_remember_makes_the_whole_so() {
-        for sensitive in [false, true] {
-            let mut request = request(&[b"a=1"]);
-            let mut second = HeaderValue::from_static("b=2");
-            second.set_sensitive(sensitive);
-            request.append(COOKIE, second);
-            combine(&mut request);
-            assert_eq!(request[COOKIE].is_sensitive(), sensitive);
-        }
-    }
-
-    #[test]
-    fn very_many_lines_are_no_longer_than_they_were() {
-        let lines = vec![&b"a=1"[..]; 10_000];
-        let mut request = request(&lines);
-        combine(&mut request);
-        assert_eq!(request.get_all(COOKIE).iter().count(), 1);
-        assert_eq!(request[COOKIE].len(), lines.len() * 5 - 2);
+impl<'a> Cookie<'a> {
+    /// Its value, without the white space before it; `None` where there is no `=`.
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
+        let equals = memchr::memchr(b'=', self.pair)?;
+        Some(self.pair[equals + 1..].trim_ascii_start())
     }
 }
+
+/// The cookies of a line in the client's order; one that is sent twice is there twice.
+pub(crate) fn cookies(line: &[u8]) -> impl Iterator<Item = Cookie<'_>> {
+    let pairs = line.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+    pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        Cookie { name: pair[..end].trim_ascii_end(), pair }
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

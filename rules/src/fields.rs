@@ -17,13 +17,14 @@ const MAX_TAG_LENGTH: usize = 1024;
 /// Surrogate-Control: directives of an origin to the caches before it, removed at the last hop.
 pub static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+/// Cache tags, separated by spaces.
+pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
 /// Always for one hop only, named in Connection or not. HTTP2-Settings goes with them: weir never
 /// upgrades to h2c, and an upstream that does would take the connection out of its sight.
-const HOP_BY_HOP: [HeaderName; 11] = [
+static HOP_BY_HOP: [HeaderName; 11] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -91,10 +92,14 @@ const END_TO_END: &[&str] = &[
 /// end-to-end framing or caching fields away (RFC 9110 §7.6.1): such names (Host, Content-Length,
 /// Content-Type, Cache-Control, Authorization, Cookie, …) are kept.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
-    }
-    remove_where(headers, is_hop_by_hop);
+    let is_for_one_hop = for_one_hop(headers);
+    remove_where(headers, is_for_one_hop);
+}
+
+/// Which headers of a message are for one hop only ([`remove_hop_by_hop`]).
+pub fn for_one_hop(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool + use<> {
+    let named = named_by_connection(headers);
+    move |name| is_hop_by_hop(name) || named.contains(name)
 }
 
 /// Removes the headers whose name is `unwanted`. Most messages have none or one of them, so that a look at each of
@@ -217,6 +222,9 @@ fn cache_groups(response: &HeaderMap) -> Vec<String> {
             joined.push(b',');
         }
         joined.extend_from_slice(line.as_bytes());
+    }
+    if joined.is_empty() {
+        return Vec::new();
     }
     let Ok(list) = sfv::Parser::new(&joined).parse::<sfv::List>() else { return Vec::new() };
     let string = |entry: &sfv::ListEntry| match entry {

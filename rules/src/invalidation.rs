@@ -1,30 +1,35 @@
 //! Invalidation: targets, matching, and the index of last sequence numbers (seqs) that makes a
-//! purge O(1) or O(depth) to apply and a hit one integer comparison.
+//! purge O(1) for each target to apply and a hit one integer comparison.
 //!
 //! INVARIANT: whatever the index forgets, it never answers more leniently than a list of all purges
 //! would, for a response filled since the last checked mark.
 
+mod digest;
+mod floors;
 mod index;
-mod kept;
 mod keyed;
+mod kind;
 mod marks;
 mod pattern;
 mod percent;
 mod scope;
 mod sieve;
 mod spelled;
+mod table;
 mod tally;
 mod target;
 mod targets;
-mod trie;
 mod url_name;
 
+pub use floors::RaisedFloor;
 pub use index::{Bounds, Index};
-pub use keyed::{KeyedPurge, SiteQueries};
+pub use keyed::{KeyedPurge, SiteUrls};
+pub use kind::IndexKind;
+pub(crate) use percent::{escaped, normalised};
 pub use sieve::{Sieve, Sieved};
 pub use tally::Tally;
 pub use target::{MAX_TAG_BYTES, MAX_TARGET_BYTES, TargetKind};
-pub use url_name::url_name;
+pub use url_name::{is_as_named, url_name};
 
 use serde::{Deserialize, Serialize};
 

@@ -8,6 +8,8 @@ mod query;
 mod tracking;
 
 pub(crate) use cookie::is_named as cookie_is_named;
+pub(crate) use query::decoded;
+pub(crate) use query::names as parameter_is_named;
 pub use query::{keyed_query, origin_query};
 pub use tracking::TRACKING;
 

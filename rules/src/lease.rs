@@ -16,7 +16,7 @@ use crate::time::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Most heads that wait for their entries. Control names one at least once a second, and five a
+/// Most heads that wait for their entries. Control names one about once a second, and at least five a
 /// lease, so a node this far behind has lost its lease unless that is longer than a minute.
 const MOST_NAMED: usize = 64;
 

@@ -3,10 +3,14 @@
 //! Nothing here opens a socket, spawns a task or reads a clock: `now` is an argument, and every
 //! answer is a value that says why. `weir-edge` moves the bytes and obeys.
 
+pub mod access;
 pub mod assets;
 pub mod cache_control;
+pub mod calendar;
 pub mod client_share;
+pub mod coding;
 pub mod cookies;
+pub mod country;
 pub mod fields;
 pub mod freshness;
 pub mod identity;
@@ -16,15 +20,23 @@ pub mod lease;
 pub mod log;
 pub mod origin_host;
 pub mod outcome;
+mod plain;
 pub mod range;
 pub mod redirect;
 pub mod reference;
+pub mod relay;
 pub mod release;
+pub mod remedy;
+pub mod s3;
 pub mod semantics;
 pub mod shown;
+pub mod sigv4;
+pub mod site_rules;
+pub mod slices;
 pub mod storability;
 pub mod target;
 pub mod targeted;
+pub mod term;
 pub mod tier;
 pub mod time;
 pub mod trace_context;

@@ -1,6 +1,7 @@
 //! What became of one request, in the words of RFC 9211. One value is filled in along the way and
 //! read by the `Cache-Status` field, the access log, the metrics and `explain`.
 
+use crate::coding::Given;
 use http::StatusCode;
 
 /// How the cache handled a request (RFC 9211 §2).
@@ -18,6 +19,8 @@ pub struct Outcome {
     pub collapsed: bool,
     /// detail (§2.8): a stable word.
     pub detail: Option<&'static str>,
+    /// What this node did to the content coding. Not shown in Cache-Status: Content-Encoding says it.
+    pub coding: Option<Given>,
 }
 
 /// hit, or fwd with its reason (RFC 9211 §2.1, §2.2).
@@ -246,6 +249,7 @@ mod tests {
                 stored: true,
                 collapsed: true,
                 detail: Some("two words"),
+                coding: Some(Given::Decoded),
             };
             let text = written("9 nodes", &outcome);
             let list: sfv::List = sfv::Parser::new(&text).parse().expect(&text);

@@ -17,6 +17,8 @@ pub struct OriginAddress<'a> {
     pub host: &'a str,
     /// Its port.
     pub port: u16,
+    /// What is put before each path that it is asked for: empty, or a path that does not end with a slash.
+    pub prefix: &'a str,
 }
 
 /// The request that is answered.
@@ -33,7 +35,7 @@ pub struct Visited<'a> {
 }
 
 /// Rewrites the references in a response that name one of `origins`, by its own address or by the
-/// visitor's host with its port.
+/// visitor's host with its port, or as a path below its prefix.
 pub fn rewrite(
     fields: &mut HeaderMap,
     status: StatusCode,
@@ -45,6 +47,11 @@ pub fn rewrite(
     // Nobody follows it.
     replace(fields, &CONTENT_LOCATION, |text| reference(text, origins, visited, false));
     replace(fields, &REFRESH, |text| refresh(text, origins, visited));
+}
+
+/// Whether a response has a reference that [`rewrite`] looks at.
+pub fn has_references(fields: &HeaderMap) -> bool {
+    [&LOCATION, &CONTENT_LOCATION, &REFRESH].iter().any(|name| fields.contains_key(*name))
 }
 
 /// Whether a client that follows Location sends the same method again (RFC 9110 §15.4).
@@ -77,15 +84,26 @@ fn reference(
     visited: &Visited<'_>,
     repeats: bool,
 ) -> Option<String> {
-    let named = Named::parse(text)?;
     let own = format!("{}://{}", visited.scheme, visited.authority);
-    let visitor = Named::parse(&own)?;
-    if !origins.iter().any(|origin| named.is(origin, &visitor.host)) {
-        return None;
-    }
-    let path = match named.rest.as_bytes() {
-        [] | [b'?' | b'#', ..] => Cow::Owned(format!("/{}", named.rest)),
-        _ => Cow::Borrowed(named.rest),
+    let rest = match Named::parse(text) {
+        Some(named) => {
+            let visitor = Named::parse(&own)?;
+            let mut named_by = origins.iter().filter(|origin| named.is(origin, &visitor.host));
+            let first = named_by.clone().next()?;
+            // What is not below the prefix, no visitor can ask for; by their own host they can.
+            let below = named_by.find_map(|origin| below(named.rest, origin.prefix));
+            let is_visitors = named.host == visitor.host || first.prefix.is_empty();
+            below.or(is_visitors.then_some(named.rest))?
+        }
+        None if text.starts_with('/') => {
+            let mut prefixes = origins.iter().map(|origin| origin.prefix);
+            prefixes.find_map(|prefix| below(text, prefix).filter(|_| !prefix.is_empty()))?
+        }
+        None => return None,
+    };
+    let path = match rest.as_bytes() {
+        [] | [b'?' | b'#', ..] => Cow::Owned(format!("/{rest}")),
+        _ => Cow::Borrowed(rest),
     };
     let target = path.split('#').next().unwrap_or_default();
     if repeats && is_same(target, visited.target) {
@@ -96,6 +114,12 @@ fn reference(
         [b'/', b'/' | b'\\' | b'\t', ..] | [b'\\' | b'\t', ..] => Some(format!("{own}{path}")),
         _ => Some(path.into_owned()),
     }
+}
+
+/// What follows the prefix of an origin, if the path is below it.
+fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix)?;
+    (prefix.is_empty() || rest.is_empty() || rest.starts_with(['/', '?', '#'])).then_some(rest)
 }
 
 /// The same for the URL in Refresh: seconds, `;` or `,`, perhaps `url=`, perhaps quotes (the

@@ -22,6 +22,8 @@ pub use reuse::Reuse;
 pub struct SitePolicy {
     /// Upper bound of every freshness lifetime; 0 = none.
     pub max_ttl: u32,
+    /// Lifetime of successes and lasting redirects that may be stored, in place of their own.
+    pub ttl: Option<u32>,
     /// Lifetime of a 200 without explicit or heuristic freshness and without cookies; 0 = none.
     pub default_ttl: u32,
     /// Lifetime of versioned URLs whose 200 says nothing about freshness; 0 = none.
@@ -34,18 +36,22 @@ pub struct SitePolicy {
     pub stale_if_error: u32,
     /// Upper bound of heuristic lifetimes (RFC 9111 §4.2.2).
     pub heuristic_max: u32,
+    /// Whether responses to requests with Authorization are judged as if those had none (RFC 9111 §3.5).
+    pub ignore_authorization: bool,
 }
 
 impl Default for SitePolicy {
     fn default() -> Self {
         Self {
             max_ttl: 31_536_000,
+            ttl: None,
             default_ttl: 0,
             versioned_ttl: 31_536_000,
             negative_ttl: 0,
             stale_while_revalidate: 0,
             stale_if_error: 0,
             heuristic_max: 3600,
+            ignore_authorization: false,
         }
     }
 }
@@ -116,6 +122,8 @@ pub enum LifetimeSource {
     Expires,
     /// A tenth of the time since Last-Modified, capped (§4.2.2).
     Heuristic,
+    /// `ttl` of a rule of the site.
+    Rule,
     /// The site's `versioned_ttl`.
     Versioned,
     /// The site's `default_ttl`.
@@ -170,7 +178,8 @@ pub enum Reason {
 /// and the difference is not on the written list ([`semantics::Overruled`]), the more careful one
 /// counts.
 pub fn storability(exchange: &Exchange<'_>, policy: &SitePolicy) -> Storability {
-    let facts = Facts::of(exchange);
+    let mut facts = Facts::of(exchange);
+    facts.authorization &= !policy.ignore_authorization;
     let own = rules::judge(&facts, policy);
     let review = semantics::review_of(&facts, &own, policy);
     match (own, review.agreement) {

@@ -2,8 +2,9 @@
 
 use crate::cache_control::parse::{self, Argument, Directive, MAX_DELTA};
 use crate::cache_control::{DeltaSeconds, Qualified, ResponseDirectives, pragma_no_cache};
+use crate::fields::SURROGATE_CONTROL;
 use http::HeaderMap;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CDN_CACHE_CONTROL};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 /// The field that governs a response here, first of the target list that is present and valid.
@@ -66,7 +67,7 @@ impl Source {
 /// directive cannot have.
 fn cdn_cache_control(headers: &HeaderMap) -> Option<ResponseDirectives> {
     let mut members = Dictionary::new();
-    for line in headers.get_all("cdn-cache-control") {
+    for line in headers.get_all(CDN_CACHE_CONTROL) {
         members = Parser::new(line.as_bytes()).parse_dictionary_with_visitor(members).ok()?;
     }
     if members.is_empty() {
@@ -134,7 +135,7 @@ fn permits(member: &ListEntry) -> bool {
 /// is left that speaks of caching.
 fn surrogate_control(headers: &HeaderMap) -> Option<ResponseDirectives> {
     let mut plain = Vec::new();
-    for line in headers.get_all("surrogate-control") {
+    for line in headers.get_all(&SURROGATE_CONTROL) {
         for element in parse::elements(line.as_bytes()).filter(|element| !element.contains(&b';')) {
             if let Some(directive) = parse::directive(element) {
                 surrogate_directive(&directive, &mut plain);

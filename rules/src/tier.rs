@@ -22,6 +22,8 @@ use subtle::ConstantTimeEq;
     Default,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     Hash,
     Serialize,
     Deserialize,
@@ -67,6 +69,13 @@ pub const RELEASE: &str = "weir-release";
 /// edge asked without the client's personal headers before, in vain.
 pub const PERSONAL: &str = "weir-personal";
 
+/// The field, valued `1`, of a request that skips the store because of a cookie, here as at the edge.
+pub const BYPASS: &str = "weir-bypass";
+
+/// The field in which an edge names the rules of the site that a request matches
+/// ([`crate::site_rules::SiteRules::names`]).
+pub const RULES: &str = "weir-rules";
+
 /// The field by which a node knows the requests that it sends itself to warm what is stored.
 pub const WARM: &str = "weir-warm";
 
@@ -76,8 +85,8 @@ pub const INVALIDATE: &str = "weir-invalidate";
 
 /// All fields that only nodes may send each other (invariant I3): removed from everyone else, and
 /// never sent to clients and origins.
-pub const FIELDS: [&str; 10] =
-    [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, WARM, PERSONAL, INVALIDATE];
+pub const FIELDS: [&str; 12] =
+    [SEQ, KEY, PAST, FILLED_AT, FAILURE, TAGS, RELEASE, RULES, WARM, PERSONAL, BYPASS, INVALIDATE];
 
 /// Whether a header is one of [`FIELDS`].
 pub fn is_own(name: &HeaderName) -> bool {

@@ -130,7 +130,7 @@ pub fn selects_stored(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
 
 /// What an update leaves as it was stored: the description of content that is kept (RFC 9111 §3.2),
 /// and cookies: a 304 answers one client's validation, its Set-Cookie is meant for that client.
-const NOT_UPDATED: [HeaderName; 5] =
+static NOT_UPDATED: [HeaderName; 5] =
     [CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE, CONTENT_LENGTH, SET_COOKIE];
 
 /// The stored fields after a 304 or a freshening HEAD (RFC 9111 §3.2): each field of the update

@@ -10,6 +10,7 @@ mod weighted;
 
 pub use encoding::accept_encoding_bucket;
 pub(crate) use value::append_value;
+pub(crate) use weighted::weight;
 
 use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName};

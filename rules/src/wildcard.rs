@@ -15,9 +15,42 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     text.ends_with(last.as_bytes())
 }
 
+/// What each `*` of a pattern stands for in a text, those before the last as little as possible; `None` if it does
+/// not match.
+pub fn captures(pattern: &str, text: &str) -> Option<Vec<String>> {
+    if !matches(pattern, text) {
+        return None;
+    }
+    let mut literals = pattern.split('*');
+    let mut rest = text.strip_prefix(literals.next()?)?;
+    let mut captures = Vec::new();
+    let mut literals = literals.peekable();
+    while let Some(literal) = literals.next() {
+        let end = match literals.peek() {
+            Some(_) => rest.find(literal)?,
+            None => rest.len().checked_sub(literal.len())?,
+        };
+        captures.push(rest.get(..end)?.to_owned());
+        rest = rest.get(end + literal.len()..)?;
+    }
+    Some(captures)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stars_stand_for_what_is_between_literals() {
+        let captured = |pattern, text| captures(pattern, text).map(|all| all.join("|"));
+        assert_eq!(captured("/a", "/a").as_deref(), Some(""));
+        assert_eq!(captured("/a", "/b"), None);
+        assert_eq!(captured("/old/*", "/old/a/b").as_deref(), Some("a/b"));
+        assert_eq!(captured("/*/*.jpg", "/a/b/c.jpg").as_deref(), Some("a|b/c"));
+        assert_eq!(captured("/*", "/").as_deref(), Some(""));
+        assert_eq!(captured("*aa*aa", "aaaa").as_deref(), Some("|"));
+        assert_eq!(captured("/a**b", "/axb").as_deref(), Some("|x"));
+    }
 
     #[test]
     fn a_star_crosses_everything() {

@@ -54,14 +54,16 @@ fn any_fields() -> impl Strategy<Value = HeaderMap> {
 }
 
 fn any_policy() -> impl Strategy<Value = SitePolicy> {
-    any::<[u32; 7]>().prop_map(|[a, b, c, d, e, f, g]| SitePolicy {
+    any::<[u32; 8]>().prop_map(|[a, b, c, d, e, f, g, h]| SitePolicy {
         max_ttl: a,
+        ttl: (h % 3 == 0).then_some(h),
         default_ttl: b,
         versioned_ttl: c,
         negative_ttl: d,
         stale_while_revalidate: e,
         stale_if_error: f,
         heuristic_max: g,
+        ignore_authorization: false,
     })
 }
 

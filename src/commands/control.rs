@@ -1,5 +1,8 @@
 //! `weir control`: the invalidation service alone, which nodes elsewhere follow.
 
+mod import;
+mod shared;
+
 use super::running::{self, Reactions, Service, Signals, bind, not_taken_over, tokenless, upgrade};
 use super::{Exit, tell};
 use crate::program::Program;
@@ -8,7 +11,10 @@ use crate::sockets::Sockets;
 use crate::supervisor;
 use crate::takeover::{self, BuiltIn, Listening, Old, Takeover};
 use crate::text::columns;
-use clap::Args;
+use clap::{Args, Subcommand};
+use import::Import;
+use shared::Shared;
+pub(crate) use shared::to_etcd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -19,14 +25,17 @@ use weir_protocol::takeover::{LogPlace, Running};
 
 /// Run control alone: the invalidation log that nodes follow, and its API
 ///
-/// The configuration must set control.data. Control also reads [[token]] and [log], and [[site]] if
+/// The configuration must set control.data, or control.log = "etcd". Control also reads [[token]] and [log], and [[site]] if
 /// it is to check the site ids in calls. SIGHUP reloads the configuration. If its terminal is closed,
 /// control stops, unless it runs under nohup.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Control {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// The configuration file (TOML); flags override it
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// Address that control listens on [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -35,17 +44,31 @@ pub(crate) struct Control {
     takeover: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Action {
+    Import(Import),
+}
+
 impl Control {
     pub(super) fn run(self) -> Exit {
-        let Self { config, listen, takeover } = self;
+        let Self { action, config, listen, takeover } = self;
+        if let Some(Action::Import(import)) = action {
+            return import.run();
+        }
         let settings =
-            Settings { part: Part::Control, file: Some(config), listen, ..Settings::default() };
+            Settings { part: Part::Control, file: config, listen, ..Settings::default() };
         running::serve::<Started>(settings, takeover)
     }
 }
 
-/// Control, ready to serve.
-struct Started {
+/// Control, ready to serve: with a log of its own, or one that it shares.
+enum Started {
+    Alone(Alone),
+    Shared(Shared),
+}
+
+/// Control with a log of its own.
+struct Alone {
     built_in: Arc<BuiltIn>,
     listener: TcpListener,
     listening: Option<Listening>,
@@ -60,7 +83,7 @@ async fn start(
     settings: Settings,
     takes_over: bool,
     sockets: Sockets,
-) -> Result<Started, String> {
+) -> Result<Alone, String> {
     let Some(directory) = config.control.data.as_deref() else {
         return Err("control.data: missing".to_owned());
     };
@@ -99,7 +122,7 @@ async fn start(
     if let Some(takeover) = &mut takeover {
         takeover.opened().await.map_err(not_taken_over)?;
     }
-    Ok(Started { built_in, listener, listening, takeover, taken: told, stop, stopping })
+    Ok(Alone { built_in, listener, listening, takeover, taken: told, stop, stopping })
 }
 
 impl Service for Started {
@@ -109,9 +132,23 @@ impl Service for Started {
         takes_over: bool,
         sockets: Sockets,
     ) -> Result<Self, String> {
-        start(config, settings, takes_over, sockets).await
+        match &config.control.etcd {
+            Some(etcd) => {
+                Shared::start(config, etcd, settings, takes_over, sockets).await.map(Self::Shared)
+            }
+            None => start(config, settings, takes_over, sockets).await.map(Self::Alone),
+        }
     }
 
+    async fn serve(self, config: &Config, signals: Signals) -> Result<Exit, String> {
+        match self {
+            Self::Alone(alone) => alone.serve(config, signals).await,
+            Self::Shared(shared) => shared.serve(config, signals).await,
+        }
+    }
+}
+
+impl Alone {
     async fn serve(self, config: &Config, signals: Signals) -> Result<Exit, String> {
         let Self { built_in, listener, listening, takeover, taken, stop, stopping } = self;
         let listen = listener.local_addr().unwrap_or(config.control.listen);
@@ -127,10 +164,12 @@ impl Service for Started {
         rows.extend(config.control.data.iter().map(|data| ("data", data.display().to_string())));
         rows.extend(tokenless(config));
         tell(&columns(&rows));
+        let kept = built_in.clone();
         let end = async {
             // Fails only if no receiver is left, which is the goal.
             let _ = stop.send(true);
             let _ = serving.await;
+            kept.keep_history().await;
         };
         let reload = Arc::new(move || built_in.reload());
         Ok(signals.serve(Reactions { reload, upgrade: Arc::new(upgrade), taken }, end).await)

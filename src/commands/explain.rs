@@ -4,6 +4,8 @@ use super::{ControlArgs, Exit, complain};
 use crate::text::{Paint, columns, harmless};
 use clap::Args;
 use serde_json::Value;
+use weir_config::OriginPool;
+use weir_control::timestamp::spoken;
 
 /// Explain why a URL was or wasn't a hit
 ///
@@ -71,7 +73,7 @@ fn explained(who: String, body: &Value, paint: Paint) -> String {
     let state = match state.as_str() {
         "fresh" => paint.good(&state),
         "stale" | "partial" | "filling" => paint.warn(&state),
-        "not-stored" => paint.faint(&state),
+        "not-stored" | "bypass" | "redirected" | "maintenance" => paint.faint(&state),
         _ => paint.bad(&state),
     };
     let mut rows = vec![
@@ -79,10 +81,28 @@ fn explained(who: String, body: &Value, paint: Paint) -> String {
         ("", text(&body["sentence"])),
         ("node", who),
         ("site", text(&body["site"])),
-        ("key", key(&body["key"], paint)),
     ];
+    let rewrite = &body["rewrite"];
+    if rewrite.is_object() {
+        let scope = if rewrite["key"] == true { "" } else { " (at the origin)" };
+        rows.push(("rewritten", format!("{}{scope}", text(&rewrite["to"]))));
+    }
+    rows.push(("key", key(&body["key"], paint)));
+    rows.extend(cookies(&body["cookies"]).map(|words| ("cookies", words)));
     for origin in body["origins"].as_array().into_iter().flatten() {
-        rows.push(("origin", format!("{}, Host: {}", text(&origin["url"]), text(&origin["host"]))));
+        // A node of an older version does not say.
+        let pool = origin["pool"].as_str().filter(|pool| *pool != OriginPool::DEFAULT);
+        let pool = pool.map_or_else(String::new, |pool| format!(" ({pool})"));
+        let (url, host) = (text(&origin["url"]), text(&origin["host"]));
+        rows.push(("origin", format!("{url}{pool}, Host: {host}")));
+    }
+    for rule in body["access"].as_array().into_iter().flatten() {
+        let settings = rule["settings"].as_array().into_iter().flatten().map(text);
+        let settings = settings.collect::<Vec<_>>().join(", ");
+        rows.push(("access", format!("{}: {settings}", text(&rule["rule"]))));
+    }
+    for decided in body["rules"].as_array().into_iter().flatten() {
+        rows.push(("rule", format!("{}: {}", text(&decided["setting"]), text(&decided["rule"]))));
     }
     if body["selected"].is_object() {
         rows.extend(variant("stored", &body["selected"], paint));
@@ -100,21 +120,61 @@ fn explained(who: String, body: &Value, paint: Paint) -> String {
         let stored = body["selected"].is_object();
         rows.push((if stored { "last fetch" } else { "not stored" }, words));
         rows.push(("", paint.faint(&format!("{status}{ago} s ago"))));
-    }
-    rows.push(match &body["last_purge"] {
-        Value::Null => ("last purge", "none that matches".to_owned()),
-        purge => {
-            let kind = if purge["soft"] == true { "soft" } else { "hard" };
-            ("last purge", format!("seq {}, {kind}", purge["seq"]))
+        // A node of an older version does not say.
+        if decision["remedy"].is_string() {
+            rows.push(("what to do", text(&decision["remedy"])));
         }
-    });
+    }
+    rows.extend(last_purge(&body["last_purge"], paint));
     columns(&rows)
+}
+
+/// The last purge that concerned the URL: its name and age, then where to find it.
+fn last_purge(purge: &Value, paint: Paint) -> Vec<(&'static str, String)> {
+    if purge.is_null() {
+        return vec![("last purge", "none known".to_owned())];
+    }
+    let kind = if purge["soft"] == true { "soft" } else { "hard" };
+    let seq = format!("seq {}", purge["seq"]);
+    // An older control does not say, and none of a purge that is no longer in the history.
+    let Some(ago) = purge["seconds_ago"].as_u64() else {
+        return vec![("last purge", format!("{seq}, {kind}"))];
+    };
+    let name = purge["reference"].as_str().map(|name| format!("{}, ", harmless(name)));
+    let name = name.unwrap_or_default();
+    let (at, id) = (text(&purge["created_at"]), text(&purge["id"]));
+    vec![
+        ("last purge", format!("{name}{kind}, {} ago", spoken(ago))),
+        ("", paint.faint(&format!("{at}, {seq}, weir purges {id}"))),
+    ]
 }
 
 /// The key's first line, and how it goes on, on lines of their own.
 fn key(key: &Value, paint: Paint) -> String {
     let lines = key.as_str().unwrap_or("?").split('\n').map(harmless);
     lines.collect::<Vec<_>>().join(&paint.faint(" | "))
+}
+
+/// What the cookies of the request are for.
+fn cookies(cookies: &Value) -> Option<String> {
+    let names = |what: &str| {
+        let names = cookies[what].as_array().into_iter().flatten().map(text);
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let bypass = match cookies["for_everyone"] == true {
+        true => "no bypass for static files",
+        false => "bypass",
+    };
+    let told = [
+        (bypass, "bypass"),
+        ("in the key", "key"),
+        ("ignored", "ignored"),
+        ("passed to the origin", "other"),
+    ];
+    let told = told.map(|(words, what)| (words, names(what)));
+    let told = told.iter().filter(|(_, names)| !names.is_empty());
+    let told: Vec<_> = told.map(|(words, names)| format!("{words}: {names}")).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// One stored response: what it is, how fresh, and by what it was selected.
@@ -169,6 +229,15 @@ fn variant<'a>(name: &'a str, stored: &Value, paint: Paint) -> Vec<(&'a str, Str
             rows.push(("", format!("{shown} {}", text(&stored[field]))));
         }
     }
+    let codings = stored["codings"].as_array().into_iter().flatten();
+    let codings: Vec<_> =
+        codings.map(|form| format!("{} {} bytes", text(&form["coding"]), form["bytes"])).collect();
+    if !codings.is_empty() {
+        rows.push(("", format!("compressed {}", codings.join(", "))));
+    }
+    if stored["not_compressed"].is_string() {
+        rows.push(("", format!("not compressed: {}", text(&stored["not_compressed"]))));
+    }
     let filled = match &stored["filled_at_seq"] {
         Value::Null => "filled under another log".to_owned(),
         seq => format!("filled at seq {seq}"),
@@ -210,15 +279,22 @@ mod tests {
                     "complete_length": null, "age": 5, "lifetime": 60,
                     "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": null,
                     "last_modified": null, "tags": [], "filled_at_seq": 2,
+                    "codings": [], "not_compressed": "it has Set-Cookie",
                 }],
                 "origins": [{"url": "http://127.0.0.1:3000", "host": "h"}],
-                "last_purge": {"seq": 4, "soft": true},
+                "access": [{"rule": "films", "settings": ["allow", "signed"]}],
+                "last_purge": {
+                    "seq": 4, "soft": true, "removed": false, "id": "p-4", "reference": "deploy-42",
+                    "created_at": "2026-11-21T20:15:00.042Z", "seconds_ago": 12,
+                },
                 "selected": {
                     "stored_in": "memory",
                     "selecting": [["accept-encoding", "gzip"]], "status": 200, "bytes": 10,
                     "complete_length": 20, "age": 5, "lifetime": 60,
                     "lifetime_source": "max-age of Cache-Control", "ttl": 55, "etag": "\"x\"",
                     "last_modified": null, "tags": ["a", "b"], "hits": 3, "filled_at_seq": 2,
+                    "codings": [{"coding": "gzip", "bytes": 7}, {"coding": "br", "bytes": 6}],
+                    "not_compressed": null,
                 },
             }),
         );
@@ -229,11 +305,13 @@ mod tests {
             "site        default",
             "key         http://h/a | accept: x",
             "origin      http://127.0.0.1:3000, Host: h",
+            "access      films: allow, signed",
             "stored      200, 10 of 20 bytes in memory, served 3 times",
             "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
             "            selected by accept-encoding: gzip",
             "            tags a b",
             "            ETag \"x\"",
+            "            compressed gzip 7 bytes, br 6 bytes",
             "            filled at seq 2",
             "copy        200, 20 bytes on disk",
             "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
@@ -241,8 +319,10 @@ mod tests {
             "            filled at seq 2",
             "variant     200, 30 bytes, served 0 times",
             "            age 5 s of 60 s (max-age of Cache-Control), 55 s left",
+            "            not compressed: it has Set-Cookie",
             "            filled at seq 2",
-            "last purge  seq 4, soft",
+            "last purge  deploy-42, soft, 12 s ago",
+            "            2026-11-21T20:15:00.042Z, seq 4, weir purges p-4",
         ];
         assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
     }
@@ -255,13 +335,42 @@ mod tests {
                 "node": "weir", "site": null, "key": "http://h/a", "state": "not-stored",
                 "sentence": "A miss.", "variants": [], "selected": null, "last_purge": null,
                 "not_stored": {"word": "no-store", "sentence": "no-store of Cache-Control",
-                               "seconds_ago": 3, "status": 200},
+                               "remedy": "Change it.", "seconds_ago": 3, "status": 200},
             }),
         );
         let words = told(&body, Paint::plain());
         assert!(words.contains("not stored  no-store: no-store of Cache-Control\n"), "{words}");
-        assert!(words.contains("            200, 3 s ago\n"), "{words}");
+        assert!(words.contains("            200, 3 s ago\nwhat to do  Change it.\n"), "{words}");
+        assert!(words.ends_with("last purge  none known\n"), "{words}");
         assert!(words.contains("site        none\n"), "{words}");
+    }
+
+    #[test]
+    fn a_purge_is_told_as_far_as_it_is_known() {
+        let told = |purge: Value| last_purge(&purge, Paint::plain());
+        let of_old = json!({"seq": 4, "soft": false});
+        assert_eq!(told(of_old), [("last purge", "seq 4, hard".to_owned())]);
+        let nameless = json!({"seq": 4, "soft": false, "id": "p-4", "reference": null,
+                              "created_at": "2026-11-21T20:15:00.042Z", "seconds_ago": 7200});
+        assert_eq!(told(nameless)[0].1, "hard, 2 h ago");
+    }
+
+    #[test]
+    fn cookies_are_told_by_what_they_are_for() {
+        let told = |cookies: Value| super::cookies(&cookies);
+        let none: [&str; 0] = [];
+        assert_eq!(told(Value::Null), None);
+        assert_eq!(
+            told(json!({"bypass": none, "key": none, "ignored": none, "other": none})),
+            None
+        );
+        let all = |for_everyone: bool| {
+            json!({"bypass": ["sid"], "key": ["currency", "plan"], "ignored": ["_ga"], "other": ["a"],
+                   "for_everyone": for_everyone})
+        };
+        let rest = "in the key: currency plan; ignored: _ga; passed to the origin: a";
+        assert_eq!(told(all(false)), Some(format!("bypass: sid; {rest}")));
+        assert_eq!(told(all(true)), Some(format!("no bypass for static files: sid; {rest}")));
     }
 
     #[test]

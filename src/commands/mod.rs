@@ -1,10 +1,13 @@
 //! The commands, one file each.
 
+mod certificates;
 mod check;
+mod completions;
 mod control;
 mod demo;
 mod explain;
 mod healthcheck;
+mod man;
 mod nodes;
 mod purge;
 mod purges;
@@ -12,6 +15,8 @@ mod release;
 mod reload;
 mod running;
 mod serve;
+mod sign;
+mod simulate;
 mod store;
 mod token;
 mod top;
@@ -20,6 +25,7 @@ mod warm;
 use crate::client::{Answer, Client};
 use crate::text::harmless;
 use clap::{Args, Subcommand};
+pub(crate) use control::to_etcd;
 use serde_json::Value;
 use std::future::Future;
 use std::io::{ErrorKind, Write};
@@ -40,12 +46,17 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     Nodes(nodes::Nodes),
     Purges(purges::Purges),
+    Certificates(certificates::Certificates),
     Top(top::Top),
     Reload(reload::Reload),
     Token(token::Token),
+    Sign(sign::Sign),
     Check(check::Check),
     Store(store::Store),
+    Simulate(simulate::Simulate),
     Healthcheck(healthcheck::Healthcheck),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Command {
@@ -62,13 +73,18 @@ impl Command {
             Self::Serve(serve) => serve.run(),
             Self::Control(control) => control.run(),
             Self::Demo(demo) => demo.run(),
+            Self::Sign(sign) => sign.run(),
             Self::Check(check) => check.run(),
             Self::Store(store) => store.run(),
+            Self::Simulate(simulate) => simulate.run(),
             Self::Token(token) => token.run(),
+            Self::Completions(completions) => completions.run(),
+            Self::Man(man) => man.run(),
             Self::Purge(purge) => block_on(purge.run()),
             Self::Explain(explain) => block_on(explain.run()),
             Self::Nodes(nodes) => block_on(nodes.run()),
             Self::Purges(purges) => block_on(purges.run()),
+            Self::Certificates(certificates) => block_on(certificates.run()),
             Self::Top(top) => block_on(top.run()),
             Self::Warm(warm) => block_on(warm.run()),
             Self::Release(release) => block_on(release.run()),

@@ -102,8 +102,15 @@ fn told(body: &Value, paint: Paint) -> String {
     if nodes.is_empty() {
         return "no node is expected: none has joined yet\n".to_owned();
     }
-    let head = ["NODE", "TIER", "REGION", "STATE", "APPLIED", "BEHIND", "REQUESTS", "HITS"];
-    let rows: Vec<_> = nodes.iter().map(|node| row(node, paint)).collect();
+    let mut head = vec!["NODE", "TIER", "REGION", "STATE", "APPLIED", "BEHIND", "REQUESTS", "HITS"];
+    let mut rows: Vec<_> = nodes.iter().map(|node| row(node, paint)).collect();
+    // Only where some node follows control through another one.
+    if nodes.iter().any(|node| node["via"].is_string()) {
+        head.push("VIA");
+        for (row, node) in rows.iter_mut().zip(nodes) {
+            row.push((harmless(node["via"].as_str().unwrap_or("-")), None));
+        }
+    }
     let right = [4, 5, 6, 7];
     table(&head, &rows, |column| if right.contains(&column) { Align::Right } else { Align::Left })
 }
@@ -159,6 +166,14 @@ mod tests {
             "parent-eu  parent  eu      offline          9       3         -       -",
         ];
         assert_eq!(told(&body, Paint::plain()).lines().collect::<Vec<_>>(), expected);
+        let behind = json!({"nodes": [{"name": "a", "tier": "edge", "region": "eu", "state": "silent",
+            "applied_seq": 1, "lag": 0, "via": "p-1"}, {"name": "p-1", "via": null}]});
+        let expected = [
+            "NODE  TIER  REGION  STATE   APPLIED  BEHIND  REQUESTS  HITS  VIA",
+            "a     edge  eu      silent        1       0         -     -  p-1",
+            "p-1   ?     ?       ?             -       -         -     -  -",
+        ];
+        assert_eq!(told(&behind, Paint::plain()).lines().collect::<Vec<_>>(), expected);
         assert_eq!(forgotten(&json!({"forgotten": "a"})), "a is no longer expected\n");
         let two = "a is no longer expected\nb is no longer expected\n";
         assert_eq!(forgotten(&json!({"forgotten": ["a", "b"]})), two);

@@ -227,7 +227,8 @@ fn raise_file_limit(config: &Config) {
     }
     let have = getrlimit(Resource::Nofile).current;
     // Clients' connections, those to each origin, and what is open anyway.
-    let origins: usize = config.sites.iter().map(|site| site.origins.len()).sum();
+    let pools = config.sites.iter().flat_map(|site| &site.pools);
+    let origins: usize = pools.map(|pool| pool.origins.len()).sum();
     let limits = config.limits;
     let to_origins = origins.saturating_mul(limits.origin_connections);
     let want = limits.connections.saturating_add(to_origins).saturating_add(256) as u64;

@@ -1,6 +1,6 @@
 //! `weir serve`: a node, with control built in or as one of a topology, from start to drain.
 
-use super::check::fronted;
+use super::check::{fronted, ordered};
 use super::running::{
     self, Reactions, Service, Signals, bind, not_taken_over, tokenless, until_joined, upgrade,
 };
@@ -11,7 +11,7 @@ use crate::sockets::Sockets;
 use crate::supervisor;
 use crate::takeover::{self, BuiltIn, Listening, Old, Takeover};
 use crate::text::columns;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,11 +33,18 @@ use weir_protocol::takeover::{LogPlace, Role, Running};
 /// second signal stops the node immediately. SIGHUP reloads the configuration. SIGUSR2 starts the program
 /// anew, which then takes over. Under nohup, the node continues without its terminal.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("fronts").required(true).multiple(true).args(["origin", "config"]))]
 pub(crate) struct Serve {
     /// URL of the origin; with --config, replaces the origins of the only site
-    #[arg(long, value_name = "URL", required_unless_present = "config")]
+    #[arg(long, value_name = "URL")]
     origin: Option<String>,
-    /// Address for clients [default: 0.0.0.0:8080]
+    /// Host name to serve by https, with a certificate that weir orders and renews; may be repeated
+    #[arg(long = "domain", value_name = "NAME")]
+    domains: Vec<String>,
+    /// Email address that the certificate authority may write to
+    #[arg(long, value_name = "ADDRESS", requires = "domains")]
+    email: Option<String>,
+    /// Address for clients [default: 0.0.0.0:8080; with --domain, port 80 of all addresses]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Address of control [default: 127.0.0.1:9090]
@@ -53,9 +60,17 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Exit {
-        let Self { origin, listen, admin, config: file, takeover } = self;
-        let settings =
-            Settings { part: Part::Node, file, origin, listen, admin, ..Settings::default() };
+        let Self { origin, domains, email, listen, admin, config: file, takeover } = self;
+        let settings = Settings {
+            part: Part::Node,
+            file,
+            origin,
+            listen,
+            admin,
+            domains,
+            email,
+            ..Settings::default()
+        };
         running::serve::<Started>(settings, takeover)
     }
 }
@@ -114,8 +129,10 @@ async fn start(
     let process = Arc::new(Process::new(program, config.clone(), stopping.clone()));
     let here = Handle::current();
     let (token, ca) = (config.control.token.as_ref(), config.control.ca.as_deref());
-    let remote = config.control.url.as_ref().map(|url| Remote::new(url, token, ca)).transpose();
-    let mut remote = remote.map_err(|error| error.0)?;
+    let mut remote = match &*config.control.url {
+        [] => None,
+        urls => Some(Remote::new(urls, token, ca).map_err(|error| error.0)?),
+    };
     let is_elsewhere = remote.is_some();
     let mut log = None;
     if let Some(takeover) = &mut takeover {
@@ -203,6 +220,7 @@ impl Service for Started {
         supervisor::ready();
         // Only now: whoever reads it may call immediately.
         tell(&announcement);
+        let kept = built_in.clone();
         let reload: Arc<dyn Fn() + Send + Sync> = match built_in {
             Some(built_in) => Arc::new(move || built_in.reload()),
             None => Arc::new(move || drop(process.reload())),
@@ -216,13 +234,19 @@ impl Service for Started {
             }),
         };
         let reactions = Reactions { reload, upgrade, taken: self.taken };
-        Ok(signals.serve(reactions, drain(&node, self.stop, admin)).await)
+        let end = async {
+            drain(&node, self.stop, admin).await;
+            if let Some(built_in) = kept {
+                built_in.keep_history().await;
+            }
+        };
+        Ok(signals.serve(reactions, end).await)
     }
 }
 
 /// What the process is to one that takes over from it, or that it takes over from.
 fn running(config: &Config) -> Running {
-    let log = match (&config.control.url, &config.control.data) {
+    let log = match (config.control.url.first(), &config.control.data) {
         (Some(_), _) => LogPlace::Elsewhere,
         (None, Some(data)) => LogPlace::Directory(data.clone()),
         (None, None) => LogPlace::Memory,
@@ -261,15 +285,13 @@ fn announcement(config: &Config, node: &Node, admin: SocketAddr) -> String {
     if let Some(tls) = node.listen_tls() {
         rows.push(("listen", format!("https://{tls}")));
     }
+    rows.extend(ordered(config).map(|ordered| ("acme", ordered)));
     rows.extend(config.sites.iter().take(10).map(|site| ("fronts", fronted(site))));
     if config.sites.len() > 10 {
         rows.push(("fronts", format!("and {} more sites", config.sites.len() - 10)));
     }
     rows.push(("admin", format!("http://{admin}")));
-    if let Some(url) = &config.control.url {
-        let scheme = if url.tls { "https" } else { "http" };
-        rows.push(("control", format!("{scheme}://{}", url.authority)));
-    }
+    rows.extend(config.control.url.iter().map(|url| ("control", url.to_string())));
     if let Some(data) = &config.control.data {
         rows.push(("data", data.display().to_string()));
     }

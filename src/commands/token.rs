@@ -1,21 +1,30 @@
 //! `weir token`: the token that commands send to control, and where it comes from.
 
-use super::{Exit, complain, print};
+use super::{Exit, complain, print, tell};
+use crate::tokens;
 use clap::Args;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
 
 /// Longest file of a token that is read, bytes.
 const LONGEST_FILE: u64 = 4096;
 
-/// Print the token that commands send to control
+/// Print the token that commands send to control, or make files of new ones
 ///
 /// The token is the value of WEIR_TOKEN, or else the first line of the file named by
 /// WEIR_TOKEN_FILE.
 #[derive(Debug, Args)]
-pub(crate) struct Token {}
+pub(crate) struct Token {
+    /// Make a new token in each of these files that does not exist, as control does with generate = true
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    make: Vec<PathBuf>,
+}
 
 impl Token {
     pub(super) fn run(self) -> Exit {
+        if !self.make.is_empty() {
+            return made(&self.make);
+        }
         match of_environment() {
             Ok(Some(token)) => {
                 print(&format!("{token}\n"));
@@ -25,6 +34,23 @@ impl Token {
             Err(reason) => complain(&reason, Exit::Failed),
         }
     }
+}
+
+/// Makes each file that is not there.
+fn made(files: &[PathBuf]) -> Exit {
+    for file in files {
+        match tokens::make(file) {
+            Ok(()) => tell(&format!("{}: made\n", file.display())),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                tell(&format!("{}: there already\n", file.display()));
+            }
+            Err(error) => {
+                let reason = format!("{}: cannot be created: {error}", file.display());
+                return complain(&reason, Exit::Failed);
+            }
+        }
+    }
+    Exit::Done
 }
 
 /// The token in the environment, if any. An empty variable counts as not set.

@@ -8,6 +8,7 @@ mod listing;
 mod live;
 mod panes;
 mod poll;
+mod range;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,11 @@ use crate::text::{Paint, columns, harmless};
 use clap::Args;
 use panes::Pane;
 use poll::Failure;
+use range::Range;
 use serde_json::{Map, Value};
 use state::State;
 use std::io::IsTerminal;
+use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 use weir_config::units::parse_duration;
 use weir_control::timestamp::rfc3339;
@@ -39,6 +42,9 @@ pub(crate) struct Top {
     /// Interval between updates, from 500ms to 1m
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = pause)]
     every: Duration,
+    /// Range of the totals: 10m, 1h, 24h, 7d or 30d
+    #[arg(long, value_name = "RANGE", default_value = "10m", value_parser = range::Range::from_str)]
+    range: Range,
     /// Print the current figures once and exit
     #[arg(long)]
     once: bool,
@@ -58,12 +64,14 @@ impl Top {
             Ok(client) => client,
             Err(exit) => return exit,
         };
-        let state = State::new(self.control.control.clone(), self.every, Instant::now());
+        let mut state = State::new(self.control.control.clone(), self.every, Instant::now());
+        state.range = self.range;
         let paint = Paint::for_stdout();
         let shown = if self.control.json {
-            snapshot(&client).await.map(|snapshot| print_json(&self.dated(snapshot)))
+            snapshot(&client, self.range).await.map(|snapshot| print_json(&self.dated(snapshot)))
         } else if self.once || !std::io::stdout().is_terminal() {
-            snapshot(&client).await.map(|snapshot| print(&printed(state, snapshot, paint)))
+            let snapshot = snapshot(&client, self.range).await;
+            snapshot.map(|snapshot| print(&printed(state, snapshot, paint)))
         } else {
             live::run(&client, state, paint.is_coloured()).await
         };
@@ -80,8 +88,8 @@ impl Top {
     }
 }
 
-async fn snapshot(client: &Client) -> Result<Map<String, Value>, String> {
-    poll::snapshot(client).await.map_err(|failure| match failure {
+async fn snapshot(client: &Client, range: Range) -> Result<Map<String, Value>, String> {
+    poll::snapshot(client, range).await.map_err(|failure| match failure {
         Failure::Refused(reason) | Failure::Trouble(reason) => reason,
     })
 }
@@ -98,6 +106,9 @@ fn printed(mut state: State, snapshot: Map<String, Value>, paint: Paint) -> Stri
     if let Some(stats) = state.figures.stats.told() {
         rows.push(("nodes", draw::nodes(stats)));
         rows.push(("traffic", draw::traffic(&stats.traffic)));
+    }
+    if let Some(totals) = state.figures.traffic.told().and_then(|told| told.totals.as_ref()) {
+        rows.push(("totals", format!("{}  {}", state.range.name(), totals.words().join("  "))));
     }
     rows.extend(state.trouble(now).map(|trouble| ("trouble", paint.bad(&harmless(&trouble)))));
     let mut printed = columns(&rows);

@@ -54,6 +54,14 @@ impl BuiltIn {
         }
     }
 
+    /// Writes the traffic history down for the last time, if the log is here: the process is about to end.
+    pub(crate) async fn keep_history(&self) {
+        if let Some(control) = self.control() {
+            // Fails only if it panics, which is in the log.
+            let _ = tokio::task::spawn_blocking(move || control.keep_history()).await;
+        }
+    }
+
     /// Attends the node of the process that was taken over from.
     pub(super) async fn attend(&self, transport: impl AsyncRead + AsyncWrite + Send) {
         if let Some(control) = self.control() {

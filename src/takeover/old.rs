@@ -2,6 +2,7 @@
 
 use super::BuiltIn;
 use super::channel::{Broken, Channel};
+use super::place;
 use crate::supervisor;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
-use weir_control::Gate;
+use weir_control::{Gate, answer_passed_on};
 use weir_edge::node::Node;
 use weir_protocol::takeover::{FromNew, FromOld, LONGEST_LOG, Offered, Role, Running};
 
@@ -23,8 +24,8 @@ use weir_protocol::takeover::{FromNew, FromOld, LONGEST_LOG, Offered, Role, Runn
 pub(super) const SOCKET: &str = "takeover.sock";
 pub(super) const NEXT: &str = "takeover.next";
 
-/// Connections at once.
-const MOST: usize = 16;
+/// Connections at once: nodes that follow the log, and calls that are passed on.
+const MOST: usize = 48;
 
 /// For a process's first line.
 const FIRST_LINE: Duration = Duration::from_secs(5);
@@ -154,6 +155,9 @@ impl Giving {
                     built_in.attend(channel.into_transport()).await;
                 }
             }
+            Ok(FromNew::Call { peer }) => {
+                answer_passed_on(channel.into_transport(), peer, self.old.gate.clone()).await;
+            }
             Ok(_) => {}
             Err(Broken::Misread(misread)) => {
                 tracing::warn!(reason = %misread, "a takeover was refused");
@@ -161,6 +165,11 @@ impl Giving {
             }
             Err(broken) => tracing::debug!(reason = %broken, "no takeover"),
         }
+    }
+
+    /// Where the process that takes over listens.
+    fn paths(&self) -> Arc<[PathBuf]> {
+        [NEXT, SOCKET].map(|name| self.directory.join(name)).into()
     }
 
     async fn refuse(&self, mut channel: Channel, reason: String) {
@@ -184,9 +193,10 @@ impl Giving {
         let mut reached = Reached::default();
         match self.steps(&mut channel, &mut reached).await {
             Ok(()) => {
-                tracing::info!("another process has taken over");
-                self.old.gate.close();
+                self.old.gate.close(place::onward(self.paths()));
                 self.old.taken.send_replace(true);
+                // Said once it is so: whoever reads it may count on the gate.
+                tracing::info!("another process has taken over");
                 // Its end tells the new process of this one's.
                 *kept = Some(channel);
             }
@@ -199,7 +209,7 @@ impl Giving {
 
     async fn steps(&self, channel: &mut Channel, reached: &mut Reached) -> Result<(), Broken> {
         if let Some(node) = &self.old.node {
-            // The new process opens it. Should it fail, this one goes on with its memory.
+            // The new process opens it. Should it fail, this one opens it again.
             node.close_disk().await;
         }
         self.offer(channel).await?;
@@ -225,7 +235,7 @@ impl Giving {
         if let (Some(built_in), Some(node), Some(before)) =
             (&self.old.built_in, &self.old.node, followed)
         {
-            built_in.moved([NEXT, SOCKET].map(|name| self.directory.join(name)).into());
+            built_in.moved(self.paths());
             follows(node, before).await?;
         }
         channel.send(&FromOld::Go).await?;
@@ -272,6 +282,9 @@ impl Giving {
         if let (Some(node), Some(instance)) = (&self.old.node, instance) {
             // It may have joined control, and never served.
             node.other_ended(instance);
+        }
+        if let Some(node) = &self.old.node {
+            node.reopen_disk().await;
         }
         let (Some(built_in), Some(log)) = (&self.old.built_in, closed) else { return };
         while let Err(reason) = built_in.reopen(log.as_deref()).await {

@@ -1,7 +1,8 @@
 //! Where the log is that the node of this process follows: beside it, or, once another process took
 //! over, there.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use weir_control::Control;
+use weir_control::{Control, Onward};
 use weir_edge::follow::{Dial, Undialled};
 use weir_protocol::takeover::{FromNew, write};
 
@@ -48,7 +49,10 @@ impl Dial for ToPlace {
                 drop(self.here.spawn(control.attend(end)));
                 Ok(Stream::Here(node))
             }
-            Place::There(paths) => there(&paths).await.map(Stream::There),
+            Place::There(paths) => {
+                let stream = there(&paths, &FromNew::Follow).await;
+                stream.map(Stream::There).map_err(Undialled::Unreachable)
+            }
             Place::Nowhere => Err(Undialled::Unreachable("the log is on its way".to_owned())),
         }
     }
@@ -61,24 +65,32 @@ impl Dial for ToPlace {
     }
 }
 
-/// A connection to the process that took over.
-async fn there(paths: &[PathBuf]) -> Result<UnixStream, Undialled> {
+/// The way for calls to the process that listens on one of these sockets.
+pub(super) fn onward(paths: Arc<[PathBuf]>) -> Onward {
+    Onward::new(move |peer| {
+        let paths = Arc::clone(&paths);
+        async move { there(&paths, &FromNew::Call { peer }).await.map_err(io::Error::other) }
+    })
+}
+
+/// A connection to the process that took over, which begins with this line.
+async fn there(paths: &[PathBuf], line: &FromNew) -> Result<UnixStream, String> {
     let mut reason = String::new();
     for path in paths {
-        match follow(path).await {
+        match begin(path, line).await {
             Ok(stream) => return Ok(stream),
             Err(error) => reason = format!("{}: {error}", path.display()),
         }
     }
-    Err(Undialled::Unreachable(reason))
+    Err(reason)
 }
 
-async fn follow(path: &PathBuf) -> std::io::Result<UnixStream> {
+async fn begin(path: &Path, line: &FromNew) -> io::Result<UnixStream> {
     use tokio::io::AsyncWriteExt;
     let mut stream = UnixStream::connect(path).await?;
-    let mut line = Vec::new();
-    write(&mut line, &FromNew::Follow)?;
-    stream.write_all(&line).await?;
+    let mut bytes = Vec::new();
+    write(&mut bytes, line)?;
+    stream.write_all(&bytes).await?;
     Ok(stream)
 }
 

@@ -49,6 +49,8 @@ counters! {
     reads,
     /// Bytes read for them.
     bytes_read,
+    /// Bytes of records that the kernel sent from the page cache.
+    bytes_sent,
     /// Records written, moved ones too.
     writes,
     /// Bytes written to segments: records, footers, trailers.

@@ -1,12 +1,16 @@
 //! A directory on a disk, as the store uses it. Behind a trait, so that tests can lose power, flip
 //! bits, fail and hang ([`simulated`]).
 
+mod page_cache;
 mod real;
 pub mod simulated;
+mod timed;
 
 pub use real::Directory;
+pub(crate) use timed::TimedDisk;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// The name of the file of all segments.
@@ -71,6 +75,28 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As the system says; any part may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Whether [`DiskFile::send`], [`DiskFile::is_cached`] and [`DiskFile::detach`] can be used. Tries it, and may
+    /// wait for the device.
+    fn can_send(&self) -> bool;
+
+    /// Whether all of a range lies in the page cache.
+    fn is_cached(&self, offset: u64, length: u64) -> bool;
+
+    /// Has the kernel send bytes of a range to a socket, without a copy: it queues the pages of the page
+    /// cache. Returns how many, perhaps fewer; 0 at the end of the file. Waits for the device where the
+    /// range is not in the page cache.
+    ///
+    /// # Errors
+    /// As the system says; `WouldBlock` if the socket takes nothing now.
+    fn send(&self, socket: BorrowedFd<'_>, offset: u64, length: usize) -> io::Result<usize>;
+
+    /// Gives up what a range holds, which reads as zeros then. What sockets have queued of it stays as it
+    /// was, whatever is written to the range afterwards.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn detach(&self, offset: u64, length: u64) -> io::Result<()>;
 
     /// Makes all writes so far durable.
     ///

@@ -64,7 +64,7 @@ pub(crate) fn checksum(covers: Covers, place: Place, bytes: &[u8]) -> u64 {
 }
 
 /// A number whose bits all depend on all bits of this one.
-pub(crate) fn mixed(number: u64) -> u64 {
+pub fn mixed(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

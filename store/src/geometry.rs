@@ -22,15 +22,19 @@ impl Geometry {
     pub const FEWEST_SLOTS: u32 = 4;
     /// Bytes of a slice of a body.
     pub const SLICE: u32 = 1 << 20;
-    /// Bytes of a small store's segment: room for a slice, its record's head and the trailers.
+    /// Bytes of the smallest store's segment: room for a slice, its record's head and the trailers.
     const SMALLEST_SEGMENT: u32 = 4 << 20;
+    /// What is left of a segment of so many bytes, because no further slice fits into it, is less than a tenth.
+    const ROOMY_SEGMENT: u32 = 16 << 20;
 
-    /// The geometry of a store of at most so many bytes: about 256 segments of 4 to 128 MiB. `None` if the
-    /// size is below [`Geometry::SMALLEST_STORE`] or above what segments can be numbered for.
+    /// The geometry of a store of at most so many bytes: about 256 segments of 16 to 128 MiB, or fewer and
+    /// smaller ones, of 4 MiB at least, below 256 MiB. `None` if the size is below
+    /// [`Geometry::SMALLEST_STORE`] or above what segments can be numbered for.
     pub fn of_size(bytes: u64) -> Option<Self> {
-        let segment = (bytes / 256).next_power_of_two();
-        let segment =
-            segment.clamp(u64::from(Self::SMALLEST_SEGMENT), u64::from(Self::LARGEST_SEGMENT));
+        let [smallest, roomy, largest] =
+            [Self::SMALLEST_SEGMENT, Self::ROOMY_SEGMENT, Self::LARGEST_SEGMENT].map(u64::from);
+        let few = (bytes / 16).checked_ilog2().map_or(0, |power| 1 << power).min(roomy);
+        let segment = (bytes / 256).next_power_of_two().max(few).clamp(smallest, largest);
         let slots = bytes.saturating_sub(Self::JOURNAL_ROOM) / segment;
         let slots = u32::try_from(slots).ok()?;
         (Self::FEWEST_SLOTS..=Self::MOST_SLOTS).contains(&slots).then_some(Self {
@@ -71,6 +75,21 @@ impl Geometry {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slices_fill_the_segments_of_all_but_small_stores() {
+        for (bytes, segment) in [(24 << 20, 4), (128 << 20, 8), (256 << 20, 16), (1 << 30, 16)] {
+            assert_eq!(Geometry::of_size(bytes).unwrap().segment, segment << 20, "{bytes}");
+        }
+        for bytes in (8..40).map(|power| 1 << power << 20) {
+            let Some(geometry) = Geometry::of_size(bytes) else { continue };
+            // A slice, the head of its record, and what the footer says of it.
+            let slices = geometry.room() / (geometry.slice as usize + 1_024);
+            let used = slices * geometry.slice as usize;
+            assert!(geometry.segment as usize * 100 < used * 115, "{bytes}: {geometry:?}");
+            assert!(geometry.slots >= 15, "{bytes}: {geometry:?}");
+        }
+    }
 
     #[test]
     fn segments_fit_into_the_size() {

@@ -10,6 +10,8 @@ mod geometry;
 mod index;
 mod inspect;
 mod journal;
+mod latency;
+mod policy;
 mod response;
 mod store;
 #[doc(hidden)]
@@ -19,10 +21,12 @@ pub mod volume;
 pub use admission::{Admission, Admit};
 pub use checkpoint::{Checkpoint, SiteRules};
 pub use counters::Counts;
-pub use format::{FORMAT_VERSION, StoreId};
+pub use format::{FORMAT_VERSION, StoreId, mixed};
 pub use geometry::Geometry;
 pub use inspect::{InspectError, Stat, Verified, clear, has_any, stat, verify};
 pub use journal::Moment;
+pub use latency::{Latencies, Latency};
+pub use policy::VolumePolicy;
 pub use response::{ResponseHead, Seq, Stamps};
 pub use store::{
     Began, NotDurable, Observer, SetAside, Status, Store, StoreDirectory, StoreError, StoreFound,

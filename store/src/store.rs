@@ -23,6 +23,7 @@ use crate::counters::Counts;
 use crate::disk::Disk;
 use crate::format::mixed;
 use crate::geometry::Geometry;
+use crate::latency::Latencies;
 use crate::response::ResponseHead;
 use crate::volume::{Hold, Refused};
 use bytes::Bytes;
@@ -160,6 +161,13 @@ impl Store {
         let mut counts = Counts::default();
         self.devices.iter().for_each(|device| counts += device.counts());
         counts
+    }
+
+    /// How long the devices took, over all directories and since the store was opened.
+    pub fn latencies(&self) -> Latencies {
+        let mut latencies = Latencies::default();
+        self.devices.iter().for_each(|device| latencies += device.latencies());
+        latencies
     }
 
     /// Responses that can be found, and slices of bodies.

@@ -3,6 +3,8 @@
 //! checkpoints durable. Both may wait for the disk; nothing else does but reads that are asked to.
 
 mod buffers;
+mod cached;
+mod checked;
 mod eviction;
 mod footers;
 mod object;
@@ -16,6 +18,8 @@ mod segments;
 mod walk;
 mod writer;
 
+pub use cached::CachedBytes;
+pub(crate) use eviction::MOVED_SHARE;
 pub use object::ObjectWriter;
 pub(crate) use opening::random_secret;
 pub use opening::{OpenError, Opened};
@@ -35,6 +39,7 @@ use crate::index::{Index, Record};
 use crate::journal::{Journal, Moment};
 use crate::response::{ResponseHead, Seq, Stamps};
 use buffers::Buffers;
+use checked::Checked;
 use queue::Queue;
 use segments::Slot;
 use std::io;
@@ -69,11 +74,14 @@ pub struct Volume {
     secret: [u8; 16],
     geometry: Geometry,
     segments: Arc<dyn DiskFile>,
+    /// Whether the kernel can send from it, and what it holds can be given up.
+    sends: bool,
     slots: Box<[Slot]>,
     index: Index,
     journal: Journal,
     queue: Queue,
     buffers: Arc<Buffers>,
+    checked: Checked,
     writer: Mutex<Writer>,
     /// The next write sequence: the store's epoch, then a count.
     write_seq: AtomicU64,

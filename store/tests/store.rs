@@ -191,6 +191,55 @@ async fn what_was_written_is_recoverable_soon_without_an_orderly_end() {
 }
 
 #[tokio::test]
+async fn what_was_closed_is_opened_again_with_what_it_holds_if_that_is_the_caller_s() {
+    let world = World::default();
+    let store = filled(&world, options()).await;
+    assert!(store.close(Duration::from_secs(30)).is_empty());
+    assert_eq!(found(&store).await, [0; 0]);
+    // Another process has the directories in between.
+    let (other, _) = world.open_with(&[0, 1], options());
+    assert_eq!(found(&other).await.len(), URLS as usize);
+    assert!(other.close(Duration::from_secs(30)).is_empty());
+    let began = store.reopen(|kept| *kept == place()).unwrap();
+    assert!(began.iter().all(|began| began.opened.is_some()), "{began:?}");
+    assert_eq!(found(&store).await.len(), URLS as usize);
+    // And makes them its own.
+    assert!(store.close(Duration::from_secs(30)).is_empty());
+    let (other, _) = world.open_with(&[0, 1], options());
+    let its = Checkpoint { member: Some("other".into()), ..place() };
+    other.commit(&other.checkpoint(&its)).await.unwrap();
+    assert!(other.close(Duration::from_secs(30)).is_empty());
+    let began = store.reopen(|kept| *kept == place()).unwrap();
+    assert!(began.iter().all(|began| began.opened.is_none()), "{began:?}");
+    until("both are open", || store.statuses().iter().all(|(_, is)| *is == Status::Working)).await;
+    assert_eq!(found(&store).await, [0; 0]);
+    (0..URLS).for_each(|url| put(&store, url).unwrap());
+    until("all are written", || store.held().0 == URLS as usize).await;
+    // What is open stays so.
+    assert!(store.reopen(|_| false).unwrap().iter().all(|began| began.opened.is_none()));
+    assert_eq!(found(&store).await.len(), URLS as usize);
+}
+
+#[tokio::test]
+async fn it_is_counted_how_long_devices_take() {
+    let world = World::default();
+    let store = filled(&world, options()).await;
+    let before = store.latencies();
+    assert!(before.writes.count() > 0 && before.syncs.count() > 0, "{before:?}");
+    assert_eq!(found(&store).await.len(), URLS as usize);
+    assert_eq!(store.latencies().reads.count(), before.reads.count(), "all was ready");
+    let slow = Some(Duration::from_millis(5));
+    world.disks.iter().for_each(|disk| {
+        disk.set_faults(Faults { cold: true, slow, ..Faults::default() });
+    });
+    assert!(store.get(0, &head(0).key).await.unwrap().is_some());
+    let after = store.latencies();
+    assert!(after.reads.count() > before.reads.count(), "{after:?}");
+    let (waited, slow) = (after.reads.sum() - before.reads.sum(), Duration::from_millis(5));
+    assert!(waited >= slow, "{waited:?}");
+}
+
+#[tokio::test]
 async fn directories_at_another_place_begin_empty() {
     let world = World::default();
     let store = filled(&world, options()).await;

@@ -2,6 +2,7 @@
 
 use ring::{digest, hmac};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_rules::sigv4::basic_time;
 
 /// A key to sign with, and what about the signature is as it should be.
 pub(crate) struct Signer<'a> {
@@ -75,26 +76,5 @@ fn hex(bytes: &[u8]) -> String {
 
 /// `20261121T201500Z`.
 fn basic(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    let (day, second) = (days + 1, second % 60);
-    format!("{year}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    basic_time(time.duration_since(UNIX_EPOCH).expect("after 1970").as_secs())
 }

@@ -18,39 +18,96 @@ WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 
 def main(directory):
     base = Path(directory) / "base"
-    kustomization = yaml.safe_load((base / "kustomization.yaml").read_text())
+    kustomization, objects = read(base)
+    configs = generated(base, kustomization)
+    check(objects + overlaid(Path(directory) / "daemonset", objects), 4, configs, kustomization)
+    edge, parent = configs["weir-edge"]["edge.toml"], configs["weir-parent"]["parent.toml"]
+    parents = find(objects, "StatefulSet", "weir-parent")["spec"]["replicas"]
+    same(
+        "the parents that edges ask",
+        edge["parents"]["urls"],
+        [f"http://weir-parent-{n}.weir-parent:8080" for n in range(parents)],
+    )
+    same("the sites of edges and parents", edge["site"], parent["site"])
+    shared = check_shared(Path(directory) / "ha", objects, configs, kustomization)
+    print(f"{len(objects)} and {len(shared)} objects are right in Kubernetes {', '.join(VERSIONS)}")
+
+
+def read(directory):
+    """A kustomization, and the objects of its own files."""
+    kustomization = yaml.safe_load((directory / "kustomization.yaml").read_text())
+    files = [file for file in kustomization["resources"] if not file.startswith("../")]
     objects = []
-    for file in kustomization["resources"]:
-        objects += yaml.safe_load_all((base / file).read_text())
-    listed = set(kustomization["resources"]) | {"kustomization.yaml"}
-    same("files of the base", {file.name for file in base.glob("*.yaml")}, listed)
-    objects += overlaid(Path(directory) / "daemonset", objects)
+    for file in files:
+        objects += yaml.safe_load_all((directory / file).read_text())
+    same(f"files of {directory.name}", {file.name for file in directory.glob("*.yaml")}, {*files, "kustomization.yaml"})
+    return kustomization, objects
+
+
+def check(objects, count, configs, kustomization):
     for object in objects:
         for version in VERSIONS:
             kubernetes_validate.validate(object, version, strict=True)
     names = [(object["kind"], object["metadata"]["name"]) for object in objects]
     same("names", len(names), len(set(names)))
     workloads = [object for object in objects if object["kind"] in WORKLOADS]
-    same("workloads", len(workloads), 4)
-    configs = generated(base, kustomization)
+    same("workloads", len(workloads), count)
     for workload in workloads:
-        check_pod(workload, configs, kustomization)
+        if workload["metadata"]["name"] == "weir-etcd":
+            check_etcd(workload, kustomization)
+        else:
+            check_pod(workload, configs, kustomization)
     for object in objects:
         check_references(object, objects, workloads)
-    parents = next(w for w in workloads if w["metadata"]["name"] == "weir-parent")
-    urls = configs["weir-edge"]["edge.toml"]["parents"]["urls"]
-    same(
-        "the parents that edges ask",
-        urls,
-        [f"http://weir-parent-{n}.weir-parent:8080" for n in range(parents["spec"]["replicas"])],
-    )
-    edge, parent = configs["weir-edge"]["edge.toml"], configs["weir-parent"]["parent.toml"]
-    same("the sites of edges and parents", edge["site"], parent["site"])
-    print(f"{len(objects)} objects are right in Kubernetes {', '.join(VERSIONS)}")
+
+
+def check_shared(directory, objects, configs, kustomization):
+    """The overlay in which processes of control share a log in etcd."""
+    overlay, own = read(directory)
+    patched = overlaid(directory, objects)
+    replaced = {(object["kind"], object["metadata"]["name"]) for object in patched}
+    kept = [o for o in objects if (o["kind"], o["metadata"]["name"]) not in replaced]
+    shared = kept + patched + own
+    configs = configs | generated(directory, overlay)
+    images = {"images": kustomization["images"] + overlay["images"]}
+    check(shared, 4, configs, images)
+    etcd, control = find(shared, "StatefulSet", "weir-etcd"), find(shared, "StatefulSet", "weir-control")
+    members = [f"weir-etcd-{n}" for n in range(etcd["spec"]["replicas"])]
+    config = configs["weir-control"]["control.toml"]["control"]
+    urls = [f"http://{member}.weir-etcd:2379" for member in members]
+    same("the members that control asks", config["etcd"]["endpoints"], urls)
+    peers = ",".join(f"{member}=http://{member}.weir-etcd:2380" for member in members)
+    args = etcd["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--initial-cluster={peers}" in args, args
+    env = control["spec"]["template"]["spec"]["containers"][0]["env"]
+    advertised = next(e["value"] for e in env if e["name"] == "WEIR_CONTROL__ETCD__ADVERTISE")
+    same("advertised", advertised, f"http://$(POD_NAME).{control['spec']['serviceName']}:9090")
+    # Names of pods come from a service without an address.
+    for name in (control["spec"]["serviceName"], etcd["spec"]["serviceName"]):
+        same(name, find(shared, "Service", name)["spec"]["clusterIP"], "None")
+    return shared
+
+
+def check_etcd(workload, kustomization):
+    pod = workload["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] in {image["name"] for image in kustomization["images"]}
+    assert pod["securityContext"]["runAsNonRoot"], "etcd: its user"
+    assert container["securityContext"]["readOnlyRootFilesystem"], "etcd: its files"
+    data = next(arg for arg in container["args"] if arg.startswith("--data-dir=")).split("=")[1]
+    (mount,) = container["volumeMounts"]
+    assert data.startswith(mount["mountPath"] + "/"), data
+    claims = [claim["metadata"]["name"] for claim in workload["spec"]["volumeClaimTemplates"]]
+    same("etcd: claims", claims, [mount["name"]])
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert container["livenessProbe"]["tcpSocket"]["port"] in ports, "etcd: livenessProbe"
+    for name, port in ports.items():
+        kind = "metrics" if name == "metrics" else name
+        assert f"--listen-{kind}-urls=http://0.0.0.0:{port}" in container["args"], name
 
 
 def overlaid(directory, objects):
-    """The objects of the overlay that the base does not have: the edges as a DaemonSet."""
+    """The objects of the base that the overlay changes, as they are then."""
     kustomization = yaml.safe_load((directory / "kustomization.yaml").read_text())
     made = []
     for patch in kustomization["patches"]:
@@ -66,7 +123,15 @@ def overlaid(directory, objects):
             *path, last = step["path"].strip("/").split("/")
             place = object
             for part in path:
-                place = place[part]
+                place = place[int(part) if isinstance(place, list) else part]
+            if isinstance(place, list):
+                if step["op"] == "add":
+                    same(f"{step['path']}: where", last, "-")
+                    place.append(step["value"])
+                else:
+                    same(f"{step['path']}: op", step["op"], "remove")
+                    del place[int(last)]
+                continue
             if step["op"] in ("remove", "replace"):
                 del place[last]
             if step["op"] in ("add", "replace"):
@@ -131,7 +196,9 @@ def check_config(name, config, container, mounts, volumes, claims):
     same(f"{name}: tokens", tokens, {"node", "metrics"} | ({"operator"} if control else set()))
     items = volumes["tokens"]["secret"].get("items", [])
     same(f"{name}: mounted", {item["key"] for item in items}, set() if control else tokens)
-    if control:
+    if control and config["control"].get("log") == "etcd":
+        assert "data" not in mounts and "data" not in config["control"], f"{name}: data"
+    elif control:
         same(f"{name}: data", config["control"]["data"], mounts["data"]["mountPath"])
     else:
         assert not mounts["state"].get("readOnly") and not mounts["spool"].get("readOnly"), name
@@ -172,6 +239,11 @@ def check_references(object, objects, workloads):
         ports = {port["name"] for container in pod["containers"] for port in container["ports"]}
         named = {port["port"] for rule in spec["ingress"] for port in rule["ports"]}
         same(f"{kind} {name}: ports", named, ports)
+        for rule in spec.get("egress", []):
+            for to in rule.get("to", []):
+                pod = selected(to["podSelector"]["matchLabels"], workloads, f"{kind} {name}: egress")
+                ports = {port["name"] for container in pod["containers"] for port in container["ports"]}
+                assert {port["port"] for port in rule["ports"]} <= ports, f"{kind} {name}: egress"
 
 
 def selected(labels, workloads, who):

@@ -102,11 +102,14 @@ def pictures(browser, topology, folder, name, kind):
         page.goto(f"http://{topology.at}/#purges")
         until("the history is there", lambda: page.locator("#history > li").count() >= 5)
         save(page, f"{folder}/page-purges.png")
+        page.goto(f"http://{topology.at}/#content")
+        until("reasons are there", lambda: page.locator("#reasons > li").count() >= 2)
+        save(page.locator("section:has(> #reasons)"), f"{folder}/page-content.png")
     watched.is_clean(f"picture {name}")
 
 
-def save(page, path):
-    """A small picture: a page of few colours needs no more than a palette."""
-    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+def save(shown, path):
+    """A small picture of a page or a part of it: of few colours, it needs no more than a palette."""
+    image = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
     palette = image.quantize(160, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     palette.save(path, optimize=True)

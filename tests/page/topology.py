@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -167,6 +168,13 @@ class Topology:
             request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)
+
+    def explain(self, path):
+        """What the command says of a URL of the site."""
+        command = [self.weir, "explain", f"http://shop.example{path}", "--control", f"http://{self.at}"]
+        variables = {"PATH": os.environ["PATH"], "WEIR_TOKEN": SECRET}
+        ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
+        return ran.stdout + ran.stderr
 
     def get(self, name, path, fields=None):
         """The Cache-Status of a GET at a node, as a client of the site sends it."""

@@ -1,7 +1,7 @@
 //! Control, a process of the real program: started, killed and started again where it was, and
 //! called as its operator calls it. Every wait is bounded.
 
-use super::{Answer, Folder, Ran, TextFile, Weir, run, try_exchange, until};
+use super::{Answer, Folder, Ran, TextFile, Weir, lasting_address, run, try_exchange, until};
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ impl Control {
             data.path()
         );
         let config = TextFile::new(&format!("{name}-control.toml"), &config);
-        let weir = Weir::control_at("127.0.0.1:0", &config);
+        let weir = Weir::control_at(&lasting_address().to_string(), &config);
         Self { at: weir.admin, weir: Some(weir), config, data }
     }
 

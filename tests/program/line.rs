@@ -21,6 +21,8 @@ struct State {
     to: Option<SocketAddr>,
     cut: bool,
     held: bool,
+    /// What comes back is held, what is sent passes.
+    answers_held: bool,
     /// Of what control says on a connection that begins, only its welcome passes.
     only_welcome: bool,
     closed: bool,
@@ -75,6 +77,11 @@ impl Line {
         self.shared.lock().held = true;
     }
 
+    /// Holds back, from now on, what comes back; what is sent passes.
+    pub(crate) fn hold_answers(&self) {
+        self.shared.lock().answers_held = true;
+    }
+
     /// On a connection to control that begins from now on, lets control's welcome through, and holds
     /// back all that follows it.
     pub(crate) fn hold_after_welcome(&self) {
@@ -84,7 +91,7 @@ impl Line {
     /// Lets go what was held back.
     pub(crate) fn let_go(&self) {
         let mut state = self.shared.lock();
-        (state.held, state.only_welcome) = (false, false);
+        (state.held, state.answers_held, state.only_welcome) = (false, false, false);
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -112,15 +119,17 @@ impl Shared {
         }
         // Nobody may be there.
         let Some(Ok(far)) = state.to.map(TcpStream::connect) else { return };
-        let ends = [(&near, &far, false), (&far, &near, state.only_welcome)];
-        for (from, to, only_welcome) in ends {
+        let ends = [(&near, &far, false), (&far, &near, true)];
+        let welcome_alone = state.only_welcome;
+        for (from, to, comes_back) in ends {
             let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
             let (mut from, mut to, line) = (copy(from), copy(to), Arc::clone(self));
             std::thread::spawn(move || {
+                let only_welcome = comes_back && welcome_alone;
                 if only_welcome && line.carry_welcome(&mut from, &mut to).is_err() {
                     return;
                 }
-                line.carry(from, to);
+                line.carry(from, to, comes_back);
             });
         }
         state.streams.extend([near, far]);
@@ -142,11 +151,14 @@ impl Shared {
     }
 
     /// Until either end closes.
-    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream, comes_back: bool) {
         let mut part = [0; 16_384];
         while let Ok(read @ 1..) = from.read(&mut part) {
-            let held = self.changed.wait_while(self.lock(), |state| state.held);
-            drop(held);
+            let is_held = |state: &mut State| state.held || (comes_back && state.answers_held);
+            drop(self.changed.wait_while(self.lock(), is_held));
+            if self.lock().cut {
+                break;
+            }
             if to.write_all(&part[..read]).is_err() {
                 break;
             }

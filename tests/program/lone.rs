@@ -19,7 +19,19 @@ impl Lone {
     pub(crate) fn start_with(name: &str, origin: &str, control: &str, tables: &str) -> Self {
         let state = Folder::new(&format!("{name}-state"));
         let config = Self::config(origin, control, &state) + tables;
-        let config = TextFile::new(&format!("{name}.toml"), &config);
+        Self::run(name, state, &config)
+    }
+
+    /// With one worker: when it has told one client to go, it has told all.
+    pub(crate) fn start_with_one_worker(name: &str, origin: &str, tables: &str) -> Self {
+        let state = Folder::new(&format!("{name}-state"));
+        let config =
+            Self::config(origin, "", &state).replace("workers = 2", "workers = 1") + tables;
+        Self::run(name, state, &config)
+    }
+
+    fn run(name: &str, state: Folder, config: &str) -> Self {
+        let config = TextFile::new(&format!("{name}.toml"), config);
         let weir = Weir::serve(&["--config", config.path()]);
         Self { weir, config, state }
     }

@@ -3,17 +3,29 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod certificates;
 mod control;
+mod etcd;
 mod line;
 mod lone;
+mod port;
+mod shared;
 mod topology;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use certificates::Certificates;
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use control::{ADMIN_TOKEN, Control, NODE_TOKEN, call};
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use etcd::{Etcd, etcdctl};
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use line::Line;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use lone::Lone;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use port::lasting_address;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use shared::Shared;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use topology::{Spec, Topology};
 
@@ -272,6 +284,13 @@ pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Begins to run the program with these arguments; what it says is not kept.
+pub(crate) fn spawn(arguments: &[&str]) -> Child {
+    let mut command = program();
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the program runs")
 }
 
 /// The program, to be run.

@@ -98,7 +98,7 @@ impl Judge<'_> {
         seen.shown = true;
         let handled = answer.handled_by(&self.door.name);
         let by_parent = answer.values("cache-status").len() > 1;
-        let breaks = matches!(self.resource.kind, Kind::Faulty | Kind::Large);
+        let breaks = matches!(self.resource.kind, Kind::Faulty | Kind::Large | Kind::Film);
         must(answer.whole || breaks || by_parent || self.was_ended(), || "broke off".into())?;
         if !answer.whole {
             seen.sorts.push("cut".into());
@@ -126,6 +126,13 @@ impl Judge<'_> {
         }
         if handled == "hit; detail=disk" {
             seen.sorts.push("disk".into());
+        }
+        if self.resource.kind == Kind::Film {
+            match handled.as_str() {
+                "hit; detail=disk" => seen.sorts.push("film's hit".into()),
+                _ if handled.starts_with("fwd=partial") => seen.sorts.push("film's part".into()),
+                _ => {}
+            }
         }
         if let [parent, _] = &answer.values("cache-status")[..] {
             let hit = parent.contains("; hit");

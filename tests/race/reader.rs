@@ -101,11 +101,18 @@ impl Reader {
         }
         let known = self.known.get(&resource.number).cloned();
         let known = known.unwrap_or_else(|| "\"unknown\"".to_owned());
-        match random.below(10) {
+        // Whole films are asked for now and then.
+        let ways = if resource.kind == Kind::Film { 6 } else { 10 };
+        match random.below(ways) {
             0 => asked.method = "HEAD",
             1 => asked.fields.push(("If-None-Match", known)),
             2..5 => {
-                asked.fields.push(("Range", range(random, resource.length(resource.version()))));
+                let length = resource.length(resource.version());
+                let range = match resource.kind {
+                    Kind::Film => scene(random, length),
+                    _ => range(random, length),
+                };
+                asked.fields.push(("Range", range));
                 if random.once_in(3) {
                     asked.fields.push(("If-Range", known));
                 }
@@ -250,6 +257,19 @@ async fn final_head(client: &mut Client) -> Option<Head> {
             return Some(head);
         }
     }
+}
+
+/// A Range as players ask for them: a part of a slice or over the border of two, where it begins, and its end.
+fn scene(random: &mut Random, length: u64) -> String {
+    const SLICE: u64 = 1 << 20;
+    let first = match random.below(4) {
+        0 => 0,
+        // Over a border.
+        1 => SLICE * (1 + random.below(length / SLICE)) - 10_000,
+        2 => return format!("bytes=-{}", 1 + random.below(100_000)),
+        _ => random.below(length),
+    };
+    format!("bytes={first}-{}", first + random.below(200_000))
 }
 
 /// A Range: inside, over the end, beyond it, a suffix, or several.

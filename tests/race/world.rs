@@ -50,9 +50,12 @@ pub(crate) enum Kind {
     Brief,
     /// Under a name without and one with a version.
     Asset,
+    /// Several slices of a disk store, mostly asked for by ranges.
+    Film,
 }
 
-const KINDS: [Kind; 12] = [
+/// Every kind but those that only a node with a disk can store.
+pub(crate) const KINDS: [Kind; 12] = [
     Kind::Plain,
     Kind::Long,
     Kind::Vary,
@@ -158,6 +161,7 @@ impl Resource {
         match self.kind {
             Kind::Long => 20_000 + spread * 40,
             Kind::Large => 260 * 1024 + spread * 100,
+            Kind::Film => 1_300_000 + spread * 1_500,
             _ => 500 + spread,
         }
     }
@@ -208,11 +212,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// As so many nodes show it.
-    pub(crate) fn new(seed: u64, nodes: usize, pace: Duration) -> Self {
+    /// As so many nodes show it: resources of these kinds.
+    pub(crate) fn new(seed: u64, nodes: usize, pace: Duration, kinds: &[Kind]) -> Self {
         let mut resources = Vec::new();
         for host in HOSTS {
-            for (n, kind) in KINDS.into_iter().enumerate() {
+            for (n, kind) in kinds.iter().copied().enumerate() {
                 let directory = DIRECTORIES[n % 2];
                 let name = format!("{kind:?}");
                 let both = match kind {

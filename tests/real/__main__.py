@@ -1,8 +1,9 @@
 """Follows each recipe in docs/recipes with the real software.
 
-python -m real PROGRAM FOLDER [NAME...], from tests/
+python -m real PROGRAM FOLDER [--requests NUMBER] [NAME...], from tests/
 """
 
+import argparse
 import importlib
 import signal
 import sys
@@ -16,13 +17,19 @@ RECIPES = [
 ]
 
 
-def main(weir, folder, *names):
-    for name in names or RECIPES:
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("weir")
+    parser.add_argument("folder")
+    parser.add_argument("--requests", type=int, default=1000, help="of the crowd that visits a site")
+    parser.add_argument("names", nargs="*")
+    asked = parser.parse_intermixed_args()
+    for name in asked.names or RECIPES:
         begin = time.monotonic()
         print(name, flush=True)
         script = importlib.import_module(f".{name}", __package__)
         try:
-            with Machine(weir, folder, name) as machine:
+            with Machine(asked.weir, asked.folder, name, asked.requests) as machine:
                 script.follow(machine)
         except Failed as failure:
             raise SystemExit(f"failed: {name}: {failure}")
@@ -31,4 +38,4 @@ def main(weir, folder, *names):
 
 # Ended from outside, it ends what it started.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-main(*sys.argv[1:])
+main()

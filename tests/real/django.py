@@ -3,8 +3,11 @@
 import os
 import sys
 
+from ports import ports
+
+from . import crowd
 from .forms import fields
-from .machine import HOST, after_revalidation, expect, found, listens, ports
+from .machine import HOST, after_revalidation, expect, found, listens
 from .recipe import Recipe, adapted
 from .visitor import Readers, Visitor
 
@@ -41,6 +44,29 @@ urlpatterns = [
     "{% endfor %}{% if user.is_authenticated %}<p>Hello {{ user }}</p>{% endif %}",
     "templates/news/contact.html": "<form method=post>{% csrf_token %}</form>",
 }
+# What a crowd is told apart by, and a page whose answer takes longer than its TTL.
+CROWD = """
+import time
+
+from django.http import HttpResponseNotModified
+
+class Crowd:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        if "slow" in request.GET:
+            time.sleep(1.2)
+            if "s-maxage" in response["Cache-Control"]:
+                response["Cache-Control"] = "max-age=0, s-maxage=1"
+        if request.user.is_authenticated:
+            name = request.user.get_username()
+            if request.headers.get("If-None-Match") == f'"{name}"':
+                response = HttpResponseNotModified(headers={"Cache-Control": response["Cache-Control"]})
+            response["X-Personal"], response["ETag"] = name, f'"{name}"'
+        return response
+"""
 APP = """
 from django.apps import AppConfig
 
@@ -105,6 +131,10 @@ def follow(machine):
             expect(f"{path} is not stored", not own.hit and not own.stored, own)
         public = readers.followed().get(path)
         expect(f"{path} is public for others", public.hit and mark not in public.text, public)
+    weir.commands(recipe.block("all pages"))
+    for path, mark in (("/", "wagtail-userbar"), ("/news/", "Hello admin")):
+        readers.hundred(path, editor, mark)
+    visited(machine, weir, port, manage, styles)
     for path in ("/admin/", "/django-admin/"):
         for _ in range(2):
             answer = editor.get(path)
@@ -175,6 +205,19 @@ def changed(readers, paths, text, shows):
         expect(f"{path} is a hit again", again.hit, again)
 
 
+def visited(machine, weir, port, manage, styles):
+    names, users = crowd.names(), []
+    manage("shell", "-c", "from django.contrib.auth.models import User\n"
+           f"for name in {names}: User.objects.create_user(name, password={PASSWORD!r}, is_staff=True)")
+    for name in names:
+        user = Editor(port)
+        user.send("/django-admin/login/", "login-form", username=name, password=PASSWORD)
+        users.append(crowd.Person(user.cookies, name))
+    weir.commands("weir purge --all")
+    site = crowd.Site(port, ["/", "/news/", "/news/1/"], [styles], "/news/?slow=1")
+    crowd.visited(weir, site, users, machine.requests)
+
+
 class Editor(Visitor):
     """Who edits in the admin pages of Wagtail and of Django."""
 
@@ -213,9 +256,11 @@ def project(machine, recipe, port, admin):
         machine.write(f"{folder}/{name}", text)
 
     add("mysite/weir.py", recipe.block("mysite/weir.py"))
+    add("mysite/crowd.py", CROWD)
     add("mysite/settings/local.py", adapted(recipe.block("mysite/settings/local.py"), {
         "www.example.com": HOST, "127.0.0.1:9090": f"{HOST}:{admin}",
-    }) + "SECRET_KEY = 'of this test'\nINSTALLED_APPS = ['news', *INSTALLED_APPS]\n")
+    }) + "SECRET_KEY = 'of this test'\nINSTALLED_APPS = ['news', *INSTALLED_APPS]\n"
+        "MIDDLEWARE = ['mysite.crowd.Crowd', *MIDDLEWARE]\n")
     for app in ("home", "news"):
         add(f"{app}/apps.py", APP.format(name=app))
         add(f"{app}/purges.py", recipe.block(f"{app}/purges.py"))

@@ -8,7 +8,9 @@ import json
 import subprocess
 import tarfile
 
-from .machine import HOST, Machine, expect, listens, ports, program
+from ports import ports
+
+from .machine import HOST, Machine, expect, listens, program
 from .recipe import Recipe, adapted
 from .visitor import Readers
 

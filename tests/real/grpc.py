@@ -5,7 +5,9 @@ import sys
 
 import grpc
 
-from .machine import HOST, expect, found, ports
+from ports import ports
+
+from .machine import HOST, expect, found
 from .recipe import Recipe, adapted
 
 APPLICATIONS = pathlib.Path(__file__).parents[1] / "applications"

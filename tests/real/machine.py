@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-PATIENCE = 30
+PATIENCE = 120
 HOST = "127.0.0.1"
 # What daemons of root's become, with Debian's packages.
 WEB_USER = "www-data"
@@ -34,15 +34,6 @@ def until(what, holds):
         expect(f"{what}, in time", time.monotonic() < end)
         time.sleep(0.05)
     return seen
-
-
-def ports(count):
-    """Ports that nothing has now; most servers cannot choose their own."""
-    with contextlib.ExitStack() as held:
-        taken = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in taken]
 
 
 def listens(port):
@@ -86,8 +77,10 @@ class Process:
 class Machine:
     """All that one script runs."""
 
-    def __init__(self, weir, scratch, name):
+    def __init__(self, weir, scratch, name, requests=0):
         self.weir = weir
+        #: How many requests a crowd sends, where one comes.
+        self.requests = requests
         self.folder = pathlib.Path(scratch) / name
         self.folder.mkdir()
         # Workers have no rights of their own.

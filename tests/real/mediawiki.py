@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 
-from .machine import (
-    HOST, WEB_USER, Machine, after_revalidation, expect, found, ports, program, until,
-)
+from ports import ports
+
+from . import crowd
+from .machine import HOST, WEB_USER, Machine, after_revalidation, expect, found, program, until
 from .recipe import Recipe, adapted
 from .returning import Topology, keeps_its_hits, token
 from .visitor import Readers, Visitor
@@ -18,11 +19,24 @@ PAGE = "/wiki/Main_Page"
 ALIAS = "/index.php?title=Main_Page"
 HISTORY = "/index.php?title=Main_Page&action=history"
 
+# What a crowd is told apart by, and a page whose answer takes longer than its TTL.
+CROWD = """
+$wgHooks['BeforePageDisplay'][] = function ($out) {
+    if ($out->getUser()->isRegistered()) {
+        $out->getRequest()->response()->header('X-Personal: ' . $out->getUser()->getName());
+    }
+};
+if (strpos($_SERVER['REQUEST_URI'] ?? '', '/wiki/Slow') === 0) {
+    $wgCdnMaxAge = 1;
+    usleep(1200000);
+}
+"""
+
 
 def follow(machine):
     for scheme in ("http", "https"):
         print(f"  {scheme}")
-        with Machine(machine.weir, machine.folder, scheme) as one:
+        with Machine(machine.weir, machine.folder, scheme, machine.requests) as one:
             follow_by(one, scheme)
 
 
@@ -68,6 +82,12 @@ def follow_by(machine, scheme):
     public = readers.followed().get(PAGE)
     expect("others get the public page", public.hit and "pt-userpage" not in public.text, public)
     print("  ok  who is logged in has pages of their own")
+
+    weir.commands(recipe.block("all pages"))
+    for path in (PAGE, HISTORY):
+        readers.hundred(path, editor, "pt-userpage")
+    if scheme == "http":
+        visited(machine, weir, port, editor, settings, styles)
 
     # A call of the API names no Location that weir would remove by itself: MediaWiki has to purge.
     editor.edit("Main_Page", "Edited text")
@@ -149,6 +169,20 @@ def follow_by(machine, scheme):
     print("  ok  with a disk store, hits after a restart, and none of what was edited meanwhile")
 
 
+def visited(machine, weir, port, editor, settings, styles):
+    editor.edit("Slow", "Takes its time")
+    users = []
+    for name in crowd.names():
+        machine.run(
+            program("php8.2"), f"{WIKI}/maintenance/createAndPromote.php", f"--conf={settings}", name, PASSWORD
+        )
+        user = Editor(port)
+        user.log_in(name)
+        users.append(crowd.Person(user.cookies, name))
+    weir.commands("weir purge --all")
+    crowd.visited(weir, crowd.Site(port, [PAGE, HISTORY], [styles], "/wiki/Slow"), users, machine.requests)
+
+
 class Editor(Visitor):
     """Who edits the wiki, by its API or by its form."""
 
@@ -164,10 +198,10 @@ class Editor(Visitor):
         answer = self.get(f"/api.php?action=query&meta=tokens&type={kind}&format=json")
         return answer.json()["query"]["tokens"][f"{kind}token"]
 
-    def log_in(self):
+    def log_in(self, name="Admin"):
         answer = self.post("/api.php", {
             "action": "clientlogin", "format": "json", "logintoken": self.token("login"),
-            "username": "Admin", "password": PASSWORD, "loginreturnurl": f"http://{HOST}/",
+            "username": name, "password": PASSWORD, "loginreturnurl": f"http://{HOST}/",
         })
         expect("login", answer.json()["clientlogin"]["status"] == "PASS", answer)
 
@@ -202,7 +236,7 @@ def installed(machine, server, recipe):
         "--scriptpath=", f"--confpath={machine.folder}", f"--pass={PASSWORD}", "Wiki", "Admin",
     )
     settings = machine.folder / "LocalSettings.php"
-    settings.write_text(settings.read_text() + "\n" + recipe)
+    settings.write_text(settings.read_text() + "\n" + recipe + CROWD)
     settings.chmod(0o644)
     if os.getuid() == 0:
         for path in (data, *data.rglob("*")):

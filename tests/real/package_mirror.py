@@ -9,7 +9,9 @@ import sys
 import time
 import zipfile
 
-from .machine import HOST, Machine, expect, ports, program
+from ports import ports
+
+from .machine import HOST, Machine, expect, program
 from .recipe import Recipe, adapted
 from .visitor import Readers
 

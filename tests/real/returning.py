@@ -3,7 +3,9 @@ stored."""
 
 import json
 
-from .machine import HOST, Control, expect, listens, ports, until
+from ports import ports
+
+from .machine import HOST, Control, expect, listens, until
 
 NODE = "abcdef0123456789"
 

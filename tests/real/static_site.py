@@ -4,7 +4,9 @@ import json
 import os
 import time
 
-from .machine import HOST, after_revalidation, expect, found, ports, program
+from ports import ports
+
+from .machine import HOST, after_revalidation, expect, found, program
 from .recipe import Recipe, adapted
 from .visitor import Readers
 

@@ -98,3 +98,20 @@ class Readers:
             expect(f"{path} is a hit with {reader.cookies}", again.hit, again)
             expect(f"{path} is the same for all", again.text == first.text, again)
         return first
+
+    def hundred(self, path, known, mark):
+        """A hundred readers whom analytics tells apart share one page, and whoever is logged in, with this
+        mark in their page, shares none with them."""
+        hits = 0
+        for number in range(100):
+            answer = self.followed(by=f"GA1.1.{number}").get(path)
+            public = answer.status == 200 and mark not in answer.text
+            expect(f"{path} is the public page", public, answer)
+            hits += answer.hit
+            if number % 10 == 0:
+                own = known.get(path)
+                passed = not own.hit and "detail=bypass-cookie" in own.cache
+                expect(f"{path} skips the store for who is logged in", passed, own)
+                expect(f"{path} is theirs", mark in own.text, own)
+        expect(f"98 of 100 requests for {path} are hits", hits >= 98, hits)
+        print(f"  ok  {path}: {hits} of 100 requests, each with a _ga of its own, are hits")

@@ -5,7 +5,10 @@ import os
 import shutil
 import socket
 
-from .machine import HOST, after_revalidation, expect, found, ports, program, until
+from ports import ports
+
+from . import crowd
+from .machine import HOST, after_revalidation, expect, found, program, until
 from .recipe import Recipe, adapted
 from .returning import Topology, keeps_its_hits
 from .visitor import Readers, Visitor
@@ -13,6 +16,26 @@ from .visitor import Readers, Visitor
 TOKEN = "0123456789abcdef"
 OPERATOR = "fedcba9876543210"
 PASSWORD = "correct horse battery"
+STYLES = r"https?://[^/]+(/wp-includes/[^\"' ]+\.css\?ver=[^\"' ]+)"
+
+# What a crowd is told apart by, and a page whose answer takes longer than its TTL.
+CROWD = """<?php
+add_action('template_redirect', function () {
+    if (isset($_GET['slow'])) {
+        usleep(1200000);
+        if (!is_user_logged_in()) header('Cache-Control: max-age=0, s-maxage=1');
+    }
+    if (is_user_logged_in()) {
+        $name = wp_get_current_user()->user_login;
+        header("X-Personal: $name");
+        header("ETag: \\"$name\\"");
+        if (($_SERVER['HTTP_IF_NONE_MATCH'] ?? '') === "\\"$name\\"") {
+            status_header(304);
+            exit;
+        }
+    }
+}, 1);
+"""
 
 
 def follow(machine):
@@ -22,6 +45,7 @@ def follow(machine):
     root = installation(machine, database)
     plugin = adapted(recipe.block("mu-plugins/weir.php"), {"127.0.0.1:9090": f"{HOST}:{admin}"})
     machine.write("wordpress/wp-content/mu-plugins/weir.php", plugin)
+    machine.write("wordpress/wp-content/mu-plugins/crowd.php", CROWD)
     php, fpm = machine.php()
     nginx = machine.nginx(origin, adapted(recipe.block("sites-available/wordpress"), {
         "8081": origin, "/usr/share/wordpress": root, "/run/php/php8.2-fpm.sock": php,
@@ -46,7 +70,7 @@ def follow(machine):
     readers.share(path)
     readers.share("/category/uncategorized/")
     readers.share("/feed/")
-    readers.share(found(r"https?://[^/]+(/wp-includes/[^\"' ]+\.css\?ver=[^\"' ]+)", home.text))
+    readers.share(found(STYLES, home.text))
     tracked = readers.get(f"{path}?utm_source=mail&fbclid=1")
     expect("a tracked page is the same page", tracked.hit, tracked)
     for redirect in ("/wp-admin", path.rstrip("/"), "/wp-admin/"):
@@ -65,6 +89,10 @@ def follow(machine):
     for page in ("/", path):
         public = readers.get(page)
         expect("others get the public page", public.hit and "wpadminbar" not in public.text, public)
+    weir.commands(recipe.block("all pages"))
+    for page in ("/", path):
+        readers.hundred(page, editor, "wpadminbar")
+    visited(machine, weir, port, editor, path, found(STYLES, home.text))
     logging_in = readers.anonymous()
     for who, page in ((editor, "/wp-admin/"), (editor, "/wp-admin/profile.php"),
                       (logging_in, "/wp-login.php")):
@@ -129,12 +157,27 @@ def follow(machine):
     print("  ok  with a disk store, hits after a restart, and none of what was edited meanwhile")
 
 
+def visited(machine, weir, port, editor, path, styles):
+    users = []
+    for name in crowd.names():
+        made = {"username": name, "password": PASSWORD, "email": f"{name}@example.com", "roles": ["subscriber"]}
+        answer = editor.request(
+            "POST", "/wp-json/wp/v2/users", json.dumps(made),
+            {"X-WP-Nonce": editor.nonce, "Content-Type": "application/json"},
+        )  # fmt: skip
+        expect(f"{name} has an account", answer.status == 201, answer)
+        users.append(crowd.Person(logged_in(port, name).cookies, name))
+    weir.commands("weir purge --all")
+    pages = ["/", path, "/category/uncategorized/", "/feed/"]
+    crowd.visited(weir, crowd.Site(port, pages, [styles], "/?slow=1"), users, machine.requests)
+
+
 def returns_with_its_disk(topology, node, readers, editor, origin):
     """What WordPress shows once a node was restarted, and once a post was edited while it was down."""
     post = editor.posts("POST", "posts", title="Written for the disk", status="publish")
     at, path = found(r"(https?://[^/]+)/", post["link"]), f"/{post['link'].split('/', 3)[3]}"
     shown = [path, "/", "/category/uncategorized/", "/feed/"]
-    styles = found(r"https?://[^/]+(/wp-includes/[^\"' ]+\.css\?ver=[^\"' ]+)", readers.get(path).text)
+    styles = found(STYLES, readers.get(path).text)
     topology.commands("weir purge --all")
     keeps_its_hits(topology, node, readers, at, [*shown, styles])
     node.stop()
@@ -189,10 +232,10 @@ class Editor(Visitor):
         return answer.json()
 
 
-def logged_in(port):
+def logged_in(port, name="admin"):
     editor = Editor(port, wordpress_test_cookie="1")
     answer = editor.post("/wp-login.php", {
-        "log": "admin", "pwd": PASSWORD, "wp-submit": "Log In", "testcookie": "1",
+        "log": name, "pwd": PASSWORD, "wp-submit": "Log In", "testcookie": "1",
     })
     expect("login", answer.status == 302, answer)
     named = [name for name in editor.cookies if name.startswith("wordpress_logged_in_")]

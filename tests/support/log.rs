@@ -98,7 +98,11 @@ impl Log {
 impl Leash {
     /// A heartbeat that names this head, if the node still follows.
     pub(crate) fn beat(&self, head: u64) {
-        let _ = self.frames.send(FromControl::Heartbeat { head: Some(head), heard: None });
+        let _ = self.frames.send(FromControl::Heartbeat {
+            head: Some(head),
+            heard: None,
+            retention: None,
+        });
     }
 }
 

@@ -7,13 +7,19 @@
 mod answer;
 mod client;
 mod crowd;
+mod load;
 mod log;
+mod mmdb;
+mod scratch;
 mod tiers;
 
 pub(crate) use answer::{Answer, Head};
 pub(crate) use client::Client;
 pub(crate) use crowd::Crowd;
+pub(crate) use load::Load;
 pub(crate) use log::{Leash, Log};
+pub(crate) use mmdb::{BUILT as DATABASE_BUILT, mmdb};
+pub(crate) use scratch::ScratchFile;
 pub(crate) use tiers::{Tiers, edge_of, handled, parent_of};
 pub(crate) use weir_edge::node::Explanation;
 pub(crate) use weir_origin_sim::{Origin, Reply, answer_with, held, pattern, reply, sequence};
@@ -116,8 +122,7 @@ impl EdgeBuilder {
     }
 
     pub(crate) fn start(self) -> Edge {
-        let node = Node::start(self.config()).expect("the node starts");
-        Edge { node: Arc::new(node), seq: AtomicU64::new(0) }
+        Edge::start(self.config())
     }
 }
 
@@ -128,6 +133,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// A node of a whole configuration.
+    pub(crate) fn start(config: Config) -> Self {
+        let node = Node::start(config).expect("the node starts");
+        Self { node: Arc::new(node), seq: AtomicU64::new(0) }
+    }
+
     /// GET.
     pub(crate) async fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, &[]).await
@@ -166,6 +177,35 @@ impl Edge {
     /// A connection.
     pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.node.listen()).await
+    }
+
+    /// Asks again and again until the answer `holds`, and returns it. Fails with what was answered last.
+    pub(crate) async fn until_answered(
+        &self,
+        what: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        holds: impl Fn(&Answer) -> bool,
+    ) -> Answer {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get_with(target, fields).await;
+            if holds(&answer) {
+                return answer;
+            }
+            assert!(
+                Instant::now() < end,
+                "waited {PATIENCE:?} for {what}; answered last: {answer:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// A GET from 127.0.0.`last`.
+    pub(crate) async fn get_from(&self, last: u8, target: &str) -> Answer {
+        let mut client = self.connect_from(last).await;
+        client.request("GET", target, &[], "").await;
+        client.answer("GET").await
     }
 
     /// A connection from 127.0.0.`last`.

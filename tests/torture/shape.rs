@@ -5,8 +5,10 @@ use crate::program::{Folder, Line, Spec, Topology};
 use std::fmt;
 use std::sync::Arc;
 
-/// A short lease, so that whoever is cut off or asleep is missed in good time; and a log that keeps
-/// every purge of the longest run, which lists them at its end.
+/// Short, so that whoever is cut off or asleep is missed in good time.
+const LEASE: &str = "lease = \"2s\"\n";
+
+/// The same, and a log that keeps every purge of the longest run, which lists them at its end.
 const CONTROL: &str = "lease = \"2s\"\nretention = 1000000\n";
 
 /// A bound that some bodies pass, and a window that they do not fit into.
@@ -140,7 +142,7 @@ fn parents(lines: &[Between]) -> String {
 /// A node of this number with this disk store. Some go on when control is lost, some ask the origin.
 fn spec(spec: Spec, number: usize, disk: &str) -> Spec {
     let on_partition = if number.is_multiple_of(2) { "serve" } else { "validate" };
-    spec.tables(&format!("{CONTROL}on_partition = {on_partition:?}"))
+    spec.tables(&format!("{LEASE}on_partition = {on_partition:?}"))
         .tables(memory(disk))
         .tables(TABLES)
         .tables(disk)

@@ -37,6 +37,8 @@ pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     connection: JoinHandle<()>,
     host: String,
+    /// Shown as the caller's, if any.
+    token: Option<String>,
 }
 
 impl Client {
@@ -46,12 +48,18 @@ impl Client {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // How it ends shows in the exchanges on it.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, connection, host: to.to_string() })
+        Ok(Self { sender, connection, host: to.to_string(), token: None })
     }
 
     /// Asks for this host from now on, wherever it is connected: one URL for all nodes.
     pub(crate) fn for_host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Shows this token from now on.
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -61,7 +69,10 @@ impl Client {
         method: &str,
         target: &str,
     ) -> Result<Response<Incoming>, Error> {
-        let request = Request::builder().method(method).uri(target).header("host", &*self.host);
+        let mut request = Request::builder().method(method).uri(target).header("host", &*self.host);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         self.sender.ready().await?;
         Ok(self.sender.send_request(request.body(Full::default())?).await?)
     }
@@ -83,7 +94,10 @@ impl Client {
         json: String,
     ) -> Result<Answer, Error> {
         let request = Request::builder().method(method).uri(target).header("host", &*self.host);
-        let request = request.header("content-type", "application/json");
+        let mut request = request.header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         self.sender.ready().await?;
         complete(self.sender.send_request(request.body(Full::from(json))?).await?).await
     }

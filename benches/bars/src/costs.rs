@@ -54,8 +54,8 @@ impl Kind {
         match self {
             Self::Idle => (10 << 10, 6 << 10),
             Self::IdleH2 => (28 << 10, 24 << 10),
-            Self::Queued => (22 << 10, 12 << 10),
-            Self::Waiting => (48 << 10, 12 << 10),
+            Self::Queued => (14 << 10, 12 << 10),
+            Self::Waiting => (16 << 10, 12 << 10),
             Self::QueuedH2 => (12 << 10, 12 << 10),
         }
     }

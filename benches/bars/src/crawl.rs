@@ -10,7 +10,7 @@ use crate::{Error, scaled};
 use clap::Args;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -45,10 +45,7 @@ impl Crawl {
         scale: f64,
         checks: &mut Checks,
     ) -> Result<(), Error> {
-        let root = match &self.root {
-            Some(root) => root.clone(),
-            None => documentation()?,
-        };
+        let root = site(self.root.as_deref())?;
         let wanted = self.pages.unwrap_or_else(|| scaled(PAGES, scale, 50));
         println!("crawl: {} from {}", root.display(), self.start);
         let origin = OriginSim::over(programs, &root).await?;
@@ -82,8 +79,11 @@ impl Crawl {
     }
 }
 
-/// The documentation that rustc was installed with.
-fn documentation() -> Result<PathBuf, Error> {
+/// The folder that was named, or the documentation that rustc was installed with.
+pub(crate) fn site(named: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
     let printed = Command::new("rustc").args(["--print", "sysroot"]).output()?;
     let root = PathBuf::from(str::from_utf8(&printed.stdout)?.trim()).join("share/doc/rust/html");
     if root.is_dir() {
@@ -97,7 +97,7 @@ fn documentation() -> Result<PathBuf, Error> {
 
 /// Follows links from `start` until `wanted` pages are known; returns all targets met, in the
 /// order in which they were asked for, and how many of them are pages.
-async fn discover(
+pub(crate) async fn discover(
     origin: SocketAddr,
     start: &str,
     wanted: u64,

@@ -8,12 +8,17 @@ mod affinity;
 mod apply;
 mod check;
 mod client;
+mod compress;
 mod confinement;
 mod costs;
+mod counted;
 mod crawl;
 mod crowd;
+mod dice;
 mod disk;
+mod etcd;
 mod fleet;
+mod ha;
 mod large;
 mod line;
 mod links;
@@ -24,11 +29,13 @@ mod origin;
 mod program;
 mod propagation;
 mod purged_hits;
+mod rules;
 mod siege;
 mod soak;
 mod stampede;
 mod tiers;
 mod topology;
+mod traffic_server;
 
 use check::Checks;
 use clap::{Parser, Subcommand};
@@ -77,8 +84,10 @@ enum Bar {
     PurgedHits,
     /// How long a purge takes to 8 nodes, also while one sleeps
     Propagation,
-    /// Control with 1,000 and 4,000 nodes, and 10,000 purges a second
+    /// Control with 1,000 and 4,000 nodes, with 10,000 behind 20 relays, and 10,000 purges a second
     Fleet,
+    /// Purges with the log in etcd: one after another to 8 nodes, and 5,000 a second
+    Ha,
     /// 10,000 clients at three edges with two parents, for one cold URL and for 1,000
     Tiers,
     /// What edge and parent save a reader whose origin is 100 ms away
@@ -87,9 +96,14 @@ enum Bar {
     Disk(disk::Disk),
     /// What clients see, and what memory the node takes, while others attack it; nginx beside it
     Siege(siege::Siege),
+    /// Bytes of the pages that come with rustc in each coding, and what a hit of a compressed page costs, in instructions
+    /// that valgrind counts; nginx beside it
+    Compress(compress::Compress),
+    /// What 50 rules of a site cost a hit, in instructions that valgrind counts
+    Rules,
     /// Minutes of load with faults on control, a parent and an edge: no wrong body, nothing that grows
     Soak(soak::Soak),
-    /// All of them but disk, siege and soak, which take longer than the others together
+    /// All of them but ha, which needs etcd, rules, which needs valgrind, and disk, siege, compress and soak, which take longer than the others together
     All(crawl::Crawl),
 }
 
@@ -133,10 +147,13 @@ async fn run(bar: &Bar, programs: &Programs, scale: f64, checks: &mut Checks) ->
         Bar::PurgedHits => purged_hits::run(programs, scale, checks).await,
         Bar::Propagation => propagation::run(programs, scale, checks).await,
         Bar::Fleet => fleet::run(programs, scale, checks).await,
+        Bar::Ha => ha::run(programs, scale, checks).await,
         Bar::Tiers => tiers::run(programs, scale, checks).await,
         Bar::Ocean => ocean::run(programs, scale, checks).await,
         Bar::Disk(disk) => disk.run(programs, scale, checks).await,
         Bar::Siege(siege) => siege.run(programs, scale, checks).await,
+        Bar::Compress(compress) => compress.run(programs, scale, checks).await,
+        Bar::Rules => rules::run(programs, scale, checks).await,
         Bar::Soak(soak) => soak.run(programs, scale, checks).await,
         Bar::All(crawl) => {
             stampede::run(programs, scale, checks).await?;

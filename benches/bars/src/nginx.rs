@@ -80,13 +80,17 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Its processes.
+    /// Its processes, but the one that reads what was cached before: that one ends after a minute.
     pub(crate) fn ids(&self) -> Result<Vec<u32>, Error> {
         let id = self.child.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
         let children =
-            children.split_whitespace().map(str::parse).collect::<Result<Vec<_>, _>>()?;
-        Ok([vec![id], children].concat())
+            children.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+        let stays = |id: &u32| {
+            let title = fs::read_to_string(format!("/proc/{id}/cmdline"));
+            title.is_ok_and(|title| !title.contains("cache loader"))
+        };
+        Ok(std::iter::once(id).chain(children.into_iter().filter(stays)).collect())
     }
 }
 

@@ -116,6 +116,22 @@ impl Weir {
         Self::launch(programs.weir_in(cgroup).args(["serve", "--config"]).arg(config))
     }
 
+    /// The same, under valgrind, which counts its instructions and dumps them into files beside `dump`.
+    pub(crate) fn counted(programs: &Programs, config: &Path, dump: &Path) -> Result<Self, Error> {
+        let weir = programs.weir();
+        let mut command = Command::new("valgrind");
+        let dump = format!("--callgrind-out-file={}", dump.display());
+        command.args(["-q", "--tool=callgrind", &dump]).arg(weir.get_program());
+        for (name, value) in weir.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let weir = Self::launch(command.args(["serve", "--config"]).arg(config));
+        weir.map_err(|error| format!("weir under valgrind: {error}").into())
+    }
+
     fn launch(command: &mut Command) -> Result<Self, Error> {
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         let (child, [listen, admin]) = launched(command, ["listen", "admin"])?;
@@ -200,6 +216,12 @@ impl Control {
     /// Bytes of memory it has now.
     pub(crate) fn rss(&self) -> Result<u64, Error> {
         memory(self.id(), "VmRSS")
+    }
+
+    /// Time of processors that its threads have used so far.
+    pub(crate) fn processor_time(&self) -> Result<Duration, Error> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
+        tasks.map(|task| spent(&task?.path())).sum()
     }
 }
 

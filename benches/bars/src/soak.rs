@@ -2,7 +2,6 @@
 //! minutes. Whether every body is right, whether nothing fails but what a fault explains, and whether
 //! the processes end with the memory, descriptors and threads that they had once they were warm.
 
-mod dice;
 mod figures;
 mod load;
 mod relay;

@@ -1,6 +1,7 @@
 //! Control and nodes that follow it, as processes of their own on this machine.
 
 use crate::client::{self, Client};
+use crate::etcd::Etcd;
 use crate::program::{Control, Folder, Programs, Weir};
 use crate::{Error, affinity};
 use serde_json::{Value, json};
@@ -13,6 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The host that clients ask every node for.
 pub(crate) const HOST: &str = "bars.example";
 
+/// What nodes and callers show where control asks for it.
+const TOKEN: &str = "bars-bars-bars-bars";
+
+fn shared(etcd: &Etcd) -> String {
+    format!(
+        "[control]\nlog = \"etcd\"\nrate = 1000000\njoin_rate = 1000000\nretention = 1000000\n\
+         [control.etcd]\nendpoints = [{}]\n[[token]]\nname = \"bars\"\nsecret = \"{TOKEN}\"\n\
+         scopes = [\"node\", \"purge\", \"read\", \"admin\"]\n",
+        etcd.endpoints()
+    )
+}
+
 /// A running topology.
 pub(crate) struct Topology {
     /// The parents first.
@@ -21,6 +34,8 @@ pub(crate) struct Topology {
     parents: usize,
     control: Control,
     folder: Folder,
+    /// What nodes and callers show, if any.
+    token: Option<&'static str>,
 }
 
 impl Topology {
@@ -35,6 +50,23 @@ impl Topology {
         for number in 0..count {
             topology.add(programs, origin, &format!("edge-{number}"), "")?;
         }
+        topology.until_joined().await?;
+        Ok(topology)
+    }
+
+    /// `count` parents with a worker each, which `edges` may follow as relays; they are all expected
+    /// when this returns.
+    pub(crate) async fn with_relays(
+        programs: &Programs,
+        origin: SocketAddr,
+        count: usize,
+        edges: usize,
+    ) -> Result<Self, Error> {
+        let mut topology = Self::with_control(programs, &format!("nodes = {}\n", edges + count))?;
+        for number in 0..count {
+            topology.add(programs, origin, &format!("relay-{number}"), "tier = \"parent\"\n")?;
+        }
+        topology.parents = count;
         topology.until_joined().await?;
         Ok(topology)
     }
@@ -66,6 +98,11 @@ impl Topology {
         Ok(topology)
     }
 
+    /// The nodes that are parents.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = &Weir> {
+        self.nodes.iter().take(self.parents)
+    }
+
     /// The nodes that are no parents.
     pub(crate) fn edges(&self) -> impl Iterator<Item = &Weir> {
         self.nodes.iter().skip(self.parents)
@@ -76,6 +113,11 @@ impl Topology {
         self.control.rss()
     }
 
+    /// Time of processors that control has used so far.
+    pub(crate) fn control_time(&self) -> Result<Duration, Error> {
+        self.control.processor_time()
+    }
+
     /// Where control and the nodes have their files.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
@@ -83,11 +125,40 @@ impl Topology {
 
     /// Control without a node.
     pub(crate) fn alone(programs: &Programs) -> Result<Self, Error> {
+        Self::with_control(programs, "")
+    }
+
+    /// The same, with these further lines of `[control]`.
+    fn with_control(programs: &Programs, keys: &str) -> Result<Self, Error> {
         let folder = Folder::new("topology")?;
         let data = folder.path().join("data");
-        let text = format!("[control]\ndata = {data:?}\nrate = 1000000\njoin_rate = 1000000\n");
+        let text =
+            format!("[control]\ndata = {data:?}\nrate = 1000000\njoin_rate = 1000000\n{keys}");
         let control = Control::configured(programs, &folder.file("control.toml", &text)?)?;
-        Ok(Self { nodes: Vec::new(), parents: 0, control, folder })
+        Ok(Self { nodes: Vec::new(), parents: 0, control, folder, token: None })
+    }
+
+    /// Control with a log in etcd, and `count` edges in front of `origin`; they are all expected when this returns.
+    pub(crate) async fn on_etcd(
+        programs: &Programs,
+        etcd: &Etcd,
+        origin: SocketAddr,
+        count: usize,
+    ) -> Result<Self, Error> {
+        let folder = Folder::new("topology")?;
+        let control = Control::configured(programs, &folder.file("control.toml", &shared(etcd))?)?;
+        let token = Some(TOKEN);
+        let mut topology = Self { nodes: Vec::new(), parents: 0, control, folder, token };
+        for number in 0..count {
+            topology.add(programs, origin, &format!("edge-{number}"), "")?;
+        }
+        topology.until_joined().await?;
+        Ok(topology)
+    }
+
+    /// Another process of control over the same log.
+    pub(crate) fn another(&self, programs: &Programs, etcd: &Etcd) -> Result<Control, Error> {
+        Control::configured(programs, &self.folder.file("another.toml", &shared(etcd))?)
     }
 
     /// Starts a node with a worker; `keys` follow those of `[node]`.
@@ -98,9 +169,10 @@ impl Topology {
         name: &str,
         keys: &str,
     ) -> Result<(), Error> {
+        let token = self.token.map(|token| format!("token = \"{token}\"\n")).unwrap_or_default();
         let text = format!(
             "[node]\nname = \"{name}\"\nworkers = 1\n{keys}\
-             [control]\nurl = \"http://{}\"\n\
+             [control]\nurl = \"http://{}\"\n{token}\
              [memory]\nsize = \"256MiB\"\n\
              [[site]]\nid = \"site\"\norigins = [\"http://{origin}\"]\n",
             self.control.at
@@ -127,7 +199,16 @@ impl Topology {
 
     /// A connection to control.
     pub(crate) async fn control(&self) -> Result<Client, Error> {
-        Client::connect(self.control.at).await
+        self.caller(self.control.at).await
+    }
+
+    /// A connection to another process of control.
+    pub(crate) async fn caller(&self, control: SocketAddr) -> Result<Client, Error> {
+        let client = Client::connect(control).await?;
+        Ok(match self.token {
+            Some(token) => client.with_token(token),
+            None => client,
+        })
     }
 
     /// Where control listens.

@@ -67,7 +67,7 @@ pub(super) fn disk(
 
 /// What is stored is shown after a restart once the same log was replayed to the same node.
 fn log_is_kept(root: &Section<'_>, node: &Node, control: &Control) {
-    let message = match (&control.url, &control.data, &node.state) {
+    let message = match (control.url.first(), &control.data, &node.state) {
         (None, None, _) => {
             "neither control.url nor control.data is set: the log of purges then begins anew with every start, \
              which empties the disk; accepted: with one of them"

@@ -2,7 +2,9 @@
 
 use crate::{Origin, Protocol};
 use http::Uri;
+use http::uri::PathAndQuery;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 /// What [`site_host`] takes, for messages.
 pub(super) const HOST_FORM: &str =
@@ -11,6 +13,13 @@ pub(super) const HOST_FORM: &str =
 /// What [`origin`] takes, for messages.
 pub(super) const ORIGIN_FORM: &str =
     "scheme, host and perhaps a port, such as http://10.0.0.5:3000 or https://example.com";
+
+/// What [`site_origin`] takes, for messages.
+pub(super) const SITE_ORIGIN_FORM: &str = "scheme, host and perhaps a port and a path, such as http://10.0.0.5:3000 or https://example.com/app, \
+     or unix: and the path of a socket, such as unix:/run/app.sock";
+
+/// Longest path of a Unix socket, bytes (unix(7)).
+const LONGEST_SOCKET: usize = 107;
 
 /// Reads one of a site's hosts, in lower case.
 pub(super) fn site_host(text: &str) -> Result<String, String> {
@@ -28,8 +37,42 @@ pub(super) fn site_host(text: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Reads an origin's URL.
+/// Reads the URL of a server whose paths are the client's own.
 pub(super) fn origin(text: &str) -> Result<Origin, String> {
+    let origin = read_origin(text)?;
+    match origin.prefix.as_str() {
+        "" => Ok(origin),
+        _ => Err("a path: it is asked for the client's own path".into()),
+    }
+}
+
+/// Reads an origin of a site, which may have a path or listen on a Unix socket.
+pub(super) fn site_origin(text: &str) -> Result<Origin, String> {
+    let Some(socket) = text.strip_prefix("unix:") else { return read_origin(text) };
+    if !socket.starts_with('/') {
+        return Err("the path of the socket is not absolute".into());
+    }
+    if socket.len() > LONGEST_SOCKET {
+        return Err(format!("the path of the socket is longer than {LONGEST_SOCKET} bytes"));
+    }
+    if socket.contains('\0') {
+        return Err("the path of the socket contains a NUL".into());
+    }
+    let local = "localhost".to_owned();
+    Ok(Origin {
+        tls: false,
+        host: local.clone(),
+        port: 80,
+        authority: local,
+        socket: Some(PathBuf::from(socket)),
+        prefix: String::new(),
+        weight: 1,
+        protocol: Protocol::H1,
+        visitors_host: false,
+    })
+}
+
+fn read_origin(text: &str) -> Result<Origin, String> {
     let (scheme, rest) = text.split_once("://").ok_or("no scheme")?;
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "http" => false,
@@ -41,12 +84,11 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
     if authority.contains('@') {
         return Err("user names and passwords in the URL are not sent to an origin".into());
     }
-    match after {
-        "" | "/" => {}
+    let prefix = match after {
         _ if after.contains('#') => return Err("a fragment means nothing to an origin".into()),
         _ if after.contains('?') => return Err("the query comes from each client's request".into()),
-        _ => return Err("a path: the origin is asked for the client's own path".into()),
-    }
+        _ => prefix(after)?,
+    };
     let uri: Uri = format!("http://{authority}/").parse().map_err(|_| "not a host and port")?;
     let name = uri.host().ok_or("no host")?.to_ascii_lowercase();
     host(&name)?;
@@ -67,10 +109,29 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
         host,
         port,
         authority,
+        socket: None,
+        prefix,
         weight: 1,
         protocol: Protocol::H1,
         visitors_host: false,
     })
+}
+
+/// What is put before each path: a path less the slash at its end.
+fn prefix(path: &str) -> Result<String, String> {
+    let prefix = path.strip_suffix('/').unwrap_or(path);
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    if !prefix.split('/').skip(1).all(plain) {
+        return Err("a path with an empty segment, or one of dots".into());
+    }
+    let is_path = |path: &str| path.parse::<PathAndQuery>().is_ok_and(|read| read.as_str() == path);
+    match prefix {
+        "" => Ok(String::new()),
+        _ if prefix.contains('\\') || !prefix.is_ascii() || !is_path(prefix) => {
+            Err("a path with characters that must be escaped".into())
+        }
+        _ => Ok(prefix.to_owned()),
+    }
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets; lower case.
@@ -192,9 +253,41 @@ mod tests {
             ("http://a:70000", ""),
             ("http://a:", "port is missing"),
             ("http://a b", "not a host"),
-            ("http://a\\b", "a path"),
+            ("http://a\\b", "must be escaped"),
         ] {
             let error = origin(text).expect_err(text);
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_of_a_site_may_have_a_path_or_listen_on_a_socket() {
+        let of = |text| site_origin(text).expect("a valid origin");
+        for (text, prefix) in [
+            ("http://a", ""),
+            ("http://a/", ""),
+            ("http://a/b/", "/b"),
+            ("https://a/b%20c/d", "/b%20c/d"),
+        ] {
+            assert_eq!(of(text).prefix, prefix, "{text}");
+        }
+        let socket = of("unix:/run/app.sock");
+        assert_eq!(socket.socket.as_deref(), Some(std::path::Path::new("/run/app.sock")));
+        assert_eq!(
+            (socket.host.as_str(), socket.to_string()),
+            ("localhost", "unix:/run/app.sock".into())
+        );
+        let long = format!("unix:/{}", "a".repeat(107));
+        for (text, reason) in [
+            ("unix:", "not absolute"),
+            ("unix:run/app.sock", "not absolute"),
+            (long.as_str(), "longer than 107"),
+            ("http://a/b/../c", "of dots"),
+            ("http://a//b", "empty segment"),
+            ("http://a/b c", "must be escaped"),
+            ("http://a/\u{e4}", "must be escaped"),
+        ] {
+            let error = site_origin(text).expect_err(text);
             assert!(error.contains(reason), "{text}: {error}");
         }
     }

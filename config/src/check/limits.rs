@@ -41,10 +41,18 @@ pub(super) fn limits(mut s: Section<'_>) -> Limits {
         origin_queue: s.count("origin_queue", 16_384, 0..=10_000_000),
         variants: s.count("variants", 64, 1..=10_000),
         tags: s.count("tags", 1024, 0..=100_000),
+        purge_targets: s.count("purge_targets", 1_000_000, 1000..=100_000_000),
         patterns: s.count("patterns", 1000, 1..=1_000_000),
         sweep: s.duration("sweep", SECOND / 50, SECOND / 1000..=SECOND),
         decisions: s.count("decisions", 10_000, 0..=10_000_000),
         hit_for_miss: s.duration("hit_for_miss", secs(120), Duration::ZERO..=24 * HOUR),
+        rate_clients: s.count("rate_clients", 100_000, 1000..=10_000_000),
+        passwords: s.count("passwords", 10_000, 100..=1_000_000),
+        password_queue: s.count("password_queue", 64, 1..=10_000),
+        compress_threads: s.count("compress_threads", 1, 1..=64),
+        compress_queue: s.count("compress_queue", 1000, 1..=1_000_000),
+        decompress_bytes: s.size("decompress_bytes", 64 * MIB, KIB..=1 << 40),
+        decompress_ratio: s.count("decompress_ratio", 100, 2..=10_000),
         h2_streams: s.count("h2_streams", 200, 1..=100_000),
     };
     if limits.target_bytes > limits.header_bytes && s.has("target_bytes") {

@@ -81,6 +81,24 @@ pub(super) fn secret(
     }
 }
 
+/// The password, for another program, that the file which the key `file` names holds: others choose how
+/// long it is.
+pub(super) fn password(s: &mut Section<'_>, file: &'static str) -> Option<Secret> {
+    let path = s.text(file, "the path of a file", file_path)?;
+    match first_line(&path) {
+        Ok(text) if (1..=LONGEST_SECRET).contains(&text.len()) => Some(Secret::new(text)),
+        Ok(text) => {
+            let message = format!("a password of {} bytes; accepted: 1 to 512", text.len());
+            s.mistake(file, message);
+            None
+        }
+        Err(Unread::NotThere(reason) | Unread::Other(reason)) => {
+            s.mistake(file, reason);
+            None
+        }
+    }
+}
+
 /// `secret`, which stands in `key`, if it can be one.
 pub(super) fn judged(s: &Section<'_>, key: &str, secret: String) -> Found {
     let fits = (SHORTEST_SECRET..=LONGEST_SECRET).contains(&secret.len());

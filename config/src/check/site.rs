@@ -1,39 +1,49 @@
 //! `[[site]]`: a website, its hosts, origins and rules.
 
+use super::cookies::{COOKIE_FORM, MOST_KEYED};
 use super::host::{HOST_FORM, site_host};
 use super::release::release;
-use super::{ID_FORM, health, id, pool};
+use super::{ID_FORM, access, compress, cookies, id, origins, rule};
 use crate::file::{Kind, Value};
 use crate::section::Section;
-use crate::{Balance, HostHeader, Origin, Site};
+use crate::{Hsts, Site, SiteTls, Tls};
 use http::HeaderName;
 use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 use strum::{IntoStaticStr, VariantArray};
 use weir_rules::key::{KeyRules, QueryKeep, QueryRules, TRACKING};
-use weir_rules::origin_host::takes_visitors_host;
 use weir_rules::storability::SitePolicy;
 
 const MOST_SITES: usize = 10_000;
 const MOST_HOSTS: usize = 10_000;
-const MOST_KEY_PARTS: usize = 64;
+/// The most pools of a site's origins, beside that of `origins`.
+pub(super) const MOST_POOLS: usize = 64;
+const MOST_KEY_HEADERS: usize = 64;
 const MOST_PARAMETERS: usize = 1000;
 const YEAR: u32 = 31_536_000;
 
 /// Reads all sites; there must be one where it is `needed`, and no host may belong to two.
-/// `longest_ttl` is the default of `max_ttl`.
-pub(super) fn sites(root: &mut Section<'_>, needed: bool, longest_ttl: u32) -> Vec<Site> {
+/// `longest_ttl` is the default of `max_ttl`, `tls` is what the node has of TLS.
+pub(super) fn sites(
+    root: &mut Section<'_>,
+    needed: bool,
+    longest_ttl: u32,
+    tls: Option<&Tls>,
+) -> Vec<Site> {
     if needed && !root.has("site") {
         let accepted = "at least one [[site]] with its origins, or --origin URL";
         root.mistake("site", format!("missing; accepted: {accepted}"));
     }
     let (mut ids, mut hosts) = (HashSet::new(), HashSet::new());
     let sections = root.sections("site", MOST_SITES);
-    sections.into_iter().map(|s| site(s, longest_ttl, &mut ids, &mut hosts)).collect()
+    sections.into_iter().map(|s| site(s, longest_ttl, tls, &mut ids, &mut hosts)).collect()
 }
 
 fn site(
     mut s: Section<'_>,
     longest_ttl: u32,
+    tls: Option<&Tls>,
     ids: &mut HashSet<String>,
     taken: &mut HashSet<String>,
 ) -> Site {
@@ -43,43 +53,32 @@ fn site(
     }
     let (policy, stale_when_unreachable) = policy(&mut s, longest_ttl);
     let hosts = hosts(&mut s, taken);
-    let host_header = s.word("host_header", HostHeader::Auto);
-    let mut health = health::health(s.section("health"));
-    if let Some(probe) = &mut health.probe {
-        probe.visitors_host = hosts.iter().find(|host| !host.starts_with('*')).cloned();
-    }
+    let pools = origins::pools(&mut s, &hosts);
+    let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+    let site_tls = site_tls(&mut s, &hosts, tls);
+    let hsts = hsts(&mut s, tls);
+    let (mut key, keyed_cookies) = key(s.section("key"));
+    let cookies = cookies::cookies(s.section("cookies"), &mut key, keyed_cookies);
+    let signing_keys = access::signing_keys(&mut s);
     let site = Site {
         id,
-        origins: asked_with(pool::origins(&mut s), host_header),
         hosts,
-        balance: s.word("balance", Balance::RoundRobin),
-        health,
-        host_header,
-        timeouts: pool::timeouts(s.section("timeouts"), pool::ORIGIN_TIMEOUTS),
-        retries: pool::retries(&mut s),
-        key: key(s.section("key")),
+        rules: Arc::new(rule::rules(&mut s, &key, !signing_keys.is_empty(), &names)),
+        pools,
+        signing_keys,
+        key,
+        cookies,
+        compress: compress::compress(&mut s).map(Arc::new),
         policy,
         stale_when_unreachable,
         client_cache_control: s.boolean("client_cache_control", false),
         anonymous_assets: s.boolean("anonymous_assets", true),
         release: release(&mut s),
+        tls: site_tls,
+        hsts,
     };
-    s.finish(&["compress"]);
+    s.finish(&[]);
     site
-}
-
-/// The origins, each with the Host that it is asked with.
-fn asked_with(mut origins: Vec<Origin>, host_header: HostHeader) -> Vec<Origin> {
-    // Set in every container of a cluster.
-    let kubernetes = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    for origin in &mut origins {
-        origin.visitors_host = match host_header {
-            HostHeader::Auto => takes_visitors_host(origin.tls, &origin.host, kubernetes),
-            HostHeader::Origin => false,
-            HostHeader::Client => true,
-        };
-    }
-    origins
 }
 
 fn hosts(s: &mut Section<'_>, taken: &mut HashSet<String>) -> Vec<String> {
@@ -96,6 +95,58 @@ fn hosts(s: &mut Section<'_>, taken: &mut HashSet<String>) -> Vec<String> {
     hosts
 }
 
+/// `tls`, and whether certificates can be ordered for all `hosts`.
+fn site_tls(s: &mut Section<'_>, hosts: &[String], tls: Option<&Tls>) -> SiteTls {
+    let word = s.word("tls", SiteTls::Files);
+    if word == SiteTls::Files {
+        return word;
+    }
+    if tls.is_none_or(|tls| tls.acme.is_none()) {
+        s.mistake("tls", "without [tls.acme], which says where certificates are ordered");
+    }
+    let by_dns = tls.and_then(|tls| tls.acme.as_ref()).is_some_and(|acme| acme.dns_hook.is_some());
+    for host in hosts {
+        if let Err(reason) = orderable(host, by_dns) {
+            let key = if s.has("hosts") { "hosts" } else { "tls" };
+            s.mistake(key, format!("{host:?}: {reason}; accepted with tls = \"auto\": host names"));
+        }
+    }
+    word
+}
+
+/// Whether a CA can be asked for a certificate for one of a site's hosts.
+fn orderable(host: &str, by_dns: bool) -> Result<(), &'static str> {
+    match host {
+        "*" => Err("no certificate is for every host"),
+        _ if host.starts_with('*') && !by_dns => {
+            Err("a certificate for subdomains needs a proof by DNS (tls.acme.dns_hook)")
+        }
+        _ if host.starts_with('[') || host.parse::<IpAddr>().is_ok() => Err("an address"),
+        _ if host.contains('_') => Err("no certificate may have a name with an underscore"),
+        _ => Ok(()),
+    }
+}
+
+/// `hsts`: what is sent in Strict-Transport-Security.
+fn hsts(s: &mut Section<'_>, tls: Option<&Tls>) -> Option<Hsts> {
+    let written = s.has("hsts");
+    if written && tls.is_none() {
+        s.mistake("hsts", "without [tls] the site is not reached by https");
+    }
+    let mut table = s.section("hsts");
+    let hsts = Hsts {
+        max_age: table.seconds("max_age", YEAR / 2, 10 * YEAR),
+        subdomains: table.boolean("subdomains", false),
+        preload: table.boolean("preload", false),
+    };
+    if hsts.preload && (!hsts.subdomains || hsts.max_age < YEAR) {
+        let accepted = "accepted: with subdomains = true and max_age = \"365d\" or more";
+        table.mistake("preload", format!("browsers would not take it; {accepted}"));
+    }
+    table.finish(&[]);
+    written.then_some(hsts)
+}
+
 /// What bears on storing, and how long a stale response stands in for an unreachable origin.
 fn policy(s: &mut Section<'_>, longest_ttl: u32) -> (SitePolicy, u32) {
     let mut stale = s.section("stale");
@@ -105,30 +156,32 @@ fn policy(s: &mut Section<'_>, longest_ttl: u32) -> (SitePolicy, u32) {
     stale.finish(&[]);
     let policy = SitePolicy {
         max_ttl: s.seconds("max_ttl", longest_ttl, YEAR),
+        ttl: None,
         default_ttl: s.seconds("default_ttl", 0, YEAR),
         versioned_ttl: s.seconds("versioned_ttl", YEAR, YEAR),
         negative_ttl: s.seconds("negative_ttl", 0, YEAR),
         stale_while_revalidate,
         stale_if_error,
         heuristic_max: s.seconds("heuristic_max", 3600, YEAR),
+        ignore_authorization: false,
     };
     (policy, when_unreachable)
 }
 
-fn key(mut s: Section<'_>) -> KeyRules {
+/// The rules of keys, and whether they name cookies.
+pub(super) fn key(mut s: Section<'_>) -> (KeyRules, bool) {
     let field = "the name of a request field";
-    let cookie = "the name of a cookie (RFC 6265 §4.1.1), or its beginning and *";
+    let cookies = s.list("cookies", MOST_KEYED, COOKIE_FORM, cookies::no_list);
+    let has_cookies = cookies.is_some();
     let mut rules = KeyRules {
         query: query(&mut s),
-        headers: s.list("headers", MOST_KEY_PARTS, field, key_field).unwrap_or_default(),
-        cookies: s.list("cookies", MOST_KEY_PARTS, cookie, cookie_name).unwrap_or_default(),
+        headers: s.list("headers", MOST_KEY_HEADERS, field, key_field).unwrap_or_default(),
+        cookies: cookies::sorted(cookies.unwrap_or_default()),
     };
     rules.headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     rules.headers.dedup();
-    rules.cookies.sort();
-    rules.cookies.dedup();
     s.finish(&[]);
-    rules
+    (rules, has_cookies)
 }
 
 /// What of the query counts, in a word.
@@ -187,7 +240,7 @@ fn with_lists(names: Vec<String>) -> Vec<String> {
     all
 }
 
-fn parameter(text: &str) -> Result<String, String> {
+pub(super) fn parameter(text: &str) -> Result<String, String> {
     let stem = text.strip_suffix('*').unwrap_or(text);
     match text {
         "" => Err("empty".into()),
@@ -206,7 +259,7 @@ fn key_field(text: &str) -> Result<HeaderName, String> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "not a field name")?;
     match name.as_str() {
         "host" => Err("every key has the host already".into()),
-        "cookie" => Err("whole cookies differ for each client; name some under cookies".into()),
+        "cookie" => Err("whole cookies differ for each client; name some in cookies.key".into()),
         "connection" | "content-length" | "te" | "trailer" | "transfer-encoding" | "upgrade" => {
             Err("concerns one connection only".into())
         }
@@ -218,12 +271,4 @@ fn key_field(text: &str) -> Result<HeaderName, String> {
         | "if-range" => Err("selects a part or a state of a response, not the response".into()),
         _ => Ok(name),
     }
-}
-
-fn cookie_name(text: &str) -> Result<String, String> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if text.is_empty() || text.len() > 256 || !text.bytes().all(token) {
-        return Err("not a cookie name".into());
-    }
-    Ok(text.to_owned())
 }

@@ -2,12 +2,14 @@
 
 use super::site::QueryWord;
 use super::*;
+use crate::LogEngine;
 use crate::words::Word;
 use crate::{
-    Absent, AccessLog, Balance, DiskAdmit, DiskDirectory, HostHeader, Level, OnPartition,
-    ParentScope, Protocol, Scope, Secret, file,
+    Absent, AccessLog, AcmeChallenge, Balance, DiskAdmit, DiskDirectory, HostHeader, Level,
+    OnPartition, ParentScope, Protocol, Scope, Secret, SiteTls, Via, file,
 };
 use proptest::prelude::*;
+use weir_rules::coding::Coding;
 use weir_rules::key::{QueryKeep, TRACKING};
 use weir_rules::release::PathTemplate;
 
@@ -67,6 +69,12 @@ fn a_mistake_names_place_key_value_and_what_is_accepted() {
         ("[control]\njoin_rate = 0", &["control.join_rate = 0: out of bounds", "1 to 1000000"]),
         ("[control]\nnodes = 0", &["control.nodes = 0: out of bounds", "1 to 100000"]),
         ("[control]\nurl = \"http://c\"\nnodes = 9", &["control.nodes", "control.url is set too"]),
+        ("[control]\nurl = \"http://c\"\nretention = 9", &["control.retention = 9: control.url"]),
+        (
+            "[control]\nurl = \"http://c\"\nretention_bytes = \"1MiB\"",
+            &["control.retention_bytes = \"1MiB\": control.url"],
+        ),
+        ("[control]\nurl = \"http://c\"\narrivals = 9", &["control.arrivals = 9: control.url"]),
         (
             "[[token]]\nname = \"a\"\nsecret = \"0123456789abcdef\"\nscopes = [\"purge\"]\n\
              nodes = [\"e\"]",
@@ -133,6 +141,10 @@ fn mistakes_about_control_are_told() {
         ("[control]\nurl = \"ftp://c\"", &["control.url", "neither http nor https"]),
         ("[control]\nurl = \"http://c/weir\"", &["control.url", "a path"]),
         ("[control]\nurl = \"http://u:p@c\"", &["control.url", "control.token"]),
+        ("[control]\nurl = []", &["control.url = []: empty"]),
+        ("[control]\nurl = [\"http://c\", 7]", &["control.url[1] = 7: not a text"]),
+        ("[control]\nurl = [\"http://c\", \"http://c:80\"]", &["control.url", "named twice"]),
+        ("[control]\nlog = \"raft\"", &["control.log = \"raft\"", "\"redb\", \"etcd\""]),
         (
             "[control]\nurl = \"http://c\"\nlisten = \"0.0.0.0:9090\"",
             &["line 3: control.listen", "control.url is set too"],
@@ -150,7 +162,19 @@ fn mistakes_about_control_are_told() {
             &["control.forget_after", "shorter than control.lease"],
         ),
         ("[control]\nretention = 0", &["control.retention", "1 to 1000000"]),
+        ("[control]\nretention_bytes = \"1KiB\"", &["control.retention_bytes", "64KiB to 64GiB"]),
+        ("[control]\nhistory = \"1KiB\"", &["control.history", "1MiB to 1GiB"]),
         ("[control]\narrivals = 0", &["control.arrivals", "1 to 100000000"]),
+        ("[control]\nvia = \"parents\"", &["control.via", "control.url, which is missing"]),
+        ("[control]\nurl = \"http://c\"\nvia = \"parents\"", &["control.via", "no parents.urls"]),
+        (
+            "[node]\ntier = \"parent\"\n[control]\nurl = \"http://c\"\nvia = \"parents\"",
+            &["control.via", "a parent follows control itself"],
+        ),
+        ("[control]\nvia = \"parent\"", &["control.via", "did you mean parents?"]),
+        ("[control]\nrelay_edges = 100001", &["control.relay_edges", "0 to 100000"]),
+        ("[control]\nrelay_queue = \"1KiB\"", &["control.relay_queue", "64KiB"]),
+        ("[control]\nrelay_entries = \"1KiB\"", &["control.relay_entries", "1MiB"]),
         ("[control]\nrate = 0", &["control.rate", "1 to 1000000"]),
         (
             "[control]\ntoken_wait = \"1s\"",
@@ -201,13 +225,34 @@ fn a_node_of_a_topology_is_told_where_control_is_and_what_to_show() {
     let config = config.unwrap();
     assert_eq!(check(&file).as_ref(), Ok(&config));
     let (node, control) = (config.node, config.control);
-    let url = control.url.clone().unwrap();
+    let url = control.url[0].clone();
     assert_eq!((url.tls, url.host.as_str(), url.port), (true, "control.example.com", 443));
     assert_eq!(control.token.as_ref().map(Secret::reveal), Some("0123456789abcdef"));
     assert!(!format!("{control:?}").contains("0123456789abcdef"));
     assert_eq!(node.tier, Tier::Parent);
     assert_eq!(control.lease, Duration::from_secs(5));
     assert_eq!(control.on_partition, OnPartition::Validate);
+}
+
+#[test]
+fn a_variable_reaches_a_table_within_a_table() {
+    let with = |variables: &[(&str, &str)]| {
+        let text = "[control]\nlog = \"etcd\"\nlisten = \"0.0.0.0:1\"\n[control.etcd]\n\
+                    endpoints = [\"http://a\"]\n";
+        let mut file = FileConfig::parse(text).unwrap();
+        file.override_with(variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        check(&file)
+    };
+    let advertise = ("WEIR_CONTROL__ETCD__ADVERTISE", "http://control-2:9090");
+    let config = with(&[advertise, ("WEIR_CONTROL__ETCD__PREFIX", "/shop/")]).unwrap();
+    let etcd = config.control.etcd.unwrap();
+    assert_eq!(etcd.advertise.unwrap().authority, "control-2:9090");
+    assert_eq!(&*etcd.prefix, "/shop/");
+    let unknown = with(&[advertise, ("WEIR_CONTROL__ETCD__PREFX", "/shop/")]).unwrap_err();
+    let told = unknown.to_string();
+    assert!(told.contains("WEIR_CONTROL__ETCD__PREFX") && told.contains("prefix"), "{told}");
+    let no_table = with(&[advertise, ("WEIR_CONTROL__RATE__ETCD", "1")]).unwrap_err().to_string();
+    assert!(no_table.contains("WEIR_CONTROL__RATE__ETCD"), "{no_table}");
 }
 
 #[test]
@@ -279,7 +324,13 @@ fn mistakes_of_sites_are_told() {
         ("site = [1]", &["site[0] = 1: not a table"]),
         ("[[site]]", &["line 1: site[0].origins: missing", "http://10.0.0.5:3000"]),
         ("[[site]]\norigins = []", &["site[0].origins = []: empty"]),
-        ("[[site]]\norigins = [\"http://a/b\"]", &["site[0].origins[0] = \"http://a/b\": a path"]),
+        (
+            "[[site]]\norigins = [\"http://a/?b\"]",
+            &["site[0].origins[0] = \"http://a/?b\": the query"],
+        ),
+        ("[node]\nresolver = [\"dns\"]", &["node.resolver[0] = \"dns\"", "10.0.0.2"]),
+        ("[node]\nresolver = [\"10.0.0.2:0\"]", &["node.resolver[0]", "port 0"]),
+        ("[node]\nproxy_protocol = [\"10.0.0.1/8\"]", &["node.proxy_protocol[0]", "10.0.0.0/8"]),
         (
             "[[site]]\norigins = [{ url = \"http://a\", weight = 0 }]",
             &["origins[0].weight = 0", "1 to 1000"],
@@ -310,6 +361,37 @@ fn mistakes_of_sites_are_told() {
         ("key = { headers = [\"Cookie\"] }", &["key.headers[0] = \"Cookie\"", "cookies"]),
         ("key = { headers = [\"a b\"] }", &["not a field name"]),
         ("key = { cookies = [\"a=b\"] }", &["key.cookies[0] = \"a=b\""]),
+        (
+            "key = { cookies = [\"a\"] }\ncookies = { key = [\"a\"] }",
+            &["site[0].cookies.key", "key.cookies is set too; accepted: one of them"],
+        ),
+        ("cookies = { ignore = [\"\"] }", &["cookies.ignore[0] = \"\": empty", "\"analytics\""]),
+        ("cookies = { bypass = [\"a*b\"] }", &["cookies.bypass[0] = \"a*b\": a * before its end"]),
+        ("cookies = { key = [\"a;b\"] }", &["cookies.key[0] = \"a;b\": not a cookie name"]),
+        (
+            "cookies = { bypass = [\"analytics\"] }",
+            &["cookies.bypass[0]", "that only ignore takes"],
+        ),
+        (
+            "cookies = { ignored = [\"a\"] }",
+            &["cookies.ignored: unknown key; did you mean ignore?"],
+        ),
+        (
+            "cookies = { ignore = [\"lang\"], key = [\"lang\"] }",
+            &["cookies.ignore", "\"lang\" has no effect, because key names it too"],
+        ),
+        (
+            "cookies = { ignore = [\"wp_a\", \"b\"], bypass = [\"wp_*\"] }",
+            &["cookies.ignore", "\"wp_a\" has no effect, because bypass names it too"],
+        ),
+        (
+            "cookies = { key = [\"wp_a*\"], bypass = [\"wp_*\"] }",
+            &["cookies.key", "\"wp_a*\" has no effect, because bypass names it too"],
+        ),
+        (
+            "cookies = { ignore = [\"analytics\"], bypass = [\"*\"] }",
+            &["cookies.ignore", "\"analytics\" has no effect, because bypass names it too"],
+        ),
         ("timeouts = { connect = \"0s\" }", &["site[0].timeouts.connect = \"0s\"", "from 1ms"]),
         ("stale = { if_error = \"1500ms\" }", &["site[0].stale.if_error", "whole seconds"]),
         ("balance = \"best\"", &["site[0].balance = \"best\"", "\"ip_hash\""]),
@@ -351,7 +433,7 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn unknown_keys_name_the_nearest_and_keys_of_later_versions_say_so() {
+fn unknown_keys_name_the_nearest() {
     each_is_told(&[
         ("[nodes]", &["nodes: unknown key; did you mean node?"]),
         ("[memory]\nsiez = 1", &["memory.siez: unknown key; did you mean size?"]),
@@ -361,8 +443,49 @@ fn unknown_keys_name_the_nearest_and_keys_of_later_versions_say_so() {
         ),
         ("[parent]", &["parent: unknown key; did you mean parents?"]),
     ]);
-    let told = mistakes(&format!("{LEAST}compress = \"x\""));
-    assert!(told.contains("site[0].compress: this version"), "{told}");
+}
+
+#[test]
+fn compress_is_a_switch_or_a_table() {
+    let compress = |toml: &str| {
+        let config = Config::from_toml(&format!("{LEAST}{toml}")).unwrap();
+        config.sites[0].compress.as_deref().cloned()
+    };
+    assert_eq!((compress(""), compress("compress = false")), (None, None));
+    let rules = compress("compress = true").unwrap();
+    assert_eq!(compress("compress = {}"), Some(rules.clone()));
+    assert_eq!((rules.min, rules.max, rules.levels), (1024, 8 << 20, [6, 5, 9]));
+    assert_eq!(rules.order, [Coding::Br, Coding::Zstd, Coding::Gzip]);
+    assert!(rules.types.take(b"text/html; charset=utf-8") && !rules.types.take(b"image/png"));
+    let rules = compress(
+        "compress = { types = [\"text/css\"], min = 1, max = \"1KiB\", order = [\"zstd\", \"gzip\"], \
+         levels = { gzip = 9, br = 11, zstd = 19 } }",
+    );
+    let rules = rules.unwrap();
+    assert_eq!((rules.min, rules.max, rules.levels), (1, 1024, [9, 11, 19]));
+    assert_eq!(rules.order, [Coding::Zstd, Coding::Gzip]);
+    assert!(rules.types.take(b"text/css") && !rules.types.take(b"text/html"));
+}
+
+#[test]
+fn mistakes_about_compress_are_told() {
+    for (toml, told) in [
+        ("compress = \"x\"", "not a table; accepted: true, false, or keys under"),
+        ("compress.typs = []", "unknown key; did you mean types?"),
+        ("compress.types = []", "a list of nothing; leave it out"),
+        ("compress.types = [\"html\"]", "not a media type"),
+        ("compress.types = [\"*/*\"]", "not a media type"),
+        ("compress.types = [\"Text/HTML\"]", "a media type in lower case"),
+        ("compress = { min = \"2KiB\", max = \"1KiB\" }", "larger than max"),
+        ("compress.max = \"1GiB\"", "out of bounds; accepted"),
+        ("compress.order = [\"deflate\"]", "no coding that weir makes"),
+        ("compress.order = [\"br\", \"br\"]", "(zstd, br or gzip), each once"),
+        ("compress.order = []", "accepted: one or more codings"),
+        ("compress.levels.zstd = 20", "out of bounds; accepted: a whole number from 1 to 19"),
+    ] {
+        let mistakes = mistakes(&format!("{LEAST}{toml}"));
+        assert!(mistakes.contains(told), "{toml}: {mistakes}");
+    }
 }
 
 #[test]
@@ -493,6 +616,33 @@ fn key_rules_are_read_from_words_and_tables() {
 }
 
 #[test]
+fn cookies_are_read_into_one_key_and_the_rules_beside_it() {
+    let site = |line: &str| {
+        let text = format!("{LEAST}{line}");
+        Config::from_toml(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).sites.remove(0)
+    };
+    // Nothing to do with a cookie costs nothing.
+    for nothing in ["", "cookies = {}", "cookies = { ignore = [], bypass = [] }"] {
+        assert_eq!(site(nothing), site(""), "{nothing}");
+    }
+    let new = site("cookies = { key = [\"b\", \"a\", \"b\"] }");
+    assert_eq!(
+        (new.key.cookies.clone(), new.cookies.clone()),
+        (vec!["a".into(), "b".into()], None)
+    );
+    assert_eq!(new, site("key = { cookies = [\"b\", \"a\"] }"), "an alias");
+    let rules = site("cookies = { ignore = [\"analytics\", \"lang*\"], bypass = [\"sid\"] }");
+    let rules = rules.cookies.unwrap();
+    for ignored in ["_ga", "_ga_X", "language"] {
+        assert!(rules.ignore.has(ignored.as_bytes()), "{ignored}");
+    }
+    assert!(rules.bypass.has(b"sid") && !rules.ignore.has(b"sid"));
+    // All that no other list names.
+    let rest = "cookies = { ignore = [\"*\", \"_ga\"], key = [\"currency\"], bypass = [\"sid\"] }";
+    assert!(site(rest).cookies.unwrap().ignore.has(b"anything"));
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_its_names_are_checked() {
     let checked = |variables: &[(&str, &str)]| {
         let mut file = FileConfig::parse(&format!("[node]\nname = \"file\"\n{LEAST}")).unwrap();
@@ -534,13 +684,151 @@ fn flags_override_file_and_environment() {
     file.front("--origin", "http://192.0.2.1").unwrap();
     let config = check(&file).unwrap();
     assert_eq!(config.node.listen.port(), 2);
-    assert_eq!(config.sites[0].origins[0].host, "192.0.2.1");
+    assert_eq!(config.sites[0].pools[0].origins[0].host, "192.0.2.1");
     file.set("--listen", "node", "listen", "x");
     let told = check(&file).unwrap_err().to_string();
     assert!(told.starts_with("--listen: node.listen = \"x\""), "{told}");
     let two = format!("{LEAST}[[site]]\nid = \"b\"\nhosts = [\"b\"]\norigins = [\"http://b\"]\n");
     let told = FileConfig::parse(&two).unwrap().front("--origin", "http://c").unwrap_err();
     assert!(told.to_string().contains("--origin: site: the file has 2 sites"), "{told}");
+}
+
+/// A node that orders the certificate of one host; `acme` and `site` are further keys.
+fn ordering(acme: &str, site: &str) -> String {
+    format!(
+        "[node]\nstate = \"/s\"\n[tls]\n[tls.acme]\n{acme}\n\
+         [[site]]\norigins = [\"http://a\"]\nhosts = [\"a.test\"]\ntls = \"auto\"\n{site}\n"
+    )
+}
+
+#[test]
+fn certificates_are_ordered_where_and_as_it_is_written() {
+    let config = Config::from_toml(&ordering("", "hsts = {}")).unwrap();
+    let tls = config.tls.unwrap();
+    let acme = tls.acme.unwrap();
+    assert_eq!(acme.directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!((acme.state, tls.public_port), (PathBuf::from("/s/acme"), 8443));
+    assert_eq!(acme.challenges, [AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01]);
+    assert_eq!(config.sites[0].tls, SiteTls::Auto);
+    assert_eq!(config.sites[0].hsts.unwrap().max_age, 15_768_000);
+    let eab = "eab_key_id = \"kid\"\neab_hmac_key = \"zWNDZM6eQGHWpSRTPal5eA==\"\nstate = \"/t\"";
+    let acme = Config::from_toml(&ordering(eab, "")).unwrap().tls.unwrap().acme.unwrap();
+    assert_eq!(acme.external_account.unwrap().key_id, "kid");
+    assert_eq!(acme.state, PathBuf::from("/t"));
+    assert_eq!(Config::from_toml(LEAST).unwrap().sites[0].tls, SiteTls::Files);
+}
+
+#[test]
+fn mistakes_about_ordered_certificates_are_told() {
+    for (acme, site, parts) in [
+        ("directory = \"http://ca\"", "", &["tls.acme.directory = \"http://ca\"", "https"][..]),
+        ("directory = \"ca\"", "", &["not https://"]),
+        ("email = \"ops\"", "", &["tls.acme.email = \"ops\"", "ops@example.com"]),
+        ("email = \"a@b?c\"", "", &["not an email address"]),
+        ("profile = \"\"", "", &["tls.acme.profile"]),
+        ("challenges = []", "", &["tls.acme.challenges = []: none", "\"http-01\""]),
+        ("challenges = [\"dns-02\"]", "", &["challenges[0] = \"dns-02\"", "not a challenge"]),
+        ("state = \"s\"", "", &["tls.acme.state", "not absolute"]),
+        ("retry = \"0s\"", "", &["tls.acme.retry", "from 1s to 1h"]),
+        ("eab_key_id = \"k\"", "", &["tls.acme.eab_key_id", "alone", "eab_hmac_key_file"]),
+        ("eab_hmac_key = \"zWNDZM6eQGHWpSRTPal5eA\"", "", &["without eab_key_id"]),
+        (
+            "eab_key_id = \"k\"\neab_hmac_key = \"zWNDZM6eQGHWpSRTPal5e+\"",
+            "",
+            &["tls.acme.eab_hmac_key", "not base64url"],
+        ),
+        ("emial = \"a@b\"", "", &["tls.acme.emial", "did you mean email?"]),
+        (
+            "secret = \"ssssssssssssssssssss\"",
+            "",
+            &["tls.acme.secret", "20 characters", "32 to 512"],
+        ),
+        ("old_secret = \"ssssssssssssssssssssssssssssssssssss\"", "", &["without secret_file"]),
+        ("challenges = [\"dns-01\"]", "", &["tls.acme.challenges", "without dns_hook"]),
+        ("dns_hook = []", "", &["tls.acme.dns_hook", "no program"]),
+        ("dns_hook = [\"sh\"]", "", &["tls.acme.dns_hook", "absolute path"]),
+        ("dns_hook = [\"/nonexistent\"]", "", &["tls.acme.dns_hook", "/nonexistent"]),
+        ("dns_hook = [\"/bin/sh\"]\nchallenges = [\"http-01\"]", "", &["does not name dns-01"]),
+        ("dns_timeout = \"1m\"", "", &["tls.acme.dns_timeout", "without dns_hook"]),
+        ("ticket_rotation = \"0s\"", "", &["tls.acme.ticket_rotation"]),
+        ("", "hsts = { max_age = \"1h30m1s1ms\" }", &["site[0].hsts.max_age"]),
+        ("", "hsts = { preload = true }", &["site[0].hsts.preload", "subdomains = true"]),
+    ] {
+        let told = mistakes(&ordering(acme, site));
+        assert_eq!(told.lines().count(), 1, "{told}");
+        for part in parts {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("zWNDZ"), "{told}");
+    }
+}
+
+#[test]
+fn hosts_must_be_names_that_a_certificate_may_have() {
+    for (host, part) in [
+        ("*", "no certificate is for every host"),
+        ("*.a.test", "needs a proof by DNS"),
+        ("192.0.2.1", "an address"),
+        ("[2001:db8::1]", "an address"),
+        ("my_host.test", "an underscore"),
+    ] {
+        let told = mistakes(&ordering("", "").replace("a.test", host));
+        assert!(told.contains("site[0].hosts") && told.contains(part), "{told}");
+    }
+    let told = mistakes(&ordering("", "").replace("hosts = [\"a.test\"]\n", ""));
+    assert!(told.contains("site[0].tls") && told.contains("every host"), "{told}");
+}
+
+#[test]
+fn a_hook_for_dns_proves_wildcards() {
+    let hook = "dns_hook = [\"/bin/sh\", \"-e\"]\n";
+    let text = ordering(hook, "").replace("a.test", "*.a.test");
+    let acme = Config::from_toml(&text).unwrap().tls.unwrap().acme.unwrap();
+    assert_eq!(acme.challenges, [AcmeChallenge::Dns01]);
+    let hook = acme.dns_hook.unwrap();
+    assert_eq!((hook.command, hook.timeout.as_secs()), (vec!["/bin/sh".into(), "-e".into()], 60));
+}
+
+#[test]
+fn what_orders_certificates_must_be_there_and_be_alone() {
+    let site = "[[site]]\norigins = [\"http://a\"]\nhosts = [\"a.test\"]\n";
+    let told = mistakes(&format!("{site}tls = \"auto\"\n"));
+    assert!(told.contains("site[0].tls = \"auto\": without [tls.acme]"), "{told}");
+    let told = mistakes(&format!("{site}hsts = {{}}\n"));
+    assert!(told.contains("site[0].hsts") && told.contains("without [tls]"), "{told}");
+    let told = mistakes(&format!("[tls]\n[tls.acme]\n{site}"));
+    assert!(told.contains("tls.acme.state: missing, and so is node.state"), "{told}");
+    let told = mistakes(&format!("[control]\nurl = \"http://c\"\n{}", ordering("", "")));
+    assert!(
+        told.contains("tls.acme.secret_file") && told.contains("follows control.url"),
+        "{told}"
+    );
+    let secret = format!("secret = \"{}\"\n", "s".repeat(32));
+    let edge = format!("[control]\nurl = \"http://c\"\n{}", ordering(&secret, ""));
+    assert!(Config::from_toml(&edge).unwrap().tls.unwrap().acme.unwrap().secret.is_some());
+    let parent = edge.replace("[node]\n", "[node]\ntier = \"parent\"\n");
+    let told = mistakes(&parent);
+    assert!(told.contains("tls.acme.secret") && told.contains("a parent"), "{told}");
+    assert!(!told.contains("ssss"), "{told}");
+}
+
+#[test]
+fn domains_of_the_command_line_are_served_by_https() {
+    let mut file = FileConfig::default();
+    file.front("--origin", "http://192.0.2.1").unwrap();
+    file.secure("--domain", &["a.test".to_owned(), "b.test".to_owned()]).unwrap();
+    file.set_acme("--email", "email", "ops@a.test");
+    file.set("--domain", "node", "state", "/s");
+    let config = check(&file).unwrap();
+    assert_eq!(config.sites[0].hosts, ["a.test", "b.test"]);
+    let acme = config.tls.unwrap().acme.unwrap();
+    assert_eq!((acme.email.as_deref(), config.sites[0].tls), (Some("ops@a.test"), SiteTls::Auto));
+    file.secure("--domain", &["a test".to_owned()]).unwrap();
+    let told = check(&file).unwrap_err().to_string();
+    assert!(told.starts_with("--domain: site[0].hosts[0] = \"a test\""), "{told}");
+    let two = format!("{LEAST}[[site]]\nid = \"b\"\nhosts = [\"b\"]\norigins = [\"http://b\"]\n");
+    let told = FileConfig::parse(&two).unwrap().secure("--domain", &[]).unwrap_err();
+    assert!(told.to_string().contains("--domain: site: there are 2 sites"), "{told}");
 }
 
 #[test]
@@ -555,6 +843,23 @@ fn faults_of_syntax_are_told_with_their_line() {
 fn zero_sets_no_bound_of_its_own_on_origin_connections() {
     let text = format!("[limits]\nconnections = 77\norigin_connections = 0\n{LEAST}");
     assert_eq!(Config::from_toml(&text).unwrap().limits.origin_connections, 77);
+}
+
+/// Whichever build this is a test of; the static programs of CI are the other one.
+#[test]
+fn http3_is_refused_where_it_is_not_built() {
+    let tls = "[tls]\nhttp3 = true\n[tls.acme]\nstate = \"/s\"\n";
+    let site =
+        "[[site]]\nid = \"a\"\nhosts = [\"a.com\"]\norigins = [\"http://o\"]\ntls = \"auto\"\n";
+    let read = Config::from_toml(&format!("{tls}{site}"));
+    if cfg!(feature = "http3") {
+        assert!(read.unwrap().tls.is_some_and(|tls| tls.http3));
+    } else {
+        let refused = read.unwrap_err().to_string();
+        assert!(refused.contains("tls.http3 = true: this program has no HTTP/3"), "{refused}");
+    }
+    let off = Config::from_toml(&format!("{}{site}", tls.replace("true", "false")));
+    assert!(off.unwrap().tls.is_some_and(|tls| !tls.http3));
 }
 
 #[test]
@@ -639,6 +944,8 @@ fn the_examples_name_every_word() {
     let control = include_str!("../../../deploy/control.toml");
     let words = Tier::words()
         .chain(OnPartition::words())
+        .chain(Via::words())
+        .chain(LogEngine::words())
         .chain(ParentScope::words())
         .chain(Protocol::words())
         .chain(DiskAdmit::words())
@@ -647,6 +954,8 @@ fn the_examples_name_every_word() {
         .chain(Balance::words())
         .chain(HostHeader::words())
         .chain(QueryWord::words())
+        .chain(SiteTls::words())
+        .chain(AcmeChallenge::words())
         .chain(Scope::words());
     for word in words {
         let quoted = format!("{word:?}");
@@ -677,10 +986,12 @@ fn examples() -> String {
 fn the_examples_within_the_example_are_accepted() {
     let examples = examples();
     assert!(examples.contains("[[token]]") && examples.contains("[[tls.certificates]]"));
-    // Certificates and secret files of an example are not there; nothing else may be wrong.
+    // Certificates and secret files of an example are not there, and not all examples are of one node; nothing
+    // else may be wrong.
     if let Err(mistakes) = Config::from_toml(&examples) {
         for mistake in mistakes.0 {
-            assert!(mistake.message.contains("cannot be read"), "{mistake}");
+            let is_of_another = mistake.message.contains("follows control.url");
+            assert!(is_of_another || mistake.message.contains("cannot be read"), "{mistake}");
         }
     }
 }
@@ -764,5 +1075,177 @@ fn a_sites_releases_are_read_and_must_reach_the_origin() {
     ] {
         let mistakes = config(release).unwrap_err().to_string();
         assert!(mistakes.contains(part), "{release}: {mistakes}");
+    }
+}
+
+#[test]
+fn rules_are_read_with_all_their_mistakes() {
+    let rules = |text: &str| format!("{LEAST}{text}");
+    let read = Config::from_toml(&rules(
+        "[[site.rule]]\nname = \"a\"\nfinal = true\ndefault_ttl = \"1m\"\nstale = { if_error = \"2s\" }\n\
+         [site.rule.match]\npath = [\"*.css\", \"/a\"]\nmethod = [\"GET\"]\nscheme = \"https\"\n\
+         header = { Accept = [\"*WebP*\", \"b\"], X-A = \"*\" }\ncookie = [\"a*\"]\nquery = [\"b\"]\n\
+         client = [\"10.0.0.0/8\"]\nstatus = [200, 404]\ncontent_type = [\"Text/*\"]\n",
+    ))
+    .unwrap();
+    let [rule] = read.sites[0].rules.rules() else { panic!("one rule") };
+    let conditions = &rule.conditions;
+    let paths: Vec<&str> = conditions.path.iter().map(|path| path.text()).collect();
+    assert_eq!(paths, ["/*.css", "/a"]);
+    let values: Vec<_> =
+        conditions.header.iter().map(|h| (h.name.as_str(), h.values.join(" "))).collect();
+    assert_eq!(values, [("accept", "*webp* b".to_owned()), ("x-a", "*".to_owned())]);
+    assert_eq!((conditions.scheme, &*conditions.content_type[0]), (Some("https"), "text/*"));
+    assert!(rule.is_final && rule.settings.default_ttl == Some(60));
+    assert_eq!(rule.settings.stale.map(|stale| stale.if_error), Some(2));
+    for (rule, parts) in [
+        ("default_ttl = \"1s\"", &["site[0].rule[0].name: missing", "1 to 32 letters"][..]),
+        ("name = \"a b\"\nfinal = true", &["rule[0].name = \"a b\"", "other characters"]),
+        ("name = \"a\"", &["rule[0].final", "sets nothing"]),
+        ("name = \"a\"\nttl = 1\n", &["rule[0].ttl = 1", "without a unit"]),
+        ("redirect = {}", &["rule[0].redirect.to: missing", "{path}"]),
+        ("redirect = { to = \"https://{1}/\" }", &["redirect.to", "lets the request choose"]),
+        ("redirect = { to = \"/a\", status = 304 }", &["redirect.status = 304", "301, 302, 303"]),
+        (
+            "match = { path = [\"/a\", \"/b/*\"] }\nredirect = { to = \"/{1}\" }",
+            &["rule[0].redirect", "has {1}", "0 stars"],
+        ),
+        ("redirect = { to = \"/{1}\" }", &["rule[0].redirect", "has {1}"]),
+        (
+            "match = { status = [200] }\nbypass = true",
+            &["rule[0].bypass = true", "before there is a response"],
+        ),
+        ("response_headers = {}", &["response_headers.set", "nothing is edited"]),
+        ("response_headers = { set = { ETag = \"a\" } }", &["set.ETag", "the origin sets it"]),
+        ("response_headers = { remove = [\"Content-Length\"] }", &["remove[0]", "framing"]),
+        ("response_headers = { add = { X-A = \"b\\nc\" } }", &["add.X-A", "not a value"]),
+        (
+            "request_headers = { set = { Host = \"a\" } }",
+            &["request_headers.set.Host", "host_header"],
+        ),
+        ("request_headers = { set = { Cookie = \"a\" } }", &["set.Cookie", "to remove it"]),
+        (
+            "request_headers = { set = { X-A = \"a\", x-a = \"b\" } }",
+            &["request_headers.set.x-a", "twice", "one list"],
+        ),
+        ("request_headers = { remove = [\"Range\"] }", &["remove[0] = \"Range\"", "client takes"]),
+        ("tags = [\"a b\"]", &["rule[0].tags[0] = \"a b\"", "percent-encode", "{1} to {9}"]),
+        ("match = { path = [\"/a\"] }\ntags = [\"a-{1}\"]", &["rule[0].tags", "0 stars"]),
+        (
+            "ignore = [\"no-stor\"]",
+            &["rule[0].ignore[0]", "can be ignored", "did you mean no-store"],
+        ),
+        ("match = { host = [\"a:80\"] }", &["match.host[0] = \"a:80\"", "with a port"]),
+        ("match = { path = [] }", &["match.path = []", "nothing matches"]),
+        (
+            "match = { path = [\"a\"] }",
+            &["match.path[0] = \"a\"", "does not start with /", "*.css"],
+        ),
+        ("match = { path = [\"/a/../b\"] }", &["match.path[0]", "segment . or .."]),
+        ("match = { method = [\"HEAD\"] }", &["match.method[0]", "GET stands for it"]),
+        ("match = { method = [\"get\"] }", &["match.method[0]", "upper case"]),
+        ("match = { header = { \"a b\" = \"c\" } }", &["match.header.a b", "not the name"]),
+        (
+            "match = { header = { A = 1 } }",
+            &["match.header.A = 1", "not a text", "a list of values"],
+        ),
+        ("match = { header = { host = \"a\" } }", &["match.header.host", "match.host"]),
+        ("match = { method = [\"TRACE\"] }", &["match.method[0]", "with 405"]),
+        ("match = { header = { A = [\"\"] } }", &["match.header.A[0]", "empty"]),
+        ("match = { cookie = [\"a=b\"] }", &["match.cookie[0] = \"a=b\""]),
+        ("match = { query = [\"a&b\"] }", &["match.query[0] = \"a&b\""]),
+        ("match = { scheme = \"ftp\" }", &["match.scheme = \"ftp\"", "\"https\""]),
+        ("match = { client = [\"10.0.0.1/8\"] }", &["match.client[0]", "10.0.0.0/8"]),
+        ("match = { status = [206] }", &["match.status", "200 stands for 206"]),
+        ("match = { status = [99, \"200\"] }", &["match.status[0] = 99", "match.status[1]"]),
+        (
+            "match = { content_type = [\"text/html; q=1\"] }",
+            &["match.content_type[0]", "parameters"],
+        ),
+        ("match = { contry = [\"DE\"] }", &["match.contry", "unknown key"]),
+    ] {
+        let told = mistakes(&rules(&format!("[[site.rule]]\n{rule}\n")));
+        for part in parts {
+            assert!(told.contains(part), "{rule}: {told:?} does not say {part:?}");
+        }
+    }
+    let twice = "[[site.rule]]\nname = \"a\"\nfinal = true\n".repeat(2);
+    assert!(mistakes(&rules(&twice)).contains("another rule of the site has the name \"a\""));
+}
+
+#[test]
+fn access_settings_are_read_with_all_their_mistakes() {
+    use weir_rules::access::rate::{By, Count};
+    let file = std::env::temp_dir().join(format!("weir-users-{}", std::process::id()));
+    let hash = "$2y$04$Gz0wBDR0Kg/jvUm7wzMCouvkIempriLaRGWsWZsfZEWG04SfuBWdW";
+    std::fs::write(&file, format!("anna:{hash}\n")).unwrap();
+    let key = "[[site.signing_key]]\nid = \"k\"\nsecret = \"0123456789abcdef\"\n";
+    let rules = |text: &str| format!("{LEAST}{key}[[site.rule]]\nname = \"a\"\n{text}\n");
+    let read = Config::from_toml(&rules(&format!(
+        "allow = [\"192.0.2.1\", \"fd00::/8\"]\ndeny = [\"all\"]\nsigned = true\nreferer = [\"*.Example.com\"]\n\
+         basic_auth = {file:?}\nrate = {{ requests = 5, per = \"1m\", cookie = \"s\" }}\nfinal = true"
+    )));
+    let told = read.expect_err("deny and allow exclude each other").to_string();
+    assert!(told.contains("rule[0].deny = [\u{2026}]: denies everyone"), "{told}");
+    let read = Config::from_toml(&rules(&format!(
+        "allow = [\"192.0.2.1\", \"fd00::/8\"]\ndeny = [\"fd00::1\"]\nsigned = true\nreferer = [\"*.Example.com\"]\n\
+         basic_auth = {file:?}\nrate = {{ requests = 5, per = \"1m\", cookie = \"s\" }}"
+    )))
+    .unwrap();
+    let access = &read.sites[0].rules.rules()[0].settings.access;
+    assert_eq!(access.allow.as_ref().map(Vec::len), Some(2));
+    assert!(access.signed && access.referer.as_ref().is_some_and(|referers| referers.missing));
+    assert_eq!(access.referer.as_ref().map(|referers| &*referers.hosts[0]), Some("*.example.com"));
+    let basic = access.basic_auth.as_ref().unwrap();
+    assert_eq!((&*basic.realm, basic.forward, basic.users.hash("anna")), ("a", false, Some(hash)));
+    let rate = access.rate.as_ref().unwrap();
+    assert_eq!(rate.count, Count { requests: 5, per: 60_000, burst: 5 });
+    assert_eq!(rate.client, Count { requests: 50, per: 60_000, burst: 50 });
+    assert_eq!(rate.by, Some(By::Cookie("s".to_owned())));
+    assert_eq!(read.sites[0].signing_keys[0].secret.reveal(), "0123456789abcdef");
+    std::fs::write(&file, "anna:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\nben\n").unwrap();
+    let md5 = format!("basic_auth = {file:?}");
+    for (rule, parts) in [
+        ("allow = []", &["rule[0].allow = []", "no network at all"][..]),
+        ("allow = [\"10.0.0.1/8\"]", &["allow[0] = \"10.0.0.1/8\"", "or all"]),
+        ("deny = \"all\"", &["deny = \"all\"", "not a list"]),
+        ("referer = [\"*\"]", &["referer[0]", "leave referer out"]),
+        ("referer = { missing = 1 }", &["referer.missing"]),
+        ("rate = {}", &["rate.requests: missing"]),
+        ("rate = { requests = 0 }", &["rate.requests = 0", "1 to 1000000"]),
+        ("rate = { requests = 1, per = \"2h\" }", &["rate.per", "out of bounds"]),
+        (
+            "rate = { requests = 1, header = \"a\", cookie = \"b\" }",
+            &["rate.cookie", "header is set too"],
+        ),
+        (
+            "rate = { requests = 1, client_burst = 2 }",
+            &["rate.client_burst", "with header or cookie"],
+        ),
+        ("basic_auth = \"/not/there\"", &["basic_auth = \"/not/there\"", "cannot be read"]),
+        ("basic_auth = { realm = \"a\\\"\", file = \"/x\" }", &["basic_auth.realm"]),
+        ("basic_auth = {}", &["basic_auth.file: missing"]),
+        (&md5, &["line 1: not a bcrypt hash, line 2: no colon", "htpasswd -B"]),
+        ("match = { status = [404] }\nsigned = true", &["signed", "before there is a response"]),
+    ] {
+        let told = mistakes(&rules(rule));
+        for part in parts {
+            assert!(told.contains(part), "{rule}: {told:?} does not say {part:?}");
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
+    let no_key = format!("{LEAST}[[site.rule]]\nname = \"a\"\nsigned = true\n");
+    assert!(mistakes(&no_key).contains("[[site.signing_key]]"));
+    for (key, parts) in [
+        ("id = \"k\"", &["signing_key[0].secret: missing", "16 to 512"][..]),
+        ("secret = \"0123456789abcdef\"", &["signing_key[0].id: missing"]),
+        ("id = \"a~b\"\nsecret = \"0123456789abcdef\"", &["signing_key[0].id", "other characters"]),
+        ("id = \"k\"\nsecret = \"short\"", &["5 bytes is not accepted"]),
+    ] {
+        let told = mistakes(&format!("{LEAST}[[site.signing_key]]\n{key}\n"));
+        for part in parts {
+            assert!(told.contains(part), "{key}: {told:?} does not say {part:?}");
+        }
+        assert!(!told.contains("0123456789abcdef") && !told.contains("short"), "{told}");
     }
 }

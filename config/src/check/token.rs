@@ -105,9 +105,14 @@ fn generate(s: &mut Section<'_>, control: &Control) -> bool {
     if !s.has("secret_file") {
         s.mistake("generate", "secret_file is missing, which names the file that is made");
     }
-    if control.url.is_some() {
+    if !control.url.is_empty() {
         let wait = "accepted: control.token_wait, to wait for it";
         s.mistake("generate", format!("control.url is there: control itself makes it; {wait}"));
+        return false;
+    }
+    if control.etcd.is_some() {
+        let accepted = "accepted: a file with the same secret for each of them";
+        s.mistake("generate", format!("several processes of control share one log; {accepted}"));
         return false;
     }
     true

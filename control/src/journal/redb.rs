@@ -76,6 +76,46 @@ impl Redb {
         Ok(Self { path, attach, identity, database: Some(database), copied, _lock: lock })
     }
 
+    /// Opens the journal in `directory` to move its log elsewhere; and tells where that is, if it was done or begun
+    /// before.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    pub(crate) fn open_to_move(directory: &Path) -> Result<(Self, Option<String>), JournalError> {
+        let path = directory.join(FILE);
+        if !path.try_exists().map_err(|error| of_io(&path, &error))? {
+            return Err(JournalError::new(format!("{}: there is no such file", path.display())));
+        }
+        let lock = lock(directory)?;
+        let attach: Attach = Box::new(attach);
+        let (database, identity) = open(&path, &attach)?;
+        let moved = tables::moved(&database).map_err(at(&path))?;
+        let written_in = match &moved {
+            None => tables::check(&database),
+            Some(_) => tables::identity(&database),
+        };
+        let copied = !written_in.map_err(at(&path))?.is(&identity);
+        let journal =
+            Self { path, attach, identity, database: Some(database), copied, _lock: lock };
+        Ok((journal, moved))
+    }
+
+    /// Says that its log is at `place` from now on: no control opens it any more.
+    ///
+    /// # Errors
+    /// That cannot be written.
+    pub(crate) fn leave(&mut self, place: &str) -> Result<(), JournalError> {
+        let database = self.database.take().ok_or_else(|| JournalError::new("it is not open"))?;
+        let left = tables::leave(&database, place).map_err(at(&self.path));
+        self.database = Some(database);
+        left
+    }
+
+    /// Its file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The database; reopened after a fault.
     fn database(&mut self) -> Result<Database, JournalError> {
         if let Some(database) = self.database.take() {

@@ -24,6 +24,16 @@ impl Behind {
         }
     }
 
+    /// Whether any of them is exactly as far as `seq`.
+    pub(super) fn is_any_at(&self, seq: Seq) -> bool {
+        self.0.contains_key(&seq)
+    }
+
+    /// How many of them are not as far as `seq`.
+    pub(super) fn below(&self, seq: Seq) -> usize {
+        self.0.range(..seq).map(|(_, count)| count).sum()
+    }
+
     /// How far all of them are; [`Seq::MAX`] where there is none.
     pub(super) fn all(&self) -> Seq {
         self.0.keys().next().copied().unwrap_or(Seq::MAX)
@@ -44,6 +54,8 @@ mod tests {
         let mut all = Vec::new();
         for seq in [3, 3, 7] {
             all.push(behind.all());
+            assert!(behind.is_any_at(seq));
+            assert_eq!((behind.below(seq), behind.below(seq + 1) > 0), (0, true));
             behind.remove(seq);
         }
         assert_eq!((all, behind.all()), (vec![3, 3, 7], Seq::MAX));

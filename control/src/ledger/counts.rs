@@ -6,9 +6,9 @@ use std::time::Duration;
 /// What bounds a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Most entries that stay listed; at least one does.
+    /// Most entries that stay listed, beside those that a disk store needs; at least one does.
     pub(crate) retention: usize,
-    /// Most bytes that they take in memory.
+    /// Most bytes that all of them take in memory.
     pub(crate) bytes: usize,
     /// Most arrivals of an entry at a node that are told one by one; those of the last entry are.
     pub(crate) arrivals: usize,
@@ -41,6 +41,8 @@ pub(crate) struct Counts {
     pub(crate) nodes: usize,
     /// Of them, those with a session.
     pub(crate) connected: usize,
+    /// Of them, those whose disk store needs entries that are not listed any more.
+    pub(crate) outrun: usize,
     /// Batches that became durable since the start.
     pub(crate) commits: u64,
     /// Batches that the journal failed to take since the start.

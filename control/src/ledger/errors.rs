@@ -63,6 +63,8 @@ pub(crate) enum Ended {
     Forgotten,
     /// The log has a new id.
     Restored,
+    /// It goes on through a relay.
+    Attached,
 }
 
 impl JoinError {

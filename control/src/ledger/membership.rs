@@ -1,7 +1,7 @@
 //! Who is expected, who is there, and what they have applied.
 
 use super::errors::Ended;
-use super::nodes::{DepartedNode, ExpectedNode, Joined, Session, SessionId};
+use super::nodes::{AttachedSession, DepartedNode, ExpectedNode, Joined, Session, SessionId};
 use super::published::PublishedLog;
 use crate::journal::{Life, NodeRecord, ProcessRecord};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl PublishedLog {
             let node = ExpectedNode::new(record.clone(), self.columns.take(), now);
             self.applied.add(node.record.counted);
             self.settled.add(node.settled());
-            self.nodes.insert(name.clone(), node);
+            self.nodes.insert(name.clone(), Box::new(node));
         }
         let Some(node) = self.nodes.get_mut(&name) else { unreachable!("it is there") };
         let before = std::mem::replace(&mut node.record, record);
@@ -51,6 +51,9 @@ impl PublishedLog {
             process.applied = known.map_or(process.applied, |known| known.applied);
             process.before =
                 process.before.take().filter(|_| known.is_none_or(|known| known.before.is_some()));
+            let is_emptied = process.instance == hello.instance && !keep;
+            process.checked =
+                known.map_or(process.checked, |known| known.checked).filter(|_| !is_emptied);
         }
         let reported = hello.sites.as_deref();
         let same = node.sites.as_deref() == reported;
@@ -69,7 +72,7 @@ impl PublishedLog {
         let session = SessionId(self.last_session);
         let (ended, listener) = watch::channel(None);
         let instance = hello.instance.clone();
-        node.sessions.push(Session { id: session, instance, heard: now, ended });
+        node.sessions.push(Session { id: session, instance, heard: now, ended, via: None });
         // The newest process speaks for the node, also where an older one comes again.
         let nth = |session: &Session| {
             processes.iter().position(|process| process.instance == session.instance)
@@ -94,6 +97,7 @@ impl PublishedLog {
             }
             node.record.settle();
         }
+        self.hold(&name);
         self.unsaved.nodes = true;
         let place =
             Welcome { log: self.life.log.clone(), member, after, mark, keep, head: self.head };
@@ -101,6 +105,60 @@ impl PublishedLog {
         let lease_ms = u64::try_from(self.bounds.lease.as_millis()).unwrap_or(u64::MAX);
         let welcomed = Welcomed { place, releases, tier_key: self.life.tier_key.clone(), lease_ms };
         Joined { welcomed, session, ended: listener }
+    }
+
+    /// The process of a session speaks through a relay from now on: the session ends, and another
+    /// one begins in its place. `None` where it is over already. Who is expected does not change, so
+    /// that this needs no order among the entries but that under the lock: what is appended before
+    /// waits for the process, and what is appended after.
+    pub(super) fn attach(
+        &mut self,
+        session: SessionId,
+        relay: &Arc<str>,
+        now: Instant,
+    ) -> Option<AttachedSession> {
+        let name = self.sessions.remove(&session)?;
+        self.last_session += 1;
+        let id = SessionId(self.last_session);
+        let (ended, listener) = watch::channel(None);
+        let node = self.nodes.get_mut(&name)?;
+        let known = node.sessions.iter_mut().find(|known| known.id == session)?;
+        let before = std::mem::replace(&mut known.ended, ended);
+        known.id = id;
+        known.via = Some(relay.clone());
+        before.send_replace(Some(Ended::Attached));
+        let sites = node.sites.clone();
+        self.sessions.insert(id, name.clone());
+        self.hear(&name, id, now);
+        Some(AttachedSession { session: id, ended: listener, sites })
+    }
+
+    /// Up to where processes behind a relay have applied everything, as the relay says. Only who has
+    /// come further was heard: the relay repeats the others. The names of the nodes of those; `None`
+    /// where that cannot be.
+    pub(super) fn applied_behind(
+        &mut self,
+        told: &[(SessionId, Seq)],
+        now: Instant,
+    ) -> Option<Vec<(Arc<str>, Seq)>> {
+        if told.iter().any(|(_, seq)| *seq > self.head) {
+            return None;
+        }
+        let mut moved = Vec::new();
+        for (session, seq) in told {
+            let Some((name, node, known)) = self.known(*session) else { continue };
+            let mut processes = node.record.processes.iter();
+            let process = processes.find(|process| process.instance == known.instance);
+            // The first word of a process counts although it is no further: it has its membership.
+            if process.is_none_or(|process| process.applied >= *seq && process.before.is_none()) {
+                continue;
+            }
+            let (name, instance) = (Arc::clone(name), known.instance.clone());
+            self.hear(&name, *session, now);
+            self.advance(&name, &instance, *seq, Some(now));
+            moved.push((name, *seq));
+        }
+        Some(moved)
     }
 
     /// Whether the session is that of the process that speaks for its node: of two, the newer.
@@ -134,14 +192,47 @@ impl PublishedLog {
         if seq > self.head {
             return false;
         }
-        let Some(name) = self.sessions.get(&session).cloned() else { return true };
-        self.hear(&name, session, now);
-        let known = self.nodes.get(&name).map(|node| node.sessions.iter());
-        let known = known.and_then(|mut sessions| sessions.find(|known| known.id == session));
-        if let Some(instance) = known.map(|known| known.instance.clone()) {
+        if let Some((name, _, known)) = self.known(session) {
+            let (name, instance) = (Arc::clone(name), known.instance.clone());
+            self.hear(&name, session, now);
             self.advance(&name, &instance, seq, Some(now));
         }
         true
+    }
+
+    /// A session that is not over, and its node.
+    fn known(&self, session: SessionId) -> Option<(&Arc<str>, &ExpectedNode, &Session)> {
+        let name = self.sessions.get(&session)?;
+        let node = self.nodes.get(name)?;
+        let known = node.sessions.iter().find(|known| known.id == session)?;
+        Some((name, node, known))
+    }
+
+    /// What a process of the node has on disk was held against the log up to `seq`: it needs no entry
+    /// up to there at its next start. `false` where that cannot be.
+    pub(super) fn checked(&mut self, session: SessionId, seq: Seq) -> bool {
+        if seq > self.head {
+            return false;
+        }
+        let Some((name, _, known)) = self.known(session) else { return true };
+        let (name, instance) = (Arc::clone(name), known.instance.clone());
+        let node = self.nodes.get_mut(&name);
+        if let Some(process) = node.and_then(|node| process_mut(node, &instance)) {
+            process.checked = Some(seq);
+        }
+        self.hold(&name);
+        self.unsaved.nodes = true;
+        self.forget();
+        true
+    }
+
+    /// Counts up to where what the node has on disk was checked, as its processes say.
+    pub(super) fn hold(&mut self, name: &str) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let checked = node.record.checked();
+        let before = std::mem::replace(&mut node.held, checked);
+        before.into_iter().for_each(|seq| self.checked.remove(seq));
+        checked.into_iter().for_each(|seq| self.checked.add(seq));
     }
 
     /// Notes that everything up to `seq` holds on a process of the node, since `now` where that is
@@ -260,6 +351,7 @@ impl PublishedLog {
             stays
         });
         self.settle(&name, Some(now));
+        self.hold(&name);
         // The lease of those that are left may be another.
         self.watch(&name);
     }
@@ -312,6 +404,7 @@ impl PublishedLog {
             self.sessions.remove(&session.id);
         }
         self.applied.remove(node.record.counted);
+        node.held.into_iter().for_each(|seq| self.checked.remove(seq));
         let excused = node.excused(self.head);
         if !node.lease_over {
             self.settled.remove(node.record.counted.max(node.record.excused));
@@ -357,8 +450,10 @@ impl PublishedLog {
         for node in self.nodes.values_mut() {
             for process in &mut node.record.processes {
                 process.applied = self.base.seq;
+                process.checked = None;
             }
             node.record.settle();
+            node.held.take().into_iter().for_each(|seq| self.checked.remove(seq));
             for session in node.sessions.drain(..) {
                 session.ended.send_replace(Some(Ended::Restored));
             }
@@ -366,7 +461,7 @@ impl PublishedLog {
     }
 
     fn of_session(&mut self, session: SessionId) -> Option<&mut ExpectedNode> {
-        self.nodes.get_mut(self.sessions.get(&session)?)
+        self.nodes.get_mut(self.sessions.get(&session)?).map(|node| &mut **node)
     }
 }
 

@@ -15,6 +15,29 @@ use weir_rules::tier::Tier;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(super) u64);
 
+impl SessionId {
+    /// The session that has this number, if there is one.
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number: of no other session of this process.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// An edge is attached to a relay.
+#[derive(Debug)]
+pub(crate) struct AttachedSession {
+    /// What to name its session by from now on.
+    pub(crate) session: SessionId,
+    /// As in [`Joined`].
+    pub(crate) ended: watch::Receiver<Option<Ended>>,
+    /// What it reported of its sites.
+    pub(crate) sites: Option<Arc<[SiteHosts]>>,
+}
+
 /// A node was let in.
 #[derive(Debug)]
 pub(crate) struct Joined {
@@ -91,6 +114,8 @@ pub(crate) struct NodeView {
     pub(crate) is_proven: bool,
     /// Whether it is forgotten once its lease is over.
     pub(crate) ephemeral: bool,
+    /// The relay through which that session is.
+    pub(crate) via: Option<Arc<str>>,
 }
 
 /// An expected node.
@@ -107,6 +132,8 @@ pub(super) struct ExpectedNode {
     pub(super) lease_over: bool,
     /// When its lease is to be looked at.
     pub(super) watched: Option<Instant>,
+    /// What [`PublishedLog::checked`](super::published::PublishedLog) counts it at.
+    pub(super) held: Option<Seq>,
     /// Its column of the arrivals.
     pub(super) column: usize,
     /// As the record has it.
@@ -125,6 +152,8 @@ pub(super) struct Session {
     /// When it was heard.
     pub(super) heard: Instant,
     pub(super) ended: watch::Sender<Option<Ended>>,
+    /// The relay that it is through.
+    pub(super) via: Option<Arc<str>>,
 }
 
 impl ExpectedNode {
@@ -138,6 +167,7 @@ impl ExpectedNode {
             heard: now,
             sessions: Vec::new(),
             watched: None,
+            held: None,
             column,
             stats: None,
             sites: None,
@@ -216,6 +246,7 @@ impl ExpectedNode {
             processes: record.processes.len(),
             is_proven: record.secret.is_some(),
             ephemeral: record.ephemeral,
+            via: self.sessions.last().and_then(|session| session.via.clone()),
         }
     }
 }

@@ -44,7 +44,8 @@ pub(super) struct PublishedLog {
     pub(super) columns: Columns,
     /// Of listed entries only, so bounded with them.
     references: HashMap<Reference, Arc<Listed>>,
-    pub(super) nodes: BTreeMap<Arc<str>, ExpectedNode>,
+    // Boxed: half of a tree's room is empty.
+    pub(super) nodes: BTreeMap<Arc<str>, Box<ExpectedNode>>,
     /// Nodes that were expected, and applied listed entries; the latest last.
     pub(super) departed: VecDeque<DepartedNode>,
     /// How far the expected nodes have applied everything.
@@ -52,6 +53,8 @@ pub(super) struct PublishedLog {
     /// Up to where no purge waits for them: that far they have applied everything, or their lease
     /// was over. Without those whose lease is over: nothing waits for them.
     pub(super) settled: Behind,
+    /// Up to where what they have on disk was held against the log: without those that have no disk.
+    pub(super) checked: Behind,
     /// When it is to be looked whether a lease is over.
     pub(super) leases: Leases,
     /// What they reported of their sites.
@@ -103,6 +106,7 @@ impl PublishedLog {
             departed: VecDeque::new(),
             applied: Behind::default(),
             settled: Behind::default(),
+            checked: Behind::default(),
             leases: Leases::default(),
             reported: Arc::default(),
             sessions: HashMap::new(),
@@ -121,7 +125,8 @@ impl PublishedLog {
         for record in nodes {
             let name: Arc<str> = record.name.as_str().into();
             let node = ExpectedNode::new(record, state.columns.take(), now.at);
-            state.nodes.insert(name, node);
+            state.nodes.insert(name.clone(), Box::new(node));
+            state.hold(&name);
         }
         state.recall(arrivals.into_iter().collect(), now.at);
         for SitesRecord { nodes, sites } in sites {
@@ -168,14 +173,22 @@ impl PublishedLog {
         self.entries.push_back(listed);
     }
 
-    /// Forgets the oldest entries while there are more than the bounds allow. The journal is told
+    /// Forgets the oldest entries while there are more than the bounds allow: beyond `retention` those
+    /// that no disk store needs at its node's next start, beyond `bytes` any. The journal is told
     /// with the next batch, never before: what it holds is at least what is listed here.
     pub(super) fn forget(&mut self) {
         let Bounds { retention, bytes, .. } = self.bounds;
-        while self.entries.len() > 1
-            && (self.entries.len() > retention || self.bytes > bytes)
-            && let Some(oldest) = self.entries.pop_front()
-        {
+        while self.entries.len() > 1 {
+            // A disk that was checked up to an earlier entry is lost already.
+            let is_needed = self.checked.is_any_at(self.base.seq);
+            let is_over = self.bytes > bytes;
+            if !is_over && (is_needed || self.entries.len() <= retention) {
+                break;
+            }
+            if is_needed {
+                self.tell_outrun();
+            }
+            let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes();
             self.base.seq = oldest.seq();
             self.base.mark = oldest.entry.mark;
@@ -199,6 +212,18 @@ impl PublishedLog {
         while self.recent.is_over(self.bounds.arrivals) {
             self.sum_up(self.recent.first());
             self.recent.pop();
+        }
+    }
+
+    /// Tells of the nodes whose disk store needs the oldest entry, which is forgotten.
+    fn tell_outrun(&self) {
+        for (node, _) in self.nodes.iter().filter(|(_, node)| node.held == Some(self.base.seq)) {
+            tracing::warn!(
+                %node,
+                checked = self.base.seq,
+                "the log is larger than control.retention_bytes, and no longer reaches back to what this \
+                 node has checked its disk for; should it start again before it has, its disk is emptied"
+            );
         }
     }
 
@@ -260,7 +285,7 @@ impl PublishedLog {
             excused: node.excused(self.head),
             ..node.record.clone()
         };
-        let records = self.nodes.values().map(record);
+        let records = self.nodes.values().map(|node| record(node));
         records.map(|record| (record.name.clone(), record)).collect()
     }
 
@@ -287,6 +312,7 @@ impl PublishedLog {
             waiting: 0,
             nodes: self.nodes.len(),
             connected: self.nodes.values().filter(|node| !node.sessions.is_empty()).count(),
+            outrun: self.checked.below(self.base.seq),
             commits: 0,
             failures: 0,
             propagation: self.propagation.clone(),

@@ -249,6 +249,7 @@ impl Staging {
             applied: continued.map_or(0, |process| process.applied),
             validates_after_ms: hello.validates_after_ms,
             before,
+            checked: continued_here.and_then(|process| process.checked),
         };
         let record = self.admitted(state, &hello, secret, known.as_ref(), (admission, process));
         if known.as_ref() != Some(&record) {

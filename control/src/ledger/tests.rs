@@ -1,6 +1,7 @@
 //! The ledger, over a journal that fails and crashes as told.
 
 mod arrivals;
+mod checked;
 pub(crate) mod disk;
 mod identity;
 mod leases;

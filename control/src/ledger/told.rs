@@ -82,7 +82,7 @@ impl PublishedLog {
             _ => Some(None),
         };
         for (name, node) in &self.nodes {
-            let ExpectedNode { record, region, column, .. } = node;
+            let ExpectedNode { record, region, column, .. } = &**node;
             let excused = node.excused(self.head);
             let Some(arrived) = arrived(record.joined_at, record.counted, excused) else {
                 continue;

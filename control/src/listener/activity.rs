@@ -63,9 +63,21 @@ impl Activity {
 
     /// Since when no call has been running; `None` while one is, and of a node's.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let idle = self.running.load(Ordering::Relaxed) == 0 && !self.is_upgraded();
+        // With the end of the last call, its time is seen.
+        let idle = self.running.load(Ordering::Acquire) == 0 && !self.is_upgraded();
         let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
         idle.then(|| self.opened + since)
+    }
+
+    /// Waits until no call has been running for so long.
+    pub(super) async fn idle_for(&self, bound: Duration) {
+        loop {
+            let since = self.idle_since().unwrap_or_else(Instant::now);
+            tokio::time::sleep_until(since + bound).await;
+            if self.idle_since().is_some_and(|since| since + bound <= Instant::now()) {
+                return;
+            }
+        }
     }
 
     /// Closes it.
@@ -114,7 +126,7 @@ impl Drop for RunningCall {
     fn drop(&mut self) {
         let since = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.idle_since.store(since, Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use weir_config::words::Word;
 use weir_rules::tier::Tier;
 
-/// The schemas of `/v1/stats`, `/v1/traffic`, `/v1/popular` and `/v1/uncached`.
+/// The schemas of `/v1/stats`, `/v1/traffic`, `/v1/popular`, `/v1/origins` and `/v1/uncached`.
 pub(super) fn schemas() -> Map<String, Value> {
     let object = |properties: Value| json!({"type": "object", "properties": properties});
     let list = |items: Value| json!({"type": "array", "items": items});
@@ -16,6 +16,10 @@ pub(super) fn schemas() -> Map<String, Value> {
     let disk = json!({"type": ["object", "null"], "properties": {
         "stored": whole, "stored_bytes": whole, "capacity_bytes": whole, "hits": whole,
         "directories": whole, "set_aside": whole,
+        "read_p99_micros": {
+            "type": ["integer", "null"],
+            "description": "Of the last reads that had to wait for a device; null if there were none.",
+        },
     }});
     let stored = json!({
         "stored": maybe, "stored_bytes": maybe, "capacity_bytes": maybe, "disk": disk,
@@ -28,6 +32,23 @@ pub(super) fn schemas() -> Map<String, Value> {
     let rates = json!({
         "hit_ratio": rate, "collapsed_per_second": rate, "upstream_errors_per_second": rate,
         "results": {"type": ["object", "null"], "additionalProperties": {"type": "number"}},
+    });
+    let time = json!({"type": "string", "format": "date-time"});
+    let counted = json!({
+        "requests": whole, "hits": whole, "hit_ratio": rate, "errors": whole,
+        "bytes": whole, "bytes_saved": whole,
+        "upstream_requests": whole, "upstream_errors": whole, "origin_requests": whole,
+        "status": object(json!({
+            "1xx": whole, "2xx": whole, "3xx": whole, "4xx": whole, "5xx": whole,
+        })),
+        "p50_ms": rate, "p99_ms": rate,
+    });
+    let per_second = json!({"type": "number"});
+    let rates_of_point = json!({
+        "requests_per_second": per_second, "hits_per_second": per_second,
+        "errors_per_second": per_second, "bytes_per_second": per_second,
+        "collapsed_per_second": per_second, "upstream_per_second": per_second,
+        "upstream_errors_per_second": per_second,
     });
     let of_node = json!({
         "state": {"enum": ["connected", "silent", "offline"]}, "listen": text,
@@ -54,9 +75,15 @@ pub(super) fn schemas() -> Map<String, Value> {
             "by_node": list(object(all(&[&named, &of_node, &point, &rates, &stored]))),
         })),
         "Traffic": object(json!({
-            "step_seconds": whole,
-            "points": list(object(all(&[
-                &json!({"at": {"type": "string", "format": "date-time"}}), &point,
+            "from": time, "to": time, "step_seconds": whole,
+            "begins": {
+                "type": ["string", "null"], "format": "date-time",
+                "description": "Since when steps of this length are kept; null where there are none.",
+            },
+            "totals": object(counted.clone()),
+            "points": list(object(all(&[&json!({"at": time}), &rates_of_point, &counted]))),
+            "groups": list(object(all(&[
+                &json!({"node": text, "tier": tier, "site": text}), &counted,
             ]))),
         })),
         "Popular": object(json!({
@@ -66,9 +93,27 @@ pub(super) fn schemas() -> Map<String, Value> {
                 "ttl_seconds": whole, "tags": list(text.clone()), "variants": whole,
             })]))),
         })),
+        "Origins": object(json!({
+            "nodes_total": whole, "nodes": asked.clone(),
+            "origins": list(object(json!({
+                "site": text, "pool": text, "url": text,
+                "state": {"enum": ["healthy", "ejected", "out", "mixed"]},
+                "weight": whole, "requests": whole, "errors": whole, "ejections": whole,
+                "running": whole, "first_byte_ms": rate, "first_byte_p99_ms": rate,
+                "probe": {"type": ["object", "null"], "properties": {
+                    "good": whole, "bad": whole, "error": {"type": ["string", "null"]},
+                    "seconds_ago": maybe,
+                }},
+                "nodes": list(object(json!({
+                    "name": text, "state": {"enum": ["healthy", "ejected", "out"]},
+                }))),
+            }))),
+        })),
         "Uncached": object(json!({
             "nodes": asked,
-            "reasons": list(object(all(&[&why, &json!({"count": whole})]))),
+            "reasons": list(object(all(&[&why, &json!({
+                "count": whole, "remedy": {"type": ["string", "null"]},
+            })]))),
             "urls": list(object(all(&[
                 &url, &why, &json!({"status": maybe, "seconds_ago": whole}),
             ]))),

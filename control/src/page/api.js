@@ -69,6 +69,16 @@ export async function call(path, given) {
   }
 }
 
+/** Calls control; the answer as it comes, for a file. */
+export async function blob(path, given) {
+  const response = await ask(path, given);
+  try {
+    return await response.blob();
+  } catch {
+    throw new Refused(0, { message: "control's answer was incomplete" });
+  }
+}
+
 const LONGEST_SILENCE = 40_000;
 const PAUSES = [1000, 2000, 4000, 8000, 15_000, 30_000];
 

@@ -1,27 +1,51 @@
-// Stored responses, most requested first; and recent responses that were not stored, and why.
+// Stored responses, searched, sorted and by path; and recent responses that were not stored, by reason.
 
-import { byId, el, keep, say, shown } from "./dom.js";
+import { byId, el, keep, options, say, shown } from "./dom.js";
 import { call } from "./api.js";
-import { tag } from "./explain.js";
+import { explainLink, tag } from "./explain.js";
+import { grouped, parts } from "./groups.js";
 import { stateOf } from "./history.js";
+import * as reasons from "./reasons.js";
 import { bytes, count, list, seconds, some } from "./words.js";
 
 const POPULAR = ["URL", "Hits", "Size", "Status", "TTL", "Tags", "Nodes", ""];
-const UNCACHED = ["URL", "Reason", "Status", "Ago", "Nodes", ""];
+
+/** As control takes it, and in words. */
+const ORDERS = [
+  ["hits", "most hits"],
+  ["size", "largest"],
+  ["expiry", "TTL, shortest first"],
+  ["newest", "age, newest first"],
+  ["url", "URL"],
+];
+
+/** URLs that were not stored: as many as control tells of. */
+const MOST_UNCACHED = 100;
+
+/** A word is searched for when nothing was typed for so long, in milliseconds. */
+const TYPED = 300;
 
 const popular = table(POPULAR, "popular-table");
-const uncached = table(UNCACHED, "uncached-table");
 let asked = 0;
+let typing = null;
+/** What is listed. */
+let objects = [];
 
 /** Wires the view; `look` handles a failed refresh. */
 export function wire(look) {
   byId("popular").append(popular.table);
-  byId("uncached").append(uncached.table);
-  for (const id of ["content-node", "content-limit"]) {
-    byId(id).addEventListener("change", () => {
-      refresh().catch(look);
-    });
+  options(byId("content-sort"), ORDERS);
+  const again = () => {
+    refresh().catch(look);
+  };
+  for (const id of ["content-node", "content-limit", "content-sort"]) {
+    byId(id).addEventListener("change", again);
   }
+  byId("content-group").addEventListener("change", listObjects);
+  byId("content-search").addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(again, TYPED);
+  });
 }
 
 function table(names, kind) {
@@ -35,19 +59,56 @@ function table(names, kind) {
 /** Fetches both again. */
 export async function refresh() {
   const mine = ++asked;
-  const query = { node: byId("content-node").value, limit: byId("content-limit").value };
+  const chosen = (name) => byId(`content-${name}`).value.trim();
+  const [node, search, sort] = ["node", "search", "sort"].map(chosen);
+  const limit = byId("content-limit").value;
   const [stored, missed] = await Promise.all([
-    call("v1/popular", { query }),
-    call("v1/uncached", { query }),
+    call("v1/popular", { query: { node, search, limit, sort } }),
+    call("v1/uncached", { query: { node, search, limit: MOST_UNCACHED } }),
   ]);
   if (mine !== asked) return;
-  say(byId("popular-note"), note(stored.nodes));
+  objects = stored.objects;
+  const most = objects.length === Number(limit) && `the first ${limit}`;
+  say(byId("popular-note"), [most, note(stored.nodes)].filter(Boolean).join("; "));
   say(byId("uncached-note"), note(missed.nodes));
-  keep(popular.body, stored.objects, (object) => object.url, objectRow, updateObject);
-  placeholder(popular, "Nothing is stored.", POPULAR.length);
-  keep(uncached.body, missed.urls, (url) => `${url.url} ${url.reason}`, missRow, updateMiss);
-  placeholder(uncached, "Nothing recent.", UNCACHED.length);
-  reasons(missed.reasons);
+  listObjects();
+  reasons.show(missed, search !== "");
+}
+
+/** Lists what is stored, in groups if so chosen. */
+function listObjects() {
+  const groups = byId("content-group").value === "path"
+    ? grouped(objects, byId("content-sort").value)
+    : [{ objects }];
+  const items = groups.flatMap((group) => group.key ? [{ group }, ...group.objects] : group.objects);
+  const key = (item) => item.group ? `group ${item.group.key}` : item.url;
+  keep(popular.body, items, key, make, update);
+  const isSearched = byId("content-search").value.trim() !== "";
+  const none = isSearched ? "Nothing that is stored matches." : "Nothing is stored.";
+  placeholder(popular, none, POPULAR.length);
+}
+
+const make = (item) => item.group ? groupRow(item.group) : objectRow(item);
+
+const update = (row, item) => item.group ? updateGroup(row, item.group) : updateObject(row, item);
+
+function groupRow(group) {
+  return el(
+    "tr",
+    { class: "group" },
+    el(
+      "th",
+      { scope: "rowgroup", colspan: POPULAR.length },
+      el("span", { class: "address" }, group.path),
+      el("small"),
+    ),
+  );
+}
+
+function updateGroup(row, group) {
+  const { origin, objects: urls, hits } = group;
+  const figures = [origin, some(urls.length, "URL"), some(hits, "hit"), bytes(group.bytes)];
+  say(row.querySelector("small"), figures.filter(Boolean).join(" · "));
 }
 
 function note(nodes) {
@@ -58,8 +119,9 @@ function note(nodes) {
 function placeholder({ body, table: whole }, text, columns) {
   const foot = whole.querySelector("tfoot") ??
     whole.appendChild(
-      el("tfoot", {}, el("tr", {}, el("td", { colspan: columns, class: "faint" }, text))),
+      el("tfoot", {}, el("tr", {}, el("td", { colspan: columns, class: "faint" }))),
     );
+  say(foot.querySelector("td"), text);
   foot.hidden = body.children.length > 0;
 }
 
@@ -73,13 +135,6 @@ function cells(names, kinds, first, last) {
     el("td", { class: "do" }, last),
   );
 }
-
-const explainLink = (url) =>
-  el("a", {
-    class: "button quiet small",
-    href: `#explain?${new URLSearchParams({ url })}`,
-    "aria-label": `Explain ${url}`,
-  }, "Explain");
 
 function objectRow(object) {
   const purge = el("button", {
@@ -131,29 +186,10 @@ function updateObject(row, object) {
   nodes(on, object.nodes);
 }
 
-function missRow(miss) {
-  return cells(UNCACHED, ["why", "number", "number", "on"], [
-    el("span", { class: "address" }),
-    el("small", { class: "faint" }),
-  ], [explainLink(miss.url)]);
-}
-
-function updateMiss(row, miss) {
-  const [url, why, status, past, on] = row.children;
-  address(url, miss);
-  if (why.written !== miss.reason + miss.sentence) {
-    why.written = miss.reason + miss.sentence;
-    why.replaceChildren(el("b", {}, miss.reason), ` ${shown(miss.sentence)}`);
-  }
-  say(status, miss.status === null || miss.status === undefined ? "" : String(miss.status));
-  say(past, seconds(miss.seconds_ago));
-  nodes(on, miss.nodes);
-}
-
 /** The path is prominent; scheme and host are small below it. */
 function address(cell, { url, site }) {
-  const [, origin, path] = /^(\w+:\/\/[^/?]*)(.*)$/s.exec(url) ?? [null, "", url];
-  say(cell.firstElementChild, path || "/");
+  const { origin, path } = parts(url);
+  say(cell.firstElementChild, path);
   say(cell.lastElementChild, [origin, site].filter(Boolean).join(" · "));
   cell.title = shown(url);
 }
@@ -161,31 +197,6 @@ function address(cell, { url, site }) {
 function nodes(cell, names) {
   say(cell, names.length < 2 ? names.join("") : some(names.length, "node"));
   cell.title = shown(names.join(", "));
-}
-
-function reasons(found) {
-  const most = Math.max(1, ...found.map((each) => each.count));
-  keep(
-    byId("reasons"),
-    found,
-    (each) => each.reason,
-    () =>
-      el(
-        "li",
-        {},
-        el("b"),
-        el("span", { class: "reason-count" }),
-        el("div", { class: "meter", "aria-hidden": "true" }, el("i")),
-        el("p", { class: "faint" }),
-      ),
-    (item, each) => {
-      const [word, number, meter, sentence] = item.children;
-      say(word, each.reason);
-      say(number, count(each.count));
-      meter.firstElementChild.style.setProperty("width", `${(100 * each.count) / most}%`);
-      say(sentence, each.sentence);
-    },
-  );
 }
 
 async function purgeUrl(url, button) {

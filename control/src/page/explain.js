@@ -2,7 +2,11 @@
 
 import { byId, el, say, tell } from "./dom.js";
 import { call } from "./api.js";
-import { bytes, count, list, seconds, some } from "./words.js";
+import { misses } from "./reasons.js";
+import { bytes, clock, count, list, seconds, some } from "./words.js";
+
+/** Recent misses that are offered. */
+const OFFERED = 10;
 
 /** The tone of each state: good is a hit, off is an ordinary miss; any other is bad. */
 const TONES = {
@@ -11,6 +15,8 @@ const TONES = {
   partial: "warn",
   filling: "warn",
   "not-stored": "off",
+  bypass: "off",
+  redirected: "off",
 };
 
 /** Where a response is stored. */
@@ -25,12 +31,32 @@ export function wire() {
     event.preventDefault();
     ask();
   });
+  form.elements.url.addEventListener("input", () => {
+    offer();
+    // A failure shows at the next regular look.
+    refresh().catch(() => {});
+  });
+}
+
+/** Fetches recent misses, where no URL is asked for. */
+export async function refresh() {
+  offer();
+  if (form.elements.url.value.trim() !== "") return;
+  const told = await call("v1/uncached", { query: { limit: OFFERED } });
+  byId("explain-misses").dataset.empty = "None yet.";
+  misses(byId("explain-misses"), told.urls, null);
+}
+
+/** Recent misses are offered while no URL is asked for. */
+function offer() {
+  byId("explain-recent").hidden = form.elements.url.value.trim() !== "";
 }
 
 /** Explains the URL of an address such as `#explain?url=/a`. */
 export function open(asked) {
-  if (!asked.has("url") || asked.get("url") === form.elements.url.value) return;
+  if (!asked.has("url")) return;
   form.elements.url.value = asked.get("url");
+  offer();
   ask();
 }
 
@@ -81,9 +107,14 @@ function summary(nodes) {
   const silent = of((node) => node.error);
   const hits = fresh.length === nodes.length
     ? "Every node would answer"
+    : fresh.length === 0
+    ? "No node would answer"
     : `${some(fresh.length, "node")} of ${nodes.length} would answer`;
   const rest = silent.length > 0 ? ` ${list(silent)} did not answer.` : "";
-  return `${hits} it from the store.${rest}`;
+  const last = nodes.map((node) => node.explanation?.last_purge);
+  const ago = age(last.find((purge) => purge?.removed && !purge.soft));
+  const purged = fresh.length === 0 && ago !== null ? ` It was purged ${seconds(ago)} ago.` : "";
+  return `${hits} it from the store.${purged}${rest}`;
 }
 
 function card(node) {
@@ -139,6 +170,19 @@ function lifetime(stored) {
   );
 }
 
+/** What the cookies of the request are for. */
+function usesOf(cookies) {
+  if (!cookies) return "";
+  const uses = [
+    [cookies.for_everyone ? "no bypass for static files" : "bypass", cookies.bypass],
+    ["in the key", cookies.key],
+    ["ignored", cookies.ignored],
+    ["passed to the origin", cookies.other],
+  ];
+  const told = uses.filter(([, names]) => names.length > 0);
+  return told.map(([words, names]) => `${words}: ${names.join(" ")}`).join("; ");
+}
+
 const row = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
 
 function rows(told) {
@@ -146,10 +190,13 @@ function rows(told) {
   const found = [
     row("key", el("code", {}, key), ...more.map((line) => el("code", { class: "more" }, line))),
   ];
+  const cookies = usesOf(told.cookies);
+  if (cookies) found.push(row("cookies", cookies));
   if (told.site) found.push(row("site", told.site));
   // A node of an older version does not say.
   for (const origin of told.origins ?? []) {
-    found.push(row("origin", `${origin.url}, Host: ${origin.host}`));
+    const pool = (origin.pool ?? "default") === "default" ? "" : ` (${origin.pool})`;
+    found.push(row("origin", `${origin.url}${pool}, Host: ${origin.host}`));
   }
   if (told.selected) found.push(...variant("stored", told.selected));
   // A copy on disk of what memory has is no other variant.
@@ -167,15 +214,27 @@ function rows(told) {
         el("span", { class: "faint" }, ` ${status ? `${status}, ` : ""}${seconds(past)} ago`),
       ),
     );
+    // A node of an older version does not say.
+    if (told.not_stored.remedy) found.push(row("what to do", told.not_stored.remedy));
   }
-  const purge = told.last_purge;
-  found.push(
-    row(
-      "last purge",
-      purge ? `seq ${count(purge.seq)}, ${purge.soft ? "soft" : "hard"}` : "none that matches",
-    ),
-  );
+  found.push(row("last purge", ...lastPurge(told.last_purge)));
   return found.flat();
+}
+
+/** Seconds since a purge was accepted; null where control does not know it any more, or is of an older version. */
+const age = (purge) => purge?.seconds_ago ?? null;
+
+/** The last purge by its name, which leads to its history; and when it was. */
+function lastPurge(purge) {
+  if (!purge) return ["none known"];
+  const kind = purge.soft ? "soft" : "hard";
+  if (age(purge) === null) return [`seq ${count(purge.seq)}, ${kind}`];
+  const name = purge.reference ?? `seq ${count(purge.seq)}`;
+  return [
+    el("a", { href: `#purges?${new URLSearchParams({ id: purge.id })}` }, name),
+    ` ${kind}, ${seconds(age(purge))} ago`,
+    el("span", { class: "faint", title: purge.created_at }, ` at ${clock(purge.created_at)}`),
+  ];
 }
 
 function variant(name, stored) {
@@ -214,6 +273,14 @@ function variant(name, stored) {
   );
   return found;
 }
+
+/** A link to the explanation of a URL. */
+export const explainLink = (url) =>
+  el("a", {
+    class: "button quiet small",
+    href: `#explain?${new URLSearchParams({ url })}`,
+    "aria-label": `Explain ${url}`,
+  }, "Explain");
 
 /** A tag; it leads to the form that purges it. */
 export function tag(name) {

@@ -18,6 +18,7 @@ const CHANGES = [
   "missed",
   "forgotten",
   "joined",
+  "attached",
   "parted",
 ];
 
@@ -26,6 +27,12 @@ let headSeq = 0;
 let waiting = null;
 let looking = false;
 let again = false;
+
+/** The id of the purge that is to be shown; and that purge, where it is not among the latest. */
+let wanted = null;
+let older = null;
+/** Whether it is still to be brought into view. */
+let revealing = false;
 
 /** What is known of the latest purges, latest first. */
 export const recent = () => purges;
@@ -63,11 +70,31 @@ export async function refresh() {
       // The log was longer than was known.
       if (told.head > told.after + SHOWN) told = await latest();
       purges = told.purges.toReversed();
+      older = await olderOne();
     } while (again);
   } finally {
     looking = false;
   }
   show();
+}
+
+/** Shows the purge of an address such as `#purges?id=…`, open and in view. */
+export function open(asked) {
+  if (!asked.has("id")) return;
+  wanted = asked.get("id");
+  revealing = true;
+}
+
+/** The purge that is wanted, where it is not among the latest. */
+async function olderOne() {
+  if (wanted === null || known(wanted)) return null;
+  if (older?.id === wanted && older.status === "completed") return older;
+  try {
+    return await call(`v1/purges/${encodeURIComponent(wanted)}`);
+  } catch (refused) {
+    if (refused.status !== 404) throw refused;
+    return { id: wanted, gone: true };
+  }
 }
 
 async function latest() {
@@ -83,8 +110,23 @@ export const known = (id) => purges.find((purge) => purge.id === id);
 function show() {
   const open = purges.filter((purge) => purge.status !== "completed").length;
   const words = purges.length === 0 ? "no purges yet" : `latest ${purges.length}`;
-  say(byId("history-note"), open > 0 ? `${words}, ${open} in progress` : words);
-  keep(byId("history"), purges, (purge) => purge.id, make, update);
+  const gone = older?.gone ? "; the purge that you look for is no longer kept" : "";
+  say(byId("history-note"), `${words}${open > 0 ? `, ${open} in progress` : ""}${gone}`);
+  const listed = older && !older.gone ? [...purges, older] : purges;
+  keep(byId("history"), listed, (purge) => purge.id, make, update);
+  if (revealing) reveal();
+}
+
+/** Opens the purge that is wanted, and puts the focus there. */
+function reveal() {
+  revealing = false;
+  const items = [...byId("history").children];
+  const item = items.find((each) => each.dataset.id === wanted);
+  if (!item) return;
+  const [element] = item.children;
+  element.open = true;
+  element.firstElementChild.focus();
+  item.scrollIntoView({ block: "center" });
 }
 
 /** The newest purge is opened, because it is usually the one of interest. */

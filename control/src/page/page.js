@@ -10,6 +10,9 @@ import * as purge from "./purge.js";
 import * as history from "./history.js";
 import * as explain from "./explain.js";
 import * as content from "./content.js";
+import * as certificates from "./certificates.js";
+import * as nodes from "./nodes.js";
+import * as origins from "./origins.js";
 
 const VIEWS = ["overview", "purges", "explain", "content"];
 const TITLES = {
@@ -29,18 +32,28 @@ const LOOKS = [
   { every: 2000, view: "purges", look: history.refresh },
   { every: 10_000, view: "overview", look: history.refresh },
   { every: 5000, view: "content", look: content.refresh },
+  { every: 5000, view: "explain", look: explain.refresh },
+  { every: 10_000, view: "overview", look: certificates.refresh },
+  { every: 5000, view: "overview", look: origins.refresh },
+  { every: 5000, view: "overview", look: lately },
 ];
+
+/** What the last ten minutes came to, for where the last ten seconds had no requests. */
+async function lately() {
+  topology.lately(await call("v1/traffic", { query: { by: "node" } }));
+}
 
 async function figures() {
   const stats = await call("v1/stats");
   byId("view-overview").dataset.shown = "yes";
   topology.show(stats);
+  nodes.show(stats.by_node ?? []);
   traffic.choices(stats);
   purge.sites(stats.site_ids ?? []);
   history.head(stats.log.head);
-  const nodes = (stats.by_node ?? []).map((node) => [node.name, node.name]);
-  options(byId("explain-node"), [["", "every node"], ...nodes]);
-  options(byId("content-node"), [["", "all edges"], ...nodes]);
+  const names = (stats.by_node ?? []).map((node) => [node.name, node.name]);
+  options(byId("explain-node"), [["", "every node"], ...names]);
+  options(byId("content-node"), [["", "all edges"], ...names]);
 }
 
 /** Runs `look` now and then, never twice at once, and not while nobody could see it. */
@@ -100,7 +113,10 @@ function route() {
   if (moved) scrollTo(0, 0);
   const asked = new URLSearchParams(query ?? "");
   if (view === "explain") explain.open(asked);
-  if (view === "purges") purge.open(asked);
+  if (view === "purges") {
+    purge.open(asked);
+    history.open(asked);
+  }
   lookNow();
 }
 
@@ -138,6 +154,7 @@ purge.wire();
 explain.wire();
 content.wire(lookNow);
 traffic.wire();
+byId("nodes-filter").addEventListener("input", nodes.refresh);
 document.addEventListener("visibilitychange", () => !document.hidden && lookNow());
 addEventListener("hashchange", route);
 route();

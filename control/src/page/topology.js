@@ -1,7 +1,24 @@
 // The topology: each tier with its totals and its nodes, and what flows between them.
 
 import { byId, el, keep, say, shown } from "./dom.js";
+import { areMany } from "./nodes.js";
 import { bytes, count, figure, millis, NONE, percent, seconds, some } from "./words.js";
+
+/** The totals of the last ten minutes: of all edges, and of each node. */
+let minutes = { all: null, nodes: new Map() };
+
+/** Takes what /v1/traffic says of the last ten minutes, by node. */
+export function lately({ totals, groups }) {
+  minutes = { all: totals, nodes: new Map(groups.map((group) => [group.node, group])) };
+}
+
+/** A figure of the last seconds; without one, of the last minutes; without requests there either, that. */
+const either = (now, before, words) =>
+  now !== null && now !== undefined
+    ? words(now)
+    : before !== null && before !== undefined
+    ? words(before)
+    : "none";
 
 const NAMES = { edge: "Edges", parent: "Parents" };
 
@@ -14,9 +31,11 @@ export function show(stats) {
   const tiers = (stats.tiers ?? []).filter((tier) =>
     tier.nodes > 0 || nodesOf(stats, tier).length > 0
   );
+  const many = areMany(stats.by_node ?? []);
   const lanes = tiers.map((tier, at) => ({
     tier,
     nodes: nodesOf(stats, tier),
+    many,
     next: tiers[at + 1],
   }));
   byId("topology").dataset.tiers = tiers.length;
@@ -42,14 +61,18 @@ function figures(stats) {
   const offload = all.requests_per_second
     ? Math.max(0, 1 - (last?.upstream_per_second ?? 0) / all.requests_per_second)
     : null;
+  const before = minutes.all;
+  const spared = before?.requests > 0
+    ? Math.max(0, 1 - before.origin_requests / before.requests)
+    : null;
   const { expected, connected } = stats.nodes;
   const rows = [
     ["Requests", figure(all.requests_per_second), "/s"],
-    ["Hit ratio", percent(all.hit_ratio), ""],
-    ["p50", millis(all.p50_ms), ""],
-    ["p99", millis(all.p99_ms), ""],
+    ["Hit ratio", either(all.hit_ratio, before?.hit_ratio, percent), ""],
+    ["p50", either(all.p50_ms, before?.p50_ms, millis), ""],
+    ["p99", either(all.p99_ms, before?.p99_ms, millis), ""],
     ["Bandwidth", bytes(all.bytes_per_second), "/s"],
-    ["Origin offload", percent(offload), ""],
+    ["Origin offload", either(offload, spared, percent), ""],
     ["Errors", figure(all.errors_per_second), "/s", all.errors_per_second > 0 ? "bad" : ""],
     ["Nodes", `${connected}\u00a0/\u00a0${expected}`, "", connected < expected ? "bad" : ""],
   ];
@@ -103,17 +126,21 @@ function make(part) {
 function update(element, part) {
   if (part.flow) return flow(element, part.flow);
   if (!part.tier) return origin(element, part.origin);
-  const { tier, nodes } = part;
-  element.style.setProperty("--nodes", Math.max(1, nodes.length));
+  const { tier, nodes, many } = part;
+  // A table has them where they are many.
+  const cards = many ? [] : nodes;
+  element.style.setProperty("--nodes", Math.max(1, cards.length));
+  const number = many ? `${count(nodes.length)} · ` : "";
   const hits = tier.hit_ratio === null ? "no requests" : `${percent(tier.hit_ratio)} hits`;
+  const p99 = tier.p99_ms === null ? "" : ` · p99 ${millis(tier.p99_ms)}`;
   say(
     element.querySelector(".lane-total"),
-    `${hits} · ${figure(tier.requests_per_second)} req/s · p99 ${millis(tier.p99_ms)}`,
+    `${number}${hits} · ${figure(tier.requests_per_second)} req/s${p99}`,
   );
   const disk = tier.disk ? `; on disk ${filled(tier.disk)}` : "";
   element.querySelector(".lane-total").title =
     `${some(tier.stored, "stored response")}, ${filled(tier)}${disk}`;
-  keep(element.querySelector(".nodes"), nodes, (node) => node.name, makeNode, updateNode);
+  keep(element.querySelector(".nodes"), cards, (node) => node.name, makeNode, updateNode);
 }
 
 function flow(element, { tier, next }) {
@@ -168,6 +195,7 @@ function makeNode(node) {
       "div",
       { class: "node-facts faint node-below", hidden: "" },
       el("span", { class: "node-aside", "data-tone": "warn" }),
+      el("span", { class: "node-reads" }),
       el("span", { class: "node-disk" }),
     ),
   );
@@ -181,13 +209,17 @@ function updateNode(element, node) {
     some(node.connections, "connection")
   } · ${count(node.evictions)} evicted`;
   say(part("node-region"), node.region);
-  say(part("node-hit"), here ? percent(node.hit_ratio) : node.state);
+  const before = minutes.nodes.get(node.name);
+  say(
+    part("node-hit"),
+    here ? either(node.hit_ratio, before?.hit_ratio, percent) : node.state,
+  );
   part("meter").dataset.asked = node.requests_per_second > 0 ? "yes" : "no";
   part("meter").firstElementChild.style.setProperty("width", `${(node.hit_ratio ?? 0) * 100}%`);
   const rate = here ? `${figure(node.requests_per_second)} req/s` : "not reporting to control";
   say(part("node-rate"), rate);
-  say(part("node-p50"), here ? `p50 ${millis(node.p50_ms)}` : "");
-  say(part("node-p99"), here ? `p99 ${millis(node.p99_ms)}` : "");
+  say(part("node-p50"), here ? `p50 ${either(node.p50_ms, before?.p50_ms, millis)}` : "");
+  say(part("node-p99"), here ? `p99 ${either(node.p99_ms, before?.p99_ms, millis)}` : "");
   say(
     part("node-seq"),
     node.lag > 0 ? `seq ${count(node.applied_seq)}, ${count(node.lag)} behind` : "",
@@ -203,6 +235,9 @@ function updateNode(element, node) {
   part("node-disk").title = `${some(disk.stored, "response")} on disk, ${
     some(disk.hits, "hit")
   } from it`;
+  // Nothing had to wait for a device lately, or the node is of an older version.
+  const reads = disk.read_p99_micros ?? null;
+  say(part("node-reads"), reads === null ? "" : `reads p99 ${millis(reads / 1000)}`);
   const aside = `${disk.set_aside} of ${some(disk.directories, "directory", "directories")}`;
   say(part("node-aside"), disk.set_aside > 0 ? `${aside} set aside` : "");
 }

@@ -67,6 +67,15 @@ export function ago(time) {
 /** The time of day, here. */
 export const clock = (time) => new Date(time).toLocaleTimeString("en-GB");
 
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+/** The day, here. */
+export const day = (time) => DAY.format(new Date(time));
+
+/** The time of day, with the day where a range of so many seconds has several. */
+export const when = (time, range) =>
+  range < 86_400 ? clock(time) : `${day(time)}, ${clock(time).slice(0, 5)}`;
+
 /** "a", "a and b", "a, b and 3 more". */
 export function list(names, most = 4) {
   const more = names.length - most;

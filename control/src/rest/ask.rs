@@ -4,12 +4,14 @@ use super::nodes::no_such_node;
 use crate::call::SharedControl;
 use crate::errors::ApiError;
 use crate::extract::{number, one, only};
+use crate::fields::shorten;
 use crate::ledger::NodeView;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use weir_protocol::question::Question;
+use weir_protocol::search::Search;
 use weir_rules::tier::Tier;
 
 /// How long a node may take.
@@ -22,15 +24,38 @@ pub(super) const MOST_LISTED: usize = 100;
 /// What a node answered, or why it did not, in words.
 pub(super) type Answer<T> = Result<T, String>;
 
-/// Reads the parameters of a list of URLs: how many at most, and of which nodes.
-pub(super) fn listing(
-    control: &SharedControl,
-    parameters: &[(String, String)],
-) -> Result<(usize, Vec<NodeView>), ApiError> {
-    let limit = number(parameters, "limit", LISTED, 1..=MOST_LISTED as u64)?;
-    let node = one(parameters, "node")?;
-    only(parameters, &["limit", "node"])?;
-    Ok((usize::try_from(limit).unwrap_or(MOST_LISTED), edges(control, node)?))
+/// What a list of URLs is asked to be.
+pub(super) struct ListRequest {
+    /// How many at most.
+    pub(super) limit: usize,
+    /// Of which nodes.
+    pub(super) nodes: Vec<NodeView>,
+    /// Which URLs.
+    pub(super) search: Search,
+}
+
+impl ListRequest {
+    /// Reads the parameters; those named in `more` are read by the caller.
+    pub(super) fn read(
+        control: &SharedControl,
+        parameters: &[(String, String)],
+        more: &[&'static str],
+    ) -> Result<Self, ApiError> {
+        let limit = number(parameters, "limit", LISTED, 1..=MOST_LISTED as u64)?;
+        let node = one(parameters, "node")?;
+        let search = one(parameters, "search")?.unwrap_or_default();
+        only(parameters, &[&["limit", "node", "search"][..], more].concat())?;
+        if search.len() > Search::LONGEST {
+            let (shown, most) = (shorten(search), Search::LONGEST);
+            let message = format!("{shown:?}: too long; accepted: at most {most} bytes");
+            return Err(ApiError::invalid("search", message));
+        }
+        Ok(Self {
+            limit: usize::try_from(limit).unwrap_or(MOST_LISTED),
+            nodes: edges(control, node)?,
+            search: Search::new(search),
+        })
+    }
 }
 
 /// The expected nodes, or the one that is named.

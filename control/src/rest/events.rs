@@ -16,7 +16,7 @@ pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("Stream events")
         .described(
             "Server-sent events: purge and release (accepted), applied (a node has everything up \
-             to seq), completed, joined, parted, forgotten; missed is sent to a client that reads \
+             to seq), completed, joined, attached, parted, forgotten; missed is sent to a client that reads \
              too slowly, with the number of events that it did not get. A token that is limited to \
              some sites gets the events of their entries only, and null for that number.",
         )

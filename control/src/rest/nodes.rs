@@ -107,6 +107,7 @@ fn told(node: &NodeView, caller: &Caller) -> Value {
         "proven": node.is_proven,
         "ephemeral": node.ephemeral,
         "processes": node.processes,
+        "via": node.via.as_deref(),
         // What it told of itself last; nothing before its first heartbeat.
         "stats": stats.map(|stats| json!({
             "requests": stats.requests,

@@ -68,12 +68,12 @@ async fn node_metrics(
 }
 
 /// Metrics name every site.
-fn may_scrape(caller: &Caller) -> Result<(), ApiError> {
+pub(crate) fn may_scrape(caller: &Caller) -> Result<(), ApiError> {
     caller.needs(Scope::Metrics).or_else(|_| caller.needs(Scope::Read))?;
     caller.needs_all_sites("the metrics")
 }
 
-fn exposition(text: String) -> Response {
+pub(crate) fn exposition(text: String) -> Response {
     let form = HeaderValue::from_static(control_metrics::MEDIA_TYPE);
     ([(CONTENT_TYPE, form)], text).into_response()
 }
@@ -94,7 +94,7 @@ async fn node_reload(
     reloaded(&caller, &body, move || process.reload()).await
 }
 
-async fn reloaded(
+pub(crate) async fn reloaded(
     caller: &Caller,
     body: &[u8],
     reload: impl FnOnce() -> Result<Vec<&'static str>, String> + Send + 'static,
@@ -111,7 +111,7 @@ async fn reloaded(
     Ok(Json(json!({"reloaded": true, "needs_restart": restart})))
 }
 
-async fn healthz() -> Json<Value> {
+pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 

@@ -1,6 +1,6 @@
 //! `/v1/uncached`: what was recently not stored, and why.
 
-use super::ask::{Answer, ask_for, asked, listing};
+use super::ask::{Answer, ListRequest, ask_for, asked};
 use crate::auth::Caller;
 use crate::call::{Call, SharedControl};
 use crate::errors::ApiError;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use weir_config::Scope;
 use weir_protocol::question::{NotStored, NotStoredReason, NotStoredUrl, Question};
+use weir_rules::remedy::remedy;
 
 /// A URL that was not stored, on all nodes that were asked.
 #[derive(Debug, PartialEq, Serialize)]
@@ -28,8 +29,9 @@ pub(super) fn calls() -> Vec<Call> {
     let operation = Operation::new("What was recently not stored, and why")
         .described(
             "reason is the same word as in explain and in the detail of Cache-Status. Reasons \
-             are counted since the nodes started.",
+             are counted since the nodes started, whatever is searched for; remedy says what to do.",
         )
+        .query("search", "Only those with each of these words in their URL.")
         .query("limit", "The maximum number of URLs, 1 to 100; default 20.")
         .query("node", "Only this node; default: all edges together.")
         .answer_as("200", "Reasons by count; URLs, the most recent first.", "Uncached")
@@ -43,15 +45,35 @@ async fn uncached(
     Parameters(parameters): Parameters,
 ) -> Result<Json<Value>, ApiError> {
     caller.needs(Scope::Read)?;
-    let (most, nodes) = listing(&control, &parameters)?;
-    let question = Question::NotStoredUrls { most, sites: caller.sites().to_vec() };
+    let ListRequest { limit: most, nodes, search } = ListRequest::read(&control, &parameters, &[])?;
+    let sites = caller.sites().to_vec();
+    let question = Question::NotStoredUrls { most, sites, search: search.clone() };
     let answers: Vec<Answer<NotStored>> = ask_for(&control, &nodes, &question).await?;
     let asked = asked(&nodes, &answers);
     let told = nodes.into_iter().map(|node| node.name).zip(answers);
     let (reasons, mut urls) = merged(told.filter_map(|(node, answer)| Some((node, answer.ok()?))));
-    urls.retain(|url| caller.may_touch(Some(&url.last.site)));
+    // An older node has not searched.
+    urls.retain(|Uncached { last, .. }| {
+        caller.may_touch(Some(&last.site)) && search.finds([last.url.as_str()])
+    });
     urls.truncate(most);
+    let reasons: Vec<_> = reasons.into_iter().map(Explained::of).collect();
     Ok(Json(json!({"nodes": asked, "reasons": reasons, "urls": urls})))
+}
+
+/// A reason, and what to do about it.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    reason: NotStoredReason,
+    /// `None` of one that this version does not know.
+    remedy: Option<&'static str>,
+}
+
+impl Explained {
+    fn of(reason: NotStoredReason) -> Self {
+        Self { remedy: remedy(&reason.reason), reason }
+    }
 }
 
 /// What nodes told: reasons by how often, URLs by how late.

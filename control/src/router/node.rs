@@ -17,9 +17,9 @@ pub fn router(process: Arc<Process>) -> Router {
 async fn elsewhere(State(process): State<Arc<Process>>) -> ApiError {
     let config = process.config();
     let calls: Vec<_> = rest::calls_of_node().iter().map(|call| call.path).collect();
-    let control = config.control.url.as_ref().map_or_else(String::new, |url| {
-        let scheme = if url.tls { "https" } else { "http" };
-        format!("; for all other calls use its control, {scheme}://{}", url.authority)
-    });
+    let control =
+        config.control.url.first().map_or_else(String::new, |url| {
+            format!("; for all other calls use its control, {url}")
+        });
     ApiError::not_found(format!("this is a node, which answers {}{control}", calls.join(", ")))
 }

@@ -180,6 +180,19 @@ async fn entries_of_purges_that_come_at_once_go_together() {
     assert!(reads < PURGES / 4, "{reads} times");
 }
 
+#[test]
+fn heartbeats_are_as_frequent_as_their_number_allows() {
+    let (lease, second) = (Duration::from_secs(30), Duration::from_secs(1));
+    for nodes in [0, 1, BEATS] {
+        assert_eq!(beat(lease, nodes), second, "{nodes}");
+    }
+    assert_eq!(beat(lease, BEATS + 1), 2 * second);
+    assert_eq!(beat(lease, 5 * BEATS), 5 * second);
+    assert_eq!(beat(lease, 100 * BEATS), 6 * second, "five a lease at the least");
+    assert_eq!(beat(lease, usize::MAX), 6 * second);
+    assert_eq!(beat(Duration::from_millis(500), 1), Duration::from_millis(100));
+}
+
 #[tokio::test]
 async fn heartbeats_come_amid_a_backlog_and_name_the_head_of_their_moment() {
     const BACKLOG: Seq = 1000;
@@ -334,3 +347,5 @@ async fn control_that_stops_lets_every_node_go() {
     world.stop.send(true).unwrap();
     assert_eq!(node.hear().await, None);
 }
+
+mod relays;

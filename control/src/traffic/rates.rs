@@ -27,6 +27,10 @@ impl Rates {
         (seconds > 0.0).then(|| Self(more.0.map(|count| count as f64 / seconds)))
     }
 
+    pub(super) fn plus(&self, more: &Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] + more.0[at]))
+    }
+
     pub(super) fn requests(&self) -> f64 {
         self.0[REQUESTS]
     }
@@ -35,39 +39,9 @@ impl Rates {
         self.0[HITS]
     }
 
-    pub(super) fn errors(&self) -> f64 {
-        self.0[ERRORS]
-    }
-
-    pub(super) fn bytes(&self) -> f64 {
-        self.0[BYTES]
-    }
-
-    pub(super) fn upstream(&self) -> f64 {
-        self.0[UPSTREAM]
-    }
-
-    /// The time within which this share of requests was answered, in milliseconds; within a bucket
-    /// as if they were spread evenly, in the last one its lower bound.
+    /// The time within which this share of requests was answered, in milliseconds.
     pub(super) fn quantile(&self, share: f64) -> Option<f64> {
-        let buckets = &self.0[LATENCY..];
-        let all: f64 = buckets.iter().sum();
-        if all <= 0.0 {
-            return None;
-        }
-        let wanted = all * share;
-        let (mut passed, mut lower) = (0.0, 0.0);
-        for (at, count) in buckets.iter().enumerate() {
-            let Some(upper) = latency_bound_micros(at).map(|micros| micros as f64 / 1e3) else {
-                break;
-            };
-            if *count > 0.0 && passed + count >= wanted {
-                return Some(lower + (upper - lower) * ((wanted - passed) / count).clamp(0.0, 1.0));
-            }
-            passed += count;
-            lower = upper;
-        }
-        Some(lower)
+        within(&self.0[LATENCY..], share)
     }
 
     /// As members of a JSON object; all `null` where there are none.
@@ -98,9 +72,36 @@ impl Rates {
     }
 }
 
+/// The time within which this share of what fell into these buckets was over, in milliseconds.
+pub(crate) fn quantile(buckets: &[u64], share: f64) -> Option<f64> {
+    let buckets: Vec<_> = buckets.iter().map(|count| *count as f64).collect();
+    within(&buckets, share).map(rounded)
+}
+
+/// The same; within a bucket as if they were spread evenly, in the last one its lower bound.
+fn within(buckets: &[f64], share: f64) -> Option<f64> {
+    let all: f64 = buckets.iter().sum();
+    if all <= 0.0 {
+        return None;
+    }
+    let wanted = all * share;
+    let (mut passed, mut lower) = (0.0, 0.0);
+    for (at, count) in buckets.iter().enumerate() {
+        let Some(upper) = latency_bound_micros(at).map(|micros| micros as f64 / 1e3) else {
+            break;
+        };
+        if *count > 0.0 && passed + count >= wanted {
+            return Some(lower + (upper - lower) * ((wanted - passed) / count).clamp(0.0, 1.0));
+        }
+        passed += count;
+        lower = upper;
+    }
+    Some(lower)
+}
+
 impl<'a> Sum<&'a Rates> for Rates {
     fn sum<I: Iterator<Item = &'a Rates>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, one| Self(std::array::from_fn(|at| sum.0[at] + one.0[at])))
+        all.fold(Self::default(), |sum, one| sum.plus(one))
     }
 }
 

@@ -7,7 +7,7 @@ use super::Traffic;
 use crate::auth::Caller;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use weir_config::Token;
 use weir_protocol::stats::Stats;
 use weir_rules::tier::Tier;
@@ -15,16 +15,14 @@ use weir_rules::tier::Tier;
 /// Traffic by who may see it.
 #[derive(Debug)]
 pub(crate) struct TrafficViews {
-    begun: (Instant, SystemTime),
     all: Arc<Traffic>,
     /// By the sites of tokens.
     confined: RwLock<BTreeMap<Vec<String>, Arc<Traffic>>>,
 }
 
 impl TrafficViews {
-    pub(crate) fn new(now: Instant, wall: SystemTime, tokens: &[Token]) -> Self {
-        let all = Arc::new(Traffic::new(now, wall));
-        let views = Self { begun: (now, wall), all, confined: RwLock::default() };
+    pub(crate) fn new(tokens: &[Token]) -> Self {
+        let views = Self { all: Arc::default(), confined: RwLock::default() };
         views.set(tokens);
         views
     }
@@ -36,8 +34,7 @@ impl TrafficViews {
         let mut before = std::mem::take(&mut *confined);
         for sites in wanted {
             let known = before.remove(sites);
-            let view = || Arc::new(Traffic::new(self.begun.0, self.begun.1));
-            confined.entry(sites.clone()).or_insert_with(|| known.unwrap_or_else(view));
+            confined.entry(sites.clone()).or_insert_with(|| known.unwrap_or_default());
         }
     }
 
@@ -51,11 +48,11 @@ impl TrafficViews {
         }
     }
 
-    /// Makes a point of what nodes told since the last one; see [`Traffic::point`].
-    pub(crate) fn point(&self, now: Instant, expected: impl Fn(&str) -> bool) {
-        self.all.point(now, &expected);
+    /// Forgets nodes that are not among the `expected`.
+    pub(crate) fn retain(&self, expected: impl Fn(&str) -> bool) {
+        self.all.retain(&expected);
         for traffic in self.confined().values() {
-            traffic.point(now, &expected);
+            traffic.retain(&expected);
         }
     }
 

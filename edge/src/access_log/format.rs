@@ -5,6 +5,7 @@ use super::{LoggedRequest, Traffic};
 use crate::source::Source;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_rules::calendar::{Date, SECONDS_PER_DAY};
 use weir_rules::shown::is_hidden;
 use weir_rules::trace_context::TraceContext;
 
@@ -74,6 +75,12 @@ fn json(logged: &LoggedRequest, out: &mut Vec<u8>) {
     if let Some(detail) = outcome.detail {
         json_text(out, "detail", detail.as_bytes());
     }
+    if let Some(coding) = outcome.coding {
+        json_text(out, "coding", coding.word().as_bytes());
+    }
+    if let Some(rules) = &record.rules {
+        json_list(out, "rules", rules.names().map(str::as_bytes));
+    }
     if let Some(source) = &record.source {
         json_source(out, source);
     }
@@ -107,17 +114,27 @@ fn json_source(out: &mut Vec<u8>, source: &Source) {
     json_text(out, "upstream", source.member.as_bytes());
     let tier = if source.is_parent { "parent" } else { "origin" };
     let _ = write!(out, ",\"upstream_tier\":\"{tier}\"");
-    if !source.cache_status.is_empty() {
-        let _ = write!(out, ",\"tiers\":[");
-        for (at, said) in source.cache_status.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            json_string(out, said.as_bytes());
+    if let Some(pool) = &source.pool {
+        json_text(out, "upstream_pool", pool.as_bytes());
+    }
+    json_list(out, "tiers", source.cache_status.iter().map(|said| said.as_bytes()));
+    let _ = write!(out, ",\"upstream_ms\":{}", Millis(source.waited));
+}
+
+/// Appends `,"name":["value",…]`; nothing if there is no value.
+fn json_list<'a>(out: &mut Vec<u8>, name: &str, values: impl Iterator<Item = &'a [u8]>) {
+    let mut before = "[";
+    for value in values {
+        if before == "[" {
+            let _ = write!(out, ",\"{name}\":");
         }
+        out.extend_from_slice(before.as_bytes());
+        json_string(out, value);
+        before = ",";
+    }
+    if before == "," {
         out.push(b']');
     }
-    let _ = write!(out, ",\"upstream_ms\":{}", Millis(source.waited));
 }
 
 /// Appends `,"name":"value"`.
@@ -187,11 +204,9 @@ impl std::fmt::Display for Millis {
     }
 }
 
-/// A time of the proleptic Gregorian calendar, UTC.
+/// A time as logs write it, in UTC.
 struct Civil {
-    year: u64,
-    month: u64,
-    day: u64,
+    date: Date,
     /// Seconds of the day.
     second: u64,
     millis: u32,
@@ -200,19 +215,9 @@ struct Civil {
 impl From<SystemTime> for Civil {
     fn from(time: SystemTime) -> Civil {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Counted from 0000-03-01, so that the leap day ends a year, and in eras of 400 years.
-        let days = since.as_secs() / 86_400 + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let leap_days = day_of_era / 1_460 + day_of_era / 146_096 - day_of_era / 36_524;
-        let year_of_era = (day_of_era - leap_days) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * day_of_year + 2) / 153;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
         Civil {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * from_march + 2) / 5 + 1,
-            second: since.as_secs() % 86_400,
+            date: Date::after_1970(since.as_secs() / SECONDS_PER_DAY),
+            second: since.as_secs() % SECONDS_PER_DAY,
             millis: since.subsec_millis(),
         }
     }
@@ -221,17 +226,16 @@ impl From<SystemTime> for Civil {
 impl Civil {
     /// `2026-11-21T20:43:30.007Z`
     fn rfc3339(&self) -> String {
-        let Civil { year, month, day, second: s, millis } = self;
+        let Civil { date, second: s, millis } = self;
+        let (year, month, day) = (date.year(), date.month(), date.day());
         let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
 
     /// `21/Nov/2026:20:43:30 +0000`
     fn common_log(&self) -> String {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let Civil { year, month, day, second: s, .. } = self;
-        let month = MONTHS[(*month as usize - 1) % 12];
+        let Civil { date, second: s, .. } = self;
+        let (year, month, day) = (date.year(), date.month_name(), date.day());
         let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
         format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
     }

@@ -4,6 +4,7 @@
 //! A new field of the log is declared here, in [`RequestHead`] or [`RequestRecord`], and written in
 //! `format.rs`.
 
+use crate::error_page::Replacement;
 use crate::memory::Charge;
 use crate::metrics::SiteSlot;
 use crate::source::Source;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use weir_rules::outcome::Outcome;
+use weir_rules::site_rules::MatchedRules;
 use weir_rules::trace_context::TraceContext;
 
 /// Whose a request is. Only what visitors cause counts as traffic.
@@ -20,7 +22,8 @@ pub(crate) enum Traffic {
     /// A client's, or a node's that asks for its clients.
     #[default]
     Visitors,
-    /// OPTIONS that the node answers itself, such as the probe of a node that has it as a parent.
+    /// OPTIONS that the node answers itself, such as the probe of a node that has it as a parent; and the
+    /// connection of an edge that follows control through it.
     Probe,
     /// The node's own, to warm its store or a parent's.
     WarmUp,
@@ -39,6 +42,8 @@ pub(crate) struct RequestRecord {
     pub(crate) key_hash: Option<u128>,
     /// Bytes of body that the client announced.
     pub(crate) bytes_in: u64,
+    /// Whether the response is for this client alone, by the access settings that it satisfied. Not logged.
+    pub(crate) is_private: bool,
     /// How the cache handled it.
     pub(crate) outcome: Outcome,
     /// The upstream that the response is from; `None` if it is from the store or the node itself.
@@ -51,6 +56,12 @@ pub(crate) struct RequestRecord {
     pub(crate) first_byte: Duration,
     /// From the request's head to the end of the response.
     pub(crate) total: Duration,
+    /// Strict-Transport-Security, if it is to be sent. Not logged.
+    pub(crate) hsts: Option<Arc<HeaderValue>>,
+    /// The rules of the site that it matches, if the end of the request needs them.
+    pub(crate) rules: Option<Box<MatchedRules>>,
+    /// What an error page in place of the body needs of the request. Not logged.
+    pub(crate) replacement: Option<Box<Replacement>>,
     /// What it has of `memory.connections` until it ends; `None` if it was answered at once. Not logged.
     pub(crate) memory: Option<Arc<Charge>>,
 }
@@ -64,12 +75,16 @@ impl RequestRecord {
             site: SiteSlot::NONE,
             key_hash: None,
             bytes_in: 0,
+            is_private: false,
             outcome: Outcome::default(),
             source: None,
             status: StatusCode::OK,
             bytes_out: 0,
             first_byte: Duration::ZERO,
             total: Duration::ZERO,
+            hsts: None,
+            rules: None,
+            replacement: None,
             memory: None,
         }
     }
@@ -125,6 +140,7 @@ impl RequestHead {
             protocol: match request.version() {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2.0",
+                Version::HTTP_3 => "HTTP/3.0",
                 _ => "HTTP/1.1",
             },
             user_agent: bytes(headers, &header::USER_AGENT),

@@ -57,6 +57,7 @@ fn logged(target: &str) -> LoggedRequest {
         ..Outcome::default()
     };
     record.source = Some(Arc::new(Source {
+        pool: None,
         member: "http://10.0.1.1:8080".into(),
         is_parent: true,
         waited: Duration::from_micros(1500),
@@ -113,6 +114,7 @@ fn no_client_can_forge_a_line_or_a_member() {
         logged.head.user_agent = Some(attack.as_bytes().into());
         logged.head.referer = Some(b"\xff\xfe\n\"".as_slice().into());
         logged.record.source = Some(Arc::new(Source {
+            pool: None,
             member: "http://10.0.0.1".into(),
             is_parent: false,
             waited: Duration::ZERO,

@@ -3,16 +3,19 @@
 
 use crate::byte_budget::{ByteBudget, Portion};
 use crate::error::StoreError;
+use crate::release_memory::release_memory;
 use bytes::Bytes;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, OpenOptions, remove_file};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use weir_rules::client_share::Prefix;
 
@@ -22,6 +25,14 @@ const TAG: usize = 16;
 /// Threads that read, and as many that write. A disk works on few jobs at a time, and what a thread has
 /// freed stays with it: the threads of a pool that come and go would keep memory.
 const AT_ONCE: usize = 2;
+
+/// A thread that has had nothing to do for so long gives free memory back.
+const RESTS_AFTER: Duration = Duration::from_secs(2);
+
+/// The most bytes that were written and are in the system's memory. They count for the container: where
+/// that is full of what has yet to be written to the disk, whoever needs memory, a worker too, waits for
+/// the disk.
+const CACHED: u64 = 64 << 20;
 
 /// A read or a write. As many wait as bodies do.
 type Job = Box<dyn FnOnce() + Send>;
@@ -35,10 +46,12 @@ pub(crate) struct Spool {
     /// Of one.
     most: u64,
     sensitive: bool,
+    /// What was written lately, and is in the system's memory.
+    cached: Mutex<Cached>,
     /// Apart: what waits to be read back is for a slow client, what waits to be written holds a
     /// connection to an origin.
-    reads: Sender<Job>,
-    writes: Sender<Job>,
+    reads: Jobs,
+    writes: Jobs,
 }
 
 impl Spool {
@@ -56,20 +69,19 @@ impl Spool {
             }
             _ => {}
         }
-        let (reads, to_read) = channel();
-        let (writes, to_write) = channel();
+        let started = |kind| {
+            Jobs::start(kind).map_err(|error| format!("spool.path: no thread for it: {error}"))
+        };
         let spool = Arc::new(Self {
             path: path.clone(),
             bytes: Arc::new(ByteBudget::new(config.size)),
             most: config.max_response,
             sensitive: config.sensitive,
-            reads,
-            writes,
+            cached: Mutex::default(),
+            reads: started("read")?,
+            writes: started("write")?,
         });
         SpoolFile::create(Arc::clone(&spool), None).map_err(|error| told(&error))?;
-        start("read", to_read)
-            .and_then(|()| start("write", to_write))
-            .map_err(|error| format!("spool.path: no thread for it: {error}"))?;
         Ok(Some(spool))
     }
 
@@ -89,6 +101,19 @@ impl Spool {
         run(&self.writes, job).await
     }
 
+    /// Notes that bytes were written to a file. Above [`CACHED`] of them, waits until those of the oldest
+    /// file are on the disk, and has the system forget them. Blocks.
+    fn note_written(&self, file: &Arc<File>, bytes: u64) {
+        let lock = || self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        lock().add(file, bytes);
+        loop {
+            let Some(oldest) = lock().take_above(CACHED) else { return };
+            // What did not reach the disk is found when it is read.
+            let _ = oldest.sync_data();
+            let _ = rustix::fs::fadvise(&*oldest, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    }
+
     /// Whether responses that are for one client alone, or must not be stored, may be written.
     pub(crate) fn takes_sensitive(&self) -> bool {
         self.sensitive
@@ -100,44 +125,143 @@ impl Spool {
     }
 }
 
+/// Files that were written to lately, the one that was written to first at the front.
+#[derive(Debug, Default)]
+struct Cached {
+    files: VecDeque<(Weak<File>, u64)>,
+    bytes: u64,
+}
+
+impl Cached {
+    /// Adds bytes of a file.
+    fn add(&mut self, file: &Arc<File>, bytes: u64) {
+        self.bytes += bytes;
+        let is_it = |(other, _): &&mut (Weak<File>, u64)| other.as_ptr() == Arc::as_ptr(file);
+        match self.files.iter_mut().rev().find(is_it) {
+            Some((_, of_file)) => *of_file += bytes,
+            None => self.files.push_back((Arc::downgrade(file), bytes)),
+        }
+    }
+
+    /// Takes out the oldest file, if there are more than so many bytes. Files that have gone meanwhile have
+    /// no bytes.
+    fn take_above(&mut self, most: u64) -> Option<Arc<File>> {
+        while self.bytes > most {
+            let (file, bytes) = self.files.pop_front()?;
+            self.bytes -= bytes;
+            if let Some(file) = file.upgrade() {
+                return Some(file);
+            }
+        }
+        None
+    }
+}
+
 /// Does what blocks, on the threads that take these jobs.
 async fn run<T: Send + 'static>(
-    jobs: &Sender<Job>,
+    jobs: &Jobs,
     job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (done, result) = oneshot::channel();
-    let job = Box::new(move || {
+    jobs.push(Box::new(move || {
         // Nobody waits for it any more: the client has left.
         let _ = done.send(job());
-    });
-    let ended = || StoreError::new("the spool's threads have ended");
-    jobs.send(job).map_err(|_| ended())?;
-    result.await.map_err(|_| ended())?
+    }));
+    result.await.map_err(|_| StoreError::new("the spool has ended"))?
 }
 
-/// Starts the threads for one kind of job, which end with the spool.
-fn start(kind: &str, waiting: Receiver<Job>) -> std::io::Result<()> {
-    let waiting = Arc::new(Mutex::new(waiting));
-    for number in 0..AT_ONCE {
-        let waiting = Arc::clone(&waiting);
-        let name = format!("weir-{kind}-{number}");
-        thread::Builder::new().name(name).spawn(move || {
-            loop {
-                let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                match job {
-                    Ok(job) => job(),
-                    Err(_) => return,
+/// Jobs of one kind, and the threads that do them.
+#[derive(Debug)]
+struct Jobs(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<Queued>,
+    /// Notified for each job, and at the end.
+    changed: Condvar,
+}
+
+/// The lock is held for a move.
+#[derive(Default)]
+struct Queued {
+    jobs: VecDeque<Job>,
+    has_ended: bool,
+}
+
+impl Jobs {
+    /// Starts the threads, which end with this.
+    fn start(kind: &str) -> std::io::Result<Self> {
+        let jobs = Self(Arc::default());
+        for number in 0..AT_ONCE {
+            let queue = Arc::clone(&jobs.0);
+            let name = format!("weir-{kind}-{number}");
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || queue.work(RESTS_AFTER, release_memory))?;
+        }
+        Ok(jobs)
+    }
+
+    fn push(&self, job: Job) {
+        self.0.lock().jobs.push_back(job);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.0.lock().has_ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Queue {
+    /// Does jobs until the end. `rest` is called once there has been none for so long.
+    fn work(&self, rests_after: Duration, rest: impl Fn()) {
+        let mut queued = self.lock();
+        let mut rests = false;
+        loop {
+            if let Some(job) = queued.jobs.pop_front() {
+                drop(queued);
+                // Who waits for it learns by the end of its channel that it panicked.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                rests = false;
+                queued = self.lock();
+            } else if queued.has_ended {
+                return;
+            } else if rests {
+                queued = self.changed.wait(queued).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let waited = self.changed.wait_timeout(queued, rests_after);
+                let (back, late) = waited.unwrap_or_else(PoisonError::into_inner);
+                queued = back;
+                if late.timed_out() && queued.jobs.is_empty() {
+                    // What a crowd needed.
+                    queued.jobs.shrink_to_fit();
+                    drop(queued);
+                    rest();
+                    rests = true;
+                    queued = self.lock();
                 }
             }
-        })?;
+        }
     }
-    Ok(())
+
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("jobs", &self.lock().jobs.len()).finish_non_exhaustive()
+    }
 }
 
 /// The file of one body.
 pub(super) struct SpoolFile {
     spool: Arc<Spool>,
-    file: File,
+    file: Arc<File>,
     key: LessSafeKey,
     written: Mutex<Written>,
 }
@@ -182,40 +306,57 @@ impl SpoolFile {
         let (key, name) = random.split_at(32);
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|e| failed(&spool.path, &e))?;
         let file = unnamed(&spool.path, name).map_err(|error| failed(&spool.path, &error))?;
+        let file = Arc::new(file);
         let written = Written { bytes: Portion::of(&spool.bytes, client), chunks: 0 };
         Ok(Self { spool, file, key: LessSafeKey::new(key), written: Mutex::new(written) })
     }
 
-    /// Appends bytes, in chunks of so many; `None` if the bounds do not allow all of them. Blocks.
+    /// Appends runs of bytes, in chunks of so many; `None` if the bounds do not allow all of them. Blocks.
+    ///
+    /// One chunk is in memory at a time: buffers of ever other sizes would each keep memory of their own.
     pub(super) fn write(
         &self,
-        data: &[u8],
+        runs: &[Bytes],
         chunk: usize,
     ) -> Result<Option<Vec<Chunk>>, StoreError> {
-        let parts = data.chunks(chunk);
-        let bytes = (data.len() + parts.len() * TAG) as u64;
+        let length: usize = runs.iter().map(Bytes::len).sum();
+        let count = length.div_ceil(chunk);
+        let bytes = (length + count * TAG) as u64;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = written.bytes.bytes();
+        let mut at = written.bytes.bytes();
         // Counted whether or not the write succeeds: given back with the file.
         if at + bytes > self.spool.most || written.bytes.take(bytes).is_err() {
             return Ok(None);
         }
         let told = |error: &dyn std::fmt::Display| failed(&self.spool.path, error);
-        let mut sealed = Vec::with_capacity(data.len() + parts.len() * TAG);
-        let mut chunks = Vec::with_capacity(parts.len());
-        for part in parts {
-            let begin = sealed.len();
-            let chunk = Chunk { at: at + begin as u64, number: written.chunks, bytes: part.len() };
+        let mut sealed = Vec::with_capacity(chunk + TAG);
+        let mut chunks = Vec::with_capacity(count);
+        let mut runs = runs.iter().map(|run| &run[..]);
+        let mut run: &[u8] = &[];
+        let mut left = length;
+        while left > 0 {
+            let size = chunk.min(left);
+            sealed.clear();
+            while sealed.len() < size {
+                if run.is_empty() {
+                    run = runs.next().unwrap_or_default();
+                    continue;
+                }
+                let (here, rest) = run.split_at(run.len().min(size - sealed.len()));
+                sealed.extend_from_slice(here);
+                run = rest;
+            }
+            let number = written.chunks;
             written.chunks += 1;
-            sealed.extend_from_slice(part);
-            let tag = self
-                .key
-                .seal_in_place_separate_tag(nonce(chunk.number), Aad::empty(), &mut sealed[begin..])
-                .map_err(|error| told(&error))?;
-            sealed.extend_from_slice(tag.as_ref());
-            chunks.push(chunk);
+            let tag = self.key.seal_in_place_separate_tag(nonce(number), Aad::empty(), &mut sealed);
+            sealed.extend_from_slice(tag.map_err(|error| told(&error))?.as_ref());
+            self.file.write_all_at(&sealed, at).map_err(|error| told(&error))?;
+            chunks.push(Chunk { at, number, bytes: size });
+            at += sealed.len() as u64;
+            left -= size;
         }
-        self.file.write_all_at(&sealed, at).map_err(|error| told(&error))?;
+        drop(written);
+        self.spool.note_written(&self.file, bytes);
         Ok(Some(chunks))
     }
 
@@ -266,11 +407,16 @@ fn unnamed(folder: &Path, name: &[u8]) -> std::io::Result<File> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::mpsc::channel;
 
     fn spool(folder: &Path, size: u64, max_response: u64) -> Arc<Spool> {
         let path = Some(folder.to_owned());
         let config = weir_config::Spool { path, size, max_response, sensitive: false };
         Spool::open(&config).unwrap().unwrap()
+    }
+
+    fn runs<const N: usize>(runs: [&'static [u8]; N]) -> [Bytes; N] {
+        runs.map(Bytes::from_static)
     }
 
     fn folder(name: &str) -> PathBuf {
@@ -285,8 +431,8 @@ mod tests {
         let spool = spool(&folder, 1 << 20, 1 << 20);
         let file = SpoolFile::create(Arc::clone(&spool), None).unwrap();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
-        let mut chunks = file.write(b"hello, hello", 5).unwrap().unwrap();
-        chunks.extend(file.write(b"hello", 5).unwrap().unwrap());
+        let mut chunks = file.write(&runs([b"hell", b"", b"o, hello"]), 5).unwrap().unwrap();
+        chunks.extend(file.write(&runs([b"hello"]), 5).unwrap().unwrap());
         let read: Vec<_> =
             chunks.iter().map(|chunk| file.read(chunk, chunk.buffer()).unwrap()).collect();
         assert_eq!(read, [&b"hello"[..], b", hel", b"lo", b"hello"]);
@@ -308,12 +454,56 @@ mod tests {
         let folder = folder("bounds");
         let spool = spool(&folder, 100, 60);
         let [one, two] = [(); 2].map(|()| SpoolFile::create(Arc::clone(&spool), None).unwrap());
-        let fits = |file: &SpoolFile, bytes| file.write(&vec![0; bytes], 40).unwrap().is_some();
+        let fits =
+            |file: &SpoolFile, bytes| file.write(&[vec![0; bytes].into()], 40).unwrap().is_some();
         assert!(fits(&one, 40));
         assert!(!fits(&one, 10), "the file's bound");
         assert!(!fits(&two, 40), "the bound of all");
         assert!(fits(&two, 20));
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn of_what_was_written_little_stays_in_memory() {
+        let mut cached = Cached::default();
+        let folder = folder("cached");
+        let files: Vec<_> = (0..3u8).map(|n| Arc::new(unnamed(&folder, &[n]).unwrap())).collect();
+        for file in &files {
+            cached.add(file, 10);
+        }
+        cached.add(&files[0], 5);
+        assert!(cached.take_above(35).is_none());
+        // All bytes of the one that was written to first.
+        assert!(Arc::ptr_eq(&cached.take_above(34).unwrap(), &files[0]));
+        assert_eq!((cached.bytes, cached.files.len()), (20, 2));
+        let [_, second, third] = <[_; 3]>::try_from(files).unwrap();
+        drop(second);
+        assert!(Arc::ptr_eq(&cached.take_above(0).unwrap(), &third));
+        assert!(cached.take_above(0).is_none() && cached.bytes == 0);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_thread_without_a_job_rests_until_the_next() {
+        let jobs = Jobs(Arc::default());
+        let queue = Arc::clone(&jobs.0);
+        let (rest, rested) = channel();
+        let after = Duration::from_millis(1);
+        let thread = thread::spawn(move || queue.work(after, move || rest.send(()).unwrap()));
+        let patience = Duration::from_secs(20);
+        let (done, did) = channel();
+        for number in 0..3 {
+            rested.recv_timeout(patience).unwrap();
+            assert!(rested.recv_timeout(50 * after).is_err(), "it rests once");
+            let done = done.clone();
+            jobs.push(Box::new(move || {
+                done.send(number).unwrap();
+                assert!(number > 0, "a job that panics ends no thread");
+            }));
+            assert_eq!(did.recv_timeout(patience), Ok(number));
+        }
+        drop(jobs);
+        thread.join().unwrap();
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use crate::failure::Abort;
 use crate::place::PlaceReaders;
 use std::future::poll_fn;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -35,7 +36,8 @@ impl SourceBody for Sent {
 
 fn ahead(memory: u64, spool: Option<Arc<Spool>>) -> Arc<Ahead> {
     let whole = Arc::new(ByteBudget::new(1 << 30));
-    Arc::new(Ahead { memory: Arc::new(ByteBudget::within(&whole, memory)), spool })
+    let memory = Arc::new(ByteBudget::within(&whole, memory));
+    Arc::new(Ahead { memory, spool, spare_time: Box::new([SpareTime::new()]) })
 }
 
 fn spool(name: &str, sensitive: bool) -> (PathBuf, Option<Arc<Spool>>) {
@@ -48,7 +50,7 @@ fn spool(name: &str, sensitive: bool) -> (PathBuf, Option<Arc<Spool>>) {
 }
 
 fn rules(pieces: usize) -> AheadRules {
-    AheadRules { memory: (pieces * PIECE) as u64, sensitive: false, counts_for: None }
+    AheadRules { memory: (pieces * PIECE) as u64, sensitive: false, counts_for: None, worker: 0 }
 }
 
 /// The pieces that were sent before the upstream had to wait.
@@ -295,4 +297,42 @@ async fn a_slow_client_is_shed_and_told_so_and_one_that_is_up_to_date_is_not() {
     timeout(PATIENCE, slow.closed()).await.unwrap();
     assert_eq!(rest(body).await, (vec![], Err(Abort::TooSlow)));
     assert!(!readers.shed_slowest(8192, later + Duration::from_secs(1)));
+}
+
+/// A body that always has one more piece, and counts those that were read.
+struct Endless(Arc<AtomicUsize>);
+
+impl SourceBody for Endless {
+    fn exact_length(&self) -> Option<u64> {
+        None
+    }
+
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Piece, Abort>>> {
+        Poll::Ready(Some(numbered_piece(self.0.fetch_add(1, Ordering::Relaxed))))
+    }
+
+    fn reject(&self, _: &UpstreamError) {}
+}
+
+#[tokio::test]
+async fn what_clients_do_not_wait_for_is_read_a_piece_at_a_time() {
+    const BODIES: usize = 50;
+    let ahead = ahead(1 << 30, None);
+    let read = Arc::new(AtomicUsize::new(0));
+    let body = || AheadBody::of(Box::new(Endless(Arc::clone(&read))), &ahead, rules(1000));
+    let all: Vec<_> = (0..BODIES).map(|_| body()).collect();
+    // At first each client gets something at hand.
+    tokio::task::yield_now().await;
+    let at_hand = read.load(Ordering::Relaxed);
+    let each = AT_HAND as usize / PIECE;
+    assert!((BODIES..=BODIES * (each + 2)).contains(&at_hand), "{at_hand} pieces");
+    for _ in 0..200 {
+        let before = read.load(Ordering::Relaxed);
+        // What else the worker has to do is done between two of them.
+        tokio::task::yield_now().await;
+        let pieces = read.load(Ordering::Relaxed) - before;
+        assert!(pieces <= 2, "{pieces} pieces");
+    }
+    assert!(read.load(Ordering::Relaxed) > at_hand + 100, "they have their turns");
+    drop(all);
 }

@@ -9,55 +9,27 @@
 //! it is cleared, only a window is kept: a sole reader holds the writer up, several do not wait
 //! for the slowest, which falls out ([`Fault::FellOut`]) and goes on by itself (invariant I7).
 
+mod answer;
+mod purpose;
+mod reader;
+
+pub(crate) use answer::{Answer, FillHead, Interim, Keeping};
+pub(crate) use purpose::{Purpose, SliceName};
+pub(crate) use reader::{Fault, Progress, Reader};
+
 use crate::byte_budget::Portion;
-use crate::decisions::Why;
-use crate::derived::Stamps;
 use crate::error::UpstreamError;
 use crate::failure::Abort;
-use crate::source::Source;
-use crate::store::{BodyBelow, SLICE, Selecting, Slice, Stored, UrlHash};
+use crate::store::{BodyBelow, SLICE, Slice};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::HeaderMap;
+use reader::ReaderState;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Instant;
-use weir_rules::fields;
-use weir_rules::invalidation::Seq;
-use weir_rules::storability::{Reason, Reuse, Terms};
-use weir_rules::vary;
-
-/// What a fill was started for, as far as others need it to decide whether to join.
-#[derive(Debug, Default)]
-pub(crate) struct Purpose {
-    /// The seq that was applied here when the fetch began. What comes may be from earlier, if a
-    /// parent sends it.
-    pub(crate) begun: Seq,
-    /// The Range that is being fetched. Its part answers equal requests only; if the origin ignores
-    /// it, the whole answers all.
-    pub(crate) range: Option<HeaderValue>,
-    /// The If-Range under which it is fetched; likewise.
-    pub(crate) if_range: Option<HeaderValue>,
-    /// The selecting values it is fetched for, where Vary is known from a stored response.
-    pub(crate) expects: Option<Selecting>,
-    /// For one request only: nobody joins.
-    pub(crate) alone: bool,
-    /// The URL of its key.
-    pub(crate) url: UrlHash,
-}
-
-impl Purpose {
-    /// Whether a request for this range, or for the whole, is answered with whatever answers the
-    /// fill. Under another If-Range the origin might answer with the whole where it answers the fill
-    /// with a part (RFC 9110 §13.1.5).
-    pub(crate) fn asks_what(&self, request: &HeaderMap, range: Option<&HeaderValue>) -> bool {
-        let Self { range: asked, if_range, .. } = self;
-        asked.is_none()
-            || (asked.as_ref() == range && if_range.as_ref() == request.get(header::IF_RANGE))
-    }
-}
 
 /// A running fill.
 #[derive(Debug)]
@@ -67,142 +39,10 @@ pub(crate) struct Fill {
     /// A time before anything was asked of an upstream.
     pub(crate) started: Instant,
     revoked: AtomicBool,
+    /// Held while its response is stored, and while that is undone because the fill was overtaken.
+    storing: Mutex<()>,
     window: u64,
     state: Mutex<FillState>,
-}
-
-/// What the upstream answered.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    /// A response; its body follows.
-    Response(Arc<FillHead>),
-    /// 304: this stored response is current again.
-    Validated {
-        /// It.
-        stored: Arc<Stored>,
-        /// Whether it is in the store; else it is only for the request that asked.
-        shared: bool,
-        /// Which requests that waited may be answered with it.
-        reuse: Reuse,
-        /// The 304's Set-Cookie, for the request that asked alone.
-        cookies: Vec<HeaderValue>,
-        /// The upstream that sent the 304.
-        source: Arc<Source>,
-    },
-    /// The response to the anonymous request for a static asset is not for everyone: it is neither
-    /// stored nor sent.
-    NotForEveryone(Arc<Source>),
-}
-
-impl Answer {
-    /// Which requests that waited may be answered with it; `None` if it is only for the request that
-    /// asked.
-    pub(crate) fn reuse(&self) -> Option<Reuse> {
-        match self {
-            Self::Response(head) => head.terms.as_ref().ok().map(|terms| terms.reuse),
-            Self::Validated { shared, reuse, .. } => shared.then_some(*reuse),
-            Self::NotForEveryone(_) => None,
-        }
-    }
-
-    /// The upstream that sent it.
-    pub(crate) fn source(&self) -> &Arc<Source> {
-        match self {
-            Self::Response(head) => &head.source,
-            Self::Validated { source, .. } | Self::NotForEveryone(source) => source,
-        }
-    }
-}
-
-/// Whether a response goes into the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Keeping {
-    /// It does.
-    Store,
-    /// It goes to the disk while it arrives: memory does not hold so much.
-    StoreOnDisk,
-    /// It only goes to the readers, for this reason.
-    Pass(Why),
-}
-
-/// The head of a response that is being filled.
-#[derive(Debug)]
-pub(crate) struct FillHead {
-    /// Its status.
-    pub(crate) status: StatusCode,
-    /// Its fields as they are sent, less Age and this node's Cache-Status.
-    pub(crate) fields: HeaderMap,
-    /// The upstream's Age, if it sent one, so that clients are shown one.
-    pub(crate) age: Option<HeaderValue>,
-    /// The terms on which it is stored and shared, or why it is neither.
-    pub(crate) terms: Result<Terms, Reason>,
-    /// Whether it goes into the store (it may be shared and yet too large).
-    pub(crate) keeping: Keeping,
-    /// The selecting values it was fetched for.
-    pub(crate) selecting: Option<Selecting>,
-    /// Cache tags.
-    pub(crate) tags: Box<[Box<str>]>,
-    /// Surrogate-Control lines, which are stored and not sent.
-    pub(crate) surrogate_control: Vec<HeaderValue>,
-    /// Offset of its first byte in the representation; not 0 for a 206.
-    pub(crate) start: u64,
-    /// One past its last byte's offset, where the upstream said.
-    pub(crate) end: Option<u64>,
-    /// Length of the whole representation, where known.
-    pub(crate) complete_length: Option<u64>,
-    /// The purges that it has been judged by (invariant I2).
-    pub(crate) stamps: Stamps,
-    /// The upstream that sent it.
-    pub(crate) source: Arc<Source>,
-}
-
-impl FillHead {
-    /// Whether it goes into the store.
-    pub(crate) fn is_stored(&self) -> bool {
-        matches!(self.keeping, Keeping::Store | Keeping::StoreOnDisk)
-    }
-
-    /// Whether it is not a part of the representation.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.status != StatusCode::PARTIAL_CONTENT
-    }
-
-    /// Whether it has all bytes of the representation: a part may, too, such as that of `bytes=0-`.
-    pub(crate) fn has_all(&self) -> bool {
-        let from_first_to_last =
-            self.start == 0 && self.end.is_some() && self.end == self.complete_length;
-        self.is_whole() || from_first_to_last
-    }
-
-    /// Whether it has more cache tags than are kept.
-    pub(crate) fn has_too_many_tags(&self) -> bool {
-        matches!(self.terms, Err(Reason::TooManyTags(_)))
-    }
-
-    /// Whether a request selects this response (RFC 9111 §4.1).
-    pub(crate) fn selected_by(&self, request: &HeaderMap) -> bool {
-        self.selecting.as_ref().is_none_or(|selecting| {
-            vary::selecting_values(&selecting.fields, request) == selecting.values
-        })
-    }
-}
-
-/// An interim response (1xx) on its way to the clients.
-#[derive(Clone, Debug)]
-pub(crate) struct Interim {
-    /// 102, 103, …; never 100 or 101.
-    pub(crate) status: StatusCode,
-    /// Its fields.
-    pub(crate) fields: HeaderMap,
-}
-
-impl Interim {
-    /// One with these fields, as the upstream sent them.
-    pub(crate) fn of(status: StatusCode, fields: &HeaderMap) -> Self {
-        let mut fields = fields.clone();
-        fields::remove_hop_by_hop(&mut fields);
-        Self { status, fields }
-    }
 }
 
 /// The most interim responses kept of one fill; what an origin sends beyond is dropped.
@@ -221,6 +61,8 @@ struct FillState {
     /// What the bytes that are held take, once they are not retained; `None` until that is said.
     memory: Option<Portion>,
     retain: bool,
+    /// Whether all of the body is on disk, where readers find what they miss.
+    is_on_disk: bool,
     /// Where the whole body is being written while it arrives, if not into memory.
     below: Option<Arc<dyn BodyBelow>>,
     finished: Option<Result<Option<HeaderMap>, Abort>>,
@@ -228,21 +70,6 @@ struct FillState {
     /// Places in `readers` that are free.
     free: Vec<usize>,
     writer: Option<Waker>,
-}
-
-#[derive(Debug)]
-struct ReaderState {
-    at: u64,
-    waker: Option<Waker>,
-}
-
-/// Why a reader got no byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The bytes it wants next are no longer held.
-    FellOut,
-    /// The fill broke off.
-    Broken(Abort),
 }
 
 impl Fill {
@@ -253,6 +80,7 @@ impl Fill {
             purpose,
             started: Instant::now(),
             revoked: AtomicBool::new(false),
+            storing: Mutex::new(()),
             window: window as u64,
             state: Mutex::new(FillState {
                 answer: None,
@@ -263,6 +91,7 @@ impl Fill {
                 end: 0,
                 memory: None,
                 retain: true,
+                is_on_disk: false,
                 below: None,
                 finished: None,
                 readers: Vec::new(),
@@ -276,6 +105,14 @@ impl Fill {
     /// it is not stored.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Stores its response by `store`, which looks whether it was overtaken before and after, and undoes
+    /// it if so.
+    pub(crate) fn storing<T>(&self, store: impl FnOnce() -> T) -> T {
+        // Who panicked has stored nothing that is to be undone.
+        let _held = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        store()
     }
 
     /// Whether it was overtaken.
@@ -317,6 +154,11 @@ impl Fill {
     /// How far the body has come: one past the last byte's offset.
     pub(crate) fn arrived(&self) -> u64 {
         self.lock().end
+    }
+
+    /// Whether its body is being written to the disk as a whole.
+    pub(crate) fn is_kept_below(&self) -> bool {
+        self.lock().below.is_some()
     }
 
     /// How many clients wait or read.
@@ -403,6 +245,15 @@ impl Fill {
         state.trim(self.window);
     }
 
+    /// The whole body is on disk from now on: what is kept for slow readers is counted, and nothing is kept
+    /// where there is no memory for it. Nobody joins any more.
+    pub(crate) fn leave_to_disk(&self) {
+        let mut state = self.lock();
+        state.retain = false;
+        state.is_on_disk = true;
+        state.trim(self.window);
+    }
+
     /// Keeps only a window from now on, and the whole body below the memory store, where readers find
     /// what they miss. So no reader holds the writer up, and a reader may begin at any byte.
     pub(crate) fn keep_below(&self, body: Arc<dyn BodyBelow>) {
@@ -440,6 +291,13 @@ impl Fill {
             Poll::Pending
         })
         .await
+    }
+
+    /// Whether each client that reads has so many bytes at hand.
+    pub(crate) fn has_enough(&self, bytes: u64) -> bool {
+        let state = self.lock();
+        let end = state.end;
+        state.readers.iter().flatten().all(|reader| end.saturating_sub(reader.at) >= bytes)
     }
 
     /// Waits until nobody reads any more and nothing is retained.
@@ -565,7 +423,10 @@ impl FillState {
         if more > 0 && memory.take(more).is_err() {
             let at = self.readers.iter().flatten().map(|reader| reader.at);
             let fastest = at.filter(|at| *at <= self.end).max().filter(|_| readers > 1);
-            let keep_from = fastest.unwrap_or(0);
+            let keep_from = match self.is_on_disk {
+                true => self.end,
+                false => fastest.unwrap_or(0),
+            };
             while let Some(slice) = self.slices.pop_front_if(|slice| slice.end() <= keep_from) {
                 match self.settled {
                     0 => self.unsettled -= slice.bytes.len(),
@@ -577,137 +438,6 @@ impl FillState {
             memory.take_anyway(bytes.saturating_sub(memory.bytes()));
         }
         memory.give_back(memory.bytes().saturating_sub(bytes));
-    }
-}
-
-/// One client's place in a fill. Dropping it gives the place up.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    fill: Arc<Fill>,
-    slot: usize,
-    interims_seen: usize,
-}
-
-/// What a reader meets while it waits for the head.
-#[derive(Debug)]
-pub(crate) enum Progress {
-    /// An interim response to pass on.
-    Interim(Arc<Interim>),
-    /// The answer.
-    Answer(Result<Answer, UpstreamError>),
-}
-
-impl Reader {
-    /// The next thing that happens before the body.
-    pub(crate) async fn progress(&mut self) -> Progress {
-        poll_fn(|context| {
-            let mut state = self.fill.lock();
-            if let Some(interim) = state.interims.get(self.interims_seen) {
-                let interim = Arc::clone(interim);
-                self.interims_seen += 1;
-                return Poll::Ready(Progress::Interim(interim));
-            }
-            if let Some(answer) = &state.answer {
-                return Poll::Ready(Progress::Answer(answer.clone()));
-            }
-            state.wait(self.slot, context);
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// What its fill was started for.
-    pub(crate) fn purpose(&self) -> &Purpose {
-        &self.fill.purpose
-    }
-
-    /// Where what fell out of the window is to be read, if that is kept.
-    pub(crate) fn below(&self) -> Option<Arc<dyn BodyBelow>> {
-        self.fill.lock().below.clone()
-    }
-
-    /// When its fill was started.
-    pub(crate) fn started(&self) -> Instant {
-        self.fill.started
-    }
-
-    /// Moves on to `at` without reading what lies before.
-    pub(crate) fn seek(&mut self, at: u64) {
-        let mut state = self.fill.lock();
-        if let Some(reader) = state.readers.get_mut(self.slot).and_then(Option::as_mut) {
-            reader.at = at;
-        }
-        state.wake_writer();
-    }
-
-    /// The next bytes before `end`; `None` at the end of the body.
-    pub(crate) fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        end: Option<u64>,
-    ) -> Poll<Option<Result<Bytes, Fault>>> {
-        let mut state = self.fill.lock();
-        let state = &mut *state;
-        let Some(at) = state.readers.get(self.slot).and_then(Option::as_ref).map(|r| r.at) else {
-            return Poll::Ready(None);
-        };
-        if end.is_some_and(|end| at >= end) {
-            return Poll::Ready(None);
-        }
-        let index = state.slices.partition_point(|slice| slice.end() <= at);
-        if let Some(slice) = state.slices.get(index) {
-            if slice.start > at {
-                return Poll::Ready(Some(Err(Fault::FellOut)));
-            }
-            let Ok(from) = usize::try_from(at - slice.start) else { return Poll::Ready(None) };
-            let to = end.map_or(slice.end(), |end| end.min(slice.end())) - slice.start;
-            let bytes = slice.bytes.slice(from..usize::try_from(to).unwrap_or(slice.bytes.len()));
-            if let Some(reader) = state.readers.get_mut(self.slot).and_then(Option::as_mut) {
-                reader.at = at + bytes.len() as u64;
-            }
-            state.wake_writer();
-            return Poll::Ready(Some(Ok(bytes)));
-        }
-        if at < state.end {
-            return Poll::Ready(Some(Err(Fault::FellOut)));
-        }
-        match &state.finished {
-            Some(Ok(_)) => Poll::Ready(None),
-            Some(Err(abort)) => Poll::Ready(Some(Err(Fault::Broken(abort.clone())))),
-            None => {
-                state.wait(self.slot, context);
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Trailer fields, once the body has ended.
-    pub(crate) fn trailers(&self) -> Option<HeaderMap> {
-        match &self.fill.lock().finished {
-            Some(Ok(trailers)) => trailers.clone(),
-            _ => None,
-        }
-    }
-}
-
-impl FillState {
-    fn wait(&mut self, slot: usize, context: &mut Context<'_>) {
-        if let Some(reader) = self.readers.get_mut(slot).and_then(Option::as_mut)
-            && !reader.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()))
-        {
-            reader.waker = Some(context.waker().clone());
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.fill.lock();
-        if let Some(place) = state.readers.get_mut(self.slot) {
-            *place = None;
-            state.free.push(self.slot);
-        }
-        state.wake_writer();
     }
 }
 

@@ -3,10 +3,11 @@
 
 use super::{Decision, Why};
 use crate::metrics::{SiteSlot, UPSTREAM_ERRORS, upstream_error_index};
-use crate::store::{Digest, url_in};
+use crate::store::{ByDigest, Digest, url_in};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use weir_protocol::question::{NotStored, NotStoredReason, NotStoredUrl};
+use weir_protocol::search::Search;
 use weir_rules::storability::Reason;
 use weir_rules::time::Time;
 
@@ -65,7 +66,7 @@ pub(crate) struct About<'a> {
 #[derive(Default)]
 pub(super) struct Recent {
     reasons: BTreeMap<(SiteSlot, usize), Counted>,
-    urls: HashMap<Digest, Noted>,
+    urls: HashMap<Digest, Noted, ByDigest>,
     /// The URLs in the order in which they were noted last.
     order: BTreeMap<u64, Digest>,
     last: u64,
@@ -126,10 +127,11 @@ impl Recent {
         counts
     }
 
-    /// At most `most` URLs, and all reasons, of the sites that are counted and named so.
+    /// At most `most` URLs that `search` finds, and all reasons, of the sites that are counted and named so.
     pub(super) fn told(
         &self,
         most: usize,
+        search: &Search,
         now: Time,
         is_counted: impl Fn(SiteSlot) -> bool,
         is_named: impl Fn(&str) -> bool,
@@ -149,7 +151,8 @@ impl Recent {
         let mut reasons: Vec<_> = by_reason.into_values().collect();
         reasons.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.reason.cmp(&b.reason)));
         let noted = self.order.values().rev().filter_map(|digest| self.urls.get(digest));
-        let urls = noted.filter(|noted| is_named(&noted.site)).take(most);
+        let urls = noted.filter(|noted| is_named(&noted.site) && search.finds([&*noted.url]));
+        let urls = urls.take(most);
         NotStored { reasons, urls: urls.map(|noted| noted.told(now)).collect() }
     }
 }
@@ -184,7 +187,7 @@ mod tests {
     }
 
     fn all(recent: &Recent, most: usize, now: Time) -> NotStored {
-        recent.told(most, now, |_| true, |_| true)
+        recent.told(most, &Search::default(), now, |_| true, |_| true)
     }
 
     fn urls(told: &NotStored) -> Vec<&str> {
@@ -208,7 +211,10 @@ mod tests {
         assert_eq!(counts, [("no-store", 3), ("origin-busy", 1)]);
         assert_eq!(told.reasons[0].sentence, "Cache-Control says no-store.");
         assert_eq!(urls(&all(&recent, 1, t9)), ["http://h/1"]);
-        let of_shop = recent.told(9, t9, |slot| slot == shop.1, |site| site == SHOP);
+        let found = recent.told(9, &Search::new("H/2"), t9, |_| true, |_| true);
+        assert_eq!((urls(&found), found.reasons.len()), (vec!["http://h/2"], 2));
+        let of_shop =
+            recent.told(9, &Search::default(), t9, |slot| slot == shop.1, |site| site == SHOP);
         assert_eq!((urls(&of_shop), of_shop.reasons.len()), (vec!["http://h/1"], 1));
         assert_eq!(of_shop.reasons[0].count, 2);
         recent.forget(1);
@@ -239,6 +245,15 @@ mod tests {
     fn every_word_has_one_place() {
         let words: Vec<_> = words().collect();
         assert_eq!(words.iter().collect::<HashSet<_>>().len(), words.len());
+        let docs = include_str!("../../../docs/not-cached.md");
+        for word in &words {
+            assert!(weir_rules::remedy::remedy(word).is_some(), "what to do about {word}?");
+            let row = if word.starts_with("origin-") { "origin-..." } else { word };
+            assert!(
+                docs.contains(&format!("`{row}`")),
+                "docs/not-cached.md says nothing of {word}"
+            );
+        }
         for why in [
             Why::Rule(Reason::Method),
             Why::Rule(Reason::TooManyTags(1)),

@@ -1,19 +1,21 @@
 //! A body in slices on disk: written slice by slice as it arrives, and read slice by slice as a client
 //! takes it, while it grows too.
 
+use super::record;
 use crate::error::StoreError;
-use crate::store::{BodyBelow, ReadingBelow};
+use crate::store::{BodyBelow, ReadingBelow, Selecting};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use weir_rules::range::Span;
-use weir_store::volume::{ObjectWriter, Refused};
-use weir_store::{Geometry, Store};
+use weir_store::volume::{Body, CachedBytes, ObjectWriter, Refused};
+use weir_store::{Geometry, Store, StoreFound};
 
 /// Bytes of a slice.
-pub(super) const SLICE: u64 = Geometry::SLICE as u64;
+pub(crate) const SLICE: u64 = Geometry::SLICE as u64;
 
 /// How long a body that arrives faster than the disk takes it waits for room in the queue. Its own clients
 /// wait with it, no others.
@@ -60,6 +62,67 @@ impl DiskBody {
     pub(super) fn stored(store: &Arc<Store>, url: u64, objects: Vec<u64>, length: u64) -> Self {
         let (_, growth) = watch::channel(Growth::Whole(length));
         Self::of(store, url, objects, growth)
+    }
+
+    /// A body of which no slice is there yet, with the writer that its head is to be handed to.
+    pub(super) fn begun(store: &Arc<Store>, url: u64, writer: ObjectWriter, length: u64) -> Self {
+        let body = Self::stored(store, url, writer.objects().to_vec(), length);
+        *body.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        body
+    }
+
+    /// What tells it apart from other bodies of its URL, also once it has more objects.
+    pub(crate) fn first_object(&self) -> u64 {
+        self.objects.first().copied().unwrap_or_default()
+    }
+
+    /// Whether a slice is there.
+    pub(crate) fn has_slice(&self, number: u64) -> bool {
+        u32::try_from(number)
+            .is_ok_and(|number| self.store.has_slice(self.url, &self.objects, number))
+    }
+
+    /// Adds a slice that the stored head covers ([`weir_store::Volume::add_slice`]), where the queue of the
+    /// store is full after a bounded wait. The receiver is told when it is found.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub(crate) async fn add(
+        &self,
+        number: u64,
+        bytes: &Bytes,
+    ) -> Result<oneshot::Receiver<()>, Refused> {
+        let number = u32::try_from(number).map_err(|_| Refused::TooLarge)?;
+        let object = self.objects.last().copied().ok_or(Refused::Failed)?;
+        let until = Instant::now() + ROOM;
+        loop {
+            let (told, found) = oneshot::channel::<()>();
+            let hold = Some(Box::new(told) as Box<_>);
+            match self.store.add_slice(self.url, object, number, bytes.clone(), hold) {
+                Ok(()) => return Ok(found),
+                Err(Refused::NoRoom) if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                Err(refused) => return Err(refused),
+            }
+        }
+    }
+
+    /// The body with one more slice, which is found with the head that is stored next.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub(crate) fn extended(
+        &self,
+        key: &[u8],
+        selecting: Option<&Selecting>,
+        number: u64,
+        bytes: Bytes,
+    ) -> Result<Self, Refused> {
+        let number = u32::try_from(number).map_err(|_| Refused::TooLarge)?;
+        let length = BodyBelow::length(self).ok_or(Refused::Running)?;
+        let selecting = record::encode_selecting(selecting);
+        let writer = self.store.extend_object(self.url, key, &selecting, &self.objects)?;
+        writer.slice(number, bytes)?;
+        Ok(Self::begun(&self.store, self.url, writer, length))
     }
 
     fn of(
@@ -137,10 +200,15 @@ impl BodyBelow for DiskBody {
     fn covers(&self, span: Span) -> bool {
         let mut slices = span.start / SLICE..=(span.end.max(1) - 1) / SLICE;
         self.length().is_some_and(|length| span.end <= length)
-            && slices.all(|number| {
-                u32::try_from(number)
-                    .is_ok_and(|number| self.store.has_slice(self.url, &self.objects, number))
-            })
+            && slices.all(|number| self.has_slice(number))
+    }
+
+    fn cached(&self, at: u64, end: Option<u64>) -> Option<CachedBytes> {
+        let number = at / SLICE;
+        let slice =
+            self.store.cached_slice(self.url, &self.objects, u32::try_from(number).ok()?)?;
+        let part = slice.part(part(at - number * SLICE, end.map(|end| end - number * SLICE))?);
+        (!part.is_empty()).then_some(part)
     }
 
     fn read(self: Arc<Self>, at: u64, end: Option<u64>) -> ReadingBelow {
@@ -159,6 +227,52 @@ impl BodyBelow for DiskBody {
                 return Err(missing(number));
             }
             Ok(slice.slice(from..to))
+        })
+    }
+}
+
+/// From where on and up to where, within a slice or within any other bytes; `None` ends where they end.
+fn part(at: u64, end: Option<u64>) -> Option<Range<usize>> {
+    let end = end.map_or(usize::MAX, |end| usize::try_from(end).unwrap_or(usize::MAX));
+    Some(usize::try_from(at).ok()?..end)
+}
+
+/// A body that lies with its head in one record on disk, for one request that found it in the page cache.
+pub(super) struct CachedBody {
+    pub(super) bytes: CachedBytes,
+    /// Where its record is, and the key of that.
+    pub(super) place: StoreFound,
+    pub(super) key: Bytes,
+}
+
+impl fmt::Debug for CachedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedBody({:?})", self.bytes)
+    }
+}
+
+impl BodyBelow for CachedBody {
+    fn length(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
+    }
+
+    fn covers(&self, span: Span) -> bool {
+        span.end <= self.bytes.len() as u64
+    }
+
+    fn cached(&self, at: u64, end: Option<u64>) -> Option<CachedBytes> {
+        let part = self.bytes.part(part(at, end)?);
+        (!part.is_empty()).then_some(part)
+    }
+
+    fn read(self: Arc<Self>, at: u64, end: Option<u64>) -> ReadingBelow {
+        Box::pin(async move {
+            let gone = |why: String| StoreError::new(format!("the body on disk: {why}"));
+            let read = self.place.read(&self.key).await.map_err(|why| gone(why.to_string()))?;
+            let (Body::Whole(body), Some(part)) = (read.body, part(at, end)) else {
+                return Err(gone("it is another one".to_owned()));
+            };
+            Ok(body.slice(part.start.min(body.len())..part.end.min(body.len())))
         })
     }
 }

@@ -6,7 +6,6 @@ use super::risk::RiskNote;
 use crate::clock::wall;
 use crate::store::UrlHash;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use weir_rules::log::Position;
 use weir_store::{Checkpoint, Store, StoreMoment, StoreRemoved};
 
@@ -31,7 +30,7 @@ impl DiskStore {
     /// Removes all responses of a URL. Not found from now on; not after a crash either, once
     /// [`DiskStore::settle`] returned.
     pub(crate) fn forget(&self, url: UrlHash) -> Removal {
-        let StoreRemoved { moment, is_at_risk, .. } = self.store.remove_url(url);
+        let StoreRemoved { moment, is_at_risk, .. } = self.told(url, || self.store.remove_url(url));
         Removal { urls: vec![url], moments: moment.into_iter().collect(), is_at_risk }
     }
 
@@ -62,6 +61,7 @@ impl DiskStore {
     /// Makes the node's place in the log durable, and with it all removals before. What fails is set
     /// aside: it holds nothing that is found, and is emptied before it is used again.
     pub(crate) async fn keep(&self) {
+        let checked = self.checked.load(Ordering::Acquire);
         let moments = {
             // Held until it is appended, so that of two the later one lies behind.
             let position = self.purges.position();
@@ -69,16 +69,9 @@ impl DiskStore {
         };
         // Whoever observes the store tells of it.
         let _set_aside = self.store.commit(&moments).await;
-    }
-
-    /// The end: what waits is written, within this time.
-    pub(crate) async fn close(&self, wait: Duration) {
-        self.keep().await;
-        let store = std::sync::Arc::clone(&self.store);
-        let closed = tokio::task::spawn_blocking(move || store.close(wait)).await;
-        for name in closed.unwrap_or_default() {
-            tracing::warn!(directory = name, "the disk store could not be closed in time");
-        }
+        self.durably_checked.send_if_modified(|durable| {
+            std::mem::replace(durable, checked.max(*durable)) < checked
+        });
     }
 
     /// While the log is replayed, the place is the one from before the restart: what was acknowledged

@@ -1,5 +1,6 @@
 //! Finding stored responses on disk for a request that memory cannot answer.
 
+use super::body::CachedBody;
 use super::{DiskBody, DiskStore, record};
 use crate::purge::Stamp;
 use crate::store::{Digest, Store, Stored, StoredBody, UrlHash};
@@ -24,22 +25,38 @@ pub(crate) struct FoundOnDisk {
     _stamp: Option<Stamp>,
 }
 
+impl FoundOnDisk {
+    /// Whether the body of this one of them was not read.
+    pub(crate) fn is_cached(&self, stored: &Arc<Stored>) -> bool {
+        self.place(stored).is_some_and(|found| found.is_cached)
+    }
+
+    fn place(&self, stored: &Arc<Stored>) -> Option<&Found> {
+        let at = self.variants.iter().position(|variant| Arc::ptr_eq(variant, stored))?;
+        self.places.get(at)
+    }
+}
+
 /// Where a response is on disk.
 struct Found {
     place: StoreFound,
     /// The life of its site.
     life: u64,
+    /// Whether its body was not read, because it is in the page cache.
+    is_cached: bool,
 }
 
 impl DiskStore {
     /// The variants of a resource, judged by all purges up to now. What a hard purge took is none of
-    /// them, nor what is of another life of the site.
+    /// them, nor what is of another life of the site. If they are found `cached`, bodies that the kernel can
+    /// send from the page cache are not read.
     pub(crate) async fn find(
         &self,
         url: UrlHash,
         key: &[u8],
         site: &Arc<str>,
         now: Time,
+        cached: bool,
     ) -> FoundOnDisk {
         if !self.is_shown() {
             return FoundOnDisk::default();
@@ -52,16 +69,19 @@ impl DiskStore {
         let stamp = self.purges.stamp();
         let mut found = Vec::new();
         for place in places {
-            let read = match place.read_ready(key) {
+            let in_cache = if cached { place.cached(key) } else { None };
+            let read = match in_cache.map(Ok).or_else(|| place.read_ready(key)) {
                 Some(read) => read,
                 None => place.read(key).await,
             };
             match read {
                 Ok(response) => {
                     let order = response.write_seq;
-                    match self.stored(response, site, now) {
+                    let is_cached = matches!(response.body, Body::Cached(_));
+                    match self.stored(response, &place, site, now) {
                         Some((stored, life)) => {
-                            found.push((order, Arc::new(stored), Found { place, life }));
+                            let place = Found { place, life, is_cached };
+                            found.push((order, Arc::new(stored), place));
                         }
                         None => place.remove(),
                     }
@@ -87,6 +107,7 @@ impl DiskStore {
     pub(super) fn stored(
         &self,
         response: StoredResponse,
+        place: &StoreFound,
         site: &Arc<str>,
         now: Time,
     ) -> Option<(Stored, u64)> {
@@ -101,6 +122,10 @@ impl DiskStore {
         }
         let body = match body {
             Body::Whole(bytes) => StoredBody::whole_of(apart(bytes)),
+            Body::Cached(bytes) => {
+                let (place, key) = (place.clone(), head.key.clone());
+                StoredBody::below(Arc::new(CachedBody { bytes, place, key }))
+            }
             Body::Sliced { objects, length } => {
                 let body = DiskBody::stored(&self.store, head.url, objects, length);
                 StoredBody::below(Arc::new(body))
@@ -112,24 +137,26 @@ impl DiskStore {
         (!matches!(validity, Validity::Hard(_))).then_some((stored, life))
     }
 
-    /// A request found this one of them. Brings it into memory if it `must` be there, or if it was found
-    /// before within the window.
+    /// Whether what a request found is to come into memory: because it `must` be there, or because it was
+    /// found before within the window. To be asked once for each request.
+    pub(crate) fn is_wanted(&self, url: UrlHash, must: bool) -> bool {
+        self.promotion.as_ref().is_some_and(|hits| hits.admits(url, false)) || must
+    }
+
+    /// A request found this one of them. Brings it into memory if it is `wanted` there.
     pub(crate) fn hit(
         &self,
         memory: &Store,
         digest: Digest,
-        url: UrlHash,
         found: &FoundOnDisk,
         stored: &Arc<Stored>,
-        must: bool,
+        wanted: bool,
     ) {
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
-        let is_second = self.promotion.as_ref().is_some_and(|hits| hits.admits(url, false));
-        let at = found.variants.iter().position(|variant| Arc::ptr_eq(variant, stored));
-        let Some(Found { place, life }) = at.and_then(|at| found.places.get(at)) else { return };
+        let Some(Found { place, life, .. }) = found.place(stored) else { return };
         let is_current =
             || place.is_current() && self.lives.load().life(&stored.site) == Some(*life);
-        if (must || is_second) && memory.promote(digest, stored, is_current) {
+        if wanted && memory.promote(digest, stored, is_current) {
             self.counters.promoted.fetch_add(1, Ordering::Relaxed);
             // Whoever removes the URL, or changes the site, does so here first and then in memory: what
             // came into memory too late to be removed there is removed by this.

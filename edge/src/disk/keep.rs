@@ -9,11 +9,22 @@ use std::any::Any;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use weir_rules::invalidation::Validity;
-use weir_store::volume::{ObjectWriter, Refused};
+use weir_store::volume::{Hold, ObjectWriter, Refused};
 use weir_store::{ResponseHead, Stamps};
 
 impl Below for DiskStore {
     fn replaced(&self, url: UrlHash, stored: &Arc<Stored>) -> Kept {
+        self.told(url, || self.replace(url, stored))
+    }
+
+    fn removed(&self, url: UrlHash, stored: &Stored) {
+        let selecting = record::encode_selecting(stored.selecting.as_deref());
+        self.told(url, || self.store.supersede(url, stored.key(), &selecting));
+    }
+}
+
+impl DiskStore {
+    fn replace(&self, url: UrlHash, stored: &Arc<Stored>) -> Kept {
         let selecting = record::encode_selecting(stored.selecting.as_deref());
         let supersede = || self.store.supersede(url, stored.key(), &selecting);
         let known = self.store.has_url(url);
@@ -22,9 +33,8 @@ impl Below for DiskStore {
             return Kept::No;
         };
         if let Some(body) = stored.body.kept_below() {
-            let body: &dyn Any = &**body;
-            let body = body.downcast_ref::<DiskBody>();
-            return match body.is_some_and(|body| self.keep_head(body, head, stamp)) {
+            let body = of_disk(body);
+            return match body.is_some_and(|body| self.keep_head(&body, head, stamp)) {
                 true => Kept::Yes,
                 false => {
                     supersede();
@@ -43,23 +53,16 @@ impl Below for DiskStore {
             let body = stored.body.slices().map(|slice| slice.bytes.clone()).collect();
             return match self.store.put(head, body, Some(Box::new(stamp))) {
                 Ok(()) => Kept::Yes,
-                Err(_) => Kept::No,
+                Err(_) => Kept::Refused,
             };
         }
         let Some(writer) = self.store.begin_object(url, stored.key(), &selecting) else {
-            return Kept::No;
+            return Kept::Refused;
         };
         let (writer, stored) = (self.body_writer(url, writer), Arc::clone(stored));
         Kept::Begun(Box::new(move || write(writer, &stored, head, length, stamp).is_ok()))
     }
 
-    fn removed(&self, url: UrlHash, stored: &Stored) {
-        let selecting = record::encode_selecting(stored.selecting.as_deref());
-        self.store.supersede(url, stored.key(), &selecting);
-    }
-}
-
-impl DiskStore {
     /// A body of at least so many bytes, if that is known, which memory cannot hold, is to be written
     /// while it arrives; `None`: the disk does not take it.
     pub(crate) fn begin(
@@ -71,6 +74,20 @@ impl DiskStore {
         let selecting = record::encode_selecting(selecting);
         let writer = self.store.begin_object(url, key, &selecting)?;
         Some(self.body_writer(url, writer))
+    }
+
+    /// A file of so many bytes is to be stored in slices, of which none is there yet; `None`: the disk does
+    /// not take it.
+    pub(crate) fn begin_slices(
+        &self,
+        url: UrlHash,
+        key: &[u8],
+        selecting: Option<&Selecting>,
+        length: u64,
+    ) -> Option<Arc<DiskBody>> {
+        let selecting = record::encode_selecting(selecting);
+        let writer = self.store.begin_object(url, key, &selecting)?;
+        Some(Arc::new(DiskBody::begun(&self.store, url, writer, length)))
     }
 
     fn body_writer(&self, url: UrlHash, writer: ObjectWriter) -> DiskBodyWriter {
@@ -113,16 +130,25 @@ impl DiskStore {
     /// Hands in the head of a body whose slices were handed in, or the new head of one that is stored.
     fn keep_head(&self, body: &DiskBody, head: ResponseHead, stamp: Stamp) -> bool {
         let writer = body.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (url, length) = (head.url, BodyBelow::length(body));
-        let Some(length) = length else { return false };
-        let writer = match writer {
-            Some(writer) => Ok(writer),
-            None => self.store.extend_object(url, &head.key, &head.selecting, &body.objects),
-        };
+        let Some(length) = BodyBelow::length(body) else { return false };
         let told = body.written();
-        let hold = Box::new((stamp, told));
-        writer.and_then(|writer| writer.commit(head, length, Some(hold))).is_ok()
+        let hold: Option<Hold> = Some(Box::new((stamp, told)));
+        let kept = match writer {
+            Some(writer) => writer.commit(head, length, hold),
+            None => self.store.replace_head(head, &body.objects, length, hold),
+        };
+        kept.is_ok()
     }
+}
+
+/// The body of a stored response, if it is on disk.
+pub(crate) fn body_on_disk(stored: &Stored) -> Option<Arc<DiskBody>> {
+    of_disk(stored.body.kept_below()?)
+}
+
+fn of_disk(body: &Arc<dyn BodyBelow>) -> Option<Arc<DiskBody>> {
+    let body: Arc<dyn Any + Send + Sync> = Arc::clone(body) as Arc<_>;
+    body.downcast::<DiskBody>().ok()
 }
 
 fn write(

@@ -1,10 +1,17 @@
 //! Looking at what is on disk for a URL, for `weir explain`: no request found it.
 
-use super::DiskStore;
-use crate::store::{Stored, UrlHash};
-use std::sync::Arc;
+use super::{DiskStore, block_on};
+use crate::store::{KeyText, Stored, UrlHash};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use weir_rules::time::Time;
-use weir_store::volume::Unread;
+use weir_store::volume::{Judged, Unread, Verdict};
+
+/// How long a path is looked for under any host.
+const SEARCH: Duration = Duration::from_secs(1);
+
+/// A segment that no reader has time for is tried again after this.
+const BUSY: Duration = Duration::from_millis(10);
 
 /// What is on disk for a resource.
 #[derive(Default)]
@@ -23,6 +30,33 @@ impl DiskStore {
         !self.store.find(url, key).is_empty()
     }
 
+    /// The key of the newest response with this path and query under any host, as far as the footers of
+    /// segments can be read within [`SEARCH`]. Waits for that in this thread.
+    pub(crate) fn key_of_any_host(&self, path: &str, query: Option<&str>) -> Option<Vec<u8>> {
+        let (path, query) = (path.to_owned(), query.map(str::to_owned));
+        let found = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&found);
+        let see: Arc<dyn Fn(&Judged<'_>) -> Verdict + Send + Sync> = Arc::new(move |judged| {
+            let text = KeyText::of(judged.key);
+            if text.path == path && text.query == query.as_deref() {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged.key.to_vec());
+            }
+            Verdict::Keep
+        });
+        let search = tokio::time::timeout(SEARCH, async {
+            // Judges nothing: what it says it was held against is what everything was.
+            let mut walk = self.store.walk(0);
+            while !walk.is_over() {
+                if !self.store.step(&mut walk, &see).await {
+                    tokio::time::sleep(BUSY).await;
+                }
+            }
+        });
+        // What was found in time is as good as what there is.
+        let _in_time = block_on(async { Ok(search.await) });
+        found.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The variants of a resource, judged by all purges up to now. Reads in this thread, and waits for each
     /// at most `disk.read_wait`. Nothing is brought into memory, removed or counted as a hit.
     pub(crate) fn look(&self, url: UrlHash, key: &[u8], site: &Arc<str>, now: Time) -> SeenOnDisk {
@@ -36,7 +70,7 @@ impl DiskStore {
             match place.peek_blocking(key) {
                 Ok(response) => {
                     let order = response.write_seq;
-                    let stored = self.stored(response, site, now);
+                    let stored = self.stored(response, &place, site, now);
                     found.extend(stored.map(|(stored, _)| (order, Arc::new(stored))));
                 }
                 // Another key with the same digest, or what was removed just now.

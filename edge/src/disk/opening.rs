@@ -1,9 +1,11 @@
 //! Opening the disk store at the start of a node, and what follows from what was found.
 
 use super::durable::remove_noted;
+use super::lent::Lent;
+use super::reads::RecentReads;
 use super::risk::RiskNote;
 use super::sites::SiteLives;
-use super::{DiskCounters, DiskStore};
+use super::{DiskCounters, DiskStore, block_on};
 use crate::clock::wall;
 use crate::error::StartError;
 use crate::purge::Purges;
@@ -12,6 +14,8 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
 use weir_config::{Config, Disk, DiskAdmit};
 use weir_rules::log::{LogId, Position, Standing};
 use weir_store::disk::Directory;
@@ -23,6 +27,9 @@ use weir_store::{
 
 /// Seconds that the clock may be behind what it showed to an earlier process: no clock is exact.
 const SET_BACK: u64 = 60;
+
+/// How many entries control keeps until it has said so: by default.
+const RETENTION: u64 = 10_000;
 
 /// A disk store that was opened, before the node is made.
 pub(crate) struct OpenDisk {
@@ -107,17 +114,6 @@ pub(super) fn open_in(
     Ok(OpenDisk { store, standing, base, lives, clock_was_set_back, seen, risk, config })
 }
 
-/// Waits for something, by a thread of its own: the caller's may be one of a runtime.
-fn block_on(work: impl Future<Output = std::io::Result<()>> + Send) -> std::io::Result<()> {
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-            runtime.block_on(work)
-        });
-        waiting.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread panicked")))
-    })
-}
-
 /// Whether two directories were of one node, one log and one membership.
 fn is_of_one_life(a: &Checkpoint, b: &Checkpoint) -> bool {
     (&a.log, a.base, &a.member) == (&b.log, b.base, &b.member)
@@ -157,7 +153,7 @@ fn observer() -> Observer {
 }
 
 /// Tells what was found.
-fn tell(began: &[Began]) {
+pub(super) fn tell(began: &[Began]) {
     for Began { name, opened } in began {
         let Some(Opened { emptied, recovered, reclaimed, .. }) = opened else { continue };
         if let Some(why) = emptied {
@@ -199,9 +195,13 @@ impl OpenDisk {
             clock_was_set_back,
             seen,
             checked: AtomicU64::new(checked),
+            durably_checked: watch::Sender::new(checked),
+            retention: AtomicU64::new(RETENTION),
+            lent: Lent::default(),
             risk,
             has_notes: AtomicBool::new(false),
             counters: DiskCounters::default(),
+            reads: RecentReads::new(Instant::now()),
             size: directories.iter().map(|directory| directory.size).sum(),
         }
     }

@@ -2,7 +2,7 @@
 //! body): its status, its terms and its fields, as bytes. Pure, and read without trust: a record of
 //! another version, or one that is no record, is a miss.
 
-use crate::store::{Answered, PackedHead, Selecting, Served, Stored, StoredBody, Tags};
+use crate::store::{Forms, PackedHead, Selecting, Served, Stored, StoredBody, Tags};
 use bytes::{BufMut, Bytes};
 use http::{HeaderName, StatusCode};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use weir_store::ResponseHead;
 const VERSION: u8 = 1;
 
 /// Where lifetimes come from, by their number in records. Only added to, at the end.
-const SOURCES: [LifetimeSource; 12] = [
+const SOURCES: [LifetimeSource; 13] = [
     LifetimeSource::SMaxage(Source::CdnCacheControl),
     LifetimeSource::SMaxage(Source::SurrogateControl),
     LifetimeSource::SMaxage(Source::CacheControl),
@@ -30,11 +30,14 @@ const SOURCES: [LifetimeSource; 12] = [
     LifetimeSource::SiteDefault,
     LifetimeSource::Negative,
     LifetimeSource::ValidatorOnly,
+    LifetimeSource::Rule,
 ];
 
 const VALIDATE_ALWAYS: u8 = 1;
 const VALIDATE_WHEN_STALE: u8 = 2;
 const IMMUTABLE: u8 = 4;
+/// It answered a request with Authorization, so that it is never compressed.
+const AUTHORIZED: u8 = 8;
 
 /// A response as the node kept it.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub(super) struct Record {
     lifetime_source: LifetimeSource,
     head: PackedHead,
     selecting: Option<Box<Selecting>>,
+    authorized: bool,
 }
 
 /// The record of a response, stored in this life of its site.
@@ -58,7 +62,8 @@ pub(super) fn encode(stored: &Stored, life: u64) -> Bytes {
     out.put_u8(VERSION);
     out.put_u64(life);
     out.put_u16(stored.status.as_u16());
-    out.put_u8(flags(&stored.freshness));
+    let authorized = if stored.forms.is_never() { AUTHORIZED } else { 0 };
+    out.put_u8(flags(&stored.freshness) | authorized);
     let source = SOURCES.iter().position(|source| *source == stored.lifetime_source);
     out.put_u8(source.and_then(|source| u8::try_from(source).ok()).unwrap_or(u8::MAX));
     out.put_u64(born.as_millis());
@@ -120,7 +125,8 @@ pub(super) fn decode(head: &ResponseHead) -> Option<Record> {
         false => Some(Box::new(decode_selecting(&head.selecting)?)),
     };
     let head = PackedHead::of_packed(&head.key, rest.0)?;
-    Some(Record { life, status, freshness, lifetime_source, head, selecting })
+    let authorized = flags & AUTHORIZED != 0;
+    Some(Record { life, status, freshness, lifetime_source, head, selecting, authorized })
 }
 
 fn decode_selecting(bytes: &[u8]) -> Option<Selecting> {
@@ -142,13 +148,12 @@ impl Record {
         site: Arc<str>,
         body: StoredBody,
     ) -> Stored {
-        let none: Option<Box<Answered>> = None;
         Stored {
             head: self.head,
             site,
             status: self.status,
             body,
-            answered: none,
+            forms: if self.authorized { Forms::never() } else { Forms::default() },
             freshness: self.freshness,
             lifetime_source: self.lifetime_source,
             selecting: self.selecting,

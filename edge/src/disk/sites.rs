@@ -5,7 +5,7 @@ use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
-use weir_config::Site;
+use weir_config::{OriginPool, Site};
 use weir_store::SiteRules;
 
 /// The life of each site.
@@ -56,12 +56,10 @@ fn random() -> Result<u64, getrandom::Error> {
 /// What decides the keys of a site's responses, and the references in them. Equal rules may have another
 /// fingerprint in another version of weir: that costs what is stored.
 fn fingerprint(site: &Site) -> u64 {
-    let origins: Vec<_> = site
-        .origins
-        .iter()
-        .map(|origin| (origin.tls, &origin.host, origin.port, origin.visitors_host))
-        .collect();
-    let rules = (&site.hosts, &site.key, &site.release, &site.host_header, origins);
+    let origins: Vec<_> = site.pools.iter().map(OriginPool::shaping).collect();
+    let shaping: Vec<_> = site.rules.shaping().collect();
+    let keys = (&site.key, &site.cookies);
+    let rules = (&site.hosts, keys, &site.release, origins, shaping);
     let mut hasher = SipHasher13::new();
     hasher.write(format!("{rules:?}").as_bytes());
     hasher.finish()

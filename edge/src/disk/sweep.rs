@@ -21,9 +21,9 @@ const GATHER: u32 = 20;
 /// The longest that purges are gathered.
 const GATHERED: Duration = Duration::from_secs(60);
 
-/// Entries of the log since the checked mark beyond which a walk is urgent: control keeps 10,000 by default,
-/// and a node whose checked mark it has forgotten returns empty.
-const HURRY: Seq = 2_000;
+/// The part of the entries that control keeps beyond which a walk is urgent, if so many came since the
+/// checked mark. Control keeps more for a disk that needs them, but within a bound.
+const HURRY: u64 = 4;
 
 /// A step that did nothing is tried again after this: the readers have other work.
 const BUSY: Duration = Duration::from_millis(50);
@@ -76,8 +76,8 @@ async fn run(disk: &Arc<DiskStore>, share: impl Fn() -> Duration) {
 
 /// Whether the index of purges is crowded, or the log may soon reach back no further than the checked mark.
 fn is_urgent(disk: &DiskStore) -> bool {
-    let behind = disk.purges.applied().saturating_sub(disk.checked.load(Ordering::Acquire));
-    disk.purges.is_crowded() || behind > HURRY
+    let retention = disk.retention.load(Ordering::Relaxed);
+    disk.purges.is_crowded() || disk.unchecked() > retention / HURRY
 }
 
 /// Holds everything on disk against the purges up to `mark`, which no running fetch began before.
@@ -90,7 +90,13 @@ async fn walk(disk: &Arc<DiskStore>, mark: Seq, share: impl Fn() -> Duration) {
             Validity::Valid => Verdict::Keep,
             Validity::Soft(seq) if judged.stamps.soft_at < seq => Verdict::Soften(seq),
             Validity::Soft(_) => Verdict::Keep,
-            Validity::Hard(_) => Verdict::Remove,
+            Validity::Hard(_) => {
+                // A floor takes what no purge named.
+                if let Some((seq, false)) = purges.last_match(&subject) {
+                    purges.swept.note(judged.key, seq);
+                }
+                Verdict::Remove
+            }
         }
     });
     let mut walk = disk.store.walk(mark);
@@ -101,6 +107,10 @@ async fn walk(disk: &Arc<DiskStore>, mark: Seq, share: impl Fn() -> Duration) {
             true => pause_after(begun.elapsed(), share(), is_urgent(disk)),
         };
         tokio::time::sleep(pause).await;
+    }
+    if disk.lent.is_away() {
+        // It did not see all of it.
+        return;
     }
     disk.checked.fetch_max(mark, Ordering::AcqRel);
     // Removals first: they lie before the checkpoint, and one sync makes both durable.

@@ -4,6 +4,7 @@
 
 use super::opening::open_in;
 use super::*;
+use crate::collapsing::{Fill, Purpose};
 use crate::state::NodeState;
 use crate::store::{PackedHead, Stored, StoredBody};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use weir_config::{Config, Disk, DiskAdmit, DiskDirectory};
 use weir_rules::freshness::Freshness;
 use weir_rules::invalidation::{KeyedPurge, Purge, Target, Validity};
+use weir_rules::log::{Position, Standing};
 use weir_store::disk::simulated::{Faults, SimulatedDisk};
 use weir_store::{Geometry, StoreDirectory};
 
@@ -76,7 +78,7 @@ impl Process {
         };
         let open = open_in(&config, &settings, vec![directory]).unwrap();
         let place = open.position();
-        let state = Arc::new(NodeState::with_disk(config, Some(open)).unwrap());
+        let state = Arc::new(NodeState::with_disk(config, Some(open), Arc::default()).unwrap());
         state.purges.begin(place);
         Self { state }
     }
@@ -106,7 +108,7 @@ impl Process {
     async fn find(&self) -> find::FoundOnDisk {
         let site = &self.state.live.load().sites.all()[0].id.clone();
         let url = self.state.store.url_of(KEY);
-        self.disk().find(url, KEY, site, self.state.now()).await
+        self.disk().find(url, KEY, site, self.state.now(), false).await
     }
 
     async fn until_found(&self) -> find::FoundOnDisk {
@@ -206,14 +208,14 @@ async fn what_is_removed_between_the_read_and_the_promotion_does_not_come_into_m
     let process = Process::start(&disk, &folder, "");
     let state = &process.state;
     process.disk().show();
-    let (digest, url) = (state.digest(KEY), state.store.url_of(KEY));
+    let digest = state.digest(KEY);
     let found = process.until_found().await;
-    process.disk().hit(&state.store, digest, url, &found, &found.variants[0], true);
+    process.disk().hit(&state.store, digest, &found, &found.variants[0], true);
     assert!(state.store.get(digest, KEY).is_some());
     state.store.retain(digest, |_| false);
     // The disk heard of the removal in the same step.
     assert!(process.find().await.variants.is_empty());
-    process.disk().hit(&state.store, digest, url, &found, &found.variants[0], true);
+    process.disk().hit(&state.store, digest, &found, &found.variants[0], true);
     assert!(state.store.get(digest, KEY).is_none(), "it came back");
 }
 
@@ -283,4 +285,145 @@ async fn where_the_clock_was_set_back_what_survived_is_stale_until_it_is_right_a
 /// The time of day in so many seconds.
 fn wall_in(seconds: u64) -> u64 {
     crate::clock::wall().as_secs() + seconds
+}
+
+/// Something that a process learns of the response.
+type Learn = fn(&Process);
+
+impl Process {
+    /// Gets its disk back from another process, which has had it and ended.
+    async fn get_back(&self, disk: &SimulatedDisk, folder: &Folder, other: Option<&str>) {
+        self.disk().close(Duration::from_secs(10)).await;
+        let process = Process::start(disk, folder, "");
+        if let Some(member) = other {
+            let standing = Standing { member: Some(member.into()), ..Standing::default() };
+            process.state.purges.begin(Position::restored(standing, 0));
+        }
+        process.close().await;
+        assert!(self.find().await.variants.is_empty(), "another process has it");
+        self.disk().reopen().await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_gets_its_disk_back_finds_what_it_stored() {
+    let (disk, folder) = (SimulatedDisk::default(), Folder::new());
+    let process = Process::start(&disk, &folder, "");
+    process.disk().show();
+    process.store(&process.response(process.state.now()));
+    process.until_found().await;
+    process.get_back(&disk, &folder, None).await;
+    assert_eq!(process.find().await.variants.len(), 1);
+    // A purge meanwhile is held against it.
+    process.disk().close(Duration::from_secs(10)).await;
+    process.purge(1, false);
+    process.disk().reopen().await;
+    assert!(process.find().await.variants.is_empty());
+}
+
+#[tokio::test]
+async fn a_disk_that_another_process_made_its_own_comes_back_empty_and_is_used() {
+    let (disk, folder) = (SimulatedDisk::default(), Folder::new());
+    let process = Process::start(&disk, &folder, "");
+    process.disk().show();
+    process.store(&process.response(process.state.now()));
+    process.until_found().await;
+    process.get_back(&disk, &folder, Some("other")).await;
+    assert!(process.find().await.variants.is_empty());
+    for _ in 0..2000 {
+        if process.disk().works_for(process.state.store.url_of(KEY)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    process.store(&process.response(process.state.now()));
+    process.until_found().await;
+}
+
+#[tokio::test]
+async fn what_memory_learned_while_another_process_had_the_disk_is_not_forgotten() {
+    let learn: [(&str, Learn); 3] = [
+        ("replaced", |process| process.store(&process.response(process.state.now()))),
+        ("removed", |process| {
+            process.state.store.retain(process.state.digest(KEY), |_| false);
+        }),
+        ("unsafe", |process| drop(process.state.forget("example.com/a"))),
+    ];
+    for (what, learn) in learn {
+        let (disk, folder) = (SimulatedDisk::default(), Folder::new());
+        let process = Process::start(&disk, &folder, "");
+        process.disk().show();
+        process.store(&process.response(process.state.now()));
+        process.until_found().await;
+        process.disk().close(Duration::from_secs(10)).await;
+        learn(&process);
+        process.disk().reopen().await;
+        assert!(process.find().await.variants.is_empty(), "{what}: it came back");
+    }
+}
+
+/// A fill has just looked whether it was overtaken, an unsafe request comes and is answered, and the process
+/// is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_at_the_moment_of_an_unsafe_request_does_not_come_back_once_that_is_answered()
+ {
+    let (disk, folder) = (SimulatedDisk::default(), Folder::new());
+    let process = Process::start(&disk, &folder, "");
+    process.disk().show();
+    process.disk().keep().await;
+    let state = &process.state;
+    let (digest, url) = (state.digest(KEY), state.store.url_of(KEY));
+    let purpose = Purpose { url, ..Purpose::default() };
+    let fill = Fill::new(purpose, 1 << 20);
+    state.inflight.start_alone(digest, &fill);
+    let is_answered = AtomicBool::new(false);
+    let answered = || is_answered.load(Ordering::Acquire);
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let crashed = std::thread::scope(|scope| {
+        let filling = scope.spawn(|| {
+            let crashed = fill.storing(|| {
+                assert!(!fill.is_revoked());
+                begun.send(()).unwrap();
+                wait(|| fill.is_revoked());
+                // Its turn comes late. Nobody must be told before it is over.
+                let until = std::time::Instant::now() + Duration::from_millis(200);
+                wait(|| answered() || until <= std::time::Instant::now());
+                let response = process.response(state.now());
+                process.store(&response);
+                wait(|| is_recoverable(&disk, &folder));
+                let crashed = answered().then(|| disk.copy());
+                state.store.remove(digest, &response);
+                crashed
+            });
+            state.inflight.leave(digest, &fill);
+            crashed
+        });
+        has_begun.recv().unwrap();
+        let removal = state.forget("example.com/a");
+        let settled = block_on(async {
+            process.disk().settle(removal).await;
+            Ok(disk.copy())
+        });
+        is_answered.store(true, Ordering::Release);
+        filling.join().unwrap().unwrap_or(settled.unwrap())
+    });
+    let next = Process::start(&crashed, &folder, "");
+    next.disk().show();
+    assert!(next.find().await.variants.is_empty(), "it came back");
+}
+
+/// Whether a process that is started now, on a copy of the disk, finds the response.
+fn is_recoverable(disk: &SimulatedDisk, folder: &Folder) -> bool {
+    let found = block_on(async {
+        let process = Process::start(&disk.copy(), folder, "");
+        process.disk().show();
+        Ok(process.find().await.variants.len())
+    });
+    found.unwrap() == 1
+}
+
+fn wait(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+    }
 }

@@ -9,11 +9,20 @@ pub struct Explanation {
     pub node: String,
     /// The site that takes the URL; `None` when no site has that host.
     pub site: Option<String>,
-    /// The origins of the site, and the Host that each is asked with.
+    /// The origins that the request is for, and the Host that each is asked with.
     pub origins: Vec<ExplainedOrigin>,
+    /// What a client must satisfy before anything else; no client's address is known.
+    pub access: Vec<ExplainedAccess>,
+    /// Which rule of the site decides each setting, in the order of the settings.
+    pub rules: Vec<ExplainedRule>,
+    /// What a rule has the request be for in place of the URL, if one does.
+    pub rewrite: Option<ExplainedRewrite>,
     /// The key in its readable form.
     pub key: String,
-    /// `fresh`, `stale`, `partial`, `purged`, `filling`, `not-stored`, `unknown-host`.
+    /// What the cookies of the request are for; `None` if it has none.
+    pub cookies: Option<ExplainedCookies>,
+    /// `fresh`, `stale`, `partial`, `purged`, `filling`, `not-stored`, `bypass`, `unknown-host`,
+    /// `redirected`, `refused`.
     pub state: &'static str,
     /// What a request would meet now, in one sentence.
     pub sentence: String,
@@ -25,7 +34,7 @@ pub struct Explanation {
     pub hidden_on_disk: bool,
     /// The last decision not to store, while it is remembered.
     pub not_stored: Option<ExplainedDecision>,
-    /// The last purge that matches the URL.
+    /// The last purge that matches the URL, as far as the node remembers.
     pub last_purge: Option<ExplainedPurge>,
 }
 
@@ -36,6 +45,50 @@ pub struct ExplainedOrigin {
     pub url: String,
     /// The Host that it is asked with.
     pub host: String,
+    /// The name of its pool; `default` of the site's `origins`.
+    pub pool: String,
+}
+
+/// What a request is for after a rewrite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedRewrite {
+    /// Path and query.
+    pub to: String,
+    /// Whether the key has them, or the origins alone are asked for them.
+    pub key: bool,
+}
+
+/// A rule with access settings that matches.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedAccess {
+    /// Its name.
+    pub rule: String,
+    /// The settings: `allow`, `deny`, `referer`, `signed`, `rate`, `basic_auth`.
+    pub settings: Vec<&'static str>,
+}
+
+/// The cookies of a request, by name and in the client's order, each with what it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExplainedCookies {
+    /// Those that make the request skip the store.
+    pub bypass: Vec<String>,
+    /// Those in the key.
+    pub key: Vec<String>,
+    /// Those that the origin does not get.
+    pub ignored: Vec<String>,
+    /// Those that the origin gets, and that `Vary: Cookie` selects by.
+    pub other: Vec<String>,
+    /// Whether the request is for a static asset that is fetched for everyone, so that `bypass` has no effect.
+    pub for_everyone: bool,
+}
+
+/// A setting, and the rule that decides it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedRule {
+    /// The key of the configuration: `default_ttl`, …
+    pub setting: &'static str,
+    /// The name of the rule.
+    pub rule: String,
 }
 
 /// One stored response.
@@ -69,6 +122,19 @@ pub struct ExplainedVariant {
     pub hits: Option<u64>,
     /// The seq applied when its fetch began; `None` of another log than the one followed now.
     pub filled_at_seq: Option<u64>,
+    /// The codings in which it is stored, too.
+    pub codings: Vec<ExplainedCoding>,
+    /// Why it is not compressed; `None` if it is, or if its site compresses nothing.
+    pub not_compressed: Option<String>,
+}
+
+/// A form of a stored response in a content coding.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedCoding {
+    /// `gzip`, `br` or `zstd`.
+    pub coding: &'static str,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// Why a response was not stored.
@@ -78,6 +144,8 @@ pub struct ExplainedDecision {
     pub word: String,
     /// A sentence that names the header or rule.
     pub sentence: String,
+    /// What can be done about it, if that is known.
+    pub remedy: Option<&'static str>,
     /// Seconds since.
     pub seconds_ago: u64,
     /// The upstream's status.
@@ -91,4 +159,6 @@ pub struct ExplainedPurge {
     pub seq: u64,
     /// Soft or hard.
     pub soft: bool,
+    /// Whether it, or one before it, removed what was stored, and nothing was stored since.
+    pub removed: bool,
 }

@@ -1,15 +1,21 @@
 //! The disk store.
 
-use super::Text;
+use super::{Text, seconds};
 use crate::disk::DiskCounts;
+use std::fmt::Write;
+use std::time::Duration;
+use weir_store::Latency;
 
 /// A metric of the whole store: name, type, help, and how it is read.
 type Metric = (&'static str, &'static str, &'static str, fn(&DiskCounts) -> u64);
 
-const METRICS: [Metric; 21] = [
+const METRICS: [Metric; 24] = [
     ("weir_disk_used_bytes", "gauge", "Bytes that the disk store has in use.", |disk| disk.used),
     ("weir_disk_limit_bytes", "gauge", "Bytes that the disk store may use.", |disk| disk.size),
     ("weir_disk_responses", "gauge", "Responses that the disk store holds.", |disk| disk.responses),
+    ("weir_disk_slices", "gauge", "Slices of longer bodies that the disk store holds.", |disk| {
+        disk.slices
+    }),
     (
         "weir_disk_hits_total",
         "counter",
@@ -26,10 +32,18 @@ const METRICS: [Metric; 21] = [
          miss.",
         |disk| disk.unread,
     ),
-    ("weir_disk_reads_total", "counter", "Records read.", |disk| disk.store.reads),
+    ("weir_disk_reads_total", "counter", "Records read, or sent by the kernel.", |disk| {
+        disk.store.reads
+    }),
     ("weir_disk_read_bytes_total", "counter", "Bytes of records read.", |disk| {
         disk.store.bytes_read
     }),
+    (
+        "weir_disk_sent_bytes_total",
+        "counter",
+        "Bytes of bodies that the kernel sent from the page cache; they are not read.",
+        |disk| disk.store.bytes_sent,
+    ),
     ("weir_disk_writes_total", "counter", "Records written, moved ones included.", |disk| {
         disk.store.writes
     }),
@@ -83,11 +97,39 @@ const METRICS: [Metric; 21] = [
         disk.store.recovered
     }),
     (
+        "weir_disk_unchecked_entries",
+        "gauge",
+        "Entries of the invalidation log that not everything on disk was checked against yet.",
+        |disk| disk.unchecked,
+    ),
+    (
         "weir_disk_unsafe_at_risk_total",
         "counter",
         "Unsafe requests answered although it is not certain that what they removed stays removed \
          after a crash.",
         |disk| disk.at_risk,
+    ),
+];
+
+/// A histogram of the whole store: name, help, and how it is read.
+type LatencyMetric = (&'static str, &'static str, fn(&DiskCounts) -> &Latency);
+
+const LATENCIES: [LatencyMetric; 3] = [
+    (
+        "weir_disk_read_seconds",
+        "Seconds that a read took that had to wait for the device; reads from the page cache are not \
+         counted.",
+        |disk| &disk.latencies.reads,
+    ),
+    (
+        "weir_disk_write_seconds",
+        "Seconds that a write took, into the page cache or to the device.",
+        |disk| &disk.latencies.writes,
+    ),
+    (
+        "weir_disk_sync_seconds",
+        "Seconds that it took until what was written was durable.",
+        |disk| &disk.latencies.syncs,
     ),
 ];
 
@@ -99,6 +141,18 @@ pub(super) fn disk(text: &mut Text, disk: &DiskCounts) {
         text.metric(name, kind, help);
         text.sample(name, &[], read(disk));
     }
+    for (name, help, read) in LATENCIES {
+        text.metric(name, "histogram", help);
+        let (latency, bucket) = (read(disk), format!("{name}_bucket"));
+        for (bound, count) in latency.cumulative() {
+            text.sample(&bucket, &[("le", &shown(bound))], count);
+        }
+        text.sample(&bucket, &[("le", "+Inf")], latency.count());
+        text.series(&format!("{name}_sum"), &[]);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text.out, " {}", shown(latency.sum()));
+        text.sample(&format!("{name}_count"), &[], latency.count());
+    }
     text.metric(
         UP,
         "gauge",
@@ -107,4 +161,9 @@ pub(super) fn disk(text: &mut Text, disk: &DiskCounts) {
     for (name, status) in &disk.directories {
         text.sample(UP, &[("directory", name)], u64::from(status.is_working()));
     }
+}
+
+/// As decimal seconds.
+fn shown(duration: Duration) -> String {
+    seconds(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }

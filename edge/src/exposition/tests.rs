@@ -5,6 +5,7 @@ use crate::error::UpstreamError;
 use crate::metrics::{RequestMetrics, SITES, result_index, upstream_error_index};
 use http::StatusCode;
 use std::collections::{HashMap, HashSet};
+use strum::EnumCount;
 use weir_rules::outcome::{Handling, Outcome};
 
 const GAUGES: Gauges<'_> = Gauges {
@@ -18,6 +19,14 @@ const GAUGES: Gauges<'_> = Gauges {
     memory_refused: [1, 2, 3, 4, 5],
     filling_bytes: 12,
     read_ahead_bytes: 13,
+    coding: CodingCounts {
+        waiting: 3,
+        made: [1, 2, 0],
+        bytes_in: 9000,
+        bytes_out: 2000,
+        micros: 1_500_000,
+        undone: [0, 1, 0, 4],
+    },
     spool_bytes: 14,
     connections_open: 6,
     connections_taken: 20,
@@ -38,11 +47,19 @@ const GAUGES: Gauges<'_> = Gauges {
         partitioned: false,
         reconnects: 2,
         refusal: None,
+        via: None,
     },
-    purged: Purged { waiting: 7, uncounted: 1, targets: 9, floor: 4 },
+    relay: (12, 3),
+    purged: Purged {
+        waiting: 7,
+        uncounted: 1,
+        held: Held { targets: 9, fullness: 0.25, floor: 4, floors: [5; IndexKind::COUNT] },
+    },
     log_lines_dropped: 5,
     spans: Counts { exported: 30, crowded: 3, failed: 2, rejected: 1 },
     members: Vec::new(),
+    geo: None,
+    certificates: &[],
 };
 
 fn outcome(handling: Handling, ttl: Option<i64>) -> Outcome {
@@ -77,7 +94,7 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, SiteSlots) {
         let nobody = SiteSlot::NONE;
         let status = StatusCode::MISDIRECTED_REQUEST;
         worker.record(&RequestMetrics { site: nobody, status, ..record(&slots, &refused, 1) });
-        worker.upstream_request(slots.slot("shop"));
+        worker.upstream_request(slots.slot("shop"), true);
         worker.collapsed(slots.slot("shop"));
         worker.upstream_error(slots.slot("shop"), &UpstreamError::ConnectTimeout);
         worker.upstream_bytes(500);
@@ -162,6 +179,8 @@ fn every_metric_is_announced_and_the_workers_are_added_up() {
         ("weir_sweep_uncounted_purges_total", 1.0),
         ("weir_purge_index_targets", 9.0),
         ("weir_purge_floor_seq", 4.0),
+        ("weir_purge_index_fullness_ratio", 0.25),
+        ("weir_purge_floors_total{kind=\"any_case_tag\"}", 5.0),
         ("weir_purge_lag", 3.0),
         ("weir_control_connected", 1.0),
         ("weir_control_refused", 0.0),

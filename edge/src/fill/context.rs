@@ -6,6 +6,7 @@ use crate::ahead::{AheadBody, AheadRules};
 use crate::collapsing::{Fill, Interim};
 use crate::decisions::{About, Decision, Why};
 use crate::error::UpstreamError;
+use crate::forward::ClientFields;
 use crate::source::SourceBody;
 use crate::state::{NodeState, Site};
 use crate::store::{Digest, Selecting};
@@ -15,10 +16,13 @@ use std::sync::Arc;
 use weir_config::Limits;
 use weir_rules::cache_control::ResponseDirectives;
 use weir_rules::client_share::Prefix;
+use weir_rules::coding::AcceptedCodings;
 use weir_rules::invalidation::Seq;
+use weir_rules::site_rules::RuleSet;
 use weir_rules::vary::{self, Vary};
 
 /// All that a fetch needs once the client whose request started it has gone.
+#[derive(Clone)]
 pub(crate) struct FillContext {
     /// The node.
     pub(crate) state: Arc<NodeState>,
@@ -30,15 +34,17 @@ pub(crate) struct FillContext {
     pub(crate) digest: Digest,
     /// The cache key.
     pub(crate) key: Box<[u8]>,
+    /// The rules of the site that the request matches.
+    pub(crate) rules: RuleSet,
     /// `http` or `https`, of the target URI.
     pub(crate) scheme: &'static str,
-    /// The host of the target URI.
-    pub(crate) host: Box<str>,
     /// The client's fields, or those of the anonymous request made of them: they select, and they
     /// bear on storing.
-    pub(crate) client: Arc<HeaderMap>,
+    pub(crate) client: ClientFields,
     /// Whether it is an anonymous request for a static asset, made of one that is not.
     pub(crate) anonymous: bool,
+    /// The codings that the client accepts, if it is one whose responses are compressed.
+    pub(crate) codings: Option<AcceptedCodings>,
     /// The plain request as the upstream gets it, without conditions and ranges.
     pub(crate) ask: Ask,
 }
@@ -50,11 +56,12 @@ pub(crate) fn ahead_rules(
     request: &HeaderMap,
     response: &HeaderMap,
     counts_for: Option<Prefix>,
+    worker: usize,
 ) -> AheadRules {
     let sensitive = request.contains_key(header::AUTHORIZATION)
         || response.contains_key(header::SET_COOKIE)
         || ResponseDirectives::from_headers(response).no_store;
-    AheadRules { memory: limits.read_ahead, sensitive, counts_for }
+    AheadRules { memory: limits.read_ahead, sensitive, counts_for, worker }
 }
 
 /// The clients that follow a fill.
@@ -76,7 +83,8 @@ impl FillContext {
         fields: &HeaderMap,
     ) -> Box<dyn SourceBody> {
         let live = self.state.live.load();
-        let rules = ahead_rules(live.limits(), &self.client, fields, self.ask.counts_for);
+        let counts_for = self.ask.counts_for;
+        let rules = ahead_rules(live.limits(), &self.client.get(), fields, counts_for, self.worker);
         AheadBody::of(body, &self.state.ahead, rules)
     }
 
@@ -106,10 +114,12 @@ impl FillContext {
             site: &self.site,
             worker: self.worker,
             key: &self.key,
+            rules: self.rules,
             begun,
             tags: &[],
             parents_only: false,
             personal: false,
+            bypass: false,
         }
     }
 
@@ -127,7 +137,7 @@ impl FillContext {
     /// The selecting fields that a response names in Vary, with this request's values.
     pub(super) fn selecting(&self, vary: &Vary) -> Option<Selecting> {
         let Vary::Fields(fields) = vary else { return None };
-        let values = vary::selecting_values(fields, &self.client);
+        let values = vary::selecting_values(fields, &self.client.get());
         Some(Selecting { fields: fields.clone(), values })
     }
 }

@@ -1,6 +1,7 @@
 //! The body of a source's answer: to the readers and, if it may be stored, into the store.
 
 use super::task::FillTask;
+use crate::ahead::AT_HAND;
 use crate::byte_budget::{NoRoom, Portion};
 use crate::collapsing::{Answer, FillHead, Keeping};
 use crate::decisions::Why;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use weir_store::volume::Refused;
 
 /// How long the last byte of a body that is stored on disk alone waits until it is found there.
-const WRITTEN: Duration = Duration::from_secs(2);
+pub(super) const WRITTEN: Duration = Duration::from_secs(2);
 
 /// Where a body goes beside its readers.
 enum Storing {
@@ -86,6 +87,9 @@ impl FillTask {
                         body = self.context.ahead(body, &head.fields);
                     }
                     self.fill.push(data, head.end != Some(at));
+                    if !storing.is_no() && self.fill.has_enough(AT_HAND) {
+                        self.context.state.ahead.turn(self.context.worker).await;
+                    }
                 }
                 Some(Ok(Piece::Trailers(fields))) => trailers = Some(fields),
                 Some(Err(abort)) => return self.broke_off(abort, head.status),
@@ -154,7 +158,7 @@ impl FillTask {
         data: &Bytes,
         at: u64,
     ) -> Result<(), Why> {
-        let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
+        let (most, on_disk) = self.most(head);
         let total = at - head.start;
         if matches!(storing, Storing::Memory) && total > most {
             if total > on_disk || !head.has_all() {
@@ -167,10 +171,7 @@ impl FillTask {
         }
         match storing {
             Storing::No => Ok(()),
-            Storing::Memory => room.take(data.len() as u64).map_err(|no_room| match no_room {
-                NoRoom::Budget => Why::NoRoom,
-                NoRoom::ClientShare => Why::NoRoomForClient,
-            }),
+            Storing::Memory => room.take(data.len() as u64).map_err(no_room),
             Storing::Disk(_) if total > on_disk => Err(Why::TooLarge(on_disk)),
             Storing::Disk(writer) => writer.write(data.clone()).await.map_err(not_on_disk),
         }
@@ -181,7 +182,8 @@ impl FillTask {
     async fn store_on_disk(&self, head: &FillHead, writer: DiskBodyWriter) {
         match writer.end().await {
             Ok(body) => {
-                self.store_body(head, StoredBody::below(Arc::clone(&body) as Arc<_>));
+                // Stored or not, it was sent.
+                let _ = self.store_body(head, StoredBody::below(Arc::clone(&body) as Arc<_>));
                 // Late, it is stored all the same.
                 let _late = tokio::time::timeout(WRITTEN, body.until_written()).await;
             }
@@ -190,8 +192,16 @@ impl FillTask {
     }
 }
 
+/// Why a body that memory had no room for is not stored.
+pub(super) fn no_room(why: NoRoom) -> Why {
+    match why {
+        NoRoom::Budget => Why::NoRoom,
+        NoRoom::ClientShare => Why::NoRoomForClient,
+    }
+}
+
 /// Why a body that the disk store refused is not stored.
-fn not_on_disk(why: Refused) -> Why {
+pub(super) fn not_on_disk(why: Refused) -> Why {
     match why {
         Refused::Revoked => Why::Overtaken,
         _ => Why::NoRoomOnDisk,

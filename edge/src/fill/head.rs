@@ -5,6 +5,7 @@ use crate::source::Source;
 use crate::state::NodeState;
 use crate::tier::NodeFields;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use std::borrow::Cow;
 use std::sync::Arc;
 use weir_rules::fields::{self, SURROGATE_CONTROL};
 use weir_rules::range;
@@ -36,10 +37,10 @@ pub(crate) struct CleanHead {
 impl CleanHead {
     /// `fields`, which are these or derived from them, with Age and Surrogate-Control as they were
     /// sent: the fields that the rules of storing judge.
-    pub(crate) fn judged(&self, fields: &HeaderMap) -> HeaderMap {
-        let mut fields = fields.clone();
+    pub(crate) fn judged<'a>(&self, fields: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        let mut fields = Cow::Borrowed(fields);
         if let Some(age) = &self.age {
-            fields.insert(header::AGE, age.clone());
+            fields.to_mut().insert(header::AGE, age.clone());
         }
         govern(&mut fields, &self.surrogate_control);
         fields
@@ -75,10 +76,12 @@ impl<'a> NodeFields<'a> {
 
 /// Replaces Surrogate-Control by that of the upstream, if it sent one. The field is stored, because
 /// a 304 may come without it, and never sent on.
-pub(super) fn govern(fields: &mut HeaderMap, surrogate_control: &[HeaderValue]) {
-    if !surrogate_control.is_empty() {
-        fields.remove(&SURROGATE_CONTROL);
+pub(super) fn govern(fields: &mut Cow<'_, HeaderMap>, surrogate_control: &[HeaderValue]) {
+    if surrogate_control.is_empty() {
+        return;
     }
+    let fields = fields.to_mut();
+    fields.remove(&SURROGATE_CONTROL);
     for line in surrogate_control {
         fields.append(&SURROGATE_CONTROL, line.clone());
     }
@@ -108,7 +111,9 @@ pub(crate) fn clean_head(
     match length {
         // RFC 9110 §8.6: a 204 has no Content-Length.
         Some(length) if status != StatusCode::NO_CONTENT => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            if !states_length(&headers, length) {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
         }
         _ => {
             headers.remove(header::CONTENT_LENGTH);
@@ -141,6 +146,15 @@ pub(crate) fn clean_head(
     }
 }
 
+/// Whether Content-Length is this, once and as weir writes it.
+pub(super) fn states_length(headers: &HeaderMap, length: u64) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    let (digits, first) = (line.to_str().unwrap_or_default(), line.as_bytes().first());
+    let is_written_so = matches!(first, Some(b'1'..=b'9')) || digits == "0";
+    is_written_so && digits.parse() == Ok(length)
+}
+
 /// Content-Length, unless there are several that differ.
 fn only_length(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -155,4 +169,30 @@ pub(super) fn strong(fields: &HeaderMap) -> Option<HeaderValue> {
         StrongValidator::LastModified(date) => date,
     };
     HeaderValue::from_str(&validator).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_stated_once_and_in_one_way() {
+        for (lines, length, stated) in [
+            (&["1024"][..], 1024, true),
+            (&["0"], 0, true),
+            (&["1024"], 1023, false),
+            (&["01024"], 1024, false),
+            (&["+1024"], 1024, false),
+            (&["00"], 0, false),
+            (&["1024", "1024"], 1024, false),
+            (&[""], 0, false),
+            (&[], 0, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            lines.iter().for_each(|line| {
+                headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(line));
+            });
+            assert_eq!(states_length(&headers, length), stated, "{lines:?} {length}");
+        }
+    }
 }

@@ -1,15 +1,17 @@
 //! A fetched response on its way into the store.
 
 use super::context::FillContext;
-use super::head::{govern, strong};
+use super::head::{govern, states_length, strong};
 use super::task::FillTask;
+use crate::coding::{CodingJob, permit};
 use crate::collapsing::FillHead;
 use crate::decisions::Why;
-use crate::derived::{Stamps, joined_tags};
+use crate::derived::{Stamps, joined_tags, with_forms_of};
 use crate::store::{
-    Answered, Insertion, PackedHead, Selecting, Served, Stored, StoredBody, select,
+    Answered, Form, Forms, Insertion, PackedHead, Selecting, Served, Stored, StoredBody, select,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use weir_rules::invalidation::Validity;
@@ -20,9 +22,9 @@ use weir_rules::storability::{Reason, Terms};
 #[derive(Clone)]
 pub(super) struct Made<'a> {
     pub(super) status: StatusCode,
-    pub(super) fields: HeaderMap,
+    pub(super) fields: Cow<'a, HeaderMap>,
     pub(super) body: StoredBody,
-    pub(super) answered: Option<Box<Answered>>,
+    pub(super) answered: Option<Answered>,
     pub(super) terms: &'a Terms,
     pub(super) selecting: Option<Selecting>,
     pub(super) tags: Box<[Box<str>]>,
@@ -66,9 +68,11 @@ impl FillTask {
                 let why = Why::Rule(Reason::PartialContent(why));
                 return self.context.note(why, Some(head.status));
             }
-            answered =
-                self.fill.purpose.range.clone().map(|range| Box::new(Answered { range, span }));
-            fields.remove(header::CONTENT_RANGE);
+            // The slice around it was asked for in its place.
+            let range = self.fill.purpose.range.clone();
+            let range = range.filter(|_| self.fill.purpose.first_slice.is_none());
+            answered = range.map(|range| Answered { range, span });
+            fields.to_mut().remove(header::CONTENT_RANGE);
         }
         // Stored or not, it was sent.
         let _ = self.insert(Made {
@@ -84,14 +88,13 @@ impl FillTask {
         });
     }
 
-    /// Stores a whole representation with a body that is on the disk already.
-    pub(super) fn store_body(&self, head: &FillHead, body: StoredBody) {
-        let Ok(terms) = &head.terms else { return };
+    /// Stores a whole representation with a body that is on the disk, or will be; `None` if it is not stored.
+    pub(super) fn store_body(&self, head: &FillHead, body: StoredBody) -> Option<Arc<Stored>> {
+        let Ok(terms) = &head.terms else { return None };
         let mut fields = stored_fields(head, terms);
         // A part that is the whole.
-        fields.remove(header::CONTENT_RANGE);
-        // Stored or not, it was sent.
-        let _ = self.insert(Made {
+        without(&mut fields, &header::CONTENT_RANGE);
+        let inserted = self.insert(Made {
             status: if head.is_whole() { head.status } else { StatusCode::OK },
             fields,
             body,
@@ -102,6 +105,7 @@ impl FillTask {
             stamps: head.stamps,
             over: Over::Older,
         });
+        inserted.ok()
     }
 
     /// Stores a response, unless something came between.
@@ -110,6 +114,14 @@ impl FillTask {
     /// It is not stored. The error holds the response, if it could be made, for the request that
     /// asked.
     pub(super) fn insert(&self, made: Made<'_>) -> Result<Arc<Stored>, Option<Arc<Stored>>> {
+        let stored = self.fill.storing(|| self.insert_unless_overtaken(made));
+        if let Ok(stored) = &stored {
+            self.compress(stored);
+        }
+        stored
+    }
+
+    fn insert_unless_overtaken(&self, made: Made<'_>) -> Result<Arc<Stored>, Option<Arc<Stored>>> {
         let status = made.status;
         let revoked = || self.is_overtaken();
         let FillContext { state, digest, key, .. } = &self.context;
@@ -149,13 +161,16 @@ impl FillTask {
                     state.store.remove(*digest, &superseded);
                 }
                 state.decisions.forget(*digest);
+                state.purges.swept.forget(key);
                 return Ok(stored);
             }
             Some(ref stored) if inserted => state.store.remove(*digest, stored),
             _ => {}
         }
-        if insertion == Insertion::NotAdmitted {
-            refused = Some(Refused::For(Why::NotAdmitted));
+        match insertion {
+            Insertion::NotAdmitted => refused = Some(Refused::For(Why::NotAdmitted)),
+            Insertion::NoRoomBelow => refused = Some(Refused::For(Why::NoRoomOnDisk)),
+            Insertion::Stored | Insertion::Refused => {}
         }
         match why.or(refused).unwrap_or(Refused::For(Why::Overtaken)) {
             Refused::For(why) => self.context.note(why, Some(status)),
@@ -164,12 +179,30 @@ impl FillTask {
         Err(ready)
     }
 
+    /// Has a response compressed that was just stored, for the client whose request fetched it. One that says nothing of
+    /// codings, such as a warm-up, is no reason against the one that most others get.
+    fn compress(&self, stored: &Arc<Stored>) {
+        let FillContext { state, site, digest, codings, .. } = &self.context;
+        let (Some(rules), Some(accepted)) = (&site.config.compress, codings) else { return };
+        let coding = match accepted.is_present() {
+            true => accepted.choose(&rules.order),
+            false => rules.order.first().copied(),
+        };
+        let Some(coding) = coding else { return };
+        if matches!(stored.forms.get(coding, rules), Form::Absent) && permit(stored, rules).is_ok()
+        {
+            let (stored, rules) = (Arc::downgrade(stored), Arc::clone(rules));
+            let job = CodingJob { digest: *digest, stored, rules, coding };
+            state.coding.ask(job, state.live.load().limits().compress_queue);
+        }
+    }
+
     /// Why an update must not be stored: a response that was removed meanwhile must not come back.
     fn refusal(&self, over: Over<'_>, held: &[Arc<Stored>]) -> Option<Refused> {
         let base = match over {
             Over::Older => return None,
             Over::Part => {
-                let selected = select(held, self.client());
+                let selected = select(held, &self.client());
                 let is_below = selected.is_some_and(|held| held.best.body.kept_below().is_some());
                 return is_below.then_some(Refused::AsGood);
             }
@@ -181,7 +214,7 @@ impl FillTask {
         // Several requests validated the same response, and another one was first.
         let updated = held
             .iter()
-            .any(|held| held.selected_by(self.client()) && held.filled_at >= base.filled_at);
+            .any(|held| held.selected_by(&self.client()) && held.filled_at >= base.filled_at);
         Some(if updated { Refused::AsGood } else { Refused::For(Why::Overtaken) })
     }
 
@@ -194,7 +227,7 @@ impl FillTask {
         placed: &Option<Result<Arc<Stored>, Why>>,
     ) -> Option<Arc<Stored>> {
         let Some(Ok(placed)) = placed else { return None };
-        let best = select(held, self.client())?.best;
+        let best = select(held, &self.client())?.best;
         let is_preferred = placed.selecting.is_none() && best.selecting.is_some();
         (is_preferred && best.filled_at <= placed.filled_at).then(|| Arc::clone(best))
     }
@@ -205,7 +238,7 @@ impl FillTask {
             Over::Older => made.state_length(),
             Over::Update(_) => {}
             Over::Part => {
-                if let Some(selected) = select(held, self.client()) {
+                if let Some(selected) = select(held, &self.client()) {
                     self.join(&mut made, selected.best);
                 }
                 made.state_length();
@@ -216,8 +249,8 @@ impl FillTask {
                 .map_err(|_| Why::FieldTooLong)?,
             site: Arc::clone(&self.context.site.id),
             status: made.status,
-            body: made.body,
-            answered: made.answered,
+            body: made.body.answering(made.answered),
+            forms: Forms::default(),
             freshness: made.terms.freshness,
             lifetime_source: made.terms.lifetime_source,
             selecting: made.selecting.map(Box::new),
@@ -227,14 +260,20 @@ impl FillTask {
             soft_at: AtomicU64::new(0),
             served: Served::default(),
         };
+        let authorized = self.client().contains_key(header::AUTHORIZATION);
+        let stored = match made.over {
+            Over::Update(base) => with_forms_of(base, stored, authorized),
+            _ if authorized => Stored { forms: Forms::never(), ..stored },
+            Over::Older | Over::Part => stored,
+        };
         match self.context.state.purges.validity_of_new(&stored) {
             Validity::Hard(_) => Err(Why::Overtaken),
             Validity::Valid | Validity::Soft(_) => Ok(Arc::new(stored)),
         }
     }
 
-    fn client(&self) -> &HeaderMap {
-        &self.context.client
+    fn client(&self) -> Arc<HeaderMap> {
+        self.context.client.get()
     }
 
     /// Joins a part to the stored one of the same representation (RFC 9110 §15.3.7.3, RFC 9111
@@ -262,15 +301,22 @@ impl FillTask {
 }
 
 /// The fields of a response as they are stored.
-fn stored_fields(head: &FillHead, terms: &Terms) -> HeaderMap {
-    let mut fields = head.fields.clone();
+fn stored_fields<'a>(head: &'a FillHead, terms: &Terms) -> Cow<'a, HeaderMap> {
+    let mut fields = Cow::Borrowed(&head.fields);
     for name in &terms.omit {
-        fields.remove(name);
+        without(&mut fields, name);
     }
     govern(&mut fields, &head.surrogate_control);
     // Trailer fields are not stored (RFC 9111 §3).
-    fields.remove(header::TRAILER);
+    without(&mut fields, &header::TRAILER);
     fields
+}
+
+/// Removes a field. Nothing is copied where there is none.
+fn without(fields: &mut Cow<'_, HeaderMap>, name: &HeaderName) {
+    if fields.contains_key(name) {
+        fields.to_mut().remove(name);
+    }
 }
 
 impl Made<'_> {
@@ -279,12 +325,13 @@ impl Made<'_> {
         match self.body.complete_length() {
             // A body below memory is stored as a whole; its last slices may still be on their way.
             Some(length) if self.body.kept_below().is_some() || self.body.is_complete() => {
-                self.fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+                if !states_length(&self.fields, length) {
+                    let length = HeaderValue::from(length);
+                    self.fields.to_mut().insert(header::CONTENT_LENGTH, length);
+                }
                 self.answered = None;
             }
-            _ => {
-                self.fields.remove(header::CONTENT_LENGTH);
-            }
+            _ => without(&mut self.fields, &header::CONTENT_LENGTH),
         }
     }
 }

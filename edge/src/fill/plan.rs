@@ -6,7 +6,7 @@ use crate::store::{Slice, SliceRef, Stored};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use weir_rules::invalidation::Validity;
-use weir_rules::range;
+use weir_rules::range::{self, Span};
 use weir_rules::validation;
 
 /// What a fetch asks.
@@ -20,6 +20,18 @@ pub(super) enum Plan {
     Complete(Arc<Stored>, u64),
     /// The range that the client asked for, under its If-Range.
     Range(HeaderValue, Option<HeaderValue>),
+    /// The slice in which the range begins that the client asked for, of a file that may be stored in
+    /// slices then; and whether the one that is stored is current.
+    FirstSlice {
+        /// The slice.
+        span: Span,
+        /// The client's If-Range.
+        if_range: Option<HeaderValue>,
+        /// The stored file that is asked about.
+        base: Option<Arc<Stored>>,
+    },
+    /// A slice of the stored file with this validator.
+    Slice(Span, HeaderValue),
 }
 
 impl Plan {
@@ -27,7 +39,12 @@ impl Plan {
     /// purges up to now.
     pub(super) fn of(purpose: &Purpose, base: Option<(&Arc<Stored>, Validity)>) -> Self {
         if let Some(range) = &purpose.range {
-            return Self::Range(range.clone(), purpose.if_range.clone());
+            let if_range = purpose.if_range.clone();
+            let Some(span) = purpose.first_slice else {
+                return Self::Range(range.clone(), if_range);
+            };
+            let base = base.filter(|(base, validity)| may_ask_about(base, *validity));
+            return Self::FirstSlice { span, if_range, base: base.map(|(base, _)| base.clone()) };
         }
         match base {
             Some((base, validity)) if may_ask_about(base, validity) => Self::about(base),
@@ -38,7 +55,7 @@ impl Plan {
     fn about(base: &Arc<Stored>) -> Self {
         let fields = base.fields().to_map();
         let without_validator = validation::conditional_fields(&fields).is_empty();
-        if base.body.is_complete() {
+        if is_whole(base) {
             // Without a validator there is nothing to ask about (RFC 9111 §4.3.1).
             return match without_validator {
                 true => Self::Whole,
@@ -85,6 +102,24 @@ impl Plan {
                     headers.insert(header::IF_RANGE, condition.clone());
                 }
             }
+            Self::FirstSlice { span, if_range, base } => {
+                write_range(headers, *span);
+                match (base, if_range) {
+                    // Read before the Range (RFC 9110 §13.2.2); the client's is judged here.
+                    (Some(base), _) => {
+                        let fields = base.fields().to_map();
+                        headers.extend(validation::conditional_fields(&fields));
+                    }
+                    (None, Some(condition)) => {
+                        headers.insert(header::IF_RANGE, condition.clone());
+                    }
+                    (None, None) => {}
+                }
+            }
+            Self::Slice(span, validator) => {
+                write_range(headers, *span);
+                headers.insert(header::IF_RANGE, validator.clone());
+            }
         }
     }
 
@@ -92,13 +127,31 @@ impl Plan {
     pub(super) fn base(&self) -> Option<&Arc<Stored>> {
         match self {
             Self::Validate(base) | Self::Complete(base, _) => Some(base),
-            Self::Whole | Self::Range(..) => None,
+            Self::FirstSlice { base, .. } => base.as_ref(),
+            Self::Whole | Self::Range(..) | Self::Slice(..) => None,
         }
     }
 
     /// Whether bytes of the representation are asked for, not all of it.
     pub(super) fn asks_for_part(&self) -> bool {
-        matches!(self, Self::Range(..) | Self::Complete(..))
+        !matches!(self, Self::Whole | Self::Validate(_))
+    }
+
+    /// The stored response whose validator is sent, to learn whether it is current.
+    pub(super) fn validates(&self) -> Option<&Arc<Stored>> {
+        match self {
+            Self::Validate(base) => Some(base),
+            Self::FirstSlice { base, .. } => base.as_ref(),
+            Self::Whole | Self::Complete(..) | Self::Range(..) | Self::Slice(..) => None,
+        }
+    }
+
+    /// What is asked where the answer to this is of no use.
+    pub(super) fn instead(purpose: &Purpose) -> Self {
+        match &purpose.range {
+            Some(range) => Self::Range(range.clone(), purpose.if_range.clone()),
+            None => Self::Whole,
+        }
     }
 
     /// Whether an answer to our own condition or range is of no use, so that the whole must be
@@ -110,24 +163,30 @@ impl Plan {
         headers: &HeaderMap,
         length: Option<u64>,
     ) -> bool {
+        if let Some(base) = self.validates()
+            && status == StatusCode::NOT_MODIFIED
+        {
+            return !validation::selects_stored(headers, &base.fields().to_map());
+        }
         match self {
-            Self::Validate(base) => {
-                status == StatusCode::NOT_MODIFIED
-                    && !validation::selects_stored(headers, &base.fields().to_map())
-            }
+            // Of an empty file nothing can be asked for; where the range lies, its answer says.
+            Self::FirstSlice { .. } => matches!(
+                status,
+                StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED
+            ),
             Self::Complete(base, prefix) => match status {
                 StatusCode::PARTIAL_CONTENT => !continues(base, *prefix, headers, length),
                 StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED => true,
                 _ => false,
             },
-            Self::Whole | Self::Range(..) => false,
+            Self::Whole | Self::Validate(_) | Self::Range(..) | Self::Slice(..) => false,
         }
     }
 
     /// Why an answer of this status does not answer the question, if it does not.
     pub(super) fn misanswered(&self, status: StatusCode) -> Option<&'static str> {
         match status {
-            StatusCode::NOT_MODIFIED if !matches!(self, Self::Validate(_)) => {
+            StatusCode::NOT_MODIFIED if self.validates().is_none() => {
                 Some("304 Not Modified to a request without a condition")
             }
             StatusCode::PARTIAL_CONTENT if !self.asks_for_part() => {
@@ -145,8 +204,20 @@ impl Plan {
 fn may_ask_about(base: &Stored, validity: Validity) -> bool {
     match validity {
         Validity::Valid => true,
-        Validity::Soft(_) => base.body.is_complete() && strong(&base.fields().to_map()).is_some(),
+        Validity::Soft(_) => is_whole(base) && strong(&base.fields().to_map()).is_some(),
         Validity::Hard(_) => false,
+    }
+}
+
+/// Whether a stored response is a whole representation: of one that is stored in slices, what is missing is
+/// fetched when it is asked for.
+fn is_whole(base: &Stored) -> bool {
+    base.body.is_complete() || base.body.kept_below().is_some()
+}
+
+pub(super) fn write_range(headers: &mut HeaderMap, span: Span) {
+    if let Ok(range) = HeaderValue::from_str(&format!("bytes={}-{}", span.start, span.end - 1)) {
+        headers.insert(header::RANGE, range);
     }
 }
 
@@ -231,6 +302,31 @@ mod tests {
         plan.write(&mut headers);
         assert_eq!(headers, HeaderMap::from_iter([(header::RANGE, range)]));
         assert!(plan.base().is_none() && plan.asks_for_part());
+    }
+
+    #[test]
+    fn the_first_slice_is_asked_for_in_place_of_a_range_and_whether_what_is_stored_is_current() {
+        let purpose = Purpose {
+            range: Some(HeaderValue::from_static("bytes=2-3")),
+            if_range: Some(HeaderValue::from_static("\"x\"")),
+            first_slice: Span::new(0, 100),
+            ..Purpose::default()
+        };
+        let asked = |validity| {
+            let base = base(Some("\"a\""), true);
+            let mut headers = HeaderMap::new();
+            let plan = Plan::of(&purpose, Some((&base, validity)));
+            plan.write(&mut headers);
+            (headers, plan.validates().is_some(), plan.asks_for_part())
+        };
+        let range = (header::RANGE, HeaderValue::from_static("bytes=0-99"));
+        let current = (header::IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
+        let fields = HeaderMap::from_iter([range.clone(), current]);
+        assert_eq!(asked(Validity::Soft(1)), (fields, true, true));
+        // What was purged is no candidate, and the client's own condition counts.
+        let own = (header::IF_RANGE, HeaderValue::from_static("\"x\""));
+        assert_eq!(asked(Validity::Hard(1)), (HeaderMap::from_iter([range, own]), false, true));
+        assert!(matches!(Plan::instead(&purpose), Plan::Range(..)));
     }
 
     #[test]

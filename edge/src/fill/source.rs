@@ -13,10 +13,11 @@ use crate::purge::Stamp;
 use crate::source::{Source, SourceBody};
 use crate::state::{NodeState, Site};
 use crate::upstream::{Ask, Fetched, UpstreamBody};
-use http::Response;
+use http::{Method, Response, header};
 use hyper::upgrade::OnUpgrade;
-pub(crate) use parents::with_claim;
+pub(crate) use parents::{Claimed, with_claim};
 use weir_rules::invalidation::Seq;
+use weir_rules::site_rules::{Ignored, RuleSet};
 
 /// What came of asking a source.
 pub(crate) enum SourceReply {
@@ -38,6 +39,8 @@ pub(crate) struct FetchContext<'a> {
     pub(crate) worker: usize,
     /// The cache key.
     pub(crate) key: &'a [u8],
+    /// The rules of the site that the request matches.
+    pub(crate) rules: RuleSet,
     /// The seq applied here when the fetch began.
     pub(crate) begun: Seq,
     /// Tags of the stored response that is asked about; none of a plain request.
@@ -46,6 +49,8 @@ pub(crate) struct FetchContext<'a> {
     pub(crate) parents_only: bool,
     /// Whether the answer is for one client alone, although it is for a static asset.
     pub(crate) personal: bool,
+    /// Whether the request skips the store because of a cookie.
+    pub(crate) bypass: bool,
 }
 
 /// The answer of a source.
@@ -89,11 +94,26 @@ pub(crate) async fn fetch(
         reply => reply,
     };
     match reply {
-        SourceReply::Answer(answer) => begun::begun(answer).await.map_err(|abort| match abort {
-            Abort::Upstream(error) => error,
-            abort => UpstreamError::BadBody(abort.to_string()),
-        }),
+        SourceReply::Answer(mut answer) => {
+            if ignores_cookies(context, ask) {
+                answer.response.headers_mut().remove(header::SET_COOKIE);
+            }
+            begun::begun(answer).await.map_err(|abort| match abort {
+                Abort::Upstream(error) => error,
+                abort => UpstreamError::BadBody(abort.to_string()),
+            })
+        }
         SourceReply::Failed(error) => Err(error),
         SourceReply::Nothing => Err(UpstreamError::NoParent),
     }
+}
+
+/// Whether a rule has Set-Cookie ignored in what may be stored.
+fn ignores_cookies(context: &FetchContext<'_>, ask: &Ask) -> bool {
+    let rules = &context.site.config.rules;
+    if context.rules.is_empty() || !matches!(ask.method, Method::GET | Method::HEAD) {
+        return false;
+    }
+    let applied = rules.applied(context.rules);
+    rules.ignored(applied).contains(&Ignored::SetCookie) && !rules.bypasses(applied)
 }

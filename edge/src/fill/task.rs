@@ -6,7 +6,6 @@ use super::head::{CleanHead, clean_head};
 use super::plan::{Plan, whole_prefix};
 use super::source::SourceAnswer;
 use super::withdraw::Withdrawable;
-use crate::clock::wall;
 use crate::collapsing::{Fill, FillHead, Keeping};
 use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
@@ -18,6 +17,7 @@ use crate::store::Stored;
 use http::StatusCode;
 use std::sync::Arc;
 use weir_rules::range;
+use weir_rules::site_rules::RuleResponse;
 use weir_rules::storability::{Reason, Terms};
 
 /// A fetch that may be stored.
@@ -51,7 +51,7 @@ impl FillTask {
                 fetched.body.exact_length(),
             )
         {
-            plan = Plan::Whole;
+            plan = Plan::instead(&fill.purpose);
             answer = Box::pin(context.fetch(&plan, self.stamp.seq())).await;
         }
         match answer {
@@ -61,9 +61,8 @@ impl FillTask {
         }
     }
 
-    async fn answered(self: Box<Self>, plan: Plan, answer: Box<SourceAnswer>) {
-        let (response_time, received) = (wall(), self.context.state.now());
-        let request_time = response_time.minus_millis(answer.source.delay());
+    pub(super) async fn answered(self: Box<Self>, plan: Plan, answer: Box<SourceAnswer>) {
+        let received = self.context.state.now();
         let SourceAnswer { response, body, source, filled_at, stamp, .. } = *answer;
         let status = response.status();
         let Some(filled_at) = filled_at else {
@@ -76,31 +75,21 @@ impl FillTask {
         if let Some(why) = plan.misanswered(status) {
             return self.misanswered(why, status, &*body);
         }
-        if matches!(plan, Plan::Range(..)) {
+        if matches!(plan, Plan::Range(..) | Plan::FirstSlice { .. }) {
             // Known before any request that waits learns of the answer.
             let is_part = status == StatusCode::PARTIAL_CONTENT;
             self.context.state.decisions.note_range(self.context.digest, is_part);
         }
-        let source = Arc::new(source);
-        let valid_at = stamp.as_ref().map_or(filled_at, Stamp::seq);
-        let stamps = Stamps { filled_at, valid_at };
-        let exchange = FillExchange {
-            plan,
-            request_time,
-            response_time,
-            received,
-            source,
-            stamps,
-            _held: stamp,
-        };
-        if let (StatusCode::NOT_MODIFIED, Plan::Validate(base)) = (status, &exchange.plan) {
+        let exchange = FillExchange::answered(plan, Arc::new(source), filled_at, stamp, received);
+        if let (StatusCode::NOT_MODIFIED, Some(base)) = (status, exchange.plan.validates()) {
             return self.validated(&Arc::clone(base), &response, &exchange);
         }
         let (parts, ()) = response.into_parts();
         let (length, source) = (body.exact_length(), exchange.source.clone());
         let state = &self.context.state;
         let line = (parts.version, status);
-        let cleaned = clean_head(state, line, parts.headers, length, source, response_time);
+        let cleaned =
+            clean_head(state, line, parts.headers, length, source, exchange.response_time);
         if let Plan::Complete(base, prefix) = &exchange.plan
             && status == StatusCode::PARTIAL_CONTENT
         {
@@ -112,9 +101,13 @@ impl FillTask {
             return self.deliver(Arc::new(head), &prefix, body).await;
         }
         let terms = exchange.terms(&self.context, self.base.as_deref(), status, &cleaned);
-        let mut head = self.head(status, cleaned, terms, stamps);
+        let mut head = self.head(status, cleaned, terms, exchange.stamps);
         if self.is_withheld(&head) {
             return self.withhold(head);
+        }
+        if matches!(exchange.plan, Plan::FirstSlice { .. }) && status == StatusCode::PARTIAL_CONTENT
+        {
+            return self.first_slice(head, body).await;
         }
         self.confine(&mut head);
         self.deliver(Arc::new(head), &[], body).await;
@@ -182,9 +175,12 @@ impl FillTask {
     /// Whether a response with this head is stored.
     fn keeping(&self, head: &FillHead) -> Keeping {
         let length = head.end.map(|end| end - head.start);
-        let (most, on_disk) = (self.context.state.max_object, self.most_on_disk());
+        let (most, on_disk) = self.most(head);
         match &head.terms {
             Err(reason) => Keeping::Pass(Why::Rule(reason.clone())),
+            Ok(_) if head.complete_length.is_some_and(|whole| whole > self.most_of_rules(head)) => {
+                Keeping::Pass(Why::TooLarge(self.most_of_rules(head)))
+            }
             Ok(_) if self.is_overtaken() => Keeping::Pass(Why::Overtaken),
             Ok(_) if length.is_none_or(|length| length <= most) => Keeping::Store,
             Ok(_) if head.has_all() && length.is_some_and(|length| length <= on_disk) => {
@@ -198,9 +194,19 @@ impl FillTask {
         }
     }
 
-    /// Largest body that the disk takes; 0 without one.
-    pub(super) fn most_on_disk(&self) -> u64 {
-        self.context.state.disk.as_ref().map_or(0, |disk| disk.max_object())
+    /// The largest body that rules of the site allow to be stored of a response with this head.
+    pub(super) fn most_of_rules(&self, head: &FillHead) -> u64 {
+        let response = RuleResponse { status: head.status, headers: &head.fields };
+        let rules = &self.context.site.config.rules;
+        rules.max_object(self.context.rules, &response).unwrap_or(u64::MAX)
+    }
+
+    /// The largest bodies that memory and the disk take of a response with this head; 0 without a disk.
+    pub(super) fn most(&self, head: &FillHead) -> (u64, u64) {
+        let state = &self.context.state;
+        let (of_rules, on_disk) =
+            (self.most_of_rules(head), state.disk.as_ref().map_or(0, |disk| disk.max_object()));
+        (state.max_object.min(of_rules), on_disk.min(of_rules))
     }
 
     /// Whether a local invalidation or a new configuration of the site came since it began, so that

@@ -10,7 +10,7 @@ use super::task::FillTask;
 use super::withdraw::Withdrawable;
 use crate::collapsing::{Answer, Fill, Purpose};
 use crate::derived::Stamps;
-use crate::forward::Outgoing;
+use crate::forward::{ClientFields, Outgoing};
 use crate::metrics::SiteSlot;
 use crate::purge::Stamp;
 use crate::source::Source;
@@ -83,15 +83,16 @@ impl Scene {
             worker: 0,
             digest: self.state.digest(KEY),
             key: KEY.into(),
+            rules: weir_rules::site_rules::RuleSet::default(),
             scheme: "http",
-            host: "example.com".into(),
-            client: client.into(),
+            client: ClientFields::new(client.into()),
+            codings: None,
             anonymous: false,
             ask: Ask {
                 method: Method::GET,
                 target: PathAndQuery::from_static("/a"),
                 headers: Outgoing::default(),
-                client_host: None,
+                client_host: Some(HeaderValue::from_static("example.com")),
                 asker: None,
                 upgrade: None,
                 chosen_by: For { hash: digest(KEY), client: Ipv4Addr::LOCALHOST.into() },

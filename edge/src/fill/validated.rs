@@ -9,6 +9,7 @@ use crate::decisions::Why;
 use crate::derived::{Stamps, joined_tags};
 use crate::store::Stored;
 use http::{Response, StatusCode, header};
+use std::borrow::Cow;
 use std::sync::Arc;
 use weir_rules::storability::{Reason, Reuse};
 use weir_rules::validation;
@@ -25,8 +26,10 @@ impl FillTask {
         let (fields, time) = (update.headers().clone(), exchange.response_time);
         let line = (update.version(), base.status);
         let mut cleaned = clean_head(state, line, fields, None, source.clone(), time);
-        cleaned.fields = validation::freshened(&base.fields().to_map(), &cleaned.fields);
-        govern(&mut cleaned.fields, &cleaned.surrogate_control);
+        let fields = validation::freshened(&base.fields().to_map(), &cleaned.fields);
+        let mut fields = Cow::Owned(fields);
+        govern(&mut fields, &cleaned.surrogate_control);
+        cleaned.fields = fields.into_owned();
         let terms = exchange.terms(&self.context, self.base.as_deref(), base.status, &cleaned);
         let most = state.live.load().limits().tags;
         let tags = joined_tags(&base.tags, cleaned.tags);
@@ -38,7 +41,7 @@ impl FillTask {
         let kept = match terms {
             Ok(terms) => self.insert(Made {
                 status: base.status,
-                fields: cleaned.fields,
+                fields: Cow::Owned(cleaned.fields),
                 body: base.body.clone(),
                 answered: None,
                 terms: &terms,
@@ -66,7 +69,8 @@ impl FillTask {
                 (made.unwrap_or_else(|| Arc::clone(base)), false)
             }
         };
-        let answer = Answer::Validated { stored, shared, reuse, cookies, source };
+        let status = StatusCode::NOT_MODIFIED;
+        let answer = Answer::Stored { stored, status, shared, reuse, cookies, source };
         self.fill.begin(answer, &[], true);
         self.fill.finish(None);
         state.inflight.leave(self.context.digest, &self.fill);

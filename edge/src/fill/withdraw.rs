@@ -6,6 +6,7 @@ use crate::collapsing::FillHead;
 use crate::state::NodeState;
 use crate::store::{Digest, Resource, Stored};
 use http::Method;
+use std::borrow::Cow;
 use std::sync::Arc;
 use weir_rules::withdrawal::Withdrawal;
 
@@ -48,9 +49,9 @@ impl FillTask {
         let is_nothing_stored =
             self.withdrawable.selected.is_none() && self.withdrawable.all.is_none();
         if context.ask.method == Method::GET && !is_nothing_stored {
-            let mut fields = head.fields.clone();
+            let mut fields = Cow::Borrowed(&head.fields);
             govern(&mut fields, &head.surrogate_control);
-            let withdrawal = Withdrawal::of(head.status, &context.client, &fields);
+            let withdrawal = Withdrawal::of(head.status, &context.client.get(), &fields);
             self.withdrawable.withdraw(&context.state, context.digest, withdrawal);
         }
     }

@@ -5,9 +5,9 @@ use crate::exposition::Purged;
 use crate::state::{Live, NodeState, Site};
 use crate::sweep::Sweeper;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use weir_protocol::frame::Welcomed;
-use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteQueries};
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteUrls};
 use weir_rules::log::{Change, Entry, Gap, Position, Standing, Welcome};
 
 /// Seqs above this are no seqs: programs that read numbers as most of JSON's readers do would
@@ -49,8 +49,11 @@ impl Applier {
         let floor = position.welcomed(place);
         self.state.releases.replace(&welcomed.releases);
         purges.follow(&position, floor, &welcomed.tier_key);
-        if floor.is_some() {
+        if let Some(floor) = floor {
             self.sweeper.refresh();
+            if let Some(disk) = &self.state.disk {
+                disk.begin_at(floor);
+            }
         }
         self.show_disk(&position);
         Ok(position.at())
@@ -63,6 +66,18 @@ impl Applier {
             && position.caught_up(self.state.purges.applied())
         {
             disk.show();
+        }
+    }
+
+    /// Waits until there is room for what the next entry purges, for at most `most`. Nobody is told that
+    /// it is applied before.
+    pub(super) async fn make_room(&self, entry: &Entry, most: Duration) {
+        let purges = &self.state.purges;
+        if let Change::Purge(purge) = &entry.change
+            && purges.is_crowded()
+        {
+            let purge = keyed(&self.state.live.load(), purge.clone());
+            purges.until_room(&purge, most).await;
         }
     }
 
@@ -98,17 +113,17 @@ impl Applier {
     /// How the sweep and the index bear what is purged.
     pub(crate) fn purged(&self) -> Purged {
         let (waiting, uncounted) = self.sweeper.counts();
-        let (targets, floor) = self.state.purges.held();
-        Purged { waiting, uncounted, targets, floor }
+        Purged { waiting, uncounted, held: self.state.purges.held() }
     }
 }
 
 /// A purge as the sites of this node key it.
 fn keyed(live: &Live, purge: Purge) -> KeyedPurge {
-    let sites = live.sites.all().iter().map(|site| queries(site));
-    KeyedPurge::new(purge, sites, |host| live.sites.of(host).map(|site| queries(site)))
+    let sites = live.sites.all().iter().map(|site| urls(site));
+    KeyedPurge::new(purge, sites, |host| live.sites.of(host).map(|site| urls(site)))
 }
 
-fn queries(site: &Site) -> SiteQueries<'_> {
-    SiteQueries { site: &site.id, rules: &site.config.key.query }
+fn urls(site: &Site) -> SiteUrls<'_> {
+    let config = &site.config;
+    SiteUrls { site: &site.id, query: &config.key.query, rules: &config.rules }
 }

@@ -31,6 +31,11 @@ impl Calls {
         self.lock().out = Some(out);
     }
 
+    /// Whether none is under way.
+    pub(super) fn are_idle(&self) -> bool {
+        self.lock().answers.is_empty()
+    }
+
     /// The connection is gone: nothing under way is answered any more.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();

@@ -3,15 +3,17 @@
 use crate::error::StartError;
 use crate::upstream;
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use weir_config::{Origin, Secret};
 use weir_protocol::{PATH, PROTOCOL};
@@ -19,8 +21,14 @@ use weir_protocol::{PATH, PROTOCOL};
 /// Bytes on their way between a node and control of one process.
 const IN_PROCESS: usize = 64 << 10;
 
+/// How long a connection to one place may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
 /// Bytes of a refusal that are read.
 const LONGEST_REFUSAL: usize = 4 << 10;
+
+/// A connection that speaks the log's own protocol.
+pub(super) type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
 
 /// Makes the connections over which a node follows control.
 pub trait Dial: Send + 'static {
@@ -67,22 +75,30 @@ impl<F: FnMut(DuplexStream) + Send + 'static> Dial for InProcess<F> {
     }
 }
 
-/// Control elsewhere, at `control.url`.
+/// Control elsewhere, at one of `control.url`.
 pub struct Remote {
+    places: Vec<RemotePlace>,
+    /// Which of them is asked first.
+    next: usize,
+    /// The authorization.
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A place that is asked for another protocol: one of those where control is, or a parent.
+pub(super) struct RemotePlace {
     url: Origin,
-    authorization: Option<HeaderValue>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Remote {
-    /// Control at `url`, shown `token`. Its certificate may come from the authorities in the PEM
-    /// file `ca` too.
+    /// Control at `urls`, which are tried in turn, shown `token`. Its certificate may come from the
+    /// authorities in the PEM file `ca` too.
     ///
     /// # Errors
-    /// The token cannot stand in a field, the host is no name to which a certificate is given, or
+    /// The token cannot stand in a field, a host is no name to which a certificate is given, or
     /// `ca` holds no certificates.
     pub fn new(
-        url: &Origin,
+        urls: &[Origin],
         token: Option<&Secret>,
         ca: Option<&Path>,
     ) -> Result<Self, StartError> {
@@ -94,23 +110,74 @@ impl Remote {
             value.set_sensitive(true);
             Ok::<_, StartError>(value)
         };
+        let authorization = token.map(bearer).transpose()?;
+        let places =
+            urls.iter().map(|url| RemotePlace::new(url, ca, ["control.url", "control.ca"]));
+        Ok(Self {
+            places: places.collect::<Result<_, _>>()?,
+            next: 0,
+            fields: authorization.map(|value| (header::AUTHORIZATION, value)).into_iter().collect(),
+        })
+    }
+}
+
+impl RemotePlace {
+    /// The place at `url`, whose certificate may come from the authorities in `ca` too. `keys` are those
+    /// of the configuration that say so.
+    ///
+    /// # Errors
+    /// The host is no name to which a certificate is given, or `ca` holds no certificates.
+    pub(super) fn new(
+        url: &Origin,
+        ca: Option<&Path>,
+        keys: [&str; 2],
+    ) -> Result<Self, StartError> {
+        let [url_key, ca_key] = keys;
         let tls = || {
             let name = ServerName::try_from(url.host.clone())
-                .map_err(|error| StartError(format!("control.url: {error}")))?;
+                .map_err(|error| StartError(format!("{url_key}: {error}")))?;
             let config = upstream::tls_with(ca);
-            let mut config = config.map_err(|error| StartError(format!("control.ca: {error}")))?;
+            let mut config = config.map_err(|error| StartError(format!("{ca_key}: {error}")))?;
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok::<_, StartError>((TlsConnector::from(Arc::new(config)), name))
         };
-        Ok(Self {
-            url: url.clone(),
-            authorization: token.map(bearer).transpose()?,
-            tls: url.tls.then(tls).transpose()?,
-        })
+        Ok(Self { url: url.clone(), tls: url.tls.then(tls).transpose()? })
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> &Origin {
+        &self.url
+    }
+
+    /// A connection that speaks `protocol`, asked for with these fields.
+    pub(super) async fn dial(
+        &self,
+        protocol: &'static str,
+        fields: &[(HeaderName, HeaderValue)],
+    ) -> Result<Upgraded, Undialled> {
+        let unreachable = |error: std::io::Error| Undialled::Unreachable(error.to_string());
+        let tcp = TcpStream::connect((&*self.url.host, self.url.port));
+        let tcp = timeout(CONNECT, tcp).await.map_err(|_| {
+            Undialled::Unreachable(format!("no connection within {} s", CONNECT.as_secs()))
+        })?;
+        let tcp = tcp.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        match &self.tls {
+            Some((tls, name)) => {
+                let stream = tls.connect(name.clone(), tcp).await.map_err(unreachable)?;
+                self.upgrade(stream, protocol, fields).await
+            }
+            None => self.upgrade(tcp, protocol, fields).await,
+        }
     }
 
     /// Asks for the upgrade over a connection.
-    async fn upgrade<S>(&self, stream: S) -> Result<TokioIo<hyper::upgrade::Upgraded>, Undialled>
+    async fn upgrade<S>(
+        &self,
+        stream: S,
+        protocol: &'static str,
+        fields: &[(HeaderName, HeaderValue)],
+    ) -> Result<Upgraded, Undialled>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -122,9 +189,9 @@ impl Remote {
         let mut request = Request::get(PATH)
             .header(header::HOST, &self.url.authority)
             .header(header::CONNECTION, "upgrade")
-            .header(header::UPGRADE, PROTOCOL);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
+            .header(header::UPGRADE, protocol);
+        for (name, value) in fields {
+            request = request.header(name, value);
         }
         let request = request
             .body(Empty::<Bytes>::new())
@@ -133,8 +200,8 @@ impl Remote {
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let speaks = response.headers().get(header::UPGRADE);
-            if speaks.is_none_or(|upgrade| upgrade != PROTOCOL) {
-                return Err(Undialled::Refused(format!("it does not speak {PROTOCOL}")));
+            if speaks.is_none_or(|upgrade| upgrade != protocol) {
+                return Err(Undialled::Refused(format!("it does not speak {protocol}")));
             }
             return hyper::upgrade::on(response).await.map(TokioIo::new).map_err(broken);
         }
@@ -151,24 +218,31 @@ impl Remote {
 }
 
 impl Dial for Remote {
-    type Stream = TokioIo<hyper::upgrade::Upgraded>;
+    type Stream = Upgraded;
 
-    async fn dial(&mut self) -> Result<Self::Stream, Undialled> {
-        let unreachable = |error: std::io::Error| Undialled::Unreachable(error.to_string());
-        let tcp =
-            TcpStream::connect((&*self.url.host, self.url.port)).await.map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
-        match &self.tls {
-            Some((tls, name)) => {
-                let stream = tls.connect(name.clone(), tcp).await.map_err(unreachable)?;
-                self.upgrade(stream).await
+    async fn dial(&mut self) -> Result<Upgraded, Undialled> {
+        let mut failed = None;
+        for _ in 0..self.places.len() {
+            let at = self.next;
+            // Said before: whoever gives up while a place does not answer comes to the next one.
+            self.next = (at + 1) % self.places.len();
+            let Some(place) = self.places.get(at) else { break };
+            match place.dial(PROTOCOL, &self.fields).await {
+                Ok(stream) => {
+                    self.next = at;
+                    return Ok(stream);
+                }
+                // What one place refuses, none takes; what another one says of its network does not count.
+                Err(error @ Undialled::Refused(_)) => failed = Some(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
-            None => self.upgrade(tcp).await,
         }
+        Err(failed.unwrap_or_else(|| Undialled::Unreachable("there is no URL".to_owned())))
     }
 
     fn place(&self) -> String {
-        format!("{}://{}", if self.url.tls { "https" } else { "http" }, self.url.authority)
+        let urls: Vec<_> = self.places.iter().map(|place| place.url.to_string()).collect();
+        urls.join(", ")
     }
 }
 
@@ -204,9 +278,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let host = "127.0.0.1".to_owned();
         let config = Config::for_origin(&format!("http://{host}:{port}")).unwrap();
-        let url = &config.sites[0].origins[0];
+        let url = &config.sites[0].pools[0].origins[0];
         let token = Secret::new("0123456789abcdef".to_owned());
-        let mut remote = Remote::new(url, Some(&token), None).unwrap();
+        let mut remote = Remote::new(std::slice::from_ref(url), Some(&token), None).unwrap();
         assert_eq!(remote.place(), format!("http://127.0.0.1:{port}"));
         let control = async {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -280,19 +354,19 @@ mod tests {
         let url = format!("https://{}", listener.local_addr().unwrap());
         let control = tokio::spawn(accept_tls(listener, certificate.der().clone(), key));
         let config = Config::for_origin(&url).unwrap();
-        let url = &config.sites[0].origins[0];
-        let mut stranger = Remote::new(url, None, None).unwrap();
+        let url = &config.sites[0].pools[0].origins[0];
+        let mut stranger = Remote::new(std::slice::from_ref(url), None, None).unwrap();
         let refused = stranger.dial().await.err();
         assert!(
             matches!(&refused, Some(Undialled::Unreachable(why)) if why.contains("certificate")),
             "{refused:?}"
         );
-        let mut remote = Remote::new(url, None, Some(&ca)).unwrap();
+        let mut remote = Remote::new(std::slice::from_ref(url), None, Some(&ca)).unwrap();
         std::fs::remove_file(&ca).unwrap();
         let mut came = String::new();
         remote.dial().await.unwrap().read_to_string(&mut came).await.unwrap();
         assert_eq!(came, "first line\n");
-        let error = Remote::new(url, None, Some(&ca)).err().unwrap().0;
+        let error = Remote::new(std::slice::from_ref(url), None, Some(&ca)).err().unwrap().0;
         assert!(error.starts_with("control.ca: "), "{error}");
         control.abort();
     }

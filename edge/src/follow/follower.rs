@@ -1,9 +1,10 @@
 //! The task that keeps a node connected to control.
 
 use super::apply::Applier;
+use super::attach::Attachment;
 use super::calls::Calls;
 use super::dial::{Dial, Undialled};
-use super::session::{End, converse};
+use super::session::{End, converse, converse_through};
 use crate::error::StartError;
 use crate::metrics;
 use crate::standing::{FollowStatus, Link};
@@ -15,11 +16,11 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_config::Site;
+use weir_config::{Site, Via};
 use weir_protocol::frame::{Hello, LONGEST_SITES, SiteHosts, Welcomed};
 use weir_protocol::secret::NodeSecret;
 use weir_protocol::stats::{SiteStats, Stats};
@@ -53,6 +54,10 @@ pub(crate) struct Following {
     takes_over: Option<String>,
     /// When it said what control may have heard, on the connection.
     said: Mutex<Spoken>,
+    /// Whether a relay was shown a ticket, and has not answered yet.
+    pub(super) shown: watch::Sender<bool>,
+    /// The parents through which the node is to follow control, until the task takes them.
+    attachment: Mutex<Option<Attachment>>,
     /// The instances of other processes of the node that have ended.
     pub(super) others_ended: watch::Sender<Vec<String>>,
 }
@@ -75,7 +80,8 @@ impl Following {
     /// What a node with this state does, which listens at `listen` and has `open` connections.
     ///
     /// # Errors
-    /// There is no client to warm with.
+    /// There is no client to warm with, or the URL of a parent through which the node is to follow control is
+    /// of no use.
     pub(crate) fn new(
         state: Arc<NodeState>,
         applier: Applier,
@@ -86,6 +92,8 @@ impl Following {
         let warmer = Warmer::new(Arc::clone(&state), listen).map_err(StartError)?;
         let live = state.live.load();
         let (tier, patience) = (live.config.node.tier, live.config.control.lease);
+        let through = live.config.control.via == Via::Parents;
+        let attachment = through.then(|| Attachment::new(&live.config)).transpose()?;
         drop(live);
         let random = RandomState::new();
         let instance = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
@@ -107,6 +115,8 @@ impl Following {
             secret,
             takes_over,
             said,
+            shown: watch::Sender::new(false),
+            attachment: Mutex::new(attachment),
             others_ended: watch::Sender::default(),
         })
     }
@@ -155,6 +165,7 @@ impl Following {
             partitioned: self.state.lease.is_lost(self.state.now()),
             reconnects: self.link.reconnects(),
             refusal: self.link.refusal(),
+            via: self.link.via(),
         }
     }
 
@@ -195,6 +206,7 @@ impl Following {
             evictions: store.evicted(),
             disk: state.disk.as_ref().map(|disk| disk.counts().told()),
             sites: Some(self.site_stats()),
+            other: Some(metrics::counted_of_others(&state.metrics)),
             ..metrics::counted(&state.metrics)
         }
     }
@@ -259,7 +271,9 @@ async fn run(
     answers: Handle,
 ) {
     let mut pauses = Pauses::new(following.patience / 3);
-    let mut report = Report { place: dial.place(), said: Said::Nothing };
+    let attachment = || following.attachment.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut attachment = attachment();
+    let mut report = Report { place: dial.place(), said: Said::Nothing, is_detached: false };
     loop {
         let dialled = tokio::select! {
             dialled = tokio::time::timeout(following.patience, dial.dial()) => dialled,
@@ -271,7 +285,21 @@ async fn run(
                     pauses.restart();
                     report.joined(welcomed, &following);
                 };
-                converse(&following, stream, &mut stop, &answers, joined).await
+                let relays = attachment.as_mut();
+                match converse(&following, stream, &mut stop, &answers, joined, relays).await {
+                    Ok(linked) => {
+                        report.attached(&linked.relay);
+                        let since = Instant::now();
+                        let end = converse_through(&following, linked, &mut stop, &answers).await;
+                        report.detached(&end);
+                        if let Some(relays) = &mut attachment {
+                            relays.lost(since.elapsed());
+                        }
+                        // Control itself is there, as far as the node knows.
+                        if end == End::Left { end } else { End::Again }
+                    }
+                    Err(end) => end,
+                }
             }
             Ok(Err(Undialled::Refused(reason))) => End::Refused(reason),
             Ok(Err(Undialled::Unreachable(reason))) => End::Lost(reason),
@@ -302,23 +330,23 @@ pub(super) async fn leaving(leave: &mut watch::Receiver<bool>) {
 }
 
 /// Pauses between tries: each about twice the one before, and none the same on two nodes.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
     longest: Duration,
     random: RandomState,
 }
 
 impl Pauses {
-    fn new(longest: Duration) -> Self {
+    pub(super) fn new(longest: Duration) -> Self {
         let longest = longest.max(FIRST_PAUSE);
         Self { next: FIRST_PAUSE, longest, random: RandomState::new() }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.next = FIRST_PAUSE;
     }
 
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let bound = self.next;
         self.next = (bound * 2).min(self.longest);
         // From half of it to all of it.
@@ -332,6 +360,8 @@ impl Pauses {
 struct Report {
     place: String,
     said: Said,
+    /// It was told how the connection ended.
+    is_detached: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -350,7 +380,8 @@ impl Report {
         let (log, after, head) = (&place.log, place.after, place.head);
         let words = if first { "joined control" } else { "control is back" };
         tracing::info!(%control, %log, after, head, "{words}");
-        if !place.keep && !first {
+        let had_any = !first || following.state.disk.as_ref().is_some_and(|disk| !disk.is_empty());
+        if !place.keep && had_any {
             tracing::warn!(%log, after, "everything stored before is discarded");
         }
         let lease = Duration::from_millis(welcomed.lease_ms);
@@ -364,7 +395,25 @@ impl Report {
         self.said = Said::Joined;
     }
 
+    fn attached(&mut self, relay: &str) {
+        tracing::info!(relay, "following control through a relay");
+    }
+
+    fn detached(&mut self, end: &End) {
+        match end {
+            End::Left => return,
+            End::Again => tracing::info!("leaving the relay to tell control of changed sites"),
+            End::Refused(reason) | End::Lost(reason) => {
+                tracing::warn!(%reason, "the relay is lost; following control directly");
+            }
+        }
+        self.is_detached = true;
+    }
+
     fn ended(&mut self, end: &End) {
+        if std::mem::take(&mut self.is_detached) {
+            return;
+        }
         let control = &self.place;
         match end {
             End::Left => tracing::info!(%control, "left control"),

@@ -1,7 +1,9 @@
 //! One connection to control, from hello to its end.
 
 use super::answers::answer;
+use super::attach::{Attachment, Linked, TicketAnswer, Tickets};
 use super::follower::{Following, leaving};
+use crate::relay::Relay;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -12,6 +14,8 @@ use weir_protocol::frame::{FromControl, FromNode, Welcomed};
 use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 use weir_rules::lease::{Renewals, Spoken};
+use weir_rules::log::Entry;
+use weir_rules::relay::AppliedBehind;
 use weir_rules::time::Time;
 
 /// Lines that may wait to be written, acknowledgements and counts aside: those never wait in line.
@@ -25,6 +29,10 @@ const MOST_COUNTS: usize = 1000;
 
 /// Counts from before the connection that are told once more: control may not have got them.
 const TOLD_AGAIN: u64 = 1000;
+
+/// The part of the lease that an entry waits at most for what was purged before to be held against
+/// what is stored.
+const ROOM_PART: u32 = 4;
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +55,8 @@ struct Outgoing {
     beats: watch::Receiver<u64>,
     /// Everything else.
     queue: mpsc::Receiver<FromNode>,
+    /// What edges behind this node say; `None` if it is no relay.
+    behind: Option<mpsc::Receiver<FromNode>>,
 }
 
 /// The same, from its other side.
@@ -55,6 +65,19 @@ struct OutgoingSender {
     applied: watch::Sender<Seq>,
     beats: watch::Sender<u64>,
     queue: mpsc::Sender<FromNode>,
+    /// Control's answers about relays.
+    tickets: mpsc::Sender<TicketAnswer>,
+}
+
+/// What is known when the node and control begin to converse.
+struct Course {
+    renewals: Renewals,
+    /// The seq from which on the node has what was promised in its name.
+    caught_up_at: Seq,
+    /// How long nothing may be heard.
+    patience: Duration,
+    /// How long the lease may not be renewed, through a relay: it may lag, or be cut off itself.
+    lag: Option<Duration>,
 }
 
 /// The lines of control, and when the last of them was received.
@@ -64,43 +87,29 @@ struct Heard<R> {
     last: Time,
 }
 
-/// Follows control over `stream`, until that ends or the node stops. What control asks is answered
-/// on `answers`; `joined` is called once control has let the node in.
+/// Follows control over `stream`, until that ends or the node stops; or until the node is attached to a
+/// relay, if it has an `attachment`. What control asks is answered on `answers`; `joined` is called once
+/// control has let the node in.
 pub(super) async fn converse<S>(
     following: &Following,
     stream: S,
     stop: &mut watch::Receiver<bool>,
     answers: &Handle,
     joined: impl FnOnce(&Welcomed),
-) -> End
+    attachment: Option<&mut Attachment>,
+) -> Result<Linked, End>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     // Before the hello, which tells of the sites as they are then.
-    let mut sites = following.state.moved.subscribe();
+    let sites = following.state.moved.subscribe();
     let (read, mut write) = tokio::io::split(stream);
     let hello_at = following.state.now();
     *following.spoken() = Spoken::hello(hello_at);
     let mut heard = Heard { lines: Lines::new(read), last: hello_at };
     // By a node that is to leave as well: control expects it from its hello on, until it says so.
-    let welcomed = match welcome(following, &mut heard, &mut write).await {
-        Ok(welcomed) => welcomed,
-        Err(end) => return end,
-    };
-    let seq = match following.applier.welcome(&welcomed) {
-        Ok(seq) => seq,
-        Err(reason) => return End::Lost(reason),
-    };
-    let (applied, mut to_keep) = watch::channel(seq);
-    let (acked, mut acks) = watch::channel(seq);
-    match following.state.disk {
-        Some(_) => to_keep.mark_changed(),
-        None => acks.mark_changed(),
-    }
-    let (beats, beaten) = watch::channel(0);
-    let (queue, queued) = mpsc::channel(QUEUE);
-    // Before the node says that it is ready: a purge by method may come at once.
-    following.calls.open(queue.clone());
+    let welcomed = welcome(following, &mut heard, &mut write).await?;
+    let seq = following.applier.welcome(&welcomed).map_err(End::Lost)?;
     let head = welcomed.place.head;
     let mut renewals = Renewals::begin(seq);
     renew(following, renewals.named(head, hello_at));
@@ -110,18 +119,103 @@ where
     if seq >= head {
         following.link.caught_up();
     }
-    joined(&welcomed);
-    let tell = OutgoingSender { applied, beats, queue };
-    let told = Outgoing { acked: acks, beats: beaten, queue: queued };
-    let end = tokio::select! {
-        end = listen(following, heard, tell, answers, renewals, head) => end,
-        end = speak(following, write, told, stop) => end,
-        end = keep(following, to_keep, acked) => end,
-        // An error says that nothing can change any more.
-        Ok(()) = sites.changed() => End::Again,
+    let patience = following.patience;
+    let course = Course { renewals, caught_up_at: head, patience, lag: None };
+    let began = || joined(&welcomed);
+    talk(following, heard, write, (seq, course, sites), (stop, answers), began, attachment).await
+}
+
+/// Follows control through a relay to which the node was attached, until that ends or the node stops.
+pub(super) async fn converse_through(
+    following: &Following,
+    linked: Linked,
+    stop: &mut watch::Receiver<bool>,
+    answers: &Handle,
+) -> End {
+    let sites = following.state.moved.subscribe();
+    let Linked { relay, lines, write, shown_at } = linked;
+    // Control has heard of this connection what the relay showed it.
+    *following.spoken() = Spoken::hello(shown_at);
+    let heard = Heard { lines, last: following.state.now() };
+    let seq = following.state.purges.position().at();
+    // Early enough to be back at control within the lease.
+    let patience = following.patience / 2;
+    let renewals = Renewals::begin(seq);
+    let course = Course { renewals, caught_up_at: seq, patience, lag: Some(patience) };
+    following.link.goes_through(Some(relay));
+    let began = || {};
+    let over =
+        talk(following, heard, write, (seq, course, sites), (stop, answers), began, None).await;
+    following.link.goes_through(None);
+    // Without an attachment nothing else comes of it.
+    over.err().unwrap_or(End::Left)
+}
+
+/// Both halves of a connection on which the node was let in, from `seq` on.
+async fn talk<S>(
+    following: &Following,
+    heard: Heard<ReadHalf<S>>,
+    write: WriteHalf<S>,
+    (seq, course, mut sites): (Seq, Course, watch::Receiver<()>),
+    (stop, answers): (&mut watch::Receiver<bool>, &Handle),
+    began: impl FnOnce(),
+    attachment: Option<&mut Attachment>,
+) -> Result<Linked, End>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (applied, mut to_keep) = watch::channel(seq);
+    let (acked, mut acks) = watch::channel(seq);
+    match following.state.disk {
+        Some(_) => to_keep.mark_changed(),
+        None => acks.mark_changed(),
+    }
+    let (beats, beaten) = watch::channel(0);
+    let (queue, queued) = mpsc::channel(QUEUE);
+    let (tickets, given) = mpsc::channel(1);
+    // Before the node says that it is ready: a purge by method may come at once.
+    following.calls.open(queue.clone());
+    let behind = following.state.relay.as_ref().map(|relay| relay.begin(seq));
+    began();
+    let due = course.caught_up_at;
+    let control = Tickets { asked: queue.clone(), given, acked: acks.clone(), due };
+    let attaching = async {
+        match attachment {
+            Some(attachment) => attachment.attach(following, control).await,
+            None => std::future::pending().await,
+        }
     };
-    following.link.parted();
+    let mut attaching = std::pin::pin!(attaching);
+    let tell = OutgoingSender { applied, beats, queue, tickets };
+    let told = Outgoing { acked: acks, beats: beaten, queue: queued, behind };
+    let end = tokio::select! {
+        end = listen(following, heard, tell, answers, course) => Err(end),
+        end = speak(following, write, told, stop) => Err(end),
+        end = keep(following, to_keep, acked) => Err(end),
+        // An error says that nothing can change any more.
+        Ok(()) = sites.changed() => Err(End::Again),
+        linked = &mut attaching => Ok(linked),
+    };
+    if let Some(relay) = &following.state.relay {
+        relay.end();
+    }
+    // Control ends this connection as soon as the node is attached, before the relay can say so.
+    let end = match end {
+        Err(End::Lost(reason)) => {
+            let mut shown = following.shown.subscribe();
+            let is_shown = *shown.borrow();
+            tokio::select! {
+                biased;
+                linked = &mut attaching, if is_shown => Ok(linked),
+                _ = shown.wait_for(|shown| !*shown) => Err(End::Lost(reason)),
+            }
+        }
+        end => end,
+    };
     following.calls.close();
+    if end.is_err() {
+        following.link.parted();
+    }
     end
 }
 
@@ -135,7 +229,7 @@ async fn welcome<S: AsyncRead + AsyncWrite>(
     let mut out = Vec::new();
     put(&mut out, &hello)?;
     send(write, &mut out, following.patience).await?;
-    match hear(following, heard).await? {
+    match hear(following, heard, following.patience).await? {
         FromControl::Welcome(welcomed) => Ok(welcomed),
         FromControl::Refused { reason, temporary } => Err(refused(reason, temporary)),
         other => Err(End::Lost(format!("control began with {other:?}"))),
@@ -148,21 +242,32 @@ async fn listen<S: AsyncRead + AsyncWrite>(
     mut heard: Heard<ReadHalf<S>>,
     tell: OutgoingSender,
     answers: &Handle,
-    mut renewals: Renewals,
-    caught_up_at: Seq,
+    course: Course,
 ) -> End {
+    let Course { mut renewals, caught_up_at, patience, lag } = course;
     let mut asked = JoinSet::new();
+    let mut renewed_at = heard.last;
     loop {
-        let line = match hear(following, &mut heard).await {
+        let line = match hear(following, &mut heard, patience).await {
             Ok(line) => line,
             Err(end) => return end,
         };
         match line {
             FromControl::Entry(entry) => {
                 following.link.extend(entry.seq);
+                following.applier.make_room(&entry, following.patience / ROOM_PART).await;
+                let line = following.state.relay.as_ref().map(|_| passed_on(&entry));
                 match following.applier.take(entry) {
                     Ok(seq) => {
-                        renew(following, renewals.applied(seq));
+                        if let (Some(relay), Some(line)) = (&following.state.relay, line) {
+                            // Applied here first: no edge asks a parent that lacks what it has.
+                            relay.applied(seq, &line);
+                        }
+                        let renewed = renewals.applied(seq);
+                        if renewed.is_some() {
+                            renewed_at = heard.last;
+                        }
+                        renew(following, renewed);
                         if seq >= caught_up_at {
                             following.link.caught_up();
                         }
@@ -174,8 +279,14 @@ async fn listen<S: AsyncRead + AsyncWrite>(
             FromControl::Remember { seq } => {
                 let own = following.state.purges.standing().own(seq);
                 following.state.popular.expect(own);
+                if let Some(relay) = &following.state.relay {
+                    relay.before_entry(&written(&FromControl::Remember { seq }));
+                }
             }
-            FromControl::Heartbeat { head, heard: count } => {
+            FromControl::Heartbeat { head, heard: count, retention } => {
+                if let (Some(entries), Some(disk)) = (retention, &following.state.disk) {
+                    disk.hear_retention(entries);
+                }
                 let said = match count {
                     Some(count) => following.spoken().heard(count),
                     // Of an older control, which relies on no lease.
@@ -185,8 +296,16 @@ async fn listen<S: AsyncRead + AsyncWrite>(
                     return End::Lost("control has heard what was not said".to_owned());
                 };
                 if let Some(head) = head {
-                    renew(following, renewals.named(head, said));
+                    let renewed = renewals.named(head, said);
+                    if renewed.is_some() {
+                        renewed_at = heard.last;
+                    }
+                    renew(following, renewed);
                     following.link.extend(head);
+                }
+                let since = u128::from(heard.last.millis_since(renewed_at));
+                if lag.is_some_and(|lag| since > lag.as_millis()) {
+                    return End::Lost("the relay lags behind control".to_owned());
                 }
                 tell.beats.send_modify(|beats| *beats += 1);
             }
@@ -216,12 +335,43 @@ async fn listen<S: AsyncRead + AsyncWrite>(
             FromControl::Purged { call, status, body } => {
                 following.calls.answered(call, status, body.to_string());
             }
+            FromControl::Ticket { relay, ticket } => {
+                // Nobody waits for one that comes late.
+                let _ = tell.tickets.try_send((relay, ticket));
+            }
+            FromControl::Linked { link } => on_relay(following, |relay| relay.linked(link)),
+            FromControl::Unlinked { link, reason } => {
+                on_relay(following, |relay| relay.unlinked(link, reason));
+            }
+            FromControl::Relayed { link, line } => {
+                on_relay(following, |relay| relay.line(link, &line));
+            }
             FromControl::Unknown => {
                 tracing::debug!("control sent an unknown frame");
             }
             FromControl::Refused { reason, temporary } => return refused(reason, temporary),
             FromControl::Welcome(_) => return End::Lost("control welcomes twice".to_owned()),
         }
+    }
+}
+
+/// An entry as the relay passes it on.
+fn passed_on(entry: &Entry) -> Vec<u8> {
+    written(&FromControl::Entry(entry.clone()))
+}
+
+/// A line as control would send it.
+fn written(line: &FromControl) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_line(&mut out, line)
+        .unwrap_or_else(|error| unreachable!("lines of control are JSON: {error}"));
+    out
+}
+
+/// Says something to edges behind this node, if it is a relay.
+fn on_relay(following: &Following, say: impl FnOnce(&Relay)) {
+    if let Some(relay) = &following.state.relay {
+        say(relay);
     }
 }
 
@@ -266,6 +416,15 @@ async fn speak<S: AsyncRead + AsyncWrite>(
     noted.mark_changed();
     let mut ended = following.others_ended.subscribe();
     ended.mark_changed();
+    let mut checked = match &following.state.disk {
+        Some(disk) => {
+            let mut checked = disk.checked();
+            checked.mark_changed();
+            checked
+        }
+        // Nothing ever comes.
+        None => watch::channel(0).1,
+    };
     let mut out = Vec::new();
     loop {
         let said = tokio::select! {
@@ -282,6 +441,7 @@ async fn speak<S: AsyncRead + AsyncWrite>(
                 following.spoken().alive(following.state.now());
                 put(&mut out, &alive)
             }
+            Ok(()) = checked.changed() => put_checked(&mut out, following, *checked.borrow_and_update()),
             Ok(()) = noted.changed() => {
                 let (counts, upto) = following.state.matched.after(seen);
                 seen = upto;
@@ -293,6 +453,8 @@ async fn speak<S: AsyncRead + AsyncWrite>(
                 ended.try_for_each(|ended| put(&mut out, &ended))
             }
             Some(line) = told.queue.recv() => put(&mut out, &line),
+            said = acknowledged_behind(following) => put(&mut out, &FromNode::AppliedBehind(said)),
+            Some(line) = behind(&mut told.behind) => put(&mut out, &line),
             else => return End::Left,
         };
         if let Err(end) = said {
@@ -301,6 +463,22 @@ async fn speak<S: AsyncRead + AsyncWrite>(
         if let Err(end) = send(&mut write, &mut out, following.patience).await {
             return end;
         }
+    }
+}
+
+/// What edges behind this node have applied, once it is to be said.
+async fn acknowledged_behind(following: &Following) -> AppliedBehind {
+    match &following.state.relay {
+        Some(relay) => relay.acknowledgement().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next line of an edge behind this node.
+async fn behind(lines: &mut Option<mpsc::Receiver<FromNode>>) -> Option<FromNode> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -321,6 +499,15 @@ async fn leave<S: AsyncRead + AsyncWrite>(
         let _ = tokio::time::timeout(patience, write.shutdown()).await;
     }
     End::Left
+}
+
+/// Up to where what is on disk was held against the log that is followed, in its numbers.
+fn put_checked(out: &mut Vec<u8>, following: &Following, checked: Seq) -> Result<(), End> {
+    match following.state.purges.standing().of_log(checked) {
+        Some(seq) => put(out, &FromNode::Checked { seq }),
+        // Of another log: what is from before is nothing that this one must reach back to.
+        None => Ok(()),
+    }
 }
 
 /// Counts of purges of the log that is followed, in its numbers.
@@ -361,8 +548,8 @@ async fn send<W: AsyncWrite + Unpin>(
 async fn hear<R: AsyncRead + Unpin>(
     following: &Following,
     heard: &mut Heard<R>,
+    patience: Duration,
 ) -> Result<FromControl, End> {
-    let patience = following.patience;
     let silent = || Err(End::Lost(format!("control has been silent for {patience:?}")));
     let line = match tokio::time::timeout(patience, heard.lines.next()).await {
         Ok(Ok(Some(line))) => line,
@@ -400,7 +587,7 @@ mod tests {
         for (waited, in_time) in [(patience / 2, true), (patience + 1000, false)] {
             let lines = Lines::new(&b"{\"frame\":\"heartbeat\",\"head\":0}\n"[..]);
             let mut heard = Heard { lines, last: state.now().minus_millis(waited) };
-            let line = hear(&following, &mut heard).await;
+            let line = hear(&following, &mut heard, following.patience).await;
             assert_eq!(line.is_ok(), in_time, "{waited}: {line:?}");
         }
     }

@@ -19,7 +19,7 @@ use weir_protocol::frame::{FromControl, FromNode, Welcomed};
 use weir_protocol::lines::{Lines, write_line};
 use weir_protocol::question::Question;
 use weir_protocol::secret::{BYTES, NodeSecret};
-use weir_rules::invalidation::{Purge, Seq, Subject, Target, Validity};
+use weir_rules::invalidation::{IndexKind, Purge, Seq, Subject, Target, Validity};
 use weir_rules::log::{Change, Entry, LogId, Release, Standing, Welcome};
 use weir_rules::tier::Tier;
 use weir_rules::time::Time;
@@ -49,9 +49,15 @@ struct Connection {
 
 /// A node that has not been told anything.
 pub(super) fn node(checkpoint: &Checkpoint) -> (Arc<NodeState>, Arc<Following>) {
-    let config =
-        "[control]\nurl = \"http://127.0.0.1:1\"\n[[site]]\norigins = [\"http://127.0.0.1:1\"]";
-    let state = Arc::new(NodeState::new(Config::from_toml(config).unwrap()).unwrap());
+    node_with("", checkpoint)
+}
+
+/// The same with these tables.
+fn node_with(tables: &str, checkpoint: &Checkpoint) -> (Arc<NodeState>, Arc<Following>) {
+    let config = format!(
+        "[control]\nurl = \"http://127.0.0.1:1\"\n{tables}\n[[site]]\norigins = [\"http://127.0.0.1:1\"]"
+    );
+    let state = Arc::new(NodeState::new(Config::from_toml(&config).unwrap()).unwrap());
     let sweeper = Sweeper::start(&state).unwrap();
     let applier = Applier::new(Arc::clone(&state), sweeper, checkpoint.position());
     let listen = ([127, 0, 0, 1], 8080).into();
@@ -63,7 +69,11 @@ pub(super) fn node(checkpoint: &Checkpoint) -> (Arc<NodeState>, Arc<Following>) 
 
 impl Scene {
     fn start() -> Self {
-        let (state, following) = node(&Checkpoint::default());
+        Self::start_with("")
+    }
+
+    fn start_with(tables: &str) -> Self {
+        let (state, following) = node_with(tables, &Checkpoint::default());
         let (accepted, dialled) = mpsc::unbounded_channel();
         let dial = InProcess::new(move |stream| {
             // A scene that is over takes no more connections.
@@ -83,7 +93,11 @@ impl Scene {
 
     /// A node let in by an empty log `a`.
     async fn joined() -> (Self, Connection) {
-        let mut scene = Self::start();
+        Self::joined_with("").await
+    }
+
+    async fn joined_with(tables: &str) -> (Self, Connection) {
+        let mut scene = Self::start_with(tables);
         let mut control = scene.accept().await;
         assert_eq!(control.hello().await, Standing::default());
         control.welcome("a", 0, 0, false).await;
@@ -412,7 +426,8 @@ async fn a_node_that_is_not_let_in_validates_everything_until_it_is() {
 async fn a_lease_counts_from_what_control_has_heard_however_late_the_heartbeat_comes() {
     let (scene, mut control) = Scene::joined().await;
     let lease = LEASE.as_millis() as u64;
-    let beat = |heard| FromControl::Heartbeat { head: Some(0), heard: Some(heard) };
+    let beat =
+        |heard| FromControl::Heartbeat { head: Some(0), heard: Some(heard), retention: None };
     control.say(beat(0)).await;
     assert!(matches!(control.heard().await, FromNode::Alive(_)));
     let said = scene.state.now();
@@ -449,7 +464,7 @@ async fn silence_for_the_lease_is_the_end_of_a_connection() {
     let begun = Instant::now();
     for beat in 1..=10 {
         tokio::time::sleep(LEASE / 5).await;
-        control.say(FromControl::Heartbeat { head: Some(0), heard: None }).await;
+        control.say(FromControl::Heartbeat { head: Some(0), heard: None, retention: None }).await;
         let alive = control.heard().await;
         assert!(matches!(alive, FromNode::Alive(_)), "beat {beat}: {alive:?}");
     }
@@ -526,7 +541,7 @@ async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied(
     control.say(FromControl::Ask { ask: 1, what: Ok(what) }).await;
     assert!(matches!(control.heard().await, FromNode::Answer { .. }));
     control.say(FromControl::Purged { call: 7, status: 200, body: json!({}) }).await;
-    control.say(FromControl::Heartbeat { head: None, heard: None }).await;
+    control.say(FromControl::Heartbeat { head: None, heard: None, retention: None }).await;
     assert!(matches!(control.heard().await, FromNode::Alive(_)));
     assert!(is_lost(&scene), "an entry is missing yet");
     control.say(purge(2, "y")).await;
@@ -537,7 +552,7 @@ async fn the_lease_is_renewed_once_all_up_to_the_head_that_was_named_is_applied(
     control.say(purge(3, "z")).await;
     control.until_applied(3).await;
     assert!(is_lost(&scene));
-    control.say(FromControl::Heartbeat { head: Some(3), heard: None }).await;
+    control.say(FromControl::Heartbeat { head: Some(3), heard: None, retention: None }).await;
     assert!(matches!(control.heard().await, FromNode::Alive(_)));
     assert!(!is_lost(&scene));
 }
@@ -549,11 +564,13 @@ async fn a_stream_that_never_ends_renews_the_lease_as_of_when_its_head_was_named
         scene.state.lease.renew(LONG_AGO);
         let told = scene.state.now();
         // There is always an entry that is named and not there yet.
-        control.say(FromControl::Heartbeat { head: Some(seq), heard: None }).await;
+        control.say(FromControl::Heartbeat { head: Some(seq), heard: None, retention: None }).await;
         assert!(matches!(control.heard().await, FromNode::Alive(_)));
         assert!(is_lost(&scene), "{seq}");
         let received = scene.state.now();
-        control.say(FromControl::Heartbeat { head: Some(seq + 1), heard: None }).await;
+        control
+            .say(FromControl::Heartbeat { head: Some(seq + 1), heard: None, retention: None })
+            .await;
         assert!(matches!(control.heard().await, FromNode::Alive(_)));
         control.say(purge(seq, "x")).await;
         control.until_applied(seq).await;
@@ -622,6 +639,42 @@ async fn matches_are_told_in_the_logs_numbers_and_again_after_a_connection_was_l
     // The count of the other log's first entry is not told as that of this one's.
     assert_eq!(told(&mut control).await, [(1, 0)]);
     assert_eq!(scene.state.matched.of(scene.state.purges.applied()), Some(0));
+}
+
+/// Entries of 400 paths each, `entries` of them, as fast as the node takes them.
+async fn flood(control: &mut Connection, entries: Seq) {
+    for seq in 1..=entries {
+        let path = |number| Target::Path(format!("/{seq}/{number}"));
+        let targets = (0..400).map(path).collect();
+        let purge = Purge { seq, targets, site: None, soft: false, versions: false };
+        let (mark, change) = (mark("a", seq), Change::Purge(purge));
+        control.say(FromControl::Entry(Entry { seq, mark, change })).await;
+    }
+    control.until_applied(entries).await;
+}
+
+#[tokio::test]
+async fn an_entry_waits_until_others_are_judged_and_forgotten() {
+    let (scene, mut control) = Scene::joined_with("[limits]\npurge_targets = 1000").await;
+    let floor = scene.state.purges.held().floor;
+    flood(&mut control, 20).await;
+    let held = scene.state.purges.held();
+    assert!(held.targets <= 1000 && held.fullness <= 1.0, "{held:?}");
+    assert_eq!((held.floor, held.floors.iter().sum::<u64>()), (floor, 0), "{held:?}");
+}
+
+#[tokio::test]
+async fn an_entry_does_not_wait_for_ever() {
+    let lease = "lease = \"8s\"\n[limits]\npurge_targets = 1000";
+    let (scene, mut control) = Scene::joined_with(lease).await;
+    // There is a store below memory that is never judged.
+    scene.state.purges.checked_below(0);
+    let floor = scene.state.purges.held().floor;
+    flood(&mut control, 20).await;
+    let held = scene.state.purges.held();
+    assert!(held.targets <= 1000 && held.floor > floor, "{held:?}");
+    let floors = held.floors[IndexKind::Path as usize];
+    assert!(floors > 0 && floors == held.floors.iter().sum::<u64>(), "{held:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::{Counter, Event, HITS, Histogram, SiteCounters, SiteSlot, WorkerMetrics};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, SiteStats, Stats};
+use weir_protocol::stats::{LATENCY_BUCKETS, RESULTS, STATUS_CLASSES, SiteStats, Stats};
 
 /// What `workers` counted; the rest of it is left as it is by default.
 pub(crate) fn counted(workers: &[Arc<WorkerMetrics>]) -> Stats {
@@ -40,28 +40,49 @@ pub(crate) fn counted(workers: &[Arc<WorkerMetrics>]) -> Stats {
 
 /// What `workers` counted of the site that has this slot alone.
 pub(crate) fn counted_of(workers: &[Arc<WorkerMetrics>], slot: SiteSlot) -> SiteStats {
+    counted_in(workers, &[slot])
+}
+
+/// What `workers` counted of no site, and of sites that share a slot.
+pub(crate) fn counted_of_others(workers: &[Arc<WorkerMetrics>]) -> SiteStats {
+    counted_in(workers, &[SiteSlot::NONE, SiteSlot::OTHER])
+}
+
+fn counted_in(workers: &[Arc<WorkerMetrics>], slots: &[SiteSlot]) -> SiteStats {
     let mut results = [0; RESULTS.len()];
+    let mut statuses = [0; STATUS_CLASSES];
     let mut latency = [0; LATENCY_BUCKETS];
     let mut told = SiteStats::default();
-    for site in workers.iter().filter_map(|worker| worker.sites[slot.index()].get()) {
+    let places =
+        workers.iter().flat_map(|worker| slots.iter().map(|slot| &worker.sites[slot.index()]));
+    for site in places.filter_map(OnceLock::get) {
         add(&mut results, &site.results);
+        add(&mut statuses, &site.classes[1..=STATUS_CLASSES]);
         for Histogram { buckets, .. } in totals_of(site) {
             add(&mut latency, buckets);
         }
         told.collapsed += site.collapsed.value();
         told.errors += site.classes[5].value();
         told.bytes += site.bytes_out.value();
+        told.bytes_saved += site.bytes_saved.value();
         told.upstream_requests += site.upstream_requests.value();
+        told.origin_requests += site.origin_requests.value();
         told.upstream_errors += site.upstream_errors.value();
     }
-    let used = latency.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
     SiteStats {
         requests: results.iter().sum(),
         hits: results[..HITS].iter().sum(),
         results: met(&results),
-        latency: latency[..used].to_vec(),
+        statuses: up_to_last(&statuses),
+        latency: up_to_last(&latency),
         ..told
     }
+}
+
+/// Without the zeros at the end.
+pub(crate) fn up_to_last(counts: &[u64]) -> Vec<u64> {
+    let used = counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    counts[..used].to_vec()
 }
 
 fn met(results: &[u64; RESULTS.len()]) -> BTreeMap<String, u64> {
@@ -112,13 +133,14 @@ mod tests {
             worker.collapsed(SiteSlot::NONE);
             worker.count(Event::Probe);
             worker.count(Event::WarmUp);
-            worker.upstream_request(SiteSlot::NONE);
+            worker.upstream_request(SiteSlot::NONE, true);
+            worker.upstream_request(SiteSlot::NONE, false);
             worker.upstream_error(SiteSlot::NONE, &crate::error::UpstreamError::Busy);
         }
         let told = counted(&workers);
         assert_eq!((told.requests, told.hits, told.errors, told.bytes), (8, 4, 2, 80));
         assert_eq!((told.probes, told.warm_ups), (2, 2));
-        assert_eq!((told.collapsed, told.upstream_requests, told.upstream_errors), (2, 2, 2));
+        assert_eq!((told.collapsed, told.upstream_requests, told.upstream_errors), (2, 4, 2));
         let results: Vec<_> = told.results.iter().map(|(word, count)| (&**word, *count)).collect();
         assert_eq!(results, [("hit", 2), ("hit-stale", 2), ("refused", 2), ("uri-miss", 2)]);
         // What was refused was neither answered from the store nor by an upstream.
@@ -127,7 +149,11 @@ mod tests {
         // All of it was of one place, and none of another.
         let site = counted_of(&workers, SiteSlot::NONE);
         assert_eq!((site.requests, site.hits, site.errors, site.bytes), (8, 4, 2, 80));
-        assert_eq!((site.collapsed, site.upstream_requests, site.upstream_errors), (2, 2, 2));
+        assert_eq!((site.collapsed, site.upstream_requests, site.upstream_errors), (2, 4, 2));
+        // What was answered from the store is saved; half of what was asked went to origins.
+        assert_eq!((site.bytes_saved, site.origin_requests), (40, 2));
+        assert_eq!(site.statuses, [0, 4, 0, 2, 2]);
+        assert_eq!(counted_of_others(&workers), site);
         assert_eq!((site.results, site.latency), (told.results, told.latency));
         let other = SiteSlots::default().slot("other");
         assert_eq!(counted_of(&workers, other), SiteStats::default());

@@ -114,14 +114,13 @@ impl Popular {
         &self,
         seq: Seq,
         most: usize,
-        is_shown: impl Fn(&str, Option<&str>) -> bool,
+        is_shown: impl Fn(&str, &str, Option<&str>) -> bool,
     ) -> Option<Vec<PurgedUrl>> {
         let purges = self.lock();
         let remembered = purges.remembered.iter().find(|remembered| remembered.seq == seq)?;
-        let shown = remembered
-            .hits
-            .iter()
-            .filter(|(address, _)| is_shown(&address.site, address.release.as_deref()));
+        let shown = remembered.hits.iter().filter(|(address, _)| {
+            is_shown(&address.site, &address.url, address.release.as_deref())
+        });
         let mut urls: Vec<_> = shown
             .map(|(address, hits)| PurgedUrl { url: address.url.to_string(), hits: *hits })
             .collect();
@@ -188,7 +187,7 @@ mod tests {
     }
 
     fn urls(popular: &Popular, seq: Seq, most: usize) -> Option<Vec<(String, u64)>> {
-        let told = popular.of(seq, most, |site, release| {
+        let told = popular.of(seq, most, |site, _, release| {
             site == "s" && release.is_none_or(|release| release == "now")
         })?;
         Some(told.into_iter().map(|told| (told.url, told.hits)).collect())

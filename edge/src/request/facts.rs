@@ -1,11 +1,15 @@
 //! What the head of a request says.
 
+use crate::coding::Codings;
 use crate::respond::Wish;
 use crate::server::Intake;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use http_body::Body;
 use weir_config::Site;
 use weir_rules::cache_control::RequestDirectives;
+use weir_rules::coding::AcceptedCodings;
+use weir_rules::cookies::Judged;
+use weir_rules::country::Country;
 
 /// What the head of a request says, found in one pass over its headers.
 #[derive(Clone, Debug)]
@@ -32,12 +36,22 @@ pub(crate) struct RequestFacts {
     pub(super) max_forwards: Option<u32>,
     /// The version in which the request was received.
     pub(super) received: Version,
+    /// It has a cookie that makes requests skip the store.
+    pub(super) bypass_cookie: bool,
+    /// It skips the store because of a cookie, here or at the node that sends it.
+    pub(super) skips_store: bool,
+    /// The codings that it accepts: only of a client's request, at a site that compresses.
+    pub(super) codings: Option<AcceptedCodings>,
+    /// Authorization is present. Looked for at a site that compresses.
+    pub(super) authorized: bool,
+    /// The client's country. Looked up for a client's request, at a site whose rules look at it.
+    pub(super) country: Option<Country>,
 }
 
 impl RequestFacts {
     /// Reads a request. X-Forwarded-Proto counts only if its sender is `trusted`.
     pub(super) fn of<B: Body>(request: &Request<B>, intake: &Intake<'_>, trusted: bool) -> Self {
-        const LISTED: [HeaderName; 9] = [
+        static LISTED: [HeaderName; 9] = [
             header::IF_NONE_MATCH,
             header::IF_MODIFIED_SINCE,
             header::IF_MATCH,
@@ -61,6 +75,11 @@ impl RequestFacts {
             upgrade: false,
             max_forwards: intake.max_forwards,
             received: request.version(),
+            bypass_cookie: false,
+            skips_store: false,
+            codings: None,
+            authorized: false,
+            country: None,
         };
         for (name, value) in request.headers() {
             match LISTED.iter().position(|listed| listed == name) {
@@ -83,14 +102,38 @@ impl RequestFacts {
         facts
     }
 
+    /// Takes over what the cookies mean. A request for a static asset that is fetched for everyone does not
+    /// skip the store.
+    pub(super) fn judged(&mut self, cookies: &Judged, is_for_everyone: impl FnOnce() -> bool) {
+        self.bypass_cookie = cookies.bypass;
+        self.skips_store |= cookies.bypass && !is_for_everyone();
+    }
+
     /// The client's cache directives, if the site honours them.
     pub(super) fn honoured(&self, site: &Site) -> Option<&RequestDirectives> {
         (site.client_cache_control && self.cache_control).then_some(&self.directives)
     }
 
     /// What decides the form of the response.
-    pub(super) fn wish<'a>(&self, method: &'a Method, headers: &'a HeaderMap) -> Wish<'a> {
-        Wish { method, headers, conditional: self.conditional, ranged: self.ranged }
+    pub(super) fn wish<'a>(
+        &self,
+        method: &'a Method,
+        headers: &'a HeaderMap,
+        site: &'a Site,
+    ) -> Wish<'a> {
+        let codings = match (&self.codings, &site.compress) {
+            (Some(accepted), Some(rules)) => {
+                Some(Codings { accepted: *accepted, rules, authorized: self.authorized })
+            }
+            _ => None,
+        };
+        Wish { method, headers, conditional: self.conditional, ranged: self.ranged, codings }
+    }
+
+    /// Reads what bears on compression.
+    pub(super) fn read_codings(&mut self, headers: &HeaderMap) {
+        self.codings = Some(AcceptedCodings::of(headers));
+        self.authorized = headers.contains_key(header::AUTHORIZATION);
     }
 }
 

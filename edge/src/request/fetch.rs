@@ -2,7 +2,7 @@
 //! answer from its result.
 
 use super::visit::{Held, Visit};
-use super::{ON_DISK, Spine, pass};
+use super::{ON_DISK, Spine, pass, slices};
 use crate::access_log::RequestRecord;
 use crate::body::ResponseBody;
 use crate::collapsing::{Answer, Collapse, Fill, FillHead, Keeping, Progress, Purpose, Reader};
@@ -11,19 +11,22 @@ use crate::disk::DiskStore;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
 use crate::fill::{self, FillTask};
-use crate::lookup::{Lookup, Stale, forwardable_range, lookup, lookup_among};
+use crate::lookup::{Lookup, Stale, forwardable_range, lookup_again, lookup_among};
 use crate::metrics::Event;
 use crate::purge::Stamp;
 use crate::respond;
 use crate::store::{Selecting, Stored};
 use crate::tier::NodeFields;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 use weir_rules::freshness::State;
 use weir_rules::outcome::{Handling, Outcome};
-use weir_rules::range;
+use weir_rules::range::{self, Span};
 use weir_rules::withdrawal::Withdrawal;
 
 /// Joined fills whose response may turn out not to answer a request before it starts its own.
@@ -36,13 +39,15 @@ const AHEAD: u64 = 1 << 20;
 /// Answers a request from what the lookup found and what the upstream sends.
 pub(super) async fn fetch(
     spine: &Rc<Spine>,
-    visit: Box<Visit>,
+    mut visit: Box<Visit>,
     found: Lookup,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut found = found;
     let mut joins = 0;
     let mut alone = visit.sender.is_apart();
+    // Whether what is missing of a file that is stored in slices is fetched by slices.
+    let mut by_slices = !alone;
     loop {
         let from_disk = match &spine.state.disk {
             Some(disk) if matches!(found, Lookup::UriMiss | Lookup::VaryMiss(_)) => {
@@ -58,11 +63,24 @@ pub(super) async fn fetch(
             }
             return Ok(response);
         }
+        record.outcome.handling = handling(&found);
+        if let Lookup::Partial(stored) = &found
+            && by_slices
+            && stored.body.kept_below().is_some()
+        {
+            match Box::pin(slices::answer(spine, &visit, stored, record)).await {
+                Some(answered) => return answered,
+                None => {
+                    by_slices = false;
+                    found = look_again(spine, &visit);
+                    continue;
+                }
+            }
+        }
         // RFC 9111 §5.2.1.7
         if visit.facts.directives.only_if_cached {
             return Err(Failure::NotCached);
         }
-        record.outcome.handling = handling(&found);
         if visit.method == Method::HEAD && (alone || !may_fill(spine, &visit, &found)) {
             let passed = Box::pin(pass::pass_safe(spine, &visit, record)).await;
             return or_stale(spine, &visit, &found, passed, &mut record.outcome);
@@ -83,15 +101,23 @@ pub(super) async fn fetch(
             return Box::pin(passed(spine, &visit, &found, record)).await;
         }
         let arrived = record.begun;
-        let (mut reader, joined) = match place(spine, &visit, &found, arrived, alone || uncacheable)
-        {
+        let mut way = Way { alone: alone || uncacheable, by_slices, first_slice: None };
+        if by_slices && !way.alone {
+            way.first_slice = slices::asked_first(spine, &visit, &found);
+        }
+        let (mut reader, joined) = match place(spine, &visit, &found, arrived, way) {
             Some(place) => place,
             None => {
                 found = look_again(spine, &visit);
                 continue;
             }
         };
-        let answer = until_answered(&visit, &mut reader).await;
+        let answer = loop {
+            match until_answered(&visit, &mut reader).await {
+                Some(answer) => break answer,
+                None => visit.compact(),
+            }
+        };
         if visit.anonymous.is_some() && !is_for_this_client(&visit, &answer) {
             drop(reader);
             return Box::pin(personal(spine, &visit, record)).await;
@@ -113,6 +139,22 @@ pub(super) async fn fetch(
         }
         record.outcome.collapsed = joined;
         record.source = answer.as_ref().ok().map(|answer| Arc::clone(answer.source()));
+        if let Ok(Answer::Stored { stored, status, shared, cookies, .. }) = &answer
+            && stored.body.kept_below().is_some()
+        {
+            record.outcome.fwd_status = Some(*status);
+            record.outcome.stored = *shared;
+            if let Some(response) = Box::pin(slices::answer(spine, &visit, stored, record)).await {
+                let mut response = response?;
+                for cookie in cookies.iter().filter(|_| !joined) {
+                    response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+                }
+                return Ok(response);
+            }
+            (by_slices, record.outcome.stored) = (false, false);
+            found = look_again(spine, &visit);
+            continue;
+        }
         return answered(spine, &visit, &found, reader, answer, &mut record.outcome);
     }
 }
@@ -121,12 +163,20 @@ pub(super) async fn fetch(
 /// validated, completed or refreshed comes into memory, where its update will be.
 async fn look_on_disk(spine: &Spine, visit: &Visit, disk: &DiskStore, found: &mut Lookup) -> bool {
     let state = &spine.state;
-    let url = state.store.url_of(&visit.key);
-    let on_disk = disk.find(url, &visit.key, &visit.site.id, state.now()).await;
-    let looked = lookup_among(&on_disk.variants, &state.purges, &visit.query(state));
+    let url = visit.url;
+    // Several parts are put together in memory.
+    let cached = visit.connection.outbox().is_some() && !visit.facts.ranged;
+    let mut on_disk = disk.find(url, &visit.key, &visit.site.id, state.now(), cached).await;
+    let mut looked = lookup_among(&on_disk.variants, &state.purges, &visit.query(state));
     let Some(stored) = looked.stored() else { return false };
     let must = !matches!(looked, Lookup::Fresh { early: false, .. });
-    disk.hit(&state.store, visit.digest, url, &on_disk, stored, must);
+    let wanted = disk.is_wanted(url, must);
+    if wanted && on_disk.is_cached(stored) {
+        on_disk = disk.find(url, &visit.key, &visit.site.id, state.now(), false).await;
+        looked = lookup_among(&on_disk.variants, &state.purges, &visit.query(state));
+    }
+    let Some(stored) = looked.stored() else { return false };
+    disk.hit(&state.store, visit.digest, &on_disk, stored, wanted);
     *found = looked;
     true
 }
@@ -194,8 +244,8 @@ fn is_for_this_client(visit: &Visit, answer: &Result<Answer, UpstreamError>) -> 
     match answer {
         Ok(Answer::NotForEveryone(_)) => false,
         Ok(Answer::Response(head)) => head.selected_by(&visit.headers),
-        Ok(Answer::Validated { stored, .. }) => stored.selected_by(&visit.headers),
-        Err(_) => true,
+        Ok(Answer::Stored { stored, .. }) => stored.selected_by(&visit.headers),
+        Ok(Answer::NoSlice(_)) | Err(_) => true,
     }
 }
 
@@ -246,10 +296,11 @@ fn refresh(spine: &Spine, visit: &Visit, stored: &Arc<Stored>) {
     let selected = Some(Arc::clone(stored));
     let held = Held { base: selected.clone(), selected };
     let stamp = state.purges.stamp();
-    let start = || Some(new_fill(spine, visit, &stamp, None, base_selecting(stored), false));
+    let purpose = || purpose(visit, None, base_selecting(stored), false);
+    let start = || Some(new_fill(visit, &stamp, purpose()));
     let running = |_: &Fill| true;
     if let Collapse::Started(fill) =
-        state.inflight.join_or_start(visit.digest, &visit.headers, None, running, start)
+        state.inflight.join_or_start(visit.place(), &visit.headers, None, running, start)
     {
         tokio::spawn(task(spine, visit, fill, held, stamp).run());
     }
@@ -259,6 +310,17 @@ fn base_selecting(stored: &Stored) -> Option<Selecting> {
     stored.selecting.as_deref().cloned()
 }
 
+/// How a request that goes to the upstream is fetched.
+#[derive(Clone, Copy)]
+struct Way {
+    /// With nobody else.
+    alone: bool,
+    /// What is missing of a file that is stored in slices is fetched by slices.
+    by_slices: bool,
+    /// The slice that is asked for in place of its range.
+    first_slice: Option<Span>,
+}
+
 /// A place at a running fill (`true`) or at one started for this request; `None` when a fill
 /// ended between the lookup and now.
 fn place(
@@ -266,30 +328,36 @@ fn place(
     visit: &Visit,
     found: &Lookup,
     arrived: Instant,
-    alone: bool,
+    way: Way,
 ) -> Option<(Reader, bool)> {
-    let mut alone = alone;
+    let Way { mut alone, by_slices, first_slice } = way;
     let (base, expects) = match found {
         Lookup::Stale { stored, stale } => {
             // Nobody may be answered with what another request validates: no use in waiting.
             alone |= stored.freshness.validates_each_use();
             (stale.validates.then(|| Arc::clone(stored)), base_selecting(stored))
         }
-        Lookup::Partial(stored) => (Some(Arc::clone(stored)), base_selecting(stored)),
+        // One that is stored in slices is not completed by the origin's answer to this request.
+        Lookup::Partial(stored) => {
+            let base = stored.body.kept_below().is_none().then(|| Arc::clone(stored));
+            (base, base_selecting(stored))
+        }
         Lookup::VaryMiss(selecting) => (None, Some(selecting.clone())),
         Lookup::Fresh { .. } | Lookup::UriMiss => (None, None),
     };
     // A whole stored response is validated whole; what is missing is fetched by its range.
-    let whole = base.as_ref().is_some_and(|base| base.body.is_complete());
+    let whole = first_slice.is_none() && base.as_ref().is_some_and(|base| base.body.is_complete());
     let ranged = visit.facts.ranged && visit.method == Method::GET;
     let range = (ranged && !whole).then(|| forwardable_range(&visit.headers)).flatten();
-    let base = base.filter(|base| range.is_none() || base.body.is_complete());
+    let base =
+        base.filter(|base| range.is_none() || first_slice.is_some() || base.body.is_complete());
+    let make = |expects, alone| Purpose { first_slice, ..purpose(visit, range, expects, alone) };
     let held = Held { base, selected: found.stored().cloned() };
     let state = &spine.state;
     // Taken before anything is asked of the upstream (invariant I2).
     let stamp = state.purges.stamp();
     if alone {
-        let fill = new_fill(spine, visit, &stamp, range, expects, true);
+        let fill = new_fill(visit, &stamp, make(expects, true));
         let reader = fill.join()?;
         state.inflight.start_alone(visit.digest, &fill);
         tokio::spawn(task(spine, visit, fill, held, stamp).run());
@@ -308,6 +376,7 @@ fn place(
             && arrives_soon(visit, fill, range)
             // The origin is known to answer each range with its part: no use in waiting.
             && (answer.is_some()
+                || fill.purpose.first_slice.is_some()
                 || fill.purpose.asks_what(&visit.headers, range)
                 || !state.decisions.answers_ranges(visit.digest))
             && answer.as_ref().is_none_or(|answer| {
@@ -317,11 +386,14 @@ fn place(
             })
     };
     let start = || {
-        let unchanged = !matches!(look_again(spine, visit), Lookup::Fresh { .. });
-        unchanged.then(|| new_fill(spine, visit, &stamp, range, expects.clone(), false))
+        let unchanged = match look_again(spine, visit) {
+            Lookup::Fresh { .. } => false,
+            Lookup::Partial(stored) => !by_slices || stored.body.kept_below().is_none(),
+            Lookup::Stale { .. } | Lookup::UriMiss | Lookup::VaryMiss(_) => true,
+        };
+        unchanged.then(|| new_fill(visit, &stamp, make(expects.clone(), false)))
     };
-    let digest = visit.digest;
-    match state.inflight.join_or_start(digest, &visit.headers, range, acceptable, start) {
+    match state.inflight.join_or_start(visit.place(), &visit.headers, range, acceptable, start) {
         Collapse::Joined(reader) => Some((reader, true)),
         Collapse::Stored => None,
         Collapse::Started(fill) => {
@@ -357,8 +429,8 @@ fn is_reusable(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamErr
 fn is_preferred(found: &Lookup, answer: &Result<Answer, UpstreamError>) -> bool {
     let without_vary = match answer {
         Ok(Answer::Response(head)) => head.terms.is_ok() && head.selecting.is_none(),
-        Ok(Answer::Validated { stored, .. }) => stored.selecting.is_none(),
-        Ok(Answer::NotForEveryone(_)) | Err(_) => false,
+        Ok(Answer::Stored { stored, .. }) => stored.selecting.is_none(),
+        Ok(Answer::NotForEveryone(_) | Answer::NoSlice(_)) | Err(_) => false,
     };
     !without_vary || found.stored().is_none_or(|stored| stored.selecting.is_none())
 }
@@ -396,18 +468,19 @@ fn answers_range(visit: &Visit, asked: &Purpose, answer: &Result<Answer, Upstrea
     head.is_whole() && (head.is_stored() || begins_within(visit, window))
 }
 
-fn new_fill(
-    spine: &Spine,
+/// What a fill for this request is for.
+fn purpose(
     visit: &Visit,
-    stamp: &Stamp,
     range: Option<&HeaderValue>,
     expects: Option<Selecting>,
     alone: bool,
-) -> Arc<Fill> {
+) -> Purpose {
     let if_range = range.and_then(|_| visit.headers.get(header::IF_RANGE).cloned());
-    let range = range.cloned();
-    let url = spine.state.store.url_of(&visit.key);
-    let purpose = Purpose { begun: stamp.seq(), range, if_range, expects, alone, url };
+    Purpose { range: range.cloned(), if_range, expects, alone, ..Purpose::default() }
+}
+
+fn new_fill(visit: &Visit, stamp: &Stamp, purpose: Purpose) -> Arc<Fill> {
+    let purpose = Purpose { begun: stamp.seq(), url: visit.url, ..purpose };
     Fill::new(purpose, visit.live.limits().fill_window)
 }
 
@@ -418,16 +491,25 @@ fn task(spine: &Spine, visit: &Visit, fill: Arc<Fill>, held: Held, stamp: Stamp)
 
 fn look_again(spine: &Spine, visit: &Visit) -> Lookup {
     let state = &spine.state;
-    lookup(&state.store, &state.purges, &visit.query(state))
+    lookup_again(&state.store, &state.purges, &visit.query(state))
 }
 
-async fn until_answered(visit: &Visit, reader: &mut Reader) -> Result<Answer, UpstreamError> {
+/// Waits for the answer of a fill; `None` when the request has waited for long, and is to be made compact.
+async fn until_answered(
+    visit: &Visit,
+    reader: &mut Reader,
+) -> Option<Result<Answer, UpstreamError>> {
     loop {
-        match reader.progress().await {
+        let mut progress = pin!(reader.progress());
+        let progress = poll_fn(|cx| match progress.as_mut().poll(cx) {
+            Poll::Pending if visit.may_compact() => Poll::Ready(None),
+            progress => progress.map(Some),
+        });
+        match progress.await? {
             Progress::Interim(interim) => {
                 visit.connection.interim(interim.status, &interim.fields);
             }
-            Progress::Answer(answer) => return answer,
+            Progress::Answer(answer) => return Some(answer),
         }
     }
 }
@@ -463,8 +545,8 @@ fn is_for_us(spine: &Spine, visit: &Visit, answer: &Result<Answer, UpstreamError
         // It is about the client whose request started the fill.
         Err(UpstreamError::ClientShare) => false,
         Err(_) => true,
-        Ok(Answer::NotForEveryone(_)) => false,
-        Ok(Answer::Validated { stored, .. }) => {
+        Ok(Answer::NotForEveryone(_) | Answer::NoSlice(_)) => false,
+        Ok(Answer::Stored { stored, .. }) => {
             let stamps = Stamps::fetched(stored.filled_at);
             fits(stamps, stored.selected_by(&visit.headers), &stored.tags)
         }
@@ -499,8 +581,10 @@ fn answered(
         }
         // Only requests that were made anonymous start such a fill, and they were passed on.
         Ok(Answer::NotForEveryone(_)) => Err(Failure::Internal("not-for-everyone")),
-        Ok(Answer::Validated { stored, shared, cookies, .. }) => {
-            outcome.fwd_status = Some(StatusCode::NOT_MODIFIED);
+        // Nobody joins the fetch of a slice to be answered with its answer.
+        Ok(Answer::NoSlice(_)) => Err(Failure::Internal("no-slice")),
+        Ok(Answer::Stored { stored, status, shared, cookies, .. }) => {
+            outcome.fwd_status = Some(status);
             outcome.stored = shared;
             let mut response = spine.hit(&stored, &visit.wish(), spine.state.now(), outcome);
             let told = NodeFields::of_stored(&stored);
@@ -563,7 +647,9 @@ fn follow(
         || head.end.is_some_and(|end| end - head.start > visit.live.limits().fill_window as u64);
     let context = || visit.fill_context(spine, Method::GET);
     let resume = long.then(|| fill::resume(head, context)).flatten();
-    let mut response = respond::from_fill(head, reader, &visit.wish(), resume);
+    let wish = visit.wish();
+    let answer = respond::from_fill(head, reader, &wish, &visit.key, resume);
+    let mut response = spine.formed(answer, &wish, outcome);
     if outcome.collapsed
         && let Ok(terms) = &head.terms
     {

@@ -8,14 +8,19 @@ use crate::respond;
 use crate::store::select;
 use http::Method;
 use weir_rules::invalidation::Validity;
+use weir_rules::site_rules::RuleResponse;
 use weir_rules::storability::{Storability, storability};
 use weir_rules::validation::{self, HeadEffect};
 
 /// Freshens or invalidates the stored response that the request selects.
 pub(super) fn update(spine: &Spine, visit: &Visit, passed: &Passed) {
     let state = &spine.state;
+    // What the store has is for others.
+    if visit.facts.skips_store {
+        return;
+    }
     let Some(filled_at) = passed.filled_at else { return };
-    let Some(resource) = state.store.get(visit.digest, &visit.key) else { return };
+    let Some(resource) = state.store.get_again(visit.digest, &visit.key) else { return };
     let Some(selected) = select(resource.variants(), &visit.headers) else { return };
     let stored = selected.best;
     // The sweeper may be removing a hard-purged response: put back, it could outlive the purge.
@@ -35,9 +40,12 @@ pub(super) fn update(spine: &Spine, visit: &Visit, passed: &Passed) {
         HeadEffect::Invalidate => state.store.remove(visit.digest, stored),
         HeadEffect::Freshen => {
             let fields = validation::freshened(&fields, &passed.head.fields);
-            let judged = passed.head.judged(&fields);
+            let mut judged = passed.head.judged(&fields);
+            visit.site.ignore(visit.rules, &visit.headers, &mut judged);
             let exchange = passed.exchange(visit, &Method::GET, stored.status, &judged);
-            if let Storability::Store(terms) = storability(&exchange, &visit.site.config.policy) {
+            let response = RuleResponse { status: stored.status, headers: &judged };
+            let policy = visit.site.policy(visit.rules, &response);
+            if let Storability::Store(terms) = storability(&exchange, &policy) {
                 let form = Form { fields: &fields, body: stored.body.clone(), terms: &terms };
                 derived::replace(&state.store, visit.digest, stored, form);
             }

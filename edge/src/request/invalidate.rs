@@ -6,7 +6,7 @@
 use super::Spine;
 use super::visit::Visit;
 use crate::disk::Removal;
-use crate::fill::{CleanHead, with_claim};
+use crate::fill::{Claimed, CleanHead, with_claim};
 use crate::forward::{self, Outgoing};
 use crate::host::Authority;
 use crate::server::Intake;
@@ -27,19 +27,25 @@ use weir_rules::{reference, tier};
 const TOLD: Duration = Duration::from_secs(1);
 
 /// A successful unsafe request invalidates its target, and the URLs on the same host and port that
-/// Location and Content-Location name. The parent that passed the request on has done the same for
+/// Location and Content-Location name, each as given and as rules rewrite it. The parent that passed the request on has done the same for
 /// what it stores; a URL that has another parent is invalidated there by a request of this node.
 pub(super) async fn invalidate(spine: &Spine, visit: &Visit, answer: &CleanHead) {
     let KeyText { host, path, query } = KeyText::of(&visit.key);
     let target = url_name(host, path, query);
-    let mut removal = forget(spine, &target);
-    let mut named = Vec::new();
-    for name in [header::LOCATION, header::CONTENT_LOCATION] {
-        let url = answer.fields.get(name).and_then(|value| SameHostUrl::of(visit, value));
-        named.extend(url.filter(|url| url.name != target && !named.contains(url)));
+    let mut removal = spine.state.forget(&target);
+    let mut named: Vec<SameHostUrl> = Vec::new();
+    let asked = visit.client_target.as_deref().unwrap_or(visit.target.as_str());
+    let fields = [header::LOCATION, header::CONTENT_LOCATION].into_iter();
+    let fields = fields.filter_map(|name| answer.fields.get(name));
+    let referred = fields.filter_map(|value| referred(visit, value));
+    let asked = PathAndQuery::try_from(asked).ok();
+    for url in asked.into_iter().chain(referred).flat_map(|target| stored_as(visit, target)) {
+        if url.name != target && !named.contains(&url) {
+            named.push(url);
+        }
     }
     for url in &named {
-        removal.and(forget(spine, &url.name));
+        removal.and(spine.state.forget(&url.name));
     }
     settle(spine, removal).await;
     for url in named {
@@ -50,8 +56,12 @@ pub(super) async fn invalidate(spine: &Spine, visit: &Visit, answer: &CleanHead)
 /// A node asks for the invalidation of a URL. It is to be told once what this returns is settled.
 pub(super) fn as_told(spine: &Spine, live: &Live, intake: &Intake<'_>) -> Removal {
     let Some(site) = live.sites.of(&intake.host) else { return Removal::default() };
-    let query = keyed_query(intake.query, &site.config.key.query);
-    forget(spine, &url_name(&intake.host, intake.path, query.as_deref()))
+    let mut removal = Removal::default();
+    for rules in site.config.rules.queries(&site.config.key.query) {
+        let query = keyed_query(intake.query, rules);
+        removal.and(spine.state.forget(&url_name(&intake.host, intake.path, query.as_deref())));
+    }
+    removal
 }
 
 /// Waits until what was removed from the disk cannot come back after a crash.
@@ -79,44 +89,23 @@ async fn tell_parent(spine: &Spine, visit: &Visit, url: SameHostUrl, answered: &
         method: Method::OPTIONS,
         target: url.target,
         headers,
-        client_host: visit.client_host(),
+        client_host: visit.client_host.clone(),
         asker: None,
         upgrade: None,
-        chosen_by: For { hash, client: visit.client_address() },
+        chosen_by: For { hash, ..visit.chosen_by },
         // What the client did has happened: its share must not keep it from being told.
         counts_for: None,
         site: visit.site.slot,
         trace: visit.trace.clone(),
     };
     let key = standing.tier_key.as_deref();
-    let Some(ask) = with_claim(&ask, asking.claim(), key, None, false, false) else { return };
-    let parent = parents.candidates(&ask, &UpstreamBody::Empty).next();
+    let Some(ask) = with_claim(&ask, asking.claim(), key, &Claimed::default()) else { return };
+    let pool = parents.pool();
+    let parent = parents.candidates(&pool, &ask, &UpstreamBody::Empty).next();
     let Some(parent) = parent.filter(|parent| !parent.member.is(answered)) else { return };
     let told = parents.fetch_from(&parent, spine.worker, &ask, &UpstreamBody::Empty);
     // What failed is in the log.
     let _ = timeout(TOLD, told).await;
-}
-
-/// Removes a URL from the store and revokes the fills that run for it. They are revoked before, so
-/// that a fill that ends meanwhile stores nothing; and after, because a fill may have begun in
-/// between to validate the response that was still stored.
-fn forget(spine: &Spine, name: &str) -> Removal {
-    let state = &spine.state;
-    let url = state.store.url_named(name);
-    state.inflight.revoke(url);
-    // Before memory: what is read from there comes into memory only while it is there.
-    let removal = state.disk.as_ref().map(|disk| disk.forget(url));
-    // Read after that: a fill that is revoked from now on removes its response itself.
-    let mut digests = state.store.keys_of(url);
-    for scheme in ["http://", "https://"] {
-        digests.push(state.digest([scheme, name].concat().as_bytes()));
-    }
-    for digest in digests {
-        state.store.retain(digest, |_| false);
-        state.decisions.forget(digest);
-    }
-    state.inflight.revoke(url);
-    removal.unwrap_or_default()
 }
 
 /// A URL on the host and port of a request.
@@ -128,30 +117,45 @@ struct SameHostUrl {
     target: PathAndQuery,
 }
 
-impl SameHostUrl {
-    /// The URL that a reference in an answer names, if it is on the host and port of the request.
-    fn of(visit: &Visit, reference: &HeaderValue) -> Option<Self> {
-        let base = format!("{}://{}{}", visit.facts.scheme.as_str(), visit.host(), visit.target);
-        let url = reference::resolve(&base, reference.to_str().ok()?)?;
-        let (scheme, rest) = url.split_once("://")?;
-        let default_port = match scheme {
-            _ if scheme.eq_ignore_ascii_case("http") => 80,
-            _ if scheme.eq_ignore_ascii_case("https") => 443,
-            _ => return None,
-        };
-        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let host = Authority::parse(authority.as_bytes())?.canonical(default_port);
-        if host != visit.host() {
-            return None;
-        }
-        let target = spelled(target.as_bytes()).unwrap_or_else(|| target.to_owned());
-        let target = match target.starts_with('/') {
-            true => PathAndQuery::try_from(target),
-            false => PathAndQuery::try_from(format!("/{target}")),
-        };
-        let target = target.ok()?;
-        let query = keyed_query(target.query(), &visit.site.config.key.query);
-        let name = url_name(&host, target.path(), query.as_deref());
-        Some(Self { name, target })
+/// The URLs under which the answer to a request for this target may be stored: as given, and as each rewrite makes it,
+/// with the query as each rule keys it. What a node asks for has been rewritten.
+fn stored_as(visit: &Visit, target: PathAndQuery) -> Vec<SameHostUrl> {
+    let rewritten = match visit.sender.is_node() {
+        true => Vec::new(),
+        false => visit.site.config.rules.keyed_targets(target.path(), target.query()),
+    };
+    let rewritten = rewritten.into_iter().filter_map(|text| PathAndQuery::try_from(text).ok());
+    let config = &visit.site.config;
+    let targets = [target].into_iter().chain(rewritten);
+    let urls = targets.flat_map(|target| {
+        config.rules.queries(&config.key.query).map(move |rules| {
+            let query = keyed_query(target.query(), rules);
+            let name = url_name(visit.host(), target.path(), query.as_deref());
+            SameHostUrl { name, target: target.clone() }
+        })
+    });
+    urls.collect()
+}
+
+/// Path and query of the URL that a reference in an answer names, if it is on the host and port of the request.
+fn referred(visit: &Visit, reference: &HeaderValue) -> Option<PathAndQuery> {
+    let base = format!("{}://{}{}", visit.facts.scheme.as_str(), visit.host(), visit.target);
+    let url = reference::resolve(&base, reference.to_str().ok()?)?;
+    let (scheme, rest) = url.split_once("://")?;
+    let default_port = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => 80,
+        _ if scheme.eq_ignore_ascii_case("https") => 443,
+        _ => return None,
+    };
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = Authority::parse(authority.as_bytes())?.canonical(default_port);
+    if host != visit.host() {
+        return None;
     }
+    let target = spelled(target.as_bytes()).unwrap_or_else(|| target.to_owned());
+    let target = match target.starts_with('/') {
+        true => PathAndQuery::try_from(target),
+        false => PathAndQuery::try_from(format!("/{target}")),
+    };
+    target.ok()
 }

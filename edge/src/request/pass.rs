@@ -2,7 +2,7 @@
 //! preconditions that only the origin may judge, and HEAD if nothing stored can answer it.
 
 use super::visit::Visit;
-use super::{Spine, head_update, invalidate, post, upgrade};
+use super::{RequestBody, Spine, head_update, invalidate, post, upgrade};
 use crate::access_log::RequestRecord;
 use crate::ahead::AheadBody;
 use crate::body::{PassBody, ResponseBody};
@@ -11,18 +11,22 @@ use crate::collapsing::Interim;
 use crate::error::UpstreamError;
 use crate::failure::Failure;
 use crate::fill::{self, CleanHead, SourceAnswer, ahead_rules, clean_head};
+use crate::outliving::Outliving;
 use crate::purge::Stamp;
 use crate::respond::{self, AnswerForm};
+use crate::server::Received;
 use crate::source::SourceBody;
 use crate::tier::NodeFields;
-use crate::upstream::{Ask, Asking, ClientBody, UpstreamBody};
+use crate::upstream::{Arrival, Ask, Asking, ClientBody, UpstreamBody};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Either};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use weir_rules::invalidation::Seq;
 use weir_rules::storability::Exchange;
 use weir_rules::time::Time;
@@ -87,22 +91,24 @@ enum Exchanged {
 
 /// Passes a request through, and its response back.
 ///
-/// Unsafe requests are waited for by a task of their own: a client that leaves does not take back what
-/// the origin has done, and its URL is invalidated all the same.
+/// Unsafe requests [go on](Outliving) if their client leaves: that does not take back what the origin has done, and
+/// their URL is invalidated all the same.
 pub(super) async fn pass(
     spine: &Rc<Spine>,
     visit: Rc<Visit>,
-    body: Incoming,
+    body: RequestBody,
     record: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let body = upload(spine, &visit, body).await?;
+    let (body, arrival) = match body {
+        Either::Left(body) => upload(spine, &visit, body).await?,
+        Either::Right(_) => (UpstreamBody::Empty, None),
+    };
     let exchanged = if visit.method.is_safe() {
-        exchange(spine, &visit, body).await
+        while_arriving(arrival, exchange(spine, &visit, body)).await
     } else {
         let (spine, visit) = (Rc::clone(spine), Rc::clone(&visit));
         let exchange = async move { exchange(&spine, &visit, body).await };
-        let exchange = tokio::task::spawn_local(exchange);
-        exchange.await.map_err(|_| Failure::Internal("pass"))?
+        Outliving::new(while_arriving(arrival, exchange)).await
     };
     respond(spine, &visit, exchanged?, record)
 }
@@ -122,28 +128,50 @@ fn failed(spine: &Spine, visit: &Visit, error: UpstreamError) -> Failure {
     Failure::Upstream(error)
 }
 
+/// Runs an exchange while the client's body arrives. What is still to come of that when the answer is here arrives
+/// by itself.
+async fn while_arriving<T>(arrival: Option<Arrival>, exchange: impl Future<Output = T>) -> T {
+    let Some(mut arrival) = arrival else { return exchange.await };
+    let mut exchange = pin!(exchange);
+    let mut is_here = false;
+    let exchanged = poll_fn(|context| {
+        is_here = is_here || Pin::new(&mut arrival).poll(context).is_ready();
+        exchange.as_mut().poll(context)
+    });
+    let exchanged = exchanged.await;
+    if !is_here {
+        tokio::task::spawn_local(arrival);
+    }
+    exchanged
+}
+
 /// The client's body as the upstream gets it.
 ///
 /// # Errors
-/// Content-Length announces no byte, and there are some. This is known only at the end of an HTTP/2
+/// Content-Length announces no byte, and there are some. This is known only at the end of a
 /// stream, so that end is waited for: the upstream must not take the request for a complete one.
-async fn upload(spine: &Spine, visit: &Visit, body: Incoming) -> Result<UpstreamBody, Failure> {
+async fn upload(
+    spine: &Spine,
+    visit: &Visit,
+    body: Received,
+) -> Result<(UpstreamBody, Option<Arrival>), Failure> {
     if body.is_end_stream() {
-        return Ok(UpstreamBody::Empty);
+        return Ok((UpstreamBody::Empty, None));
     }
     let mut upload = visit.connection.upload(body);
     if upload.size_hint().exact() == Some(0) {
         return match upload.frame().await {
             Some(Err(error)) => Err(failed(spine, visit, UpstreamError::Client(error))),
             // No body, perhaps with trailers, which have no place beside Content-Length.
-            _ => Ok(UpstreamBody::Empty),
+            _ => Ok((UpstreamBody::Empty, None)),
         };
     }
     let keep = visit.live.limits().retry_body_bytes;
     let length = upload.size_hint().exact();
     let memory = spine.state.memory.upload(visit.counts_for(), length, keep as u64);
     let memory = memory.map_err(Failure::NoMemory)?;
-    Ok(UpstreamBody::Client(ClientBody::of(upload, keep, memory)))
+    let (body, arrival) = ClientBody::of(upload, keep, memory);
+    Ok((UpstreamBody::Client(body), Some(arrival)))
 }
 
 /// Sends a request, and invalidates what its answer does.
@@ -186,10 +214,11 @@ fn respond(
     };
     record.source = Some(Arc::clone(&passed.head.source));
     record.outcome.fwd_status = Some(passed.status);
-    if visit.method == Method::HEAD {
+    let bypasses = visit.bypasses();
+    if visit.method == Method::HEAD && !bypasses {
         head_update::update(spine, visit, &passed);
     }
-    if let Some(terms) = post::storable(visit, &passed) {
+    if !bypasses && let Some(terms) = post::storable(visit, &passed) {
         return post::store(spine, visit, passed, terms, body, stamps, &mut record.outcome);
     }
     answered(spine, visit, passed, body)
@@ -211,7 +240,9 @@ fn answered(
         Some(0) => ResponseBody::Empty,
         left => {
             let (limits, counts_for) = (visit.live.limits(), visit.counts_for());
-            let rules = ahead_rules(limits, &visit.headers, &head.fields, counts_for);
+            let mut rules =
+                ahead_rules(limits, &visit.headers, &head.fields, counts_for, spine.worker);
+            rules.sensitive |= visit.facts.skips_store;
             let body = AheadBody::of(body, &spine.state.ahead, rules);
             ResponseBody::Pass(Box::new(PassBody::new(body, left)))
         }
@@ -226,6 +257,9 @@ fn answered(
         surrogate_control: head.surrogate_control,
         too_many_tags: head.too_many_tags.is_some(),
     };
+    if let Some(codings) = &visit.wish().codings {
+        respond::passed_on(&mut response, codings, &visit.headers, &visit.key);
+    }
     // Not known only of a parent's response. Nodes do not get it: they ask parents, and a parent
     // asks origins.
     if let Some(filled_at) = filled_at {
@@ -237,18 +271,46 @@ fn answered(
     Ok(response)
 }
 
-/// Passes interim responses on to the client's connection.
-struct InterimSender(mpsc::Sender<Interim>);
+/// Interim responses on their way to the client's connection. The lock is held for a few moves.
+#[derive(Default)]
+struct Interims(Mutex<WaitingInterims>);
 
-impl Asking for InterimSender {
+#[derive(Default)]
+struct WaitingInterims {
+    interims: VecDeque<Interim>,
+    client: Option<Waker>,
+}
+
+impl Interims {
+    /// Those that are here; the next one wakes whoever asks.
+    fn take(&self, context: &Context<'_>) -> VecDeque<Interim> {
+        let mut waiting = self.lock();
+        if !waiting.client.as_ref().is_some_and(|client| client.will_wake(context.waker())) {
+            waiting.client = Some(context.waker().clone());
+        }
+        std::mem::take(&mut waiting.interims)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WaitingInterims> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asking for Interims {
     /// When the client leaves, so does the request.
     fn is_waiting(&self) -> bool {
         true
     }
 
     fn interim(&self, status: StatusCode, fields: &HeaderMap) {
+        let mut waiting = self.lock();
         // A full queue drops it: interim responses are optional.
-        let _ = self.0.try_send(Interim::of(status, fields));
+        if waiting.interims.len() < INTERIMS {
+            waiting.interims.push_back(Interim::of(status, fields));
+        }
+        if let Some(client) = waiting.client.take() {
+            client.wake();
+        }
     }
 }
 
@@ -263,17 +325,17 @@ async fn fetch(
     begun: Seq,
     body: UpstreamBody,
 ) -> Result<Box<SourceAnswer>, UpstreamError> {
-    let (sender, mut interims) = mpsc::channel::<Interim>(INTERIMS);
+    let interims = Arc::<Interims>::default();
     let upgrade =
         visit.facts.upgrade.then(|| visit.headers.get(header::UPGRADE).cloned()).flatten();
     let ask = Ask {
         method: visit.method.clone(),
         target: visit.target.clone(),
         headers: visit.fields_for_pass(&spine.state),
-        client_host: visit.client_host(),
-        asker: Some(Arc::new(InterimSender(sender))),
+        client_host: visit.client_host.clone(),
+        asker: Some(Arc::clone(&interims) as Arc<_>),
         upgrade,
-        chosen_by: visit.chosen_by(),
+        chosen_by: visit.chosen_by,
         counts_for: visit.counts_for(),
         site: visit.site.slot,
         trace: visit.trace.clone(),
@@ -281,18 +343,13 @@ async fn fetch(
     let context = visit.fetch_context(&spine.state, spine.worker, begun);
     // Boxed: it is the largest part of what waits, and a request does not always come here.
     let mut answer = Box::pin(fill::fetch(&context, &ask, &body));
-    loop {
-        tokio::select! {
-            biased;
-            Some(interim) = interims.recv() => {
-                visit.connection.interim(interim.status, &interim.fields);
-            }
-            answer = &mut answer => {
-                while let Ok(interim) = interims.try_recv() {
-                    visit.connection.interim(interim.status, &interim.fields);
-                }
-                return answer;
-            }
+    poll_fn(|context| {
+        let answer = answer.as_mut().poll(context);
+        // After that: those that came before the answer go out before it.
+        for interim in interims.take(context) {
+            visit.connection.interim(interim.status, &interim.fields);
         }
-    }
+        answer
+    })
+    .await
 }

@@ -15,11 +15,12 @@ use crate::tier::NodeFields;
 use http::{Method, Response, header};
 use std::sync::Arc;
 use weir_rules::outcome::Outcome;
+use weir_rules::site_rules::RuleResponse;
 use weir_rules::storability::{Storability, Terms, storability};
 
 /// On what terms the response may be stored; `None` if it is not one of these.
 pub(super) fn storable(visit: &Visit, passed: &Passed) -> Option<Terms> {
-    if visit.method != Method::POST || passed.filled_at.is_none() {
+    if visit.method != Method::POST || passed.filled_at.is_none() || visit.facts.skips_store {
         return None;
     }
     let head = &passed.head;
@@ -27,9 +28,12 @@ pub(super) fn storable(visit: &Visit, passed: &Passed) -> Option<Terms> {
     if !head.fields.contains_key(header::CONTENT_LOCATION) || head.too_many_tags.is_some() {
         return None;
     }
-    let judged = head.judged(&head.fields);
+    let mut judged = head.judged(&head.fields);
+    visit.site.ignore(visit.rules, &visit.headers, &mut judged);
     let exchange = passed.exchange(visit, &Method::POST, passed.status, &judged);
-    match storability(&exchange, &visit.site.config.policy) {
+    let response = RuleResponse { status: passed.status, headers: &judged };
+    let policy = visit.site.policy(visit.rules, &response);
+    match storability(&exchange, &policy) {
         Storability::Store(terms) => Some(terms),
         Storability::Skip(_) => None,
     }
@@ -48,8 +52,7 @@ pub(super) fn store(
 ) -> Result<Response<ResponseBody>, Failure> {
     const UNREADABLE: Failure = Failure::Internal("post-fill");
     let filled_at = passed.filled_at.ok_or(UNREADABLE)?;
-    let url = spine.state.store.url_of(&visit.key);
-    let purpose = Purpose { begun: stamp.seq(), alone: true, url, ..Purpose::default() };
+    let purpose = Purpose { begun: stamp.seq(), alone: true, url: visit.url, ..Purpose::default() };
     let fill = Fill::new(purpose, visit.live.limits().fill_window);
     spine.state.inflight.start_alone(visit.digest, &fill);
     let task = visit.fill_task(spine, Method::POST, Arc::clone(&fill), Held::default(), stamp);
@@ -57,7 +60,9 @@ pub(super) fn store(
         Arc::new(task.head(passed.status, passed.head, Ok(terms), Stamps::fetched(filled_at)));
     outcome.stored = filled.is_stored();
     let reader = fill.join().ok_or(UNREADABLE)?;
-    let mut response = respond::from_fill(&filled, reader, &visit.wish(), None);
+    let wish = visit.wish();
+    let answer = respond::from_fill(&filled, reader, &wish, &visit.key, None);
+    let mut response = spine.formed(answer, &wish, outcome);
     visit.vouch(&spine.state, &mut response, filled_at, NodeFields::of_head(&filled))?;
     tokio::spawn(async move {
         task.deliver(filled, &[], body).await;

@@ -2,6 +2,7 @@
 //! ([`crate::closing`]).
 
 use super::Spine;
+use super::rules::MAINTENANCE;
 use crate::access_log::{RequestHead, RequestRecord};
 use crate::body::ResponseBody;
 use crate::closing::{Closing, Notes, count};
@@ -38,11 +39,12 @@ impl Spine {
         if record.outcome.collapsed {
             self.metrics.collapsed(record.site);
         }
-        // A client above its share is counted where it is refused.
-        let refused_for_share = record.outcome.detail == Some(UpstreamError::ClientShare.word());
+        // A client above its share is counted where it is refused; maintenance is no limit.
+        let not_shed = [UpstreamError::ClientShare.word(), MAINTENANCE];
+        let is_apart = record.outcome.detail.is_some_and(|detail| not_shed.contains(&detail));
         if record.status == StatusCode::SERVICE_UNAVAILABLE
             && record.outcome.fwd_status.is_none()
-            && !refused_for_share
+            && !is_apart
         {
             self.metrics.count(Event::Shed);
         }

@@ -14,7 +14,7 @@ use weir_config::{Config, Tier};
 use weir_rules::cache_control::RequestDirectives;
 use weir_rules::client_share::Prefix;
 use weir_rules::invalidation::Seq;
-use weir_rules::tier::PERSONAL;
+use weir_rules::tier::{BYPASS, PERSONAL};
 
 /// The sender of a request.
 pub(crate) struct Sender {
@@ -27,6 +27,8 @@ pub(crate) struct Sender {
     pub(super) warms: Option<Tier>,
     /// Whether it is a node that asks for one client alone, past the rules of static assets.
     pub(super) personal: bool,
+    /// Whether it is a node at which a cookie makes the request skip the store.
+    pub(super) bypass: bool,
 }
 
 impl Sender {
@@ -42,9 +44,9 @@ impl Sender {
         let trusted = asker.is_some()
             || warms.is_some()
             || forward::contains(&config.node.trusted_proxies, peer);
-        let personal =
-            asker.is_some() && headers.get(PERSONAL).is_some_and(|personal| personal == "1");
-        Self { trusted, asker, warms, personal }
+        let told = |name| asker.is_some() && headers.get(name).is_some_and(|told| told == "1");
+        let (personal, bypass) = (told(PERSONAL), told(BYPASS));
+        Self { trusted, asker, warms, personal, bypass }
     }
 
     /// Whether only parents may be asked: this node warms them.
@@ -70,6 +72,20 @@ impl Sender {
     /// The address of the client: the peer's or, if the peer is trusted, the one that it names.
     pub(super) fn address(&self, config: &Config, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         self.trusted.then(|| named_client(config, headers)).flatten().unwrap_or(peer)
+    }
+
+    /// The same for access: `None` if a trusted proxy names a client that cannot be read.
+    pub(super) fn client(
+        &self,
+        config: &Config,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Option<IpAddr> {
+        if !self.trusted {
+            return Some(peer);
+        }
+        let own = || (!forward::is_forwarded(headers)).then_some(peer);
+        named_client(config, headers).or_else(own)
     }
 
     /// The client prefix that the request counts for; `None` if that has no bound: the node itself

@@ -7,10 +7,9 @@ use super::{Spine, fetch, pass};
 use crate::access_log::RequestRecord;
 use crate::fill::FillTask;
 use crate::lookup::Lookup;
-use crate::server::{Connection, Handler};
+use crate::server::{Connection, Handler, Received};
 use crate::upstream::{Ask, Upstream, UpstreamBody};
 use http::Request;
-use hyper::body::Incoming;
 use std::rc::Rc;
 
 fn of_one<A, F>(_: impl Fn(A) -> F) -> usize {
@@ -36,7 +35,7 @@ fn of_the_pool() -> usize {
 fn what_waits_is_small() {
     type Record = &'static mut RequestRecord;
     type At = &'static Rc<Spine>;
-    let handle = |spine: Rc<Spine>, to: Rc<Connection>, request: Request<Incoming>| {
+    let handle = |spine: Rc<Spine>, to: Rc<Connection>, request: Request<Received>| {
         spine.handle(to, request)
     };
     let fetch = |spine: At, visit: Box<Visit>, found: Lookup, record: Record| {
@@ -45,13 +44,13 @@ fn what_waits_is_small() {
     let passed =
         |spine: At, visit: &'static Visit, record: Record| pass::pass_safe(spine, visit, record);
     for (what, bytes, most) in [
-        ("a request at work", of_three(handle), 600),
+        ("a request at work", of_three(handle), 610),
         ("a request that waits for a fill", of_four(fetch), 400),
         ("a request that is passed on", of_three(passed), 800),
         ("a fill", of_one(FillTask::run), 700),
         ("what a fill was given", size_of::<FillTask>(), 600),
         ("a fill at a pool", of_the_pool(), 1_100),
-        ("a visit", size_of::<Visit>(), 400),
+        ("a visit", size_of::<Visit>(), 480),
     ] {
         println!("{what}: {bytes}");
         assert!(bytes <= most, "{what} takes {bytes} bytes");

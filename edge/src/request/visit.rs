@@ -8,26 +8,29 @@ use crate::collapsing::Fill;
 use crate::derived::Stamps;
 use crate::failure::Failure;
 use crate::fill::{FetchContext, FillContext, FillTask, Withdrawable};
-use crate::forward::{Forwarded, Outgoing};
+use crate::forward::{ClientFields, Forwarded, Outgoing, compact};
 use crate::lookup::Query;
 use crate::purge::Stamp;
 use crate::respond::Wish;
 use crate::server::Connection;
 use crate::state::{Live, NodeState, Site};
-use crate::store::{Digest, KeyText, Stored, url_name_of};
+use crate::store::{Digest, KeyText, Stored, UrlHash};
 use crate::tier::NodeFields;
 use crate::trace::Trace;
 use crate::upstream::{Ask, For, digest};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
-use std::net::IpAddr;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
+use weir_config::Site as SiteConfig;
 use weir_rules::assets;
 use weir_rules::client_share::Prefix;
-use weir_rules::invalidation::{Seq, Validity};
-use weir_rules::key::origin_query;
+use weir_rules::coding::marks;
+use weir_rules::invalidation::{Seq, Validity, url_name};
+use weir_rules::key::{KeyRules, origin_query};
+use weir_rules::site_rules::RuleSet;
 
 /// A request that waits for a fill or an upstream. Made once, at the end of [`Spine::begin`]; a hit
 /// never has one.
@@ -42,15 +45,30 @@ pub(crate) struct Visit {
     pub(super) method: Method,
     /// Its headers, as the client sent them. A fill that it starts shares them.
     pub(super) headers: Arc<HeaderMap>,
+    /// What its fills have of these: the anonymous headers, if there are any, or else its own.
+    lent: ClientFields,
+    /// Whether all of these let go of the buffer that the head was read into.
+    is_compact: bool,
     /// The headers of an anonymous request, if it is one for a static asset that is fetched for
     /// everyone and has headers that such a request must not have.
     pub(super) anonymous: Option<Arc<HeaderMap>>,
-    /// Path and query for the origin.
+    /// Path and query for the upstream, as keyed.
     pub(super) target: PathAndQuery,
+    /// What the client asked for, where a rule has rewritten that before the key was written.
+    pub(super) client_target: Option<Box<str>>,
     /// Its cache key.
     pub(super) key: Box<[u8]>,
     /// Digest of the key.
     pub(super) digest: Digest,
+    /// The host in the key as a field value, for origins that are asked with it.
+    pub(super) client_host: Option<HeaderValue>,
+    /// The hash of the URL in the key.
+    pub(super) url: UrlHash,
+    /// What the choice of a member of a pool may depend on. All keys of a URL have one member, so that
+    /// an unsafe request passes through the parent that stores the URL under another key.
+    pub(super) chosen_by: For,
+    /// The rules of the site that it matches.
+    pub(super) rules: RuleSet,
     /// What its head says.
     pub(super) facts: RequestFacts,
     /// Who sent it.
@@ -70,9 +88,20 @@ pub(super) struct Keyed<'a> {
     pub(super) key: &'a [u8],
     /// Its digest.
     pub(super) digest: Digest,
+    /// The rules of the site that the request matches.
+    pub(super) rules: RuleSet,
+    /// What the client asked for, where the key has something else.
+    pub(super) client_target: Option<&'a PathAndQuery>,
+    /// What the origins are asked for, where that is not what is keyed.
+    pub(super) origin_target: Option<&'a PathAndQuery>,
 }
 
 impl<'a> Keyed<'a> {
+    /// Whether a rule takes the request past the store.
+    pub(super) fn bypasses(&self) -> bool {
+        bypasses(self.site, self.rules)
+    }
+
     /// The question to the lookup.
     pub(super) fn query(
         &self,
@@ -98,6 +127,7 @@ pub(super) struct Held {
 impl Visit {
     /// Takes over the head of a request.
     pub(super) fn new(
+        state: &NodeState,
         connection: &Rc<Connection>,
         head: Parts,
         keyed: Keyed<'_>,
@@ -105,23 +135,46 @@ impl Visit {
         sender: Sender,
         trace: Option<Trace>,
     ) -> Self {
-        let anonymous = anonymous(&head, keyed.site, &sender);
+        let (site, path) = (keyed.site, head.uri.path());
+        let anonymous = is_for_everyone(&head.method, path, &head.headers, &site.config, &sender)
+            .then(|| assets::anonymous(&head.headers, &key_of(site, keyed.rules)))
+            .flatten()
+            .map(Arc::new);
+        let headers = Arc::new(head.headers);
+        let lent = ClientFields::new(Arc::clone(anonymous.as_ref().unwrap_or(&headers)));
         let target = head.uri.path_and_query().cloned();
         let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        // A copy: what was read is part of a large buffer, which waits as long as it does.
+        let target = PathAndQuery::try_from(target.as_str()).unwrap_or(target);
+        let KeyText { host, path, query } = KeyText::of(keyed.key);
+        let name = url_name(host, path, query);
+        let client = sender.address(&keyed.live.config, connection.peer().ip(), &headers);
         Self {
             connection: Rc::clone(connection),
             live: Arc::clone(keyed.live),
             site: Arc::clone(keyed.site),
             method: head.method,
-            headers: Arc::new(head.headers),
-            anonymous: anonymous.map(Arc::new),
-            target: origin_target(target, keyed.site),
+            headers,
+            lent,
+            is_compact: false,
+            anonymous,
+            target: origin_target(target, &key_of(keyed.site, keyed.rules)),
+            client_target: keyed.client_target.map(|target| target.as_str().into()),
             key: Box::from(keyed.key),
             digest: keyed.digest,
+            client_host: HeaderValue::from_str(host).ok(),
+            url: state.store.url_named(&name),
+            chosen_by: For { hash: digest(name.as_bytes()), client },
+            rules: keyed.rules,
             facts,
             sender,
             trace,
         }
+    }
+
+    /// Where its fills are listed.
+    pub(super) fn place(&self) -> (UrlHash, Digest) {
+        (self.url, self.digest)
     }
 
     /// The host, as in the key.
@@ -129,9 +182,35 @@ impl Visit {
         KeyText::of(&self.key).host
     }
 
+    /// Whether it waits on a connection that rests, and still holds the buffer that its head was read into.
+    pub(super) fn may_compact(&self) -> bool {
+        !self.is_compact && self.connection.rests()
+    }
+
+    /// Whether a rule takes it past the store, in both directions.
+    pub(super) fn bypasses(&self) -> bool {
+        bypasses(&self.site, self.rules)
+    }
+
+    /// Lets go of that buffer, here and in the fills that it started.
+    pub(super) fn compact(&mut self) {
+        self.headers = Arc::new(compact(&self.headers));
+        if let Some(anonymous) = &mut self.anonymous {
+            *anonymous = Arc::new(compact(anonymous));
+        }
+        self.lent.replace(Arc::clone(self.anonymous.as_ref().unwrap_or(&self.headers)));
+        self.is_compact = true;
+    }
+
     /// The headers of an upstream request for this client alone.
     pub(super) fn fields_for_pass(&self, state: &NodeState) -> Outgoing {
-        let mut headers = self.outgoing(state, &self.headers, false);
+        let mut headers = self.outgoing(state, ClientFields::new(self.headers.clone()), false);
+        // No upstream knows the tags of forms.
+        if self.facts.codings.is_some() {
+            for (name, value) in marks::unmarked_conditions(&self.headers) {
+                headers.set(name, value);
+            }
+        }
         if let Some(left) = self.facts.max_forwards {
             headers.set(header::MAX_FORWARDS, HeaderValue::from(left));
         }
@@ -140,17 +219,17 @@ impl Visit {
 
     /// The headers of an upstream request whose response may be stored.
     fn fields_for_fill(&self, state: &NodeState) -> Outgoing {
-        self.outgoing(state, self.anonymous.as_ref().unwrap_or(&self.headers), true)
+        self.outgoing(state, self.lent.clone(), true)
     }
 
-    fn outgoing(&self, state: &NodeState, client: &Arc<HeaderMap>, for_fill: bool) -> Outgoing {
+    fn outgoing(&self, state: &NodeState, client: ClientFields, for_fill: bool) -> Outgoing {
         Outgoing::of(Forwarded {
-            client: Arc::clone(client),
+            client,
             for_fill,
-            peer: self.connection.peer(),
+            peer: self.connection.peer_field().clone(),
             trusted: self.sender.trusted,
             scheme: self.facts.scheme.as_str(),
-            node: Arc::clone(&state.name),
+            node: state.via.name().clone(),
             via: state.via.of(self.facts.received).clone(),
         })
     }
@@ -177,7 +256,7 @@ impl Visit {
         state: &NodeState,
         selected: Option<Arc<Stored>>,
     ) -> Withdrawable {
-        Withdrawable { selected, all: state.store.get(self.digest, &self.key) }
+        Withdrawable { selected, all: state.store.get_again(self.digest, &self.key) }
     }
 
     /// What a fetch of what this request asks for needs once the client has gone.
@@ -186,40 +265,30 @@ impl Visit {
             Method::GET => self.fields_for_fill(&spine.state),
             _ => Outgoing::default(),
         };
-        let client = self.anonymous.as_ref().unwrap_or(&self.headers).clone();
         FillContext {
             state: Arc::clone(&spine.state),
             site: Arc::clone(&self.site),
             worker: spine.worker,
             digest: self.digest,
             key: self.key.clone(),
+            rules: self.rules,
             scheme: self.facts.scheme.as_str(),
-            host: self.host().into(),
-            client,
+            client: self.lent.clone(),
             anonymous: self.anonymous.is_some(),
+            codings: self.facts.codings,
             ask: Ask {
                 method,
                 target: self.target.clone(),
                 headers,
-                client_host: self.client_host(),
+                client_host: self.client_host.clone(),
                 asker: None,
                 upgrade: None,
-                chosen_by: self.chosen_by(),
+                chosen_by: self.chosen_by,
                 counts_for: self.counts_for(),
                 site: self.site.slot,
                 trace: self.trace.clone(),
             },
         }
-    }
-
-    /// The host as a field value, for origins that are asked with it.
-    pub(super) fn client_host(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(self.host()).ok()
-    }
-
-    /// The client's address: the peer's or, if the peer is trusted, the one that it names.
-    pub(super) fn client_address(&self) -> IpAddr {
-        self.sender.address(&self.live.config, self.connection.peer().ip(), &self.headers)
     }
 
     /// The client prefix that it counts for; `None` if that has no bound.
@@ -228,21 +297,22 @@ impl Visit {
         self.sender.counts_for(&self.live.config, peer, &self.headers)
     }
 
-    /// What the choice of a member of a pool may depend on. All keys of a URL have one member, so that
-    /// an unsafe request passes through the parent that stores the URL under another key.
-    pub(super) fn chosen_by(&self) -> For {
-        For { hash: digest(url_name_of(&self.key).as_bytes()), client: self.client_address() }
-    }
-
     /// What decides the form of the response.
     pub(super) fn wish(&self) -> Wish<'_> {
-        self.facts.wish(&self.method, &self.headers)
+        self.facts.wish(&self.method, &self.headers, &self.site.config)
     }
 
     /// The question to the lookup, asked again now.
     pub(super) fn query(&self, state: &NodeState) -> Query<'_> {
-        let keyed =
-            Keyed { live: &self.live, site: &self.site, key: &self.key, digest: self.digest };
+        let keyed = Keyed {
+            live: &self.live,
+            site: &self.site,
+            key: &self.key,
+            digest: self.digest,
+            rules: self.rules,
+            client_target: None,
+            origin_target: None,
+        };
         keyed.query(state, &self.headers, &self.facts, &self.sender)
     }
 
@@ -274,10 +344,12 @@ impl Visit {
             site: &self.site,
             worker,
             key: &self.key,
+            rules: self.rules,
             begun,
             tags: &[],
             parents_only: self.sender.warms_parents(),
             personal: self.sender.personal || self.anonymous.is_some(),
+            bypass: self.facts.bypass_cookie || self.facts.skips_store,
         }
     }
 
@@ -292,21 +364,32 @@ impl Visit {
     }
 }
 
-/// The headers of the anonymous request for a static asset; `None` if the rules of static assets do
-/// not apply, or the request is anonymous as it is.
-fn anonymous(head: &Parts, site: &Site, sender: &Sender) -> Option<HeaderMap> {
-    let applies = head.method == Method::GET
-        && site.config.anonymous_assets
-        && !sender.personal
-        && !head.headers.contains_key(header::AUTHORIZATION)
-        && assets::is_asset(head.uri.path());
-    applies.then(|| assets::anonymous(&head.headers, &site.config.key)).flatten()
+/// How the key of a request is made that matches these rules.
+fn key_of(site: &Site, matching: RuleSet) -> Cow<'_, KeyRules> {
+    let rules = &site.config.rules;
+    rules.key(rules.applied(matching), &site.config.key)
 }
 
-/// The target for the origin: byte for byte the client's, without the parameters that the site
-/// drops.
-fn origin_target(target: PathAndQuery, site: &Site) -> PathAndQuery {
-    let kept = origin_query(target.query(), &site.config.key.query);
+fn bypasses(site: &Site, matching: RuleSet) -> bool {
+    let rules = &site.config.rules;
+    !matching.is_empty() && rules.bypasses(rules.applied(matching))
+}
+
+/// Whether a request is for a static asset that is fetched for everyone, by an anonymous request.
+pub(super) fn is_for_everyone(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    site: &SiteConfig,
+    sender: &Sender,
+) -> bool {
+    site.anonymous_assets && !sender.personal && assets::may_be_anonymous(method, path, headers)
+}
+
+/// The target for the origin: byte for byte the client's, without the parameters that are not in the
+/// key.
+fn origin_target(target: PathAndQuery, key: &KeyRules) -> PathAndQuery {
+    let kept = origin_query(target.query(), &key.query);
     if kept.as_deref() == target.query() {
         return target;
     }

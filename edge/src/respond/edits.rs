@@ -94,6 +94,13 @@ pub(crate) fn announce_length(fields: &mut HeaderMap, announced: Option<HeaderVa
     };
 }
 
+/// Keeps other caches from storing a response ([`weir_rules::access::private`]).
+pub(crate) fn make_private(response: &mut Response<ResponseBody>) {
+    if !response.status().is_informational() {
+        weir_rules::access::private::make_private(response.headers_mut());
+    }
+}
+
 /// The last edit of every response: this node's member of Cache-Status, last in its list
 /// (RFC 9211).
 pub(crate) fn sign(response: &mut Response<ResponseBody>, cache_status: HeaderValue) {
@@ -107,6 +114,11 @@ pub(crate) fn sign(response: &mut Response<ResponseBody>, cache_status: HeaderVa
             place.insert(cache_status);
         }
     }
+}
+
+/// Tells browsers to do by https alone (RFC 6797 §7.1: once), whatever the upstream says of it.
+pub(crate) fn promise_https(response: &mut Response<ResponseBody>, value: &HeaderValue) {
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value.clone());
 }
 
 /// Sets a field to a value of visible ASCII.

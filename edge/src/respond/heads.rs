@@ -40,8 +40,7 @@ impl Heads {
     /// The fields of a stored response, with a place for Age and, if it is the only one, for
     /// this node's Cache-Status: an empty value that stands for none (see [`super::sign`]).
     pub(super) fn fields(&self, stored: &Arc<Stored>) -> HeaderMap {
-        let popular = stored.served.times() > POPULAR;
-        if !popular || stored.fields().len() > MOST_BYTES {
+        if !is_popular(stored) || stored.fields().len() > MOST_BYTES {
             return made(stored);
         }
         let mut places = self.places.borrow_mut();
@@ -57,6 +56,11 @@ impl Heads {
             }
         }
     }
+}
+
+/// Whether a head is worth its place.
+pub(super) fn is_popular(stored: &Stored) -> bool {
+    stored.served.times() > POPULAR
 }
 
 fn made(stored: &Stored) -> HeaderMap {

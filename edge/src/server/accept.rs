@@ -5,6 +5,7 @@ use super::charge::ConnectionCharge;
 use super::connection::{Connection, Protocol, Secured};
 use super::guard::Guard;
 use super::head::Bounds;
+use super::introduced::{self, Introduction};
 use super::serve::serve;
 use super::tls;
 use super::transport::Transport;
@@ -50,6 +51,24 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Connections of proxies at one worker of which the PROXY protocol's header is still to come. More are closed.
+const INTRODUCED: usize = 4096;
+
+/// By which way a connection came.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// To the TLS listener.
+    secure: bool,
+    /// From a proxy of this machine, and nobody was named: it may be the node's own, and is of use to nobody else.
+    is_own: bool,
+}
+
+impl Entry {
+    fn of(secure: bool) -> Self {
+        Self { secure, is_own: false }
+    }
+}
+
 /// Accepts for one worker until it is dropped.
 pub(super) async fn accept<H: Handler>(
     listener: TcpListener,
@@ -59,7 +78,10 @@ pub(super) async fn accept<H: Handler>(
 ) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => admit(socket, peer, &worker, &handler, secure),
+            Ok((socket, peer)) if worker.shared.is_proxy(peer.ip()) => {
+                introduce(socket, peer, &worker, &handler, secure);
+            }
+            Ok((socket, peer)) => admit(socket, peer, &worker, &handler, Entry::of(secure)),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections, trying again");
@@ -83,19 +105,56 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit<H: Handler>(
-    socket: TcpStream,
+/// Reads whose connection it is, and admits that client. A proxy that does not say so in the time of a request's head
+/// is not served.
+fn introduce<H: Handler>(
+    mut socket: TcpStream,
     peer: SocketAddr,
     worker: &Rc<Worker>,
     handler: &Rc<H>,
     secure: bool,
 ) {
+    if worker.introduced.get() >= INTRODUCED {
+        return worker.count_refused(Refusal::Full);
+    }
+    worker.introduced.set(worker.introduced.get() + 1);
+    let (worker, handler) = (Rc::clone(worker), Rc::clone(handler));
+    let beginning = worker.begin();
+    tokio::task::spawn_local(async move {
+        let bound = worker.limits().header_timeout;
+        // Boxed, so that what is admitted has no room for it.
+        let read = Box::pin(tokio::time::timeout(bound, introduced::read(&mut socket))).await;
+        worker.introduced.set(worker.introduced.get() - 1);
+        let (client, is_own) = match read {
+            Ok(Ok(Introduction::For(client))) => (client, false),
+            Ok(Ok(Introduction::Own)) => (peer, false),
+            Ok(Ok(Introduction::None)) if peer.ip().to_canonical().is_loopback() && !secure => {
+                (peer, true)
+            }
+            Ok(Ok(Introduction::None)) => {
+                return tracing::debug!(%peer, "a connection without the PROXY protocol");
+            }
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "the PROXY protocol failed"),
+            Err(_) => return tracing::debug!(%peer, "the PROXY protocol took too long"),
+        };
+        admit(socket, client, &worker, &handler, Entry { secure, is_own });
+        drop(beginning);
+    });
+}
+
+fn admit<H: Handler>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    worker: &Rc<Worker>,
+    handler: &Rc<H>,
+    entry: Entry,
+) {
     match worker.permit(peer.ip()) {
-        Ok(permit) => begin(socket, peer, worker, handler, secure, permit),
+        Ok(permit) => begin(socket, peer, worker, handler, entry, permit),
         Err(refusal @ (Refusal::Full | Refusal::Memory)) => {
-            wait(socket, peer, worker, handler, secure, refusal);
+            wait(socket, peer, worker, handler, entry, refusal);
         }
-        Err(Refusal::ClientShare) => turn_away(socket, worker, secure),
+        Err(Refusal::ClientShare) => turn_away(socket, worker, entry.secure),
     }
 }
 
@@ -105,7 +164,7 @@ fn begin<H: Handler>(
     peer: SocketAddr,
     worker: &Rc<Worker>,
     handler: &Rc<H>,
-    secure: bool,
+    entry: Entry,
     mut permit: Permit,
 ) {
     let _ = socket.set_nodelay(true);
@@ -114,13 +173,16 @@ fn begin<H: Handler>(
     let worker = Rc::clone(worker);
     let handler = Rc::clone(handler);
     let beginning = worker.begin();
-    if secure {
+    if entry.secure {
         tokio::task::spawn_local(serve_tls(socket, peer, beginning, worker, handler, permit));
     } else {
         tokio::task::spawn_local(async move {
             let Ok(local) = socket.local_addr() else { return };
             let transport = Transport::Tcp(socket);
             let connection = connection(transport, peer, local, None, &mut permit, worker);
+            if entry.is_own {
+                connection.is_for_own();
+            }
             let _permit = permit;
             serve(handler, connection, beginning, None).await;
         });
@@ -134,7 +196,7 @@ fn wait<H: Handler>(
     peer: SocketAddr,
     worker: &Rc<Worker>,
     handler: &Rc<H>,
-    secure: bool,
+    entry: Entry,
     refusal: Refusal,
 ) {
     if worker.waiting.get() >= WAITING {
@@ -144,8 +206,8 @@ fn wait<H: Handler>(
     let (worker, handler) = (Rc::clone(worker), Rc::clone(handler));
     tokio::task::spawn_local(async move {
         match worker.permit_soon(peer.ip()).await {
-            Ok(permit) => begin(socket, peer, &worker, &handler, secure, permit),
-            Err(_) if secure => {}
+            Ok(permit) => begin(socket, peer, &worker, &handler, entry, permit),
+            Err(_) if entry.secure => {}
             Err(refusal) => tell(socket, &worker, refusal).await,
         }
         worker.waited();
@@ -190,6 +252,10 @@ async fn serve_tls<H: Handler>(
         Err(_) => return tracing::debug!(%peer, "the TLS handshake took too long"),
     };
     let session = stream.get_ref().1;
+    if session.alpn_protocol() == Some(weir_acme::ALPN) {
+        // A CA has seen what it looks for (RFC 8737 §3); nothing else is said there.
+        return drop(tokio::time::timeout(FAREWELL, goodbye(stream)).await);
+    }
     let protocol = match session.alpn_protocol() {
         Some(tls::H2) => Protocol::Http2,
         _ => Protocol::Http1,
@@ -201,7 +267,14 @@ async fn serve_tls<H: Handler>(
     serve(handler, connection, beginning, Some(protocol)).await;
 }
 
-fn connection(
+/// Ends a TLS connection on which nothing is exchanged.
+async fn goodbye(mut stream: tokio_rustls::server::TlsStream<TcpStream>) -> io::Result<()> {
+    use tokio::io::AsyncWriteExt;
+    stream.shutdown().await
+}
+
+/// A connection that was let in, with what its place holds.
+pub(super) fn connection(
     transport: Transport,
     peer: SocketAddr,
     local: SocketAddr,

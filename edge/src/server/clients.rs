@@ -49,6 +49,12 @@ impl Clients {
         self.trusted.store(Arc::new(trusted));
     }
 
+    /// Whether `peer` is a trusted proxy.
+    #[cfg(feature = "http3")]
+    pub(super) fn is_trusted(&self, peer: IpAddr) -> bool {
+        forward::contains(&self.trusted.load(), peer)
+    }
+
     /// Counts a connection from `peer` beside `open` others; `None` if it counts for nobody.
     pub(super) fn share(&self, peer: IpAddr, limits: &Limits, open: usize) -> Option<Share> {
         let trusted = self.trusted.load();

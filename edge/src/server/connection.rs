@@ -4,6 +4,8 @@
 use super::charge::ConnectionCharge;
 use super::clients::Share;
 use super::h2::Streams;
+use super::received::Received;
+use super::stand_in::StandIn;
 use super::tls::Certificates;
 use super::upgrade::{State, Upgrade};
 use super::upload::Upload;
@@ -11,8 +13,9 @@ use super::wire::Wire;
 use super::worker::Worker;
 use crate::error::ClientError;
 use crate::host::KnownHost;
-use http::{HeaderMap, StatusCode};
-use std::cell::{Cell, RefCell};
+use crate::outbox::Outbox;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +30,9 @@ pub(crate) enum Protocol {
     Http1,
     /// HTTP/2, by ALPN or by prior knowledge.
     Http2,
+    /// HTTP/3, over QUIC.
+    #[cfg(feature = "http3")]
+    Http3,
 }
 
 /// What the TLS handshake settled.
@@ -66,9 +72,13 @@ enum Rest {
 /// One client connection. Shared by `Rc` between the handler's futures on it.
 pub(crate) struct Connection {
     peer: SocketAddr,
+    /// Its address as a field value, once that was asked for.
+    peer_field: OnceCell<HeaderValue>,
     local: SocketAddr,
     secured: Option<Secured>,
     share: RefCell<Option<Share>>,
+    /// Its proxy has named no client: only the node itself may ask on it.
+    own: Cell<bool>,
     pub(super) worker: Rc<Worker>,
     pub(super) protocol: Cell<Protocol>,
     /// The last Host whose canonical form is its beginning, and how much of it that is.
@@ -77,6 +87,8 @@ pub(crate) struct Connection {
     started: Cell<u64>,
     /// HTTP/1: whether the request in hand came as HTTP/1.0.
     http10: Cell<bool>,
+    /// HTTP/1: what may stand in for a request, and the ordinal of that.
+    stand_in: RefCell<Option<(u64, StandIn)>>,
     /// Requests whose response is not finished.
     pub(super) running: Cell<u32>,
     /// Worker time (ms) at which the last of them finished.
@@ -106,13 +118,16 @@ impl Connection {
     ) -> Self {
         Self {
             peer,
+            peer_field: OnceCell::new(),
             local,
             secured,
             share: RefCell::new(share),
+            own: Cell::new(false),
             protocol: Cell::new(Protocol::Http1),
             known_host: Cell::default(),
             started: Cell::new(0),
             http10: Cell::new(false),
+            stand_in: RefCell::default(),
             running: Cell::new(0),
             idle_since: Cell::new(worker.now()),
             closing: Cell::new(false),
@@ -131,6 +146,15 @@ impl Connection {
     /// The client's address, as the socket says it.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// That address without its port, as a field value.
+    pub(crate) fn peer_field(&self) -> &HeaderValue {
+        self.peer_field.get_or_init(|| {
+            let address = HeaderValue::try_from(self.peer.ip().to_canonical().to_string());
+            // An address is a value.
+            address.unwrap_or(HeaderValue::from_static("unknown"))
+        })
     }
 
     /// Our address.
@@ -160,11 +184,42 @@ impl Connection {
         }
     }
 
+    /// Tells a client over TLS by Alt-Svc (RFC 7838 §3) that it may come by HTTP/3, in place of what the origin says:
+    /// that is not here. Nothing is changed in the clear, and where clients come by a proxy, trusted or by the PROXY
+    /// protocol: they may not reach this node.
+    #[cfg(feature = "http3")]
+    pub(crate) fn advertise(&self, headers: &mut HeaderMap) {
+        let shared = &self.worker.shared;
+        let by_proxy =
+            || !shared.proxies.load().is_empty() || shared.clients.is_trusted(self.peer.ip());
+        if !self.tls() || by_proxy() {
+            return;
+        }
+        let Some(alternative) = shared.http3.alternative() else { return };
+        match self.protocol.get() {
+            Protocol::Http3 => drop(headers.remove(http::header::ALT_SVC)),
+            _ => drop(headers.insert(http::header::ALT_SVC, alternative)),
+        }
+    }
+
+    /// Whether the client is connected over TLS and a certificate here is valid for `host` (lower case, without
+    /// port).
+    pub(crate) fn vouches_for(&self, host: &str) -> bool {
+        self.secured.as_ref().is_some_and(|secured| secured.certificates.cover(host))
+    }
+
+    /// Where bodies are put that the kernel sends from the page cache; `None` if everything must pass through
+    /// the program: over TLS, and with HTTP/2.
+    pub(crate) fn outbox(&self) -> Option<Rc<Outbox>> {
+        let is_clear = !self.tls() && self.protocol.get() == Protocol::Http1;
+        is_clear.then(|| Rc::clone(&self.wire.borrow().outbox))
+    }
+
     /// What the guard, or the sweeper, found wrong with the request in hand. Asked at first it
     /// says whether the request is a stand-in; asked again after the request's body ended in an
-    /// error, it says why. HTTP/1 only: with HTTP/2 the protocol itself answers.
+    /// error, it says why. HTTP/1 only: with the others the protocol itself answers.
     pub(crate) fn defect(&self) -> Option<ClientError> {
-        if self.protocol.get() == Protocol::Http2 {
+        if self.protocol.get() != Protocol::Http1 {
             return None;
         }
         self.wire.borrow().defect_of(self.started.get())
@@ -172,14 +227,14 @@ impl Connection {
 
     /// The request line of what the request in hand stands for, if the guard refused its head.
     pub(crate) fn refused_line(&self) -> Option<Box<[u8]>> {
-        if self.protocol.get() == Protocol::Http2 {
+        if self.protocol.get() != Protocol::Http1 {
             return None;
         }
         self.wire.borrow().refused_line(self.started.get()).map(Box::from)
     }
 
     /// Sends an interim response (1xx, such as 103 of RFC 8297) ahead of the final one, without
-    /// waiting. `false` when it was dropped: HTTP/1.0 and HTTP/2 clients (hyper cannot send it),
+    /// waiting. `false` when it was dropped: clients of HTTP/1.0, HTTP/2 (hyper cannot send it) and HTTP/3,
     /// a status that is not 1xx or is 101, or a socket that takes nothing now.
     pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let fit = self.protocol.get() == Protocol::Http1
@@ -189,19 +244,20 @@ impl Connection {
         fit && self.wire.borrow_mut().send_interim(status, headers)
     }
 
-    /// Closes the connection when the response in hand is sent; HTTP/2 connections finish their
-    /// streams first. To be called before the handler's future ends.
+    /// Closes the connection when the response in hand is sent; HTTP/2 connections finish their streams first, and
+    /// HTTP/3 connections go on: no stream has a part in another. To be called before the handler's future ends.
     pub(crate) fn close_after(&self) {
-        if self.protocol.get() == Protocol::Http2 {
-            self.order(Order::Finish);
-        } else {
-            self.closing.set(true);
+        match self.protocol.get() {
+            Protocol::Http1 => self.closing.set(true),
+            Protocol::Http2 => self.order(Order::Finish),
+            #[cfg(feature = "http3")]
+            Protocol::Http3 => {}
         }
     }
 
     /// The request's body, bounded by `limits.body_bytes` and with the reason at hand when it
     /// breaks off. Use it wherever a request body is read.
-    pub(crate) fn upload(self: &Rc<Self>, body: hyper::body::Incoming) -> Upload {
+    pub(crate) fn upload(self: &Rc<Self>, body: Received) -> Upload {
         Upload::new(body, Rc::clone(self))
     }
 
@@ -212,9 +268,38 @@ impl Connection {
         Upgrade::new(Rc::clone(self))
     }
 
+    /// The request in hand goes to an upstream; whether there is memory for what the connection needs meanwhile.
+    pub(crate) fn begin_work(&self) -> bool {
+        self.protocol.get() != Protocol::Http1 || self.memory.borrow_mut().begin_work()
+    }
+
+    /// The request in hand has no body and will wait: if that takes long, the connection rests meanwhile.
+    pub(crate) fn may_rest(&self, method: &Method, headers: &HeaderMap) {
+        if self.protocol.get() == Protocol::Http1 {
+            let stand_in = StandIn::of(method, headers);
+            *self.stand_in.borrow_mut() = stand_in.map(|stand_in| (self.started.get(), stand_in));
+        }
+    }
+
+    /// Whether it rests.
+    pub(crate) fn rests(&self) -> bool {
+        self.rest.get() == Rest::Resting
+    }
+
     /// Counts the connection for no client from now on: a node sends on it what many clients ask for.
     pub(crate) fn is_of_node(&self) {
         drop(self.share.take());
+    }
+
+    /// Takes it for one of the node's own: who should have named a client on it has not.
+    pub(super) fn is_for_own(&self) {
+        self.own.set(true);
+    }
+
+    /// Whether only the node itself may ask on it.
+    #[inline]
+    pub(crate) fn is_of_own(&self) -> bool {
+        self.own.get()
     }
 
     /// Takes note of the headers of a request of a sender who is not trusted: if the connection is one
@@ -254,7 +339,7 @@ impl Connection {
     /// only a reset tells the client that there is more (RFC 9112 §8).
     pub(super) fn cut_short(&self) {
         if self.http10.get() {
-            let _ = self.wire.borrow().transport.tcp().set_zero_linger();
+            self.wire.borrow().transport.reset_at_close();
         }
     }
 
@@ -295,7 +380,7 @@ impl Connection {
             && self.wire.borrow().head_since().is_none()
     }
 
-    /// Has it rest, unless a request comes first.
+    /// Has it rest as soon as it can, unless a request comes first.
     pub(super) fn rest(&self) {
         if self.rest.get() == Rest::No {
             self.rest.set(Rest::Wanted);
@@ -303,17 +388,38 @@ impl Connection {
         }
     }
 
-    /// Begins to rest if that is wanted and everything of the last response was sent; whether it does.
-    pub(super) fn begin_rest(&self) -> bool {
+    /// Begins to rest if that is wanted and everything of the last response was sent, between requests or while
+    /// one `is_awaited`; whether it does.
+    pub(super) fn begin_rest(&self, is_awaited: impl FnOnce() -> bool) -> bool {
         let rests = self.rest.get() == Rest::Wanted
-            && self.is_idle()
-            && !self.wire.borrow().outgoing.blocked;
+            && !self.wire.borrow().outgoing.blocked
+            && (self.is_idle() || (self.may_rest_in_between() && is_awaited()));
         if rests {
             self.rest.set(Rest::Resting);
+            self.memory.borrow_mut().rest();
             #[cfg(test)]
             self.worker.shared.rests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         rests
+    }
+
+    /// Whether the request in hand is all that there is, and something may stand in for it.
+    fn may_rest_in_between(&self) -> bool {
+        let of_this = |stand_in: &Option<(u64, _)>| matches!(stand_in, Some((at, _)) if *at == self.started.get());
+        self.running.get() == 1
+            && self.order.get() == Order::None
+            && of_this(&self.stand_in.borrow())
+            && self.wire.borrow().is_quiet()
+    }
+
+    /// It has rested while a request waited for its answer, which is here: what stands in for the request is to be
+    /// read next.
+    pub(super) fn resume(&self) {
+        self.rest.set(Rest::No);
+        self.memory.borrow_mut().resume();
+        if let Some((_, stand_in)) = self.stand_in.take() {
+            self.wire.borrow_mut().read_next(&stand_in.head(self.http10.get()));
+        }
     }
 
     pub(super) fn ordered(&self) -> Order {

@@ -23,6 +23,44 @@ pub fn authority(text: &[u8]) {
     assert_eq!(again.as_deref(), Some(&*canonical), "not canonical");
 }
 
+/// Reads bytes as a whole header of the PROXY protocol.
+pub fn proxy_header(header: &[u8]) {
+    if let Ok(introduced) = super::introduced::introduction(header) {
+        let is_whole = header.starts_with(b"PROXY ") || header.starts_with(b"\r\n\r\n\0\r\nQUIT\n");
+        assert!(is_whole, "{introduced:?} of something else");
+    }
+}
+
+/// Tells the frames of an HTTP/3 stream apart, in one piece and in pieces of `piece` bytes, and panics if what comes
+/// of them differs; then reads which pseudo-header fields each field section has.
+#[cfg(feature = "http3")]
+pub fn http3(input: &[u8], piece: usize) {
+    use super::http3::{fields, frames};
+    let read = |piece: usize| {
+        let mut frames = frames::Frames::new(frames::Place::Request, 256);
+        let (mut data, mut sections) = (Vec::new(), Vec::new());
+        for mut bytes in input.chunks(piece.max(1)) {
+            loop {
+                match frames.next(&mut bytes) {
+                    Ok(Some(frames::Frame::Data(bytes))) => data.extend_from_slice(&bytes),
+                    Ok(Some(frames::Frame::Whole(frame))) => {
+                        sections.push(frame.payload().to_vec())
+                    }
+                    Ok(None) => break,
+                    Err(fault) => return (data, sections, Some(fault)),
+                }
+            }
+        }
+        (data, sections, None)
+    };
+    let whole = read(input.len());
+    assert_eq!(whole, read(piece), "frames depend on how the bytes were split");
+    for section in &whole.1 {
+        let is_request = fields::check(section).is_ok();
+        assert!(is_request || fields::has_pseudo(section), "refused for a field that is not there");
+    }
+}
+
 /// Understands a request for `target` with one Host field, whatever they are.
 pub fn intake(target: &[u8], host: &[u8]) {
     let request = Request::builder().uri(target).header("host", host).body(());

@@ -1,4 +1,4 @@
-//! The streams of an HTTP/2 connection: each response is a task of its own, which the sweeper can
+//! The streams of an HTTP/2 or HTTP/3 connection: each response is a task of its own, which the sweeper can
 //! end when its client leaves the flow-control window shut. HTTP/1 connections have none.
 
 use super::connection::Connection;
@@ -49,6 +49,12 @@ impl Streams {
             }
         }
         all
+    }
+
+    /// Whether there are none.
+    #[cfg(feature = "http3")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.borrow().is_empty()
     }
 
     /// Ends all of them.

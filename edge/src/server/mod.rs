@@ -18,10 +18,17 @@ mod h2;
 mod h2_io;
 mod head;
 mod held;
+#[cfg(feature = "http3")]
+mod http3;
+mod in_hand;
 mod intake;
+mod introduced;
+mod key_log;
 mod line;
+mod received;
 mod sent;
 mod serve;
+mod stand_in;
 mod sweeper;
 mod tls;
 mod transport;
@@ -35,6 +42,8 @@ mod tests;
 
 pub(crate) use connection::{Connection, Protocol};
 pub(crate) use intake::{Arrival, Intake, intake, spell_target};
+pub(crate) use received::Received;
+pub(crate) use tls::client_key;
 pub(crate) use upload::Upload;
 
 use crate::memory::MemoryAccount;
@@ -52,12 +61,13 @@ use std::time::Duration;
 use tls::Secrets;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
+use weir_acme::Served;
 use weir_config::{Limits, Network, Tls};
 use worker::{ServerState, Worker};
 
 /// What answers requests. One per worker; it is called on that worker's thread, inside its runtime
 /// (so `tokio::task::spawn_local` works), and polled within the connection's own task for
-/// HTTP/1.1, in a task for each stream for HTTP/2.
+/// HTTP/1.1, in a task for each stream for HTTP/2 and HTTP/3.
 pub(crate) trait Handler: 'static {
     /// The body of its responses. An error of it aborts the response visibly.
     type Body: http_body::Body<Data: 'static, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
@@ -68,7 +78,7 @@ pub(crate) trait Handler: 'static {
     fn handle(
         self: Rc<Self>,
         connection: Rc<Connection>,
-        request: Request<hyper::body::Incoming>,
+        request: Request<Received>,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }
 
@@ -81,7 +91,7 @@ pub struct Sockets {
     pub secure: Option<std::net::TcpListener>,
 }
 
-/// In the extensions of a request on an HTTP/2 stream for which `memory.connections` has no room: it must be
+/// In the extensions of a request on a stream of HTTP/2 or HTTP/3 for which `memory.connections` has no room: it must be
 /// answered with an error that says so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoMemory;
@@ -99,10 +109,14 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Whose connections are counted for no client.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// Whose connections begin with the PROXY protocol.
+    pub(crate) proxy_protocol: Vec<Network>,
     /// What connections and streams take from.
     pub(crate) memory: Arc<MemoryAccount>,
     /// The TLS listener and its certificates.
     pub(crate) tls: Option<Tls>,
+    /// Certificates that are ordered.
+    pub(crate) served: Arc<Served>,
 }
 
 /// A running server. Dropping it stops it at once.
@@ -116,6 +130,9 @@ pub(crate) struct Server {
     /// Ends when the last worker has ended.
     workers_alive: mpsc::Receiver<()>,
     workers: Vec<JoinHandle<()>>,
+    /// The thread with the socket of HTTP/3.
+    #[cfg(feature = "http3")]
+    http3: Option<JoinHandle<()>>,
 }
 
 /// What the workers are to do.
@@ -152,40 +169,74 @@ impl Server {
         sockets: Sockets,
         make_handler: impl Fn(usize) -> Rc<H> + Send + Sync + Clone + 'static,
     ) -> io::Result<Self> {
-        let secrets = settings.tls.as_ref().map(Secrets::load).transpose()?;
+        let secrets = settings.tls.as_ref().map(|tls| Secrets::load(tls, &settings.served));
+        let secrets = secrets.transpose()?;
         let bound = |socket: Option<std::net::TcpListener>, address| match socket {
             Some(socket) => socket.set_nonblocking(true).map(|()| socket),
             None => accept::bind(address),
+        };
+        #[cfg(feature = "http3")]
+        let (quic, sockets) = match &settings.tls {
+            Some(tls) if tls.http3 && sockets.secure.is_none() => {
+                let (secure, quic) = http3::bind_both(tls.listen)?;
+                (Some(quic), Sockets { secure: Some(secure), ..sockets })
+            }
+            _ => (None, sockets),
         };
         let secure = settings.tls.as_ref().map(|tls| bound(sockets.secure, tls.listen));
         let listeners = Listeners {
             clear: bound(sockets.clear, settings.listen)?,
             secure: secure.transpose()?,
         };
+        let listen_tls = listeners.secure.as_ref().map(|socket| socket.local_addr()).transpose()?;
+        let phase = watch::Sender::new(Phase::Holding);
         let shared = Arc::new(ServerState {
             limits: ArcSwap::from_pointee(settings.limits),
             secrets: secrets.map(ArcSwap::from_pointee),
             tls: Mutex::new(settings.tls.clone()),
+            served: settings.served,
             connections: Arc::default(),
             taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             closed_idle: AtomicU64::new(0),
             full: Notify::new(),
             clients: Clients::new(settings.trusted_proxies),
+            proxies: ArcSwap::from_pointee(settings.proxy_protocol),
             memory: settings.memory,
             name: settings.name,
+            #[cfg(feature = "http3")]
+            http3: http3::Http3State::new(settings.tls.as_ref(), listen_tls),
             #[cfg(test)]
             rests: AtomicU64::new(0),
         });
         let (alive, workers_alive) = mpsc::channel(1);
         let mut server = Self {
             listen: listeners.clear.local_addr()?,
-            listen_tls: listeners.secure.as_ref().map(|socket| socket.local_addr()).transpose()?,
+            listen_tls,
             shared,
-            phase: watch::Sender::new(Phase::Holding),
+            phase,
             listeners: None,
             workers_alive,
             workers: Vec::new(),
+            #[cfg(feature = "http3")]
+            http3: None,
+        };
+        #[cfg(feature = "http3")]
+        let mut http3 = match (&settings.tls, listen_tls) {
+            (Some(tls), Some(address)) if tls.http3 => {
+                let bound = match quic {
+                    Some(bound) => Ok(bound),
+                    None => http3::bind(address),
+                };
+                let socket = match bound {
+                    // The process that hands its sockets over has it until it ends.
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+                    bound => Some(bound?),
+                };
+                let (shared, phase) = (Arc::clone(&server.shared), server.phase.subscribe());
+                Some(http3::Listener::new(address, socket, shared, phase))
+            }
+            _ => None,
         };
         for number in 0..settings.workers.max(1) {
             let run = Run {
@@ -194,6 +245,8 @@ impl Server {
                 watches_files: number == 0,
                 phase: server.phase.subscribe(),
                 alive: alive.clone(),
+                #[cfg(feature = "http3")]
+                http3: http3.as_mut().map(http3::Listener::worker),
             };
             let make_handler = make_handler.clone();
             let (started, start) = std::sync::mpsc::sync_channel(1);
@@ -202,6 +255,10 @@ impl Server {
                 .spawn(move || run.run(move || make_handler(number), &started))?;
             server.workers.push(thread);
             start.recv().map_err(|_| io::Error::other("a worker ended at its start"))??;
+        }
+        #[cfg(feature = "http3")]
+        if let Some(listener) = http3 {
+            server.http3 = Some(listener.start()?);
         }
         server.listeners = Some(listeners);
         Ok(server)
@@ -243,6 +300,12 @@ impl Server {
     /// Where TLS clients connect.
     pub(crate) fn listen_tls(&self) -> Option<SocketAddr> {
         self.listen_tls
+    }
+
+    /// The names of each certificate from files, and when it ends, seconds since the Unix epoch.
+    pub(crate) fn certificates_of_files(&self) -> Vec<(Vec<String>, Option<u64>)> {
+        let secrets = self.shared.secrets.as_ref();
+        secrets.map(|secrets| secrets.load().certificates().of_files()).unwrap_or_default()
     }
 
     /// Connections open now.
@@ -289,17 +352,21 @@ impl Server {
         &self,
         limits: Limits,
         trusted_proxies: &[Network],
+        proxy_protocol: &[Network],
         tls: Option<&Tls>,
     ) -> io::Result<()> {
         if let Some(tls) = tls {
             let Some(secrets) = &self.shared.secrets else {
                 return Err(io::Error::other("tls: turning TLS on needs a restart"));
             };
-            secrets.store(Arc::new(Secrets::load(tls)?));
+            secrets.store(Arc::new(Secrets::load(tls, &self.shared.served)?));
             *self.shared.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls.clone());
+            #[cfg(feature = "http3")]
+            self.shared.http3.set_port(tls.public_port);
         }
         self.shared.limits.store(Arc::new(limits));
         self.shared.clients.trust(trusted_proxies.to_vec());
+        self.shared.proxies.store(Arc::new(proxy_protocol.to_vec()));
         Ok(())
     }
 
@@ -322,6 +389,10 @@ impl Drop for Server {
             // A worker that panicked has said so already.
             let _ = worker.join();
         }
+        #[cfg(feature = "http3")]
+        if let Some(thread) = self.http3.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -332,6 +403,9 @@ struct Run {
     watches_files: bool,
     phase: watch::Receiver<Phase>,
     alive: mpsc::Sender<()>,
+    /// What it accepts of HTTP/3.
+    #[cfg(feature = "http3")]
+    http3: Option<mpsc::Receiver<http3::Arriving>>,
 }
 
 impl Run {
@@ -371,6 +445,11 @@ impl Run {
                 Rc::clone(&handler),
                 false,
             ))];
+            #[cfg(feature = "http3")]
+            accepting.extend(self.http3.map(|arriving| {
+                let (worker, handler) = (Rc::clone(&worker), Rc::clone(&handler));
+                tokio::task::spawn_local(http3::accept(arriving, worker, handler))
+            }));
             accepting.extend(secure.map(|secure| {
                 tokio::task::spawn_local(accept::accept(secure, Rc::clone(&worker), handler, true))
             }));
@@ -403,7 +482,10 @@ async fn follow(
         worker.drain();
         tokio::select! {
             () = worker.emptied() => {}
-            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {
+                #[cfg(feature = "http3")]
+                http3::cut(worker).await;
+            }
         }
     }
 }

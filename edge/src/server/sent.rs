@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 /// Counts one request as running until it is dropped.
 pub(super) struct InFlight {
     connection: Rc<Connection>,
-    /// The stream, with HTTP/2.
+    /// The stream, with HTTP/2 and HTTP/3.
     stream: Option<Rc<Stream>>,
     http10: bool,
 }
@@ -27,6 +27,13 @@ impl InFlight {
         let stream =
             (connection.protocol() == super::Protocol::Http2).then(|| connection.streams.begin());
         Self { connection, stream, http10 }
+    }
+
+    /// The same for a request whose stream began before its head was here.
+    #[cfg(feature = "http3")]
+    pub(super) fn on(connection: Rc<Connection>, stream: Rc<Stream>) -> Self {
+        connection.begin(false);
+        Self { connection, stream: Some(stream), http10: false }
     }
 }
 

@@ -4,14 +4,17 @@ use super::connection::{Connection, Order, Protocol};
 use super::gather::{Gather, Gathered};
 use super::h2::StreamTasks;
 use super::h2_io::GatheringIo;
-use super::sent::{Answer, InFlight};
+use super::in_hand::InHand;
+use super::received::received;
+use super::sent::{Answer, InFlight, Sent};
 use super::wire::Io;
-use super::worker::Beginning;
+use super::worker::{Beginning, Listed};
 use super::{Handler, NoMemory, upgrade};
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -42,7 +45,26 @@ pub(super) async fn serve<H: Handler>(
     beginning: Beginning,
     protocol: Option<Protocol>,
 ) {
-    let _listed = connection.worker.enlist(&connection);
+    let _listed = listed(&connection, beginning).await;
+    let protocol = match protocol {
+        Some(protocol) => Some(protocol),
+        None => preface(&connection).await,
+    };
+    match protocol {
+        Some(Protocol::Http1) => serve_http1(handler, &connection).await,
+        // Boxed, as the other protocol below: only the one that is spoken takes memory.
+        Some(Protocol::Http2) => Box::pin(serve_http2(handler, &connection)).await,
+        // That is another socket's.
+        #[cfg(feature = "http3")]
+        Some(Protocol::Http3) => {}
+        None => {}
+    }
+    connection.task.borrow_mut().take();
+}
+
+/// Lists a connection, which is served by this task from now on, until the returned value is dropped.
+pub(super) async fn listed(connection: &Rc<Connection>, beginning: Beginning) -> Listed {
+    let listed = connection.worker.enlist(connection);
     drop(beginning);
     poll_fn(|cx| {
         *connection.task.borrow_mut() = Some(cx.waker().clone());
@@ -52,17 +74,7 @@ pub(super) async fn serve<H: Handler>(
     if connection.worker.draining() {
         connection.order(Order::Finish);
     }
-    let protocol = match protocol {
-        Some(protocol) => Some(protocol),
-        None => preface(&connection).await,
-    };
-    match protocol {
-        Some(Protocol::Http1) => serve_http1(handler, &connection).await,
-        // Boxed, as the other protocol below: only the one that is spoken takes memory.
-        Some(Protocol::Http2) => Box::pin(serve_http2(handler, &connection)).await,
-        None => {}
-    }
-    connection.task.borrow_mut().take();
+    listed
 }
 
 /// Reads until it is certain whether the client speaks HTTP/2 with prior knowledge
@@ -81,22 +93,54 @@ async fn preface(connection: &Connection) -> Option<Protocol> {
 }
 
 /// Serves request after request. A connection that has been idle for a while rests in between: hyper's state
-/// and buffers, which are most of what it takes, are there again with the next byte.
+/// and buffers, which are most of what it takes, are there again with the next byte. One whose request has waited
+/// for its answer for a while rests, too: with the answer hyper begins anew, reads a [stand-in](super::stand_in) for
+/// the request, and sends the answer.
 async fn serve_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
-    while Box::pin(speak_http1(Rc::clone(&handler), connection)).await == Spoken::Rests {
-        if !next_request(connection).await {
-            return;
+    let mut answer = None;
+    loop {
+        match Box::pin(speak_http1(Rc::clone(&handler), connection, answer.take())).await {
+            Spoken::Ended => return,
+            Spoken::Idle => {
+                if !next_request(connection).await {
+                    return;
+                }
+            }
+            Spoken::Awaited(awaited) => {
+                answer = until_answered(connection, awaited).await;
+                if answer.is_none() {
+                    return;
+                }
+                connection.resume();
+            }
         }
     }
 }
 
+/// An answer on the way to hyper.
+type Ready<B> = Result<Response<Sent<B>>, Infallible>;
+
 /// Why hyper is done with a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
+enum Spoken<B> {
     /// The connection ends.
     Ended,
-    /// It is idle.
-    Rests,
+    /// It is idle, and rests.
+    Idle,
+    /// It rests while a request waits for its answer.
+    Awaited(Pin<Box<dyn Future<Output = Ready<B>>>>),
+}
+
+/// Waits for an answer on a connection that rests; `None` when it has to end.
+async fn until_answered<B>(
+    connection: &Connection,
+    mut awaited: Pin<Box<dyn Future<Output = Ready<B>>>>,
+) -> Option<Ready<B>> {
+    poll_fn(|cx| match connection.ordered() {
+        Order::Abort => Poll::Ready(None),
+        // The answer says that the connection ends with it.
+        Order::None | Order::Finish => awaited.as_mut().poll(cx).map(Some),
+    })
+    .await
 }
 
 /// Waits for the first byte of a request on a connection that rests; `false` when there will be none.
@@ -114,27 +158,40 @@ async fn next_request(connection: &Connection) -> bool {
     .await
 }
 
-async fn speak_http1<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) -> Spoken {
+/// Has hyper read and answer requests. The first one it reads gets `answer`, if there is one.
+async fn speak_http1<H: Handler>(
+    handler: Rc<H>,
+    connection: &Rc<Connection>,
+    answer: Option<Ready<H::Body>>,
+) -> Spoken<H::Body> {
+    let in_hand = InHand::new(answer);
     let service = {
-        let connection = Rc::clone(connection);
+        let (connection, in_hand) = (Rc::clone(connection), Rc::clone(&in_hand));
         hyper::service::service_fn(move |request: Request<Incoming>| {
-            let http10 = request.version() == Version::HTTP_10;
-            let running = InFlight::begin(Rc::clone(&connection), http10);
-            Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
+            in_hand.answer_with(|| {
+                let http10 = request.version() == Version::HTTP_10;
+                let running = InFlight::begin(Rc::clone(&connection), http10);
+                let request = request.map(received);
+                Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
+            })
         })
     };
     let mut http = http1_builder(&connection.worker.limits())
         .serve_connection(Io(Rc::clone(connection)), service);
-    let result = match drive(connection, &mut http, |http| {
-        Pin::new(&mut **http).graceful_shutdown()
-    })
-    .await
-    {
+    let driven = drive(
+        connection,
+        &mut http,
+        || in_hand.is_awaited(),
+        |http| {
+            Pin::new(&mut **http).graceful_shutdown();
+        },
+    );
+    let result = match driven.await {
         Driven::Ended(result) => result,
         Driven::Rests => {
             let unread = http.into_parts().read_buf;
             connection.wire.borrow_mut().put_back(&unread);
-            return Spoken::Rests;
+            return in_hand.take().map_or(Spoken::Idle, Spoken::Awaited);
         }
         Driven::Aborted => return Spoken::Ended,
     };
@@ -178,17 +235,23 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
                 request.extensions_mut().insert(NoMemory);
             }
             let running = InFlight::begin(Rc::clone(&connection), false);
+            let request = request.map(received);
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
     let gather = Rc::new(Gather::new(Rc::clone(connection)));
     let io = GatheringIo::new(Rc::clone(&gather), Rc::clone(connection));
     let http = pin!(http2_builder(connection).serve_connection(io, service));
-    drive(connection, Gathered::new(http, gather), |http| {
-        if let Some(http) = http.connection() {
-            http.as_mut().graceful_shutdown();
-        }
-    })
+    drive(
+        connection,
+        Gathered::new(http, gather),
+        || false,
+        |http| {
+            if let Some(http) = http.connection() {
+                http.as_mut().graceful_shutdown();
+            }
+        },
+    )
     .await;
     connection.streams.abort_all();
 }
@@ -220,10 +283,11 @@ enum Driven<T> {
     Aborted,
 }
 
-/// Polls hyper and follows orders.
+/// Polls hyper and follows orders. `is_awaited` says whether a request waits for its answer.
 async fn drive<C: Future + Unpin>(
     connection: &Connection,
     mut http: C,
+    is_awaited: impl Fn() -> bool,
     finish: impl Fn(&mut C),
 ) -> Driven<C::Output> {
     let mut finishing = false;
@@ -241,7 +305,7 @@ async fn drive<C: Future + Unpin>(
         }
         match Pin::new(&mut http).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Driven::Ended(ended)),
-            Poll::Pending if connection.begin_rest() => Poll::Ready(Driven::Rests),
+            Poll::Pending if connection.begin_rest(&is_awaited) => Poll::Ready(Driven::Rests),
             Poll::Pending => Poll::Pending,
         }
     })

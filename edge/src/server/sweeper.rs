@@ -15,7 +15,7 @@ const FASTEST_TICK: Duration = Duration::from_millis(10);
 /// A client to which nothing has gone for so long waits.
 const WAITING: Duration = Duration::from_millis(200);
 
-/// A connection that was idle for so long is likely to stay so for longer.
+/// A connection that was idle, or waited for an answer, for so long is likely to do so for longer.
 const RESTS_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a worker gives free memory back.
@@ -54,11 +54,16 @@ fn tick_of(limits: &Limits) -> Duration {
 /// overdue. (That read decides: had the client sent something meanwhile, it is not too late.)
 fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
     let late = |since: u64, bound: Duration| Duration::from_millis(now - since.min(now)) >= bound;
+    let is_http1 = connection.protocol() == Protocol::Http1;
     let mut wire = connection.wire.borrow_mut();
     if wire.outgoing.blocked && late(wire.outgoing.progress, limits.slow_client) {
         return Some(Order::Abort);
     }
     connection.memory.borrow_mut().settle();
+    #[cfg(feature = "http3")]
+    if connection.protocol() == Protocol::Http3 {
+        connection.memory.borrow_mut().settle_http3();
+    }
     if connection.upgraded() {
         return None;
     }
@@ -73,7 +78,12 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
             wire.set_overdue();
             return Some(Order::None);
         }
+        let rests =
+            is_http1 && late(wire.outgoing.progress.max(wire.incoming.progress), RESTS_AFTER);
         drop(wire);
+        if rests {
+            connection.rest();
+        }
         // A client that takes nothing of anything is not served on.
         let stalled = connection.streams.abort_stalled(now, limits.slow_client);
         return stalled.then_some(Order::Abort);
@@ -86,7 +96,6 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
         }
         return None;
     }
-    let is_http1 = connection.protocol() == Protocol::Http1;
     if connection.ordered() == Order::Finish && (is_http1 || !connection.has_asked()) {
         return late(idle_since, LAST_REQUEST).then_some(Order::Abort);
     }
@@ -97,7 +106,7 @@ fn judge(connection: &Connection, limits: &Limits, now: u64) -> Option<Order> {
         }
         return None;
     }
-    // An HTTP/2 client is told first (GOAWAY), and cut when it takes no notice.
+    // A client of HTTP/2 or HTTP/3 is told first (GOAWAY), and cut when it takes no notice.
     let told = is_http1 || connection.ordered() == Order::Finish;
     Some(if told { Order::Abort } else { Order::Finish })
 }

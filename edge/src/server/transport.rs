@@ -1,9 +1,11 @@
 //! The socket of a connection, in the clear or under TLS.
 
+use crate::outbox::{Outbox, is_stand_in};
+use rustix::net::SendFlags;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -13,13 +15,48 @@ pub(super) enum Transport {
     Tcp(TcpStream),
     /// Under TLS.
     Tls(Box<TlsStream<TcpStream>>),
+    /// None: QUIC has its own.
+    #[cfg(feature = "http3")]
+    Quic,
+}
+
+/// Nothing is read or written here over QUIC.
+#[cfg(feature = "http3")]
+fn of_quic() -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
+
+/// Writes what something follows at once: the kernel waits for that before it sends a small packet.
+fn poll_write_begun(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        std::task::ready!(tcp.poll_write_ready(cx))?;
+        let send = || Ok(rustix::net::send(tcp, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?);
+        match tcp.try_io(Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            written => return Poll::Ready(written),
+        }
+    }
 }
 
 impl Transport {
-    pub(super) fn tcp(&self) -> &TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Tls(tls) => Some(tls.get_ref().0),
+            #[cfg(feature = "http3")]
+            Self::Quic => None,
+        }
+    }
+
+    /// Has the connection reset when it is closed.
+    pub(super) fn reset_at_close(&self) {
+        if let Some(tcp) = self.tcp() {
+            let _ = tcp.set_zero_linger();
         }
     }
 
@@ -34,6 +71,8 @@ impl Transport {
         let result = match self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buffer),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, &mut buffer),
+            #[cfg(feature = "http3")]
+            Self::Quic => Poll::Ready(Err(of_quic())),
         };
         result.map_ok(|()| buffer.filled().len())
     }
@@ -59,6 +98,38 @@ impl Transport {
                 _ => Pin::new(tcp).poll_write_vectored(cx, bufs),
             },
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "http3")]
+            Self::Quic => Poll::Ready(Err(of_quic())),
+        }
+    }
+
+    /// The same with bytes of a body that the kernel sends: what its stand-in is among `bufs` for.
+    pub(super) fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        outbox: &Outbox,
+    ) -> Poll<io::Result<usize>> {
+        let Some(at) = bufs.iter().position(|buf| is_stand_in(buf)) else {
+            return self.poll_write_vectored(cx, bufs);
+        };
+        let Self::Tcp(tcp) = self else {
+            return Poll::Ready(Err(io::Error::other("what is encrypted passes through here")));
+        };
+        let mut written = 0;
+        for buf in &bufs[..at] {
+            match poll_write_begun(tcp, cx, buf) {
+                Poll::Ready(Ok(some)) if some == buf.len() => written += some,
+                Poll::Ready(Ok(some)) => return Poll::Ready(Ok(written + some)),
+                _ if written > 0 => return Poll::Ready(Ok(written)),
+                other => return other,
+            }
+        }
+        match outbox.poll_send(cx, tcp, &bufs[at]) {
+            Poll::Ready(Ok(sent)) => Poll::Ready(Ok(written + sent)),
+            // Whatever it is, it comes again.
+            _ if written > 0 => Poll::Ready(Ok(written)),
+            other => other,
         }
     }
 
@@ -68,6 +139,8 @@ impl Transport {
             // The kernel takes it from here.
             Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            #[cfg(feature = "http3")]
+            Self::Quic => Poll::Ready(Ok(())),
         }
     }
 
@@ -75,6 +148,8 @@ impl Transport {
         match self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+            #[cfg(feature = "http3")]
+            Self::Quic => Poll::Ready(Ok(())),
         }
     }
 
@@ -94,23 +169,28 @@ impl Transport {
                 let _ = tls.poll_flush(&mut cx);
                 Ok(written)
             }
+            #[cfg(feature = "http3")]
+            Self::Quic => Err(of_quic()),
         }
     }
 
     /// Whether the client reset the connection, which nobody who waits for something else sees.
     pub(super) fn is_reset(&self) -> bool {
-        !matches!(self.tcp().take_error(), Ok(None))
+        self.tcp().is_some_and(|tcp| !matches!(tcp.take_error(), Ok(None)))
     }
 
     /// Whether the client has closed its side and nothing of what it sent is unread: mostly it is
     /// gone altogether, and only a write would tell.
     pub(super) fn is_closed_by_client(&self) -> bool {
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        matches!(socket2::SockRef::from(self.tcp()).peek(&mut byte), Ok(0))
+        let peeked = self.tcp().map(|tcp| socket2::SockRef::from(tcp).peek(&mut byte));
+        matches!(peeked, Some(Ok(0)))
     }
 
     /// Ends both directions at once, and wakes whoever waits for either.
     pub(super) fn cut(&self) {
-        let _ = socket2::SockRef::from(self.tcp()).shutdown(std::net::Shutdown::Both);
+        if let Some(tcp) = self.tcp() {
+            let _ = socket2::SockRef::from(tcp).shutdown(std::net::Shutdown::Both);
+        }
     }
 }

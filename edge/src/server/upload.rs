@@ -1,11 +1,11 @@
 //! A request body on its way in: bounded, and with the reason at hand when it breaks off.
 
 use super::connection::{Connection, Protocol};
+use super::received::Received;
 use crate::error::ClientError;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,24 +14,24 @@ use tokio::time::Sleep;
 
 /// See the module. After an error there is nothing more; the request upstream must be aborted.
 pub(crate) struct Upload {
-    body: Incoming,
+    body: Received,
     connection: Rc<Connection>,
     left: u64,
-    /// HTTP/2 only: bytes that Content-Length announces beside those that came.
+    /// HTTP/2 and HTTP/3: bytes that Content-Length announces beside those that came.
     owed: Option<u64>,
     /// The frame with the last of them, until the end of the stream is here: a request is complete
     /// upstream as soon as its last byte is.
     last: Option<Frame<Bytes>>,
     /// Trailers that came after it.
     trailers: Option<Frame<Bytes>>,
-    /// HTTP/2 only: the sweeper sees connections, not single streams that stall.
+    /// HTTP/2 and HTTP/3: the sweeper sees connections, not single streams that stall.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, connection: Rc<Connection>) -> Self {
+    pub(super) fn new(body: Received, connection: Rc<Connection>) -> Self {
         let left = connection.worker.limits().body_bytes;
-        let framed_apart = connection.protocol() == Protocol::Http2;
+        let framed_apart = connection.protocol() != Protocol::Http1;
         let owed = body.size_hint().exact().filter(|_| framed_apart);
         Self { body, connection, left, owed, last: None, trailers: None, stall: None }
     }
@@ -60,7 +60,7 @@ impl Upload {
     }
 
     fn stalled(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.connection.protocol() != Protocol::Http2 {
+        if self.connection.protocol() == Protocol::Http1 {
             return false;
         }
         let bound = self.connection.worker.limits().slow_client;

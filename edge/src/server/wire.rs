@@ -10,6 +10,7 @@ use super::guard::{Guard, Verdict};
 use super::held::HeldInput;
 use super::transport::Transport;
 use crate::error::ClientError;
+use crate::outbox::Outbox;
 use http::{HeaderMap, StatusCode};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -54,6 +55,8 @@ pub(super) struct Direction {
 /// Bytes and state of one connection; see the module.
 pub(super) struct Wire {
     pub(super) transport: Transport,
+    /// What the kernel sends of bodies.
+    pub(super) outbox: Rc<Outbox>,
     guard: Guard,
     intake: Intake,
     held: HeldInput,
@@ -87,6 +90,7 @@ impl Wire {
         let direction = Direction { blocked: false, progress: now };
         Self {
             transport,
+            outbox: Rc::default(),
             guard,
             intake: Intake::Guarded,
             held: HeldInput::default(),
@@ -161,6 +165,21 @@ impl Wire {
         if !bytes.is_empty() {
             self.held.put_back(bytes);
         }
+    }
+
+    /// Whether nothing that was read waits to be given, nothing of a head is missing, and nothing waits to be sent.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.held.is_empty()
+            && self.unsent.is_empty()
+            && self.intake == Intake::Guarded
+            && self.guard.between_requests()
+    }
+
+    /// Gives this next, and then what was [put back](Self::put_back).
+    pub(super) fn read_next(&mut self, bytes: &[u8]) {
+        let room = self.held.ready();
+        let bytes = [bytes, &self.held.take(room)].concat();
+        self.held.put_back(&bytes);
     }
 
     pub(super) fn defect_of(&self, ordinal: u64) -> Option<ClientError> {
@@ -367,7 +386,10 @@ impl Wire {
         now: u64,
     ) -> Poll<io::Result<usize>> {
         let result = match self.poll_unsent(cx) {
-            Poll::Ready(Ok(())) => self.transport.poll_write_vectored(cx, bufs),
+            Poll::Ready(Ok(())) if self.outbox.is_empty() => {
+                self.transport.poll_write_vectored(cx, bufs)
+            }
+            Poll::Ready(Ok(())) => self.transport.poll_write_with(cx, bufs, &self.outbox),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };
@@ -376,6 +398,10 @@ impl Wire {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<io::Result<()>> {
+        if !self.outbox.is_empty() {
+            // All was written, and this was not: something else went out in its place.
+            return Poll::Ready(Err(io::Error::other("a body was not sent as it should be")));
+        }
         let result = match self.poll_unsent(cx) {
             Poll::Ready(Ok(())) => self.transport.poll_flush(cx),
             other => other,
@@ -490,7 +516,10 @@ impl hyper::rt::Write for Io {
         let worker = &self.0.worker;
         let now = worker.now();
         let wire = &mut *self.0.wire.borrow_mut();
-        match joined(bufs, &mut worker.scratch.borrow_mut()) {
+        let scratch = &mut worker.scratch.borrow_mut();
+        // What the kernel sends has no bytes here.
+        let joined = if wire.outbox.is_empty() { joined(bufs, scratch) } else { None };
+        match joined {
             Some(joined) => wire.poll_write(cx, &[IoSlice::new(joined)], now),
             None => wire.poll_write(cx, bufs, now),
         }

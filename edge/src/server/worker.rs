@@ -4,6 +4,7 @@ use super::charge::ConnectionCharge;
 use super::clients::{Clients, Share};
 use super::connection::{Connection, Order};
 use super::tls::Secrets;
+use crate::forward;
 use crate::memory::{CONNECTION_BYTES, MemoryAccount, Use};
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use weir_config::{Limits, Tls};
+use weir_acme::Served;
+use weir_config::{Limits, Network, Tls};
 use weir_rules::client_share::Prefix;
 
 /// Bytes of the read buffer that all connections of a worker share; no read takes more.
@@ -37,6 +39,8 @@ pub(super) struct ServerState {
     pub(super) secrets: Option<ArcSwap<Secrets>>,
     /// Where those come from.
     pub(super) tls: Mutex<Option<Tls>>,
+    /// Certificates that are ordered.
+    pub(super) served: Arc<Served>,
     /// Connections open now.
     pub(super) connections: Arc<AtomicUsize>,
     /// Connections taken since the start.
@@ -49,16 +53,27 @@ pub(super) struct ServerState {
     pub(super) full: Notify,
     /// Whose they are.
     pub(super) clients: Clients,
+    /// `node.proxy_protocol`: whose connections begin with the PROXY protocol.
+    pub(super) proxies: ArcSwap<Vec<Network>>,
     /// What they take from.
     pub(super) memory: Arc<MemoryAccount>,
     /// The node's name, for Cache-Status.
     pub(super) name: Arc<str>,
+    /// What is known of the socket of HTTP/3.
+    #[cfg(feature = "http3")]
+    pub(super) http3: super::http3::Http3State,
     /// How often connections have begun to rest.
     #[cfg(test)]
     pub(super) rests: AtomicU64,
 }
 
 impl ServerState {
+    /// Whether connections from there begin with the PROXY protocol.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        let proxies = self.proxies.load();
+        !proxies.is_empty() && forward::contains(&proxies, peer)
+    }
+
     /// Counts a connection in; `false` at the limit.
     fn take(&self, limit: usize) -> bool {
         if self.connections.fetch_add(1, Ordering::Relaxed) >= limit {
@@ -132,6 +147,8 @@ pub(super) struct Worker {
     pub(super) waiting: Cell<usize>,
     /// Clients that are told that their prefix holds too large a share.
     pub(super) told: Cell<usize>,
+    /// Connections of proxies that have yet to say whose they are.
+    pub(super) introduced: Cell<usize>,
     connections: RefCell<Slots>,
     empty: Notify,
 }
@@ -157,6 +174,7 @@ impl Worker {
             fruitless: Cell::new(0),
             waiting: Cell::new(0),
             told: Cell::new(0),
+            introduced: Cell::new(0),
             connections: RefCell::default(),
             empty: Notify::new(),
             shared,

@@ -32,12 +32,10 @@ impl Lease {
     /// node before a purge is called completed.
     pub(crate) fn new(control: &Control) -> Self {
         let lease = u64::try_from(control.lease.as_millis()).unwrap_or(u64::MAX);
-        let bound = match control.url {
-            Some(_) => lease.saturating_add(SLACK),
-            None => u64::MAX,
-        };
+        let is_elsewhere = !control.url.is_empty();
+        let bound = if is_elsewhere { lease.saturating_add(SLACK) } else { u64::MAX };
         // Control that is built in is there before the first request.
-        let outside = AtomicBool::new(control.url.is_some());
+        let outside = AtomicBool::new(is_elsewhere);
         Self { renewed: AtomicU64::new(NEVER), bound, rule: control.on_partition, outside }
     }
 

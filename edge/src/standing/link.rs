@@ -14,6 +14,8 @@ pub(crate) struct Link {
     connections: AtomicU64,
     /// Why control refuses the node, since it last did and until it lets it in.
     refusal: Mutex<Option<String>>,
+    /// The relay through which the node follows control.
+    via: Mutex<Option<String>>,
 }
 
 impl Link {
@@ -37,6 +39,16 @@ impl Link {
 
     fn refusal_mut(&self) -> MutexGuard<'_, Option<String>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node follows control through this relay, or over a connection of its own.
+    pub(crate) fn goes_through(&self, relay: Option<String>) {
+        *self.via.lock().unwrap_or_else(PoisonError::into_inner) = relay;
+    }
+
+    /// The relay through which the node follows control.
+    pub(crate) fn via(&self) -> Option<String> {
+        self.via.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The connection is gone.
@@ -92,4 +104,6 @@ pub struct FollowStatus {
     pub reconnects: u64,
     /// Why control refuses the node; `None` unless it does.
     pub refusal: Option<String>,
+    /// The relay through which it follows control; `None` over a connection of its own.
+    pub via: Option<String>,
 }

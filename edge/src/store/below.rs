@@ -12,6 +12,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use weir_rules::range::Span;
+use weir_store::volume::CachedBytes;
 
 /// A store below the memory store. Nothing here waits: all is called under the lock of a key.
 pub(crate) trait Below: Send + Sync {
@@ -26,6 +27,8 @@ pub(crate) trait Below: Send + Sync {
 pub(crate) enum Kept {
     /// It is not.
     No,
+    /// It is not, because there is no room for it now.
+    Refused,
     /// It is on its way there.
     Yes,
     /// Its body is to be handed in by this, without the lock; whether all of it was taken.
@@ -39,6 +42,10 @@ pub(crate) trait BodyBelow: Any + fmt::Debug + Send + Sync {
 
     /// Whether all bytes of a span are there now.
     fn covers(&self, span: Span) -> bool;
+
+    /// The bytes from `at` on, up to `end` or less, if the kernel can send them from the page cache. `None` if
+    /// they are to be read.
+    fn cached(&self, at: u64, end: Option<u64>) -> Option<CachedBytes>;
 
     /// Reads from `at` on, up to `end` or less: no bytes at the end of the body. Waits for what has yet to
     /// arrive.

@@ -4,11 +4,21 @@
 use super::BodyBelow;
 use crate::error::StoreError;
 use bytes::Bytes;
+use http::HeaderValue;
 use std::sync::Arc;
 use weir_rules::range::Span;
 
 /// Most bytes of one slice of a stored body.
 pub(crate) const SLICE: usize = 256 * 1024;
+
+/// A Range as it was asked, and the bytes with which the origin answered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The field's value.
+    pub(crate) range: HeaderValue,
+    /// The bytes.
+    pub(crate) span: Span,
+}
 
 /// A run of bytes of a representation.
 #[derive(Clone, Debug)]
@@ -71,6 +81,8 @@ enum OtherLayout {
         slices: Box<[Slice]>,
         /// Length of the whole representation; `None` when a part came without it.
         complete_length: Option<u64>,
+        /// The Range that a stored part last answered, and with which bytes.
+        answered: Option<Answered>,
     },
     /// All of it, below the memory store.
     Below(Arc<dyn BodyBelow>),
@@ -90,7 +102,11 @@ impl StoredBody {
             return Self(Layout::Whole(Bytes::new()));
         }
         let slices = slices.into_boxed_slice();
-        Self(Layout::Other(Box::new(OtherLayout::Slices { slices, complete_length })))
+        Self(Layout::Other(Box::new(OtherLayout::Slices {
+            slices,
+            complete_length,
+            answered: None,
+        })))
     }
 
     /// A whole body.
@@ -108,6 +124,24 @@ impl StoredBody {
         match self.other() {
             Some(OtherLayout::Below(body)) => Some(body),
             Some(OtherLayout::Slices { .. }) | None => None,
+        }
+    }
+
+    /// This body as the answer to that Range; a whole one answers any.
+    pub(crate) fn answering(mut self, range: Option<Answered>) -> Self {
+        if let Layout::Other(other) = &mut self.0
+            && let OtherLayout::Slices { answered, .. } = &mut **other
+        {
+            *answered = range;
+        }
+        self
+    }
+
+    /// The Range that a stored part last answered, and with which bytes; `None` of a whole one.
+    pub(crate) fn answered(&self) -> Option<&Answered> {
+        match self.other() {
+            Some(OtherLayout::Slices { answered, .. }) => answered.as_ref(),
+            Some(OtherLayout::Below(_)) | None => None,
         }
     }
 

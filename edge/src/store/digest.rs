@@ -2,7 +2,7 @@
 //! key itself is still compared on every hit.
 
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The digest of a key.
 pub(crate) type Digest = u128;
@@ -28,6 +28,32 @@ impl DigestSecret {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(key);
         hasher.finish128().as_u128()
+    }
+}
+
+/// How maps hash digests.
+pub(crate) type ByDigest = BuildHasherDefault<DigestHasher>;
+
+/// The digest is a keyed hash already; hashing it again would be waste.
+#[derive(Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = self.0.rotate_left(31) ^ u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_u128(&mut self, digest: u128) {
+        // Truncation is meant: either half is as good as the whole.
+        self.0 = digest as u64;
     }
 }
 

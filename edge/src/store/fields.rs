@@ -6,6 +6,7 @@
 
 use bytes::{BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::sync::LazyLock;
 
 /// Names that are stored as one byte. The order is part of the form in which responses are kept on disk:
 /// names are only added at the end.
@@ -201,8 +202,12 @@ impl<'a> PackedFields<'a> {
     }
 }
 
+/// The codes of the known names.
+static CODES: LazyLock<HeaderMap<u8>> =
+    LazyLock::new(|| KNOWN.iter().cloned().zip(0..SPELLED).collect());
+
 fn code(name: &HeaderName) -> Option<u8> {
-    KNOWN.iter().position(|known| known == name).and_then(|at| u8::try_from(at).ok())
+    CODES.get(name).copied()
 }
 
 /// A field's name as packed.

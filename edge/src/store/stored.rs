@@ -2,17 +2,16 @@
 
 use super::fields::PackedFields;
 use super::weight::{BELOW, LISTED_KEY, RESPONSE, SLICE, allocated};
-use super::{PackedHead, Served, StoredBody, Tags};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use super::{Forms, PackedHead, Served, StoredBody, Tags};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use weir_rules::freshness::Freshness;
 use weir_rules::invalidation::{Seq, Sieved, Subject, url_name};
-use weir_rules::range::Span;
 use weir_rules::storability::LifetimeSource;
 use weir_rules::vary;
 
-/// A stored response. Immutable except for its counters.
+/// A stored response. Immutable except for its counters and the forms that are made of it.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// The cache key it is stored under, and its fields as they are sent, less Age and this node's
@@ -24,8 +23,8 @@ pub(crate) struct Stored {
     pub(crate) status: StatusCode,
     /// Its bytes.
     pub(crate) body: StoredBody,
-    /// The Range that a stored part last answered, and with which bytes; `None` of a whole one.
-    pub(crate) answered: Option<Box<Answered>>,
+    /// Its forms in content codings.
+    pub(crate) forms: Forms,
     /// When it is fresh.
     pub(crate) freshness: Freshness,
     /// Where its lifetime came from.
@@ -43,15 +42,6 @@ pub(crate) struct Stored {
     pub(crate) soft_at: AtomicU64,
     /// How often it was sent, and whether it is being refreshed before it becomes stale.
     pub(crate) served: Served,
-}
-
-/// A Range as it was asked, and the bytes with which the origin answered it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
-    /// The field's value.
-    pub(crate) range: HeaderValue,
-    /// The bytes.
-    pub(crate) span: Span,
 }
 
 /// The selecting fields of a stored response and their normalised values.
@@ -83,15 +73,20 @@ impl Stored {
         });
         let listed = allocated(self.tags.len() * size_of::<Box<str>>());
         let tags = self.tags.iter().map(|tag| allocated(tag.len())).sum::<u64>() + listed;
-        let answered = self.answered.as_ref().map_or(0, |answered| {
-            allocated(size_of::<Answered>()) + allocated(answered.range.len())
-        });
+        let answered = self.body.answered().map_or(0, |answered| allocated(answered.range.len()));
         let slices = self.body.slices();
         let body = slices.map(|slice| SLICE + allocated(slice.bytes.len())).sum::<u64>();
         let body = body + if self.body.kept_below().is_some() { BELOW } else { 0 };
         // A key with extras is listed for its URL, too.
         let listed_key = if memchr::memchr(b'\n', self.key()).is_some() { LISTED_KEY } else { 0 };
-        RESPONSE + allocated(self.head.len()) + listed_key + selecting + tags + answered + body
+        RESPONSE
+            + allocated(self.head.len())
+            + listed_key
+            + selecting
+            + tags
+            + answered
+            + body
+            + self.forms.weight()
     }
 
     /// Whether a request selects it (RFC 9111 §4.1).
@@ -196,7 +191,7 @@ impl Stored {
             site: Arc::from("site"),
             status: StatusCode::OK,
             body: StoredBody::new(Vec::new(), Some(0)),
-            answered: None,
+            forms: Forms::default(),
             freshness: Freshness {
                 born: weir_rules::time::Time::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
                     .unwrap(),

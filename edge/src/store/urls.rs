@@ -5,9 +5,10 @@
 //! Bounded by the store: names of keys that are no longer stored are removed when they are as many
 //! as the others. Kept in parts, so that a removal holds up few requests, and for a short time.
 
-use super::{Digest, DigestSecret, url_name_of};
+use super::{Digest, DigestSecret, KeyText, url_name_of};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use weir_rules::invalidation::is_as_named;
 
 /// A URL, hashed with the secret of the digests. Two URLs that share one cost each other hits, no more.
 pub(crate) type UrlHash = u64;
@@ -55,11 +56,10 @@ impl Urls {
     /// Lists a key, unless it follows from its URL. To be called after the key is stored: a key that
     /// `is_stored` does not know may be removed.
     pub(super) fn list(&self, digest: Digest, key: &[u8], is_stored: impl Fn(Digest) -> bool) {
-        let name = url_name_of(key);
-        if is_plain(key, &name) {
+        if is_plain(key) {
             return;
         }
-        let url = self.hash(&name);
+        let url = self.hash_of(key);
         let mut listed = self.lock(url);
         let keys = listed.keys.entry(url).or_default();
         if keys.contains(&digest) {
@@ -95,9 +95,11 @@ impl Listed {
 }
 
 /// Whether a key is its scheme and the name of its URL.
-fn is_plain(key: &[u8], name: &str) -> bool {
+fn is_plain(key: &[u8]) -> bool {
     let rest = key.strip_prefix(b"http://").or_else(|| key.strip_prefix(b"https://"));
-    rest == Some(name.as_bytes())
+    let KeyText { host, path, query } = KeyText::of(key);
+    let url = host.len() + path.len() + query.map_or(0, |query| 1 + query.len());
+    rest.is_some_and(|rest| rest.len() == url) && is_as_named(path, query)
 }
 
 #[cfg(test)]

@@ -112,7 +112,8 @@ impl<'a> Walk<'a> {
             false => stored.with_subject(|subject| self.purges.validity(subject)),
         };
         match validity {
-            Validity::Hard(_) => {
+            Validity::Hard(seq) => {
+                self.node.purges.swept.note(stored.key(), seq);
                 if stored.served.take() {
                     self.count(stored, stored.soft_at.load(Ordering::Relaxed));
                 }

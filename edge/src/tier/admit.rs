@@ -8,6 +8,7 @@ use std::sync::Arc;
 use weir_config::Tier;
 use weir_rules::invalidation::Seq;
 use weir_rules::release::check_name;
+use weir_rules::site_rules::RuleSet;
 use weir_rules::tier::{self, Claim};
 
 /// A node that asks, and how it must be answered.
@@ -112,14 +113,28 @@ pub(crate) fn release(site: &Site, headers: &HeaderMap) -> Result<Option<Arc<str
     site.config.release.is_some().then(|| Some(Arc::from(name))).ok_or(UNKNOWN)
 }
 
+/// The rules of the site that a node found its request to match.
+///
+/// # Errors
+/// One of them is not here: what is stored under other rules may not be what they ask for.
+pub(crate) fn rules(site: &Site, headers: &HeaderMap) -> Result<RuleSet, Failure> {
+    const UNKNOWN: Failure = Failure::CannotVouch("weir-rules");
+    let Some(names) = headers.get(tier::RULES) else { return Ok(RuleSet::default()) };
+    let names = names.to_str().map_err(|_| UNKNOWN)?;
+    site.config.rules.named(names).map_err(|_| UNKNOWN)
+}
+
 const NO_LOG: Failure = Failure::CannotVouch("no-log");
 
 /// How a node with this claim is answered; `None` if it has applied more.
 fn judged(state: &NodeState, claim: &Claim, past: bool) -> Result<Option<Asker>, Failure> {
     let followed = state.purges.standing();
-    // Read before any lookup: a response that is found valid then was judged by all purges so far.
+    let admission = state.purges.admit(claim);
+    // Read before any lookup: a response that is found valid then was judged by all purges so far. And after the
+    // claim was judged: a purge that is applied in between would be vouched for by nobody, and the node that asks
+    // would pass this one by.
     let checked = followed.of_log(state.purges.applied()).ok_or(NO_LOG)?;
-    let met = match state.purges.admit(claim) {
+    let met = match admission {
         tier::Admission::OtherLog => return Err(Failure::CannotVouch("other-log")),
         tier::Admission::Behind => return Ok(None),
         tier::Admission::Apart => Met::Apart,

@@ -6,12 +6,12 @@ use crate::server::Upload;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::time::{Duration, Instant};
 
 /// What is sent as the body of an upstream request. A clone is another handle on the same body.
@@ -68,6 +68,10 @@ impl UpstreamBody {
 const SENT_AGAIN: ClientError =
     ClientError::closing(StatusCode::BAD_REQUEST, "sent-again", "The request was sent again.");
 
+/// Ends a body of which nobody reads the rest. No client sees it.
+const GIVEN_UP: ClientError =
+    ClientError::closing(StatusCode::BAD_REQUEST, "given-up", "The request was given up.");
+
 /// Frames on their way from the client's connection to the origin's. Enough to keep both busy.
 const FRAMES: usize = 4;
 
@@ -92,7 +96,14 @@ struct Arriving {
 
 /// The frames of a body. The lock is held for a few moves, never across an await.
 struct Frames {
-    arriving: mpsc::Receiver<Result<Frame<Bytes>, ClientError>>,
+    /// Those that are here and were not taken, at most [`FRAMES`]. Nothing follows an error.
+    here: VecDeque<Result<Frame<Bytes>, ClientError>>,
+    /// Whether no more will come.
+    ended: bool,
+    /// Who waits for the next one.
+    taker: Option<Waker>,
+    /// The [arrival](Arrival), while there is no room.
+    arrival: Option<Waker>,
     /// The frames taken so far, if they are few enough to be sent again.
     kept: Option<Vec<Kept>>,
     /// Bytes that may still be kept.
@@ -136,6 +147,49 @@ impl Frames {
             _ => self.kept = None,
         }
     }
+
+    /// Whether there is room for one more; if not, `context` is told of it.
+    fn has_room(&mut self, context: &Context<'_>) -> bool {
+        let has_room = self.here.len() < FRAMES;
+        if !has_room {
+            self.arrival = Some(context.waker().clone());
+        }
+        has_room
+    }
+
+    /// The next one.
+    fn poll_take(
+        &mut self,
+        context: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
+        let frame = self.here.pop_front();
+        if frame.is_none() && !self.ended {
+            self.taker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        wake(&mut self.arrival);
+        Poll::Ready(frame)
+    }
+
+    /// Adds one; `ended` if it is the last.
+    fn put(&mut self, frame: Option<Result<Frame<Bytes>, ClientError>>, ended: bool) {
+        self.here.extend(frame);
+        self.ended |= ended;
+        wake(&mut self.taker);
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+/// Nobody takes it any more: the upstream has answered, or failed.
+impl Drop for Frames {
+    fn drop(&mut self) {
+        wake(&mut self.arrival);
+    }
 }
 
 impl Arriving {
@@ -145,28 +199,31 @@ impl Arriving {
 }
 
 impl ClientBody {
-    /// Passes `upload` on, from a task of its own on the connection's thread (what belongs to a
-    /// client's connection cannot leave it, what goes upstream must be able to).
+    /// Passes `upload` on, as its [`Arrival`] is polled. That stays on the thread of the client's connection,
+    /// as what belongs to the connection must; the body itself can leave it.
     ///
     /// Its first `keep` bytes are kept until it has been sent, so that a request which the upstream
     /// did not process can be sent again. `memory` is what it may need.
-    pub(crate) fn of(mut upload: Upload, keep: usize, memory: Charge) -> Self {
-        let hint = upload.size_hint();
-        let (sender, frames) = mpsc::channel(FRAMES);
-        tokio::task::spawn_local(async move {
-            while let Some(frame) = upload.frame().await {
-                let ended = frame.is_err();
-                // Nobody takes it any more: the upstream has answered, or failed.
-                if sender.send(frame).await.is_err() || ended {
-                    break;
-                }
-            }
+    pub(crate) fn of(upload: Upload, keep: usize, memory: Charge) -> (Self, Arrival) {
+        let frames = Frames {
+            here: VecDeque::new(),
+            ended: false,
+            taker: None,
+            arrival: None,
+            kept: (keep > 0).then(Vec::new),
+            room: keep,
+            next: 0,
+            latest: 0,
+        };
+        let body = Arc::new(Arriving {
+            frames: Mutex::new(frames),
+            begun: AtomicBool::new(false),
+            hint: upload.size_hint(),
+            progress: Progress::new(),
+            _memory: memory,
         });
-        let kept = (keep > 0).then(Vec::new);
-        let frames = Frames { arriving: frames, kept, room: keep, next: 0, latest: 0 };
-        let (frames, begun) = (Mutex::new(frames), AtomicBool::new(false));
-        let progress = Progress::new();
-        Self(Arc::new(Arriving { frames, begun, hint, progress, _memory: memory }), 0)
+        let arrival = Arrival { upload, body: Arc::downgrade(&body) };
+        (Self(body, 0), arrival)
     }
 
     fn again(&self) -> Option<Self> {
@@ -176,6 +233,41 @@ impl ClientBody {
         frames.latest = frames.latest.wrapping_add(1);
         self.0.begun.store(false, Ordering::Relaxed);
         Some(Self(Arc::clone(&self.0), frames.latest))
+    }
+}
+
+/// The arrival of a client's body, for as long as somebody takes it. Over when all of it is here, or when it broke
+/// off. To be polled until then: a body whose arrival is dropped before is broken off.
+pub(crate) struct Arrival {
+    upload: Upload,
+    body: Weak<Arriving>,
+}
+
+impl Future for Arrival {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(body) = self.body.upgrade() else { return Poll::Ready(()) };
+            if !body.lock().has_room(context) {
+                return Poll::Pending;
+            }
+            let frame = ready!(Pin::new(&mut self.upload).poll_frame(context));
+            let ended = !matches!(frame, Some(Ok(_))) || self.upload.is_end_stream();
+            body.lock().put(frame, ended);
+            if ended {
+                self.body = Weak::new();
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.upgrade() {
+            body.lock().put(Some(Err(GIVEN_UP)), true);
+        }
     }
 }
 
@@ -226,7 +318,7 @@ impl Body for UpstreamBody {
             frames.next += 1;
             return Poll::Ready(Some(Ok(frame)));
         }
-        let frame = ready!(frames.arriving.poll_recv(context));
+        let frame = ready!(frames.poll_take(context));
         body.progress.mark();
         if let Some(Ok(frame)) = &frame {
             frames.keep(frame);

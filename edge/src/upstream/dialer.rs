@@ -2,13 +2,15 @@
 //! next is tried soon (RFC 8305 §5), and what was found out is remembered, so that later connections
 //! begin with an address that answers.
 
+use super::lookup::Lookup;
 use socket2::{SockRef, TcpKeepalive};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -24,17 +26,22 @@ const MOST: usize = 1024;
 /// Probes of an idle connection: whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// How long one of several addresses of a name is waited for at most: the others are there, too. The second packet of
+/// a connection whose first one was lost is sent after one second.
+const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
+
 /// Opens the connections of a pool.
 #[derive(Clone)]
 pub(super) struct Dialer {
     connect: Duration,
+    lookup: Lookup,
     avoided: Arc<Mutex<HashMap<SocketAddr, Instant>>>,
 }
 
 impl Dialer {
     /// A connection is given up after `connect`, the resolution of the name included.
-    pub(super) fn new(connect: Duration) -> Self {
-        Self { connect, avoided: Arc::default() }
+    pub(super) fn new(connect: Duration, lookup: Lookup) -> Self {
+        Self { connect, lookup, avoided: Arc::default() }
     }
 
     /// How long a connection may take, what is agreed upon it (TLS, HTTP/2) included.
@@ -45,14 +52,24 @@ impl Dialer {
     /// A connection to a name or an address (IPv6 without brackets).
     pub(super) async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let dialed = async {
-            let addresses = lookup_host((host, port)).await?;
-            self.dial_any(addresses.collect()).await
+            let found = self.lookup.addresses(host).await?.addresses.into_iter();
+            self.dial_any(found.map(|ip| SocketAddr::new(ip, port)).collect()).await
         };
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let stream = timeout(self.connect, dialed).await.map_err(late)??;
-        stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-        Ok(stream)
+        ready(timeout(self.connect, dialed).await.map_err(late)??)
+    }
+
+    /// A connection to one of several addresses of a name.
+    pub(super) async fn dial_address(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        let bound = self.connect.min(ONE_OF_SEVERAL);
+        ready(timeout(bound, TcpStream::connect(address)).await.map_err(late)??)
+    }
+
+    /// A connection to a Unix socket.
+    pub(super) async fn dial_socket(&self, path: &Path) -> io::Result<UnixStream> {
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        timeout(self.connect, UnixStream::connect(path)).await.map_err(late)?
     }
 
     /// The first connection that one of the addresses takes.
@@ -126,6 +143,13 @@ impl Dialer {
     }
 }
 
+/// A connection, with the options of all.
+fn ready(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(stream)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -154,7 +178,7 @@ mod tests {
         let (hole, _queue, _hole) = black_hole().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = listener.local_addr().unwrap();
-        let dialer = Dialer::new(BOUND);
+        let dialer = Dialer::new(BOUND, Lookup::System);
         let begun = Instant::now();
         let stream = dialer.dial_any(vec![hole, good]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
@@ -173,7 +197,7 @@ mod tests {
         let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = listener.local_addr().unwrap();
-        let dialer = Dialer::new(BOUND);
+        let dialer = Dialer::new(BOUND, Lookup::System);
         let stream = dialer.dial_any(vec![refusing, good]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert_eq!(dialer.in_order(vec![refusing, good], Instant::now()), [good, refusing]);
@@ -186,14 +210,14 @@ mod tests {
     #[tokio::test]
     async fn no_answer_at_all_is_a_timeout() {
         let (hole, _queue, _hole) = black_hole().await;
-        let dialer = Dialer::new(Duration::from_millis(50));
+        let dialer = Dialer::new(Duration::from_millis(50), Lookup::System);
         let failure = dialer.dial("127.0.0.1", hole.port()).await.unwrap_err();
         assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let dialer = Dialer::new(BOUND);
+        let dialer = Dialer::new(BOUND, Lookup::System);
         for n in 0..2 * MOST {
             dialer.note(SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 80)), false);
         }

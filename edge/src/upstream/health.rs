@@ -136,6 +136,11 @@ impl Health {
         self.until.load(Ordering::Relaxed) == HEALTHY
     }
 
+    /// Whether its probes took it out.
+    pub(crate) fn is_out(&self) -> bool {
+        self.until.load(Ordering::Relaxed) == OUT
+    }
+
     /// Times it was ejected, or taken out by its probes.
     pub(crate) fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)

@@ -2,14 +2,13 @@
 //! find out within seconds that nobody is there any more. What is asked for (`:authority`) and who
 //! is connected to are two things here, which hyper-util's pooled client would take for one.
 
-use super::ask::Ask;
 use super::body::UpstreamBody;
 use super::endpoint::{Endpoint, MemberStream};
 use super::error;
 use super::member::Member;
-use super::{Answer, Connection, Failed, Held, Reached};
+use super::{Connection, Failed, Held, Reached, Sent};
 use crate::error::UpstreamError;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -103,7 +102,7 @@ impl Link {
         &self,
         request: Request<UpstreamBody>,
         connection: Connection,
-    ) -> Answer {
+    ) -> Result<Sent, Failed> {
         let (head, body) = request.into_parts();
         let mut body = Some(body);
         let mut tries = TRIES;
@@ -118,7 +117,7 @@ impl Link {
             let spare = sent.clone();
             let request = Request::from_parts(head.clone(), sent);
             let mut refused = match self.ask(&mut shared, request).await {
-                Ok(response) => return Ok((response, Held::Stream(stream))),
+                Ok(response) => return Ok(Sent::Answered(response, Held::Stream(stream))),
                 Err(refused) => refused,
             };
             tries -= 1;
@@ -182,7 +181,7 @@ impl Link {
     async fn connect(&self) -> Result<SharedConnection, UpstreamError> {
         let begun = Instant::now();
         let connecting = async {
-            let stream = self.to.open().await?;
+            let stream = self.to.open(None).await?;
             if !stream.speaks_h2() {
                 let why = "it does not speak HTTP/2 over TLS (ALPN)";
                 return Err(UpstreamError::Connect(why.into()));
@@ -233,12 +232,16 @@ fn header_list_bytes(limits: &Limits) -> u32 {
 }
 
 /// The URI of a request over HTTP/2: the host asked for is `:authority`.
-pub(super) fn uri(member: &Member, ask: &Ask, host: &HeaderValue) -> Result<Uri, Failed> {
+pub(super) fn uri(
+    member: &Member,
+    target: &PathAndQuery,
+    host: &HeaderValue,
+) -> Result<Uri, Failed> {
     let asked = Authority::try_from(host.as_bytes());
     Uri::builder()
         .scheme(member.address.scheme.clone())
         .authority(asked.unwrap_or_else(|_| member.address.authority.clone()))
-        .path_and_query(ask.target.clone())
+        .path_and_query(target.clone())
         .build()
         .map_err(|error| Failed::sent(UpstreamError::BadHead(error.to_string())))
 }

@@ -2,19 +2,26 @@
 //! it, and requests hold on to one that a reload takes away until they have ended.
 
 use super::balance::{Share, digest};
+use super::client::Client;
 use super::health::{Attempt, Change, Health, Verdict};
+use super::link::Link;
 use super::places::{Place, Places};
 use crate::error::UpstreamError;
+use crate::metrics::{latency_bucket, up_to_last};
 use crate::place::PlaceReaders;
 use crate::shares::{Held, Shares};
 use crate::source::Source;
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, StatusCode};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 use weir_config::{Ejection, Origin, Probe, Protocol};
+use weir_protocol::question::{OriginMember, OriginState, ProbeCounts};
+use weir_protocol::stats::LATENCY_BUCKETS;
 use weir_rules::client_share::{self, Prefix};
 
 /// What the members of a pool are to the node. Names them in the node's log.
@@ -56,6 +63,21 @@ pub(crate) struct Address {
     pub(crate) protocol: Protocol,
     /// Whether it is asked with the visitor's Host.
     pub(crate) visitors_host: bool,
+    /// What is connected to.
+    pub(crate) at: At,
+    /// What is put before each path: empty, or a path that does not end with a slash.
+    pub(crate) prefix: Arc<str>,
+}
+
+/// What is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// The host of the authority: a name is looked up for each connection.
+    Authority,
+    /// One of several addresses that the host has.
+    One(IpAddr),
+    /// A Unix socket.
+    Socket(Arc<Path>),
 }
 
 impl Address {
@@ -71,19 +93,74 @@ impl Address {
             distance: 0,
             protocol: origin.protocol,
             visitors_host: origin.visitors_host,
+            at: match &origin.socket {
+                Some(path) => At::Socket(Arc::from(path.as_path())),
+                None => At::Authority,
+            },
+            prefix: Arc::from(origin.prefix.as_str()),
         })
+    }
+
+    /// The port that is connected to.
+    pub(super) fn port(&self) -> u16 {
+        let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(default)
+    }
+
+    /// The name that is looked up, if it is one; `localhost` is one machine, whatever its addresses (RFC 6761 §6.3).
+    pub(super) fn host_name(&self) -> Option<&str> {
+        let host = self.authority.host().trim_matches(['[', ']']);
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        let is_name = self.at == At::Authority && !is_local && host.parse::<IpAddr>().is_err();
+        is_name.then_some(host)
+    }
+
+    /// Where a path is asked for there.
+    pub(super) fn target(&self, target: &PathAndQuery) -> PathAndQuery {
+        if self.prefix.is_empty() || !target.path().starts_with('/') {
+            return target.clone();
+        }
+        // Both are valid, and so is one after the other.
+        PathAndQuery::try_from(format!("{}{target}", self.prefix))
+            .unwrap_or_else(|_| target.clone())
+    }
+}
+
+/// Its URL, and which of its addresses is meant.
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { scheme, authority, prefix, .. } = self;
+        match &self.at {
+            At::Authority => write!(f, "{scheme}://{authority}{prefix}"),
+            At::One(ip) => write!(f, "{scheme}://{authority}{prefix} ({ip})"),
+            At::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The ways to a member.
+#[derive(Default)]
+pub(super) struct Ways {
+    /// One a worker: a connection lives on the runtime of the worker that opened it.
+    pub(super) clients: Vec<Client>,
+    /// The same, of one that is asked over HTTP/2.
+    pub(super) links: Vec<Link>,
+}
+
+impl std::fmt::Debug for Ways {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ways").finish_non_exhaustive()
     }
 }
 
 /// A member of a pool.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// Its number in its pool, from 0.
-    pub(super) index: usize,
     pub(super) address: Address,
+    pub(super) ways: Ways,
     /// Its own authority, for Host.
     pub(super) host: HeaderValue,
-    /// `http://10.0.0.5:3000`: names it in metrics, and to consistent hashing.
+    /// `http://10.0.0.5:3000`: names it in metrics, and to consistent hashing ([`Address`]).
     pub(super) name: Arc<str>,
     pub(super) standing: Arc<Standing>,
     ejection: Ejection,
@@ -102,6 +179,18 @@ pub(crate) struct Standing {
     waiting_shares: Arc<Shares>,
     requests: AtomicU64,
     errors: AtomicU64,
+    /// How long heads of answers took.
+    first_byte: [AtomicU64; LATENCY_BUCKETS],
+    probes: Mutex<Probed>,
+}
+
+/// What probes came to.
+#[derive(Clone, Debug, Default)]
+struct Probed {
+    good: u64,
+    bad: u64,
+    /// When the last one was, and why it failed.
+    last: Option<(Instant, Option<String>)>,
 }
 
 /// What is counted of a member.
@@ -133,18 +222,18 @@ pub(crate) struct MemberCounts {
 impl Member {
     /// A member; `known` is what was known of it before.
     pub(super) fn new(
-        index: usize,
         address: Address,
+        ways: Ways,
         ejection: Ejection,
         connections: usize,
         known: Option<Arc<Standing>>,
     ) -> Result<Self, String> {
         let host = HeaderValue::from_str(address.authority.as_str())
             .map_err(|error| format!("{}: {error}", address.authority))?;
-        let name: Arc<str> = format!("{}://{}", address.scheme, address.authority).into();
+        let name: Arc<str> = address.to_string().into();
         let standing = known.unwrap_or_else(|| Arc::new(Standing::new(&name)));
         let places = Places::new(connections);
-        Ok(Self { index, address, host, name, standing, ejection, places, readers: Arc::default() })
+        Ok(Self { address, ways, host, name, standing, ejection, places, readers: Arc::default() })
     }
 
     /// Whether it sent an answer.
@@ -223,8 +312,42 @@ impl Member {
         self.standing.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a head came.
-    pub(super) fn answered(&self, attempt: Attempt, status: StatusCode) {
+    /// What control is told of it, as a member of a pool of this site; `is_probed` where its pool is.
+    pub(super) fn told(&self, site: &str, pool: &str, is_probed: bool) -> OriginMember {
+        let counts = self.counts();
+        let Standing { health, first_byte, probes, .. } = &*self.standing;
+        let first_byte: Vec<_> =
+            first_byte.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let Probed { good, bad, last } =
+            probes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let probe = is_probed.then(|| ProbeCounts {
+            good,
+            bad,
+            seconds_ago: last.as_ref().map(|(at, _)| at.elapsed().as_secs()),
+            error: last.and_then(|(_, error)| error),
+        });
+        OriginMember {
+            site: site.to_owned(),
+            pool: pool.to_owned(),
+            url: self.name.to_string(),
+            state: match counts.healthy {
+                true => OriginState::Healthy,
+                false if health.is_out() => OriginState::Out,
+                false => OriginState::Ejected,
+            },
+            weight: self.address.weight,
+            requests: counts.requests,
+            errors: counts.errors,
+            ejections: counts.ejections,
+            running: counts.running as u64,
+            first_byte: up_to_last(&first_byte),
+            probe,
+        }
+    }
+
+    /// Notes that a head came, and how long it took.
+    pub(super) fn answered(&self, attempt: Attempt, status: StatusCode, waited: Duration) {
+        self.standing.first_byte[latency_bucket(waited)].fetch_add(1, Ordering::Relaxed);
         let verdict = if is_gateway_error(status) { Verdict::Bad } else { Verdict::Good };
         self.note(attempt, verdict);
     }
@@ -260,6 +383,13 @@ impl Member {
 
     /// Notes what a probe found.
     pub(super) fn probed(&self, found: Result<(), String>, probe: &Probe, now: Instant) {
+        let mut probes = self.standing.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(()) => probes.good += 1,
+            Err(_) => probes.bad += 1,
+        }
+        probes.last = Some((now, found.as_ref().err().cloned()));
+        drop(probes);
         let health = &self.standing.health;
         let change = health.note_probe(found.is_ok(), probe.healthy, probe.unhealthy, now);
         self.tell(change, &found.err().unwrap_or_default());
@@ -292,6 +422,8 @@ impl Standing {
             waiting_shares: Arc::default(),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            first_byte: std::array::from_fn(|_| AtomicU64::new(0)),
+            probes: Mutex::default(),
         }
     }
 }

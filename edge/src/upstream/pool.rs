@@ -30,31 +30,17 @@ pub(crate) struct Choosing {
 }
 
 /// The most members of one pool.
-const MOST_MEMBERS: usize = 256;
+pub(super) const MOST_MEMBERS: usize = 256;
 
 impl Pool {
-    /// A pool of the members at these addresses. What `known` knows of one of them is kept.
-    pub(crate) fn new(
-        addresses: Vec<Address>,
-        choosing: &Choosing,
-        known: Option<&Pool>,
-    ) -> Result<Self, String> {
-        if addresses.len() > MOST_MEMBERS {
-            return Err(format!("{} members; a pool has at most {MOST_MEMBERS}", addresses.len()));
-        }
-        let member = |(index, address): (usize, Address)| {
-            let standing = known.and_then(|pool| pool.standing(&address));
-            Member::new(index, address, choosing.ejection, choosing.connections, standing)
-                .map(Arc::new)
-        };
-        let members =
-            addresses.into_iter().enumerate().map(member).collect::<Result<Vec<_>, _>>()?;
+    /// A pool of these members.
+    pub(crate) fn new(members: Vec<Arc<Member>>, choosing: &Choosing) -> Self {
         let shares: Vec<_> = members.iter().map(|member| member.share()).collect();
         let balance = balance::of(choosing.balance, &shares, choosing.virtual_nodes);
         let mut distances: Vec<u8> = members.iter().map(|m| m.address.distance).collect();
         distances.sort_unstable();
         distances.dedup();
-        Ok(Self { members, balance, distances })
+        Self { members, balance, distances }
     }
 
     /// Its members, in the order of the configuration.
@@ -77,12 +63,19 @@ impl Pool {
         }
     }
 
-    fn standing(&self, address: &Address) -> Option<Arc<Standing>> {
-        let same = |member: &&Arc<Member>| {
-            (&member.address.scheme, &member.address.authority)
-                == (&address.scheme, &address.authority)
+    /// What is known of the member at an address, whatever else is said of it.
+    pub(super) fn standing(&self, address: &Address) -> Option<Arc<Standing>> {
+        let place = |address: &Address| {
+            let Address { scheme, authority, at, prefix, .. } = address;
+            (scheme.clone(), authority.clone(), at.clone(), Arc::clone(prefix))
         };
+        let same = |member: &&Arc<Member>| place(&member.address) == place(address);
         self.members.iter().find(same).map(|member| Arc::clone(&member.standing))
+    }
+
+    /// The member that is just so.
+    pub(super) fn member(&self, address: &Address) -> Option<Arc<Member>> {
+        self.members.iter().find(|member| member.address == *address).cloned()
     }
 }
 

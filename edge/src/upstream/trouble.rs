@@ -2,7 +2,7 @@
 //! each pool, with the number of failures that it stands for, so that a failing upstream does not
 //! fill a disk.
 
-use super::member::{Address, Role};
+use super::member::{Address, At, Role};
 use crate::error::UpstreamError;
 use http::uri::PathAndQuery;
 use std::sync::Arc;
@@ -37,8 +37,7 @@ impl Trouble {
             return;
         }
         if let Some(others) = self.others(self.began.elapsed().as_secs() + 1) {
-            let (at, path, error) =
-                (&member.authority, target.path(), error.of(member.role.word()));
+            let (at, path, error) = (place(member), target.path(), error.of(member.role.word()));
             match member.role {
                 Role::Origin => {
                     let site = &self.pool;
@@ -56,6 +55,15 @@ impl Trouble {
             return None;
         }
         Some(self.suppressed.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// Host and port, and which of the host's addresses; or a socket.
+fn place(member: &Address) -> String {
+    match &member.at {
+        At::Authority => member.authority.to_string(),
+        At::One(ip) => format!("{} ({ip})", member.authority),
+        At::Socket(_) => member.to_string(),
     }
 }
 

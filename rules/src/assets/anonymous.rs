@@ -1,7 +1,7 @@
 //! The anonymous request for a static asset, and which answers to it are for everyone.
 
 use super::fits;
-use crate::cookies;
+use crate::cookies::{self, Cookie, cookies};
 use crate::fields::{POISONOUS, is_hop_by_hop};
 use crate::key::{KeyRules, cookie_is_named};
 use crate::storability::{LifetimeSource, Terms};
@@ -78,7 +78,7 @@ pub fn anonymous(request: &HeaderMap, key: &KeyRules) -> Option<HeaderMap> {
         }
     }
     if let Some(line) = cookies::combined(request) {
-        missing |= pairs(&line).next().is_some();
+        missing |= cookies(&line).next().is_some();
         if let Some(keyed) = keyed_cookies(&line, key) {
             kept.insert(COOKIE, keyed);
         }
@@ -94,19 +94,11 @@ fn is_kept(name: &HeaderName) -> bool {
         || tier::FIELDS.contains(&name)
 }
 
-/// The cookies of a line, each with its name.
-fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&b| b == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
-}
-
 /// The cookies of a line that are part of the key.
 fn keyed_cookies(line: &[u8], key: &KeyRules) -> Option<HeaderValue> {
-    let is_keyed = |pair: &&[u8]| {
-        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-        let sent = pair[..end].trim_ascii_end();
-        key.cookies.iter().any(|name| cookie_is_named(name.as_bytes(), sent))
-    };
-    let kept: Vec<_> = pairs(line).filter(is_keyed).collect();
+    let is_keyed =
+        |cookie: &Cookie<'_>| key.cookies.iter().any(|name| cookie_is_named(name, cookie.name));
+    let kept: Vec<_> = cookies(line).filter(is_keyed).map(|cookie| cookie.pair).collect();
     // Parts of a valid value are valid.
     let line = (!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept.join(&b"; "[..])));
     line.and_then(Result::ok)

@@ -1,6 +1,7 @@
 //! HTTP-date as a cache reads it (RFC 9110 §5.6.7, RFC 9111 §4.2): all three forms, names in any
 //! case, no zone but GMT. The name of the day is not checked against the date.
 
+use crate::calendar::{Date, MONTHS, SECONDS_PER_DAY};
 use crate::time::Time;
 
 /// Reads an HTTP-date. Dates before 1970 are 1970.
@@ -22,8 +23,6 @@ pub fn parse(text: &[u8], near: Option<Time>) -> Option<Time> {
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const LONG_DAYS: [&str; 7] =
     ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 /// `06 Nov 1994 08:49:37 GMT`
 fn imf_fixdate(text: &[u8]) -> Option<Time> {
@@ -80,14 +79,12 @@ fn is_gmt(zone: &[u8]) -> bool {
 fn instant(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<Time> {
     let [h1, h2, b':', m1, m2, b':', s1, s2] = clock else { return None };
     let (hour, minute, second) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?, number(&[*s1, *s2])?);
-    if hour > 23 || minute > 59 || second > 60 || day == 0 || day > days_in(year, month) {
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let days = days_before_year(year) + days_before_month(year, month) + day - 1;
-    // The 719,528 days between 1 January of year 0 and of 1970.
-    let days = days.checked_sub(719_528);
+    let days = Date::new(year, month, day)?.days_after_1970();
     let in_day = hour * 3600 + minute * 60 + second;
-    Some(days.map_or(Time::default(), |days| Time::from_secs(days * 86_400 + in_day)))
+    Some(days.map_or(Time::default(), |days| Time::from_secs(days * SECONDS_PER_DAY + in_day)))
 }
 
 /// 50 years of 365.25 days, in milliseconds.
@@ -96,26 +93,6 @@ const FIFTY_YEARS: u64 = 50 * 31_557_600 * 1000;
 /// The year that a time lies in, within one: the candidates reach a century further at both ends.
 fn year_of(time: Time) -> u64 {
     1970 + time.as_secs() / 31_557_600
-}
-
-fn days_before_year(year: u64) -> u64 {
-    let last = year.saturating_sub(1);
-    // Year 0 is a leap year.
-    let leap_days = if year == 0 { 0 } else { last / 4 - last / 100 + last / 400 + 1 };
-    year * 365 + leap_days
-}
-
-fn days_before_month(year: u64, month: u64) -> u64 {
-    (1..month).map(|month| days_in(year, month)).sum()
-}
-
-fn days_in(year: u64, month: u64) -> u64 {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        2 => 28 + u64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
 }
 
 /// 1 to 12.

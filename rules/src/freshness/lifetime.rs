@@ -16,7 +16,8 @@ pub(crate) struct Lifetime {
 
 /// The first source that has a lifetime to give. What the operator set precedes what is guessed.
 pub(crate) fn lifetime(facts: &Facts<'_>, policy: &SitePolicy) -> Lifetime {
-    explicit(facts)
+    by_rule(facts, policy)
+        .or_else(|| explicit(facts))
         .or_else(|| versioned(facts, policy))
         .or_else(|| site_default(facts, policy))
         .or_else(|| negative(facts, policy))
@@ -45,6 +46,19 @@ pub(crate) fn explicit(facts: &Facts<'_>) -> Option<Lifetime> {
         Expires::At(time) => seconds_between(facts.generated(), time),
     };
     Some(Lifetime { seconds, source: LifetimeSource::Expires })
+}
+
+/// What a rule of the site sets, for a success or a lasting redirect. Whether the response may be stored at all, and
+/// what has to be validated, is not its business.
+fn by_rule(facts: &Facts<'_>, policy: &SitePolicy) -> Option<Lifetime> {
+    let is_lasting = matches!(facts.exchange.status.as_u16(), 200 | 203 | 206 | 300 | 301 | 308);
+    let seconds = policy.ttl.filter(|_| is_lasting)?;
+    // What may be of one user, and is not to be used again without validation, stays so.
+    let may_be_personal = facts.cookie || facts.authorization || facts.set_cookie;
+    if may_be_personal && explicit(facts).is_none_or(|own| own.seconds == 0) {
+        return None;
+    }
+    Some(Lifetime { seconds, source: LifetimeSource::Rule })
 }
 
 /// Statuses that may be reused without being told to (RFC 9110 §15.1).

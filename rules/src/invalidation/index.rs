@@ -1,44 +1,49 @@
 //! The index: what each purge raised, and what may be forgotten.
 
-use super::kept::Kept;
+use super::floors::{Floors, RaisedFloor};
+use super::kind::IndexKind;
 use super::marks::Marks;
+use super::table::Kept;
 use super::targets::Targets;
-use super::{KeyedPurge, Seq, Subject, Validity};
+use super::{KeyedPurge, Seq, Subject, Target, Validity};
 use std::collections::HashMap;
 use std::sync::Arc;
+use strum::VariantArray;
 
 /// How much an [`Index`] may hold of each site, and of what concerns all sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Targets of all kinds, patterns among them; a prefix counts once for each new segment.
+    /// Targets of all kinds, patterns among them. Each takes at most 50 bytes; a URL or a host
+    /// takes 75, and a pattern also its text.
     pub targets: usize,
     /// Patterns: each is tried on each stored response that is checked after a purge.
     pub patterns: usize,
 }
 
 impl Default for Bounds {
-    /// 100,000 targets and 256 patterns.
+    /// A million targets and 1,000 patterns.
     fn default() -> Self {
-        Self { targets: 100_000, patterns: 256 }
+        Self { targets: 1_000_000, patterns: 1000 }
     }
 }
 
 /// The last hard and soft seq for each target, bounded.
 ///
 /// What does not fit any more is replaced by a floor: every response filled before it is invalid.
-/// Bounds and floors are those of one site; what it names forgets nothing of another.
+/// Bounds and floors are those of one site; what it names forgets nothing of another. Floors are those
+/// of one kind, too: what no target of that kind could take stays.
 #[derive(Debug, Default)]
 pub struct Index {
     bounds: Bounds,
     /// Responses filled below it are invalid, whatever they are.
     floor: Seq,
-    /// The same for those of one site.
-    floors: HashMap<Arc<str>, Seq>,
+    /// Floors over all sites.
+    everywhere: Floors,
+    /// Those over one site.
+    floors: HashMap<Arc<str>, Floors>,
     /// Purges below it have been held against everything stored, and need not be kept.
     checked: Seq,
     marks: Targets<Marks>,
-    /// Entries, counted along.
-    targets: usize,
 }
 
 impl Index {
@@ -47,15 +52,28 @@ impl Index {
         Self { bounds, ..Self::default() }
     }
 
-    /// Applies one purge, in O(1), or O(depth) for a prefix, amortised. Seqs may be applied again
-    /// (idempotent) but never out of order.
-    pub fn apply(&mut self, purge: &KeyedPurge) {
+    /// Applies one purge, in O(1) for each target, amortised. Seqs may be applied again (idempotent)
+    /// but never out of order. Returns the floors that rose, for lack of room.
+    pub fn apply(&mut self, purge: &KeyedPurge) -> Vec<RaisedFloor> {
+        let mut raised = Vec::new();
         for (target, site) in purge.owned() {
-            let raise = |marks: &mut Marks| marks.raise(Marks::of(purge));
-            let added = self.marks.change(target, site, purge.versions, raise);
-            self.targets += added;
-            self.keep_within_bounds(site);
+            self.marks.change(target, site, purge.versions, |marks: &mut Marks| {
+                marks.raise(Marks::of(purge));
+            });
+            self.keep_within_bounds(site, &mut raised);
         }
+        raised
+    }
+
+    /// Whether something would have to be forgotten for a purge that fits into an empty index.
+    pub fn lacks_room(&self, purge: &KeyedPurge) -> bool {
+        let patterns = purge.targets.iter().filter(|target| matches!(target, Target::Pattern(_)));
+        let (targets, patterns) = (purge.targets.len(), patterns.count());
+        let fits = |held: usize, held_patterns: usize| {
+            held + targets <= self.bounds.targets
+                && held_patterns + patterns <= self.bounds.patterns
+        };
+        fits(0, 0) && !purge.sites().all(|site| fits(self.len_of(site), self.patterns_of(site)))
     }
 
     /// Judges one stored response: hard when any hard match is later than its fill, whatever soft
@@ -70,9 +88,9 @@ impl Index {
     pub fn validity_since(&self, subject: &Subject<'_>, judged: Seq) -> Validity {
         let since = judged.max(subject.filled_at);
         let mut found = self.matching(subject, since);
-        let floor = self.floor_of(subject.site);
+        let floor = self.floor_over(subject);
         if since < floor {
-            found.raise(Marks::of_floor(floor));
+            found.raise(Marks::hard(floor));
         }
         found.validity(since)
     }
@@ -88,28 +106,35 @@ impl Index {
     pub fn forget_below(&mut self, mark: Seq) {
         if mark > self.checked {
             self.checked = mark;
-            self.floors.retain(|_, floor| *floor >= mark);
-            self.retain(|marks| marks.last() >= mark);
+            self.everywhere.forget_below(mark);
+            self.floors.retain(|_, floors| floors.forget_below(mark));
+            self.marks.retain(|marks| marks.last() >= mark);
         }
     }
 
-    /// Responses of all sites that were filled below this seq are invalid: where purges had to be
-    /// forgotten unchecked. 0 when none had.
+    /// Responses of all sites that were filled below this seq are invalid, or some of them: where
+    /// purges had to be forgotten unchecked. 0 when none had.
     pub fn floor(&self) -> Seq {
-        self.floor
+        self.floor.max(self.everywhere.highest())
     }
 
     /// The same for the responses of one site.
     pub fn floor_of(&self, site: &str) -> Seq {
+        self.floors.get(site).map_or(0, Floors::highest).max(self.floor())
+    }
+
+    /// A response that was filled below this seq is invalid.
+    pub fn floor_over(&self, subject: &Subject<'_>) -> Seq {
+        let of_all = self.floor.max(self.everywhere.over(subject));
         match self.floors.is_empty() {
-            true => self.floor,
-            false => self.floors.get(site).map_or(self.floor, |own| self.floor.max(*own)),
+            true => of_all,
+            false => self.floors.get(subject.site).map_or(0, |own| own.over(subject)).max(of_all),
         }
     }
 
     /// The highest of all floors.
     pub fn highest_floor(&self) -> Seq {
-        self.floors.values().copied().fold(self.floor, Seq::max)
+        self.floors.values().map(Floors::highest).fold(self.floor(), Seq::max)
     }
 
     /// What a site has filled below this seq cannot be judged here: purges that took it may be
@@ -123,93 +148,136 @@ impl Index {
     pub fn raise_floor(&mut self, seq: Seq) {
         if seq > self.floor {
             self.floor = seq;
-            self.floors.retain(|_, floor| *floor > seq);
-            self.retain(|marks| marks.last() > seq);
+            self.everywhere.forget_below(seq);
+            self.floors.retain(|_, floors| floors.forget_below(seq));
+            self.marks.retain(|marks| marks.last() > seq);
         }
     }
 
-    /// Raises the floor to `seq` of those sites, and of what concerns all sites, that hold more than
-    /// `most` entries.
-    pub fn raise_floor_where(&mut self, most: usize, seq: Seq) {
-        for site in self.marks.larger_than(most) {
-            self.raise_floor_of(site.as_ref(), seq);
-            self.marks.retain_of(site.as_deref(), |marks| marks.last() > seq);
+    /// Makes room where a bound is nearly reached ([`Index::is_crowded`]): raises floors to `seq`, of
+    /// one kind after another, until there is.
+    pub fn raise_floor_where_crowded(&mut self, seq: Seq) {
+        let crowded: Vec<_> = self.crowded().map(|site| site.cloned()).collect();
+        for site in crowded {
+            let name = site.as_deref();
+            let mut kinds = IndexKind::VARIANTS.to_vec();
+            kinds.sort_by_key(|kind| std::cmp::Reverse(self.len_of_kind(name, *kind)));
+            // Patterns first where they are what is crowded.
+            kinds
+                .sort_by_key(|kind| !(*kind == IndexKind::Pattern && self.has_many_patterns(name)));
+            for kind in kinds {
+                if !self.has_many(name) || self.len_of_kind(name, kind) == 0 {
+                    break;
+                }
+                self.raise_floor_of(site.as_ref(), kind, seq);
+                self.marks.retain_of(name, kind, |marks| marks.last() > seq);
+            }
         }
-        self.targets = self.marks.len();
     }
 
-    /// Number of entries held.
+    /// Whether a site, or what concerns all sites, has used up half of a bound.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded().next().is_some()
+    }
+
+    /// The same of the sites that a purge concerns.
+    pub fn is_crowded_by(&self, purge: &KeyedPurge) -> bool {
+        purge.sites().any(|site| self.has_many(site))
+    }
+
+    /// How near a bound is: the part of it that is used up, of the site that has used up most.
+    pub fn fullness(&self) -> f64 {
+        let part = |held: usize, bound: usize| held as f64 / bound.max(1) as f64;
+        let fullest = self.marks.scopes().map(|(_, scope)| {
+            let patterns = part(scope.len_of(IndexKind::Pattern), self.bounds.patterns);
+            patterns.max(part(scope.len(), self.bounds.targets))
+        });
+        fullest.fold(0.0, f64::max)
+    }
+
+    /// Number of targets held.
     pub fn len(&self) -> usize {
-        self.targets
+        self.marks.len()
     }
 
     /// Whether no purge is held.
     pub fn is_empty(&self) -> bool {
-        self.targets == 0
+        self.len() == 0
     }
 
-    /// Number of entries held of a site, or of what concerns all sites (`None`): at most
+    /// Number of targets held of a site, or of what concerns all sites (`None`): at most
     /// [`Bounds::targets`].
     pub fn len_of(&self, site: Option<&str>) -> usize {
-        self.marks.len_of(site)
+        self.marks.scope(site).map_or(0, |scope| scope.len())
     }
 
     /// Number of patterns held of a site, or of all sites: at most [`Bounds::patterns`].
     pub fn patterns_of(&self, site: Option<&str>) -> usize {
-        self.marks.patterns_of(site)
+        self.len_of_kind(site, IndexKind::Pattern)
+    }
+
+    fn len_of_kind(&self, site: Option<&str>, kind: IndexKind) -> usize {
+        self.marks.scope(site).map_or(0, |scope| scope.len_of(kind))
+    }
+
+    fn crowded(&self) -> impl Iterator<Item = Option<&Arc<str>>> {
+        let sites = self.marks.scopes().map(|(site, _)| site);
+        sites.filter(|site| self.has_many(site.map(|site| &**site)))
+    }
+
+    fn has_many(&self, site: Option<&str>) -> bool {
+        self.len_of(site) > self.bounds.targets / 2 || self.has_many_patterns(site)
+    }
+
+    fn has_many_patterns(&self, site: Option<&str>) -> bool {
+        self.patterns_of(site) > self.bounds.patterns / 2
     }
 
     fn matching(&self, subject: &Subject<'_>, since: Seq) -> Marks {
         let mut found = Marks::default();
-        if !self.is_empty() {
-            self.marks.find(subject, since, &mut |marks| found.raise(*marks));
-        }
+        self.marks.find(subject, since, &mut |marks| found.raise(*marks));
         found
     }
 
-    fn keep_within_bounds(&mut self, site: Option<&Arc<str>>) {
+    fn keep_within_bounds(&mut self, site: Option<&Arc<str>>, raised: &mut Vec<RaisedFloor>) {
         let name = site.map(|site| &**site);
-        let crowded = self.marks.patterns_of(name) > self.bounds.patterns;
-        if crowded {
-            let cut = self.cut(site, self.marks.pattern_seqs_of(name));
-            self.marks.retain_patterns_of(name, |marks| marks.last() > cut);
+        if self.patterns_of(name) > self.bounds.patterns {
+            raised.extend(self.cut(site, IndexKind::Pattern));
         }
-        let full = self.marks.len_of(name) > self.bounds.targets;
-        // More than once where a prefix of very many segments is the one that stays.
-        while self.marks.len_of(name) > self.bounds.targets {
-            let cut = self.cut(site, self.marks.last_seqs_of(name));
-            self.marks.retain_of(name, |marks| marks.last() > cut);
-        }
-        if crowded || full {
-            self.targets = self.marks.len();
+        while self.len_of(name) > self.bounds.targets {
+            let most = |kind: &&IndexKind| self.len_of_kind(name, **kind);
+            match IndexKind::VARIANTS.iter().max_by_key(most) {
+                Some(kind) if self.len_of_kind(name, *kind) > 0 => {
+                    raised.extend(self.cut(site, *kind));
+                }
+                // All that is left is a purge of everything.
+                _ => return,
+            }
         }
     }
 
-    /// The seq up to which purges go: about half of them, so that the work is shared by as many
-    /// purges to come. Raises the floor where they were not all checked.
-    fn cut(&mut self, site: Option<&Arc<str>>, mut seqs: Vec<Seq>) -> Seq {
+    /// Forgets about half the targets of a kind, those purged first, so that the work is shared by as
+    /// many purges to come. Returns the floor, if it rose: where they were not all checked.
+    fn cut(&mut self, site: Option<&Arc<str>>, kind: IndexKind) -> Option<RaisedFloor> {
+        let name = site.map(|site| &**site);
+        let mut seqs = self.marks.last_seqs_of(name, kind);
         let middle = seqs.len() / 2;
         let (_, median, _) = seqs.select_nth_unstable(middle);
-        let cut = *median;
-        if cut >= self.checked {
-            self.raise_floor_of(site, cut);
-        }
-        cut
+        let seq = *median;
+        self.marks.retain_of(name, kind, |marks| marks.last() > seq);
+        (seq >= self.checked).then(|| {
+            self.raise_floor_of(site, kind, seq);
+            RaisedFloor { site: site.cloned(), kind, seq }
+        })
     }
 
-    fn raise_floor_of(&mut self, site: Option<&Arc<str>>, seq: Seq) {
+    fn raise_floor_of(&mut self, site: Option<&Arc<str>>, kind: IndexKind, seq: Seq) {
         match site {
-            None => self.floor = self.floor.max(seq),
+            None => self.everywhere.raise(kind, seq),
             Some(site) if seq > self.floor => {
-                let floor = self.floors.entry(Arc::clone(site)).or_default();
-                *floor = seq.max(*floor);
+                self.floors.entry(Arc::clone(site)).or_default().raise(kind, seq);
             }
             Some(_) => {}
         }
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Marks) -> bool + Copy) {
-        self.marks.retain(keep);
-        self.targets = self.marks.len();
     }
 }

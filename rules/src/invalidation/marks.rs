@@ -1,6 +1,6 @@
 //! The last seqs of one target.
 
-use super::kept::Kept;
+use super::table::Kept;
 use super::{Purge, Seq, Validity};
 
 /// The last hard and the last soft seq; 0 for none. Both are kept: a later soft purge does not make
@@ -13,16 +13,12 @@ pub(super) struct Marks {
 
 impl Marks {
     pub(super) fn of(purge: &Purge) -> Self {
-        if purge.soft {
-            Self { hard: 0, soft: purge.seq }
-        } else {
-            Self { hard: purge.seq, soft: 0 }
-        }
+        if purge.soft { Self { hard: 0, soft: purge.seq } } else { Self::hard(purge.seq) }
     }
 
-    /// What a floor does to everything below it.
-    pub(super) fn of_floor(floor: Seq) -> Self {
-        Self { hard: floor, soft: 0 }
+    /// What a hard purge does, or a floor to everything below it.
+    pub(super) fn hard(seq: Seq) -> Self {
+        Self { hard: seq, soft: 0 }
     }
 
     /// Takes the later seq of each kind.

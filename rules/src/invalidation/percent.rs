@@ -5,8 +5,10 @@ use std::fmt::Write;
 
 /// Decodes escapes of unreserved characters, puts the digits of the others in upper case, and
 /// escapes what may not stand in a URI at all. A `%` that begins no escape stays.
-pub(super) fn normalised(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| STAYS[usize::from(byte)]) {
+pub(crate) fn normalised(text: &str) -> Cow<'_, str> {
+    // An end for each part, not for each byte: nearly all texts are as they should be.
+    let stays = |part: &[u8]| part.iter().fold(true, |all, byte| all & STAYS[usize::from(*byte)]);
+    if text.as_bytes().chunks(16).all(stays) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -27,6 +29,13 @@ pub(super) fn normalised(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// A path of these bytes, with what may not stand in a URI escaped.
+pub(crate) fn escaped(path: &[u8]) -> String {
+    let mut out = String::with_capacity(path.len() + 8);
+    path.iter().for_each(|byte| push(&mut out, *byte));
+    out
 }
 
 fn push(out: &mut String, byte: u8) {

@@ -1,80 +1,79 @@
 //! What is kept for the targets of one site, or of all sites.
 
-use super::kept::{ByText, Kept, change, find};
+use super::digest::{Digest, Digests};
+use super::kind::IndexKind;
 use super::pattern::Pattern;
 use super::percent::normalised;
 use super::spelled::{Spelled, host_names, unversioned_text, with_query};
-use super::trie::Trie;
+use super::table::{Kept, Table};
 use super::{Seq, Subject, Target};
 use crate::versions::unversioned;
+use strum::VariantArray;
+
+/// Kinds that have a table here: those before [`IndexKind::Url`].
+const TABLES: usize = IndexKind::Url as usize;
 
 /// What is kept for the targets that a site narrows.
 #[derive(Debug)]
 pub(super) struct Scope<V> {
     all: Option<V>,
-    paths: ByText<V>,
-    /// By path and query together.
-    queries: ByText<V>,
-    /// By the name without version, with the query where one was given.
-    versions: ByText<V>,
-    tags: ByText<V>,
-    /// By the tag in lower case.
-    any_case_tags: ByText<V>,
-    prefixes: Trie<V>,
+    /// By kind. Queries are found by path and query together, versions by the name without version
+    /// (with the query where one was given), any-case tags by the tag in lower case, prefixes by host
+    /// (empty for all) and segments without a slash at the end.
+    tables: [Table<V>; TABLES],
+    /// Segments of the longest prefix, the host among them.
+    longest: usize,
     /// In the order of their last seqs.
     patterns: Vec<(Pattern, V)>,
-    /// How many targets that name a host are of this site; they are kept beside the scopes.
-    pub(super) hosted: usize,
+    /// How many URLs and hosts are of this site; they are kept beside the scopes.
+    pub(super) urls: usize,
+    pub(super) hosts: usize,
 }
 
 impl<V: Kept> Default for Scope<V> {
     fn default() -> Self {
         Self {
             all: None,
-            paths: ByText::new(),
-            queries: ByText::new(),
-            versions: ByText::new(),
-            tags: ByText::new(),
-            any_case_tags: ByText::new(),
-            prefixes: Trie::default(),
+            tables: std::array::from_fn(|_| Table::default()),
+            longest: 0,
             patterns: Vec::new(),
-            hosted: 0,
+            urls: 0,
+            hosts: 0,
         }
     }
 }
 
 impl<V: Kept> Scope<V> {
-    /// Changes what is kept for one target; returns how many entries that added. With `versions`, a
-    /// path takes all its versions.
+    /// Changes what is kept for one target; returns how many that added. With `versions`, a path
+    /// takes all its versions.
     pub(super) fn change(
         &mut self,
         target: &Target,
         versions: bool,
         changed: impl FnOnce(&mut V),
     ) -> usize {
-        match target {
-            Target::All => {
-                let new = self.all.is_none();
-                changed(self.all.get_or_insert_default());
-                usize::from(new)
+        let Some(kind) = IndexKind::of(target, versions) else {
+            let new = self.all.is_none();
+            changed(self.all.get_or_insert_default());
+            return usize::from(new);
+        };
+        let digest = match target {
+            Target::Path(path) if versions => Digest::of(&unversioned_text(path)),
+            Target::Path(path) => Digest::of(&normalised(path)),
+            Target::Prefix(prefix) => {
+                let prefix = normalised(prefix);
+                self.longest = self.longest.max(segments(&prefix).count());
+                Digest::of(prefix.strip_suffix('/').unwrap_or(&prefix))
             }
-            Target::Path(path) if versions => {
-                change(&mut self.versions, &unversioned_text(path), changed)
+            Target::Tag(tag) => Digest::of(tag),
+            Target::AnyCaseTag(tag) => Digest::of(&tag.to_ascii_lowercase()),
+            Target::Pattern(pattern) => {
+                return self.change_pattern(&normalised(pattern), changed);
             }
-            Target::Path(path) => {
-                let path = normalised(path);
-                let map = if path.contains('?') { &mut self.queries } else { &mut self.paths };
-                change(map, &path, changed)
-            }
-            Target::Prefix(prefix) => self.prefixes.change(&normalised(prefix), changed),
-            Target::Tag(tag) => change(&mut self.tags, tag, changed),
-            Target::AnyCaseTag(tag) => {
-                change(&mut self.any_case_tags, &tag.to_ascii_lowercase(), changed)
-            }
-            Target::Pattern(pattern) => self.change_pattern(&normalised(pattern), changed),
             // Not narrowed by a site: kept beside the scopes.
-            Target::Url(_) | Target::Host(_) => 0,
-        }
+            Target::Url(_) | Target::Host(_) | Target::All => return 0,
+        };
+        self.tables[kind as usize].change(digest, changed)
     }
 
     fn change_pattern(&mut self, text: &str, changed: impl FnOnce(&mut V)) -> usize {
@@ -98,26 +97,28 @@ impl<V: Kept> Scope<V> {
         found: &mut impl FnMut(&V),
     ) {
         self.all.iter().for_each(&mut *found);
-        if !self.paths.is_empty() {
-            find(&self.paths, &spelled.path, found);
+        if let Some(paths) = self.newer(IndexKind::Path, since) {
+            paths.find(spelled.path_digest(), found);
         }
-        if !self.queries.is_empty() && spelled.has_query() {
-            find(&self.queries, spelled.full(), found);
+        if spelled.has_query()
+            && let Some(queries) = self.newer(IndexKind::Query, since)
+        {
+            queries.find(spelled.full_digest(), found);
         }
-        if !self.versions.is_empty() {
-            self.find_versions(spelled, found);
+        if let Some(versions) = self.newer(IndexKind::Version, since) {
+            find_versions(versions, spelled, found);
         }
-        if !self.tags.is_empty() {
-            subject.tags.iter().for_each(|tag| find(&self.tags, tag, found));
+        if let Some(tags) = self.newer(IndexKind::Tag, since) {
+            subject.tags.iter().for_each(|tag| tags.find(Digest::of(tag), found));
         }
-        if !self.any_case_tags.is_empty() {
+        if let Some(tags) = self.newer(IndexKind::AnyCaseTag, since) {
             for tag in subject.tags {
-                find(&self.any_case_tags, &tag.to_ascii_lowercase(), found);
+                tags.find(Digest::of(&tag.to_ascii_lowercase()), found);
             }
         }
-        if self.prefixes.len() > 0 {
+        if let Some(prefixes) = self.newer(IndexKind::Prefix, since) {
             for host in host_names(subject.host).chain([""]) {
-                self.prefixes.find(host, &spelled.path, found);
+                self.find_prefixes(prefixes, host, &spelled.path, found);
             }
         }
         let newest_first = self.patterns.iter().rev();
@@ -128,63 +129,93 @@ impl<V: Kept> Scope<V> {
         }
     }
 
-    fn find_versions(&self, spelled: &Spelled<'_>, found: &mut impl FnMut(&V)) {
-        let name = unversioned(&spelled.path);
-        for path in [Some(&*spelled.path), name.as_deref()].into_iter().flatten() {
-            find(&self.versions, path, found);
-            if let Some(query) = spelled.query() {
-                find(&self.versions, &with_query(path, Some(query)), found);
-            }
+    /// What is kept for every prefix of `path` on `host`.
+    fn find_prefixes(
+        &self,
+        prefixes: &Table<V>,
+        host: &str,
+        path: &str,
+        found: &mut impl FnMut(&V),
+    ) {
+        let mut digests = Digests::of(host);
+        prefixes.find(digests.last(), found);
+        let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+        for segment in segments.take(self.longest.saturating_sub(1)) {
+            digests.add("/");
+            digests.add(segment);
+            prefixes.find(digests.last(), found);
         }
     }
 
-    /// Number of entries in it, patterns among them.
+    /// The table of a kind, if there may be a seq above `since` in it.
+    fn newer(&self, kind: IndexKind, since: Seq) -> Option<&Table<V>> {
+        Some(&self.tables[kind as usize]).filter(|table| table.is_newer(since))
+    }
+
+    /// Number of targets, those that name a host and patterns among them.
     pub(super) fn len(&self) -> usize {
-        usize::from(self.all.is_some())
-            + self.maps().iter().map(|map| map.len()).sum::<usize>()
-            + self.prefixes.len()
-            + self.patterns.len()
+        let kinds = IndexKind::VARIANTS.iter().map(|kind| self.len_of(*kind));
+        usize::from(self.all.is_some()) + kinds.sum::<usize>()
     }
 
-    pub(super) fn patterns_len(&self) -> usize {
-        self.patterns.len()
-    }
-
-    /// The last seq of every target, into `seqs`.
-    pub(super) fn last_seqs(&self, seqs: &mut Vec<Seq>) {
-        seqs.extend(self.all.iter().map(Kept::last));
-        for map in self.maps() {
-            seqs.extend(map.values().map(Kept::last));
+    /// Number of targets of a kind.
+    pub(super) fn len_of(&self, kind: IndexKind) -> usize {
+        match kind {
+            IndexKind::Url => self.urls,
+            IndexKind::Host => self.hosts,
+            IndexKind::Pattern => self.patterns.len(),
+            _ => self.tables[kind as usize].len(),
         }
-        self.prefixes.last_seqs(seqs);
-        self.pattern_seqs(seqs);
     }
 
-    pub(super) fn pattern_seqs(&self, seqs: &mut Vec<Seq>) {
-        seqs.extend(self.patterns.iter().map(|(_, kept)| kept.last()));
+    /// The last seq of every target of a kind but those that name a host.
+    pub(super) fn last_seqs(&self, kind: IndexKind) -> Vec<Seq> {
+        match self.tables.get(kind as usize) {
+            Some(table) => table.kept().map(Kept::last).collect(),
+            None if kind == IndexKind::Pattern => {
+                self.patterns.iter().map(|(_, kept)| kept.last()).collect()
+            }
+            None => Vec::new(),
+        }
     }
 
     /// Forgets what is not to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&V) -> bool + Copy) {
         self.all = self.all.take().filter(keep);
-        for map in [
-            &mut self.paths,
-            &mut self.queries,
-            &mut self.versions,
-            &mut self.tags,
-            &mut self.any_case_tags,
-        ] {
-            map.retain(|_, kept| keep(kept));
+        self.tables.iter_mut().for_each(|table| table.retain(keep));
+        self.patterns.retain(|(_, kept)| keep(kept));
+        self.tidy();
+    }
+
+    /// Forgets what is not to be kept of a kind that does not name a host.
+    pub(super) fn retain_of(&mut self, kind: IndexKind, keep: impl Fn(&V) -> bool) {
+        match self.tables.get_mut(kind as usize) {
+            Some(table) => table.retain(keep),
+            None if kind == IndexKind::Pattern => self.patterns.retain(|(_, kept)| keep(kept)),
+            None => {}
         }
-        self.prefixes.retain(keep);
-        self.patterns.retain(|(_, kept)| keep(kept));
+        self.tidy();
     }
 
-    pub(super) fn retain_patterns(&mut self, keep: impl Fn(&V) -> bool) {
-        self.patterns.retain(|(_, kept)| keep(kept));
+    fn tidy(&mut self) {
+        self.patterns.shrink_to(2 * self.patterns.len());
+        if self.len_of(IndexKind::Prefix) == 0 {
+            self.longest = 0;
+        }
     }
+}
 
-    fn maps(&self) -> [&ByText<V>; 5] {
-        [&self.paths, &self.queries, &self.versions, &self.tags, &self.any_case_tags]
+fn find_versions<V: Kept>(versions: &Table<V>, spelled: &Spelled<'_>, found: &mut impl FnMut(&V)) {
+    let name = unversioned(&spelled.path);
+    for path in [Some(&*spelled.path), name.as_deref()].into_iter().flatten() {
+        versions.find(Digest::of(path), found);
+        if let Some(query) = spelled.query() {
+            versions.find(Digest::of(&with_query(path, Some(query))), found);
+        }
     }
+}
+
+/// A prefix in segments, the host first; a slash at its end makes no difference.
+pub(super) fn segments(prefix: &str) -> impl Iterator<Item = &str> {
+    prefix.strip_suffix('/').unwrap_or(prefix).split('/')
 }

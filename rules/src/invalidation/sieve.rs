@@ -2,9 +2,9 @@
 //! taken a stored response. Most could not, and are passed without a lock.
 
 use super::percent::normalised;
+use super::scope::segments;
 use super::spelled::host_names;
 use super::target::url_as_compared;
-use super::trie::segments;
 use super::{Purge, Seq, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,7 @@
 //! A stored response's path and query in the spelling of the index.
 
 use super::Subject;
+use super::digest::{Digest, Digests};
 use super::percent::normalised;
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -10,19 +11,29 @@ pub(super) struct Spelled<'a> {
     pub(super) path: Cow<'a, str>,
     /// As keyed.
     raw_query: Option<&'a str>,
+    query: OnceCell<Cow<'a, str>>,
     full: OnceCell<String>,
+    path_digest: OnceCell<Digest>,
+    full_digest: OnceCell<Digest>,
 }
 
 impl<'a> Spelled<'a> {
     pub(super) fn new(subject: &Subject<'a>) -> Self {
-        Self { path: normalised(subject.path), raw_query: subject.query, full: OnceCell::new() }
+        Self {
+            path: normalised(subject.path),
+            raw_query: subject.query,
+            query: OnceCell::new(),
+            full: OnceCell::new(),
+            path_digest: OnceCell::new(),
+            full_digest: OnceCell::new(),
+        }
     }
 
     /// Path with query.
     pub(super) fn full(&self) -> &str {
-        match self.raw_query {
+        match self.query() {
             None => &self.path,
-            Some(query) => self.full.get_or_init(|| format!("{}?{}", self.path, normalised(query))),
+            Some(query) => self.full.get_or_init(|| format!("{}?{query}", self.path)),
         }
     }
 
@@ -31,7 +42,32 @@ impl<'a> Spelled<'a> {
     }
 
     pub(super) fn query(&self) -> Option<&str> {
-        self.full().get(self.path.len() + 1..)
+        let query = self.raw_query?;
+        Some(self.query.get_or_init(|| normalised(query)))
+    }
+
+    /// The digest of the path alone.
+    pub(super) fn path_digest(&self) -> Digest {
+        *self.path_digest.get_or_init(|| Digest::of(&self.path))
+    }
+
+    /// The digest of path with query.
+    pub(super) fn full_digest(&self) -> Digest {
+        *self.full_digest.get_or_init(|| match self.query() {
+            None => self.path_digest(),
+            Some(_) => self.after(""),
+        })
+    }
+
+    /// The digest of a host with path and query behind it.
+    pub(super) fn after(&self, host: &str) -> Digest {
+        let mut digests = Digests::of(host);
+        digests.add(&self.path);
+        if let Some(query) = self.query() {
+            digests.add("?");
+            digests.add(query);
+        }
+        digests.last()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each of many purges took, counted in one walk over what is stored.
 
-use super::kept::Kept;
+use super::table::Kept;
 use super::targets::Targets;
 use super::{KeyedPurge, Purge, Seq, Subject, Validity};
 use std::ops::Range;

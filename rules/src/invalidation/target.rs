@@ -102,8 +102,21 @@ impl Target {
         }
     }
 
-    /// The same kind of target with another text, if it takes one query: that is written as a
-    /// site's keys have it. A pattern is compared with whole keys as it stands.
+    /// Where its path begins, if it is a path or a URL: those are written as a site's keys have them. A pattern is
+    /// compared with whole keys as it stands.
+    pub(super) fn path_start(&self) -> Option<usize> {
+        match self {
+            Self::Path(_) => Some(0),
+            Self::Url(url) => {
+                let rest = split_scheme(url).1;
+                let path = rest.find(['/', '?']).unwrap_or(rest.len());
+                Some(url.len() - rest.len() + path)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same kind of target with another text, if it is a path or a URL.
     pub(super) fn rekeyed(&self, text: String) -> Option<Self> {
         match self {
             Self::Path(_) => Some(Self::Path(text)),

@@ -18,9 +18,32 @@ pub fn url_name(host: &str, path: &str, query: Option<&str>) -> String {
     name
 }
 
+/// Whether a path and a query stand in the name of their URL as they are spelled here.
+pub fn is_as_named(path: &str, query: Option<&str>) -> bool {
+    normalised(path) == path && query.is_none_or(|query| normalised(query) == query)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::url_name;
+    use super::{is_as_named, url_name};
+
+    #[test]
+    fn only_one_spelling_of_a_url_is_that_of_its_name() {
+        for (path, query, is_it) in [
+            ("/at", Some("b=c"), true),
+            ("/at", None, true),
+            ("/a%2Fb", None, true),
+            ("/a%2fb", None, false),
+            ("/a%74", None, false),
+            ("/at", Some("%62=c"), false),
+        ] {
+            let same = url_name("h", path, query)
+                == url_name("h", "", None)
+                    + path
+                    + &query.map(|query| format!("?{query}")).unwrap_or_default();
+            assert_eq!((is_as_named(path, query), same), (is_it, is_it), "{path} {query:?}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_a_url_has_one_name() {

@@ -1,6 +1,6 @@
 //! Cookies that are part of a key (RFC 6265 §4.2).
 
-use crate::cookies;
+use crate::cookies::{self, as_php_reads};
 use http::HeaderMap;
 
 /// Appends `\ncookie name=value` for every cookie of that name (or, for `prefix*`, whose name begins
@@ -8,26 +8,26 @@ use http::HeaderMap;
 /// written without.
 pub(super) fn append(out: &mut Vec<u8>, name: &str, request: &HeaderMap) {
     let Some(line) = cookies::combined(request) else { return };
-    for pair in line.split(|&b| b == b';') {
-        let pair = pair.trim_ascii();
-        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-        let sent = pair[..end].trim_ascii_end();
-        if !is_named(name.as_bytes(), sent) {
-            continue;
-        }
+    for cookie in cookies::cookies(&line).filter(|cookie| is_named(name, cookie.name)) {
         out.extend_from_slice(b"\ncookie ");
-        out.extend_from_slice(sent);
-        if let Some(value) = pair.get(end + 1..) {
+        out.extend_from_slice(cookie.name);
+        if let Some(value) = cookie.value() {
             out.push(b'=');
-            out.extend_from_slice(value.trim_ascii_start());
+            out.extend_from_slice(value);
         }
     }
 }
 
-/// Whether a cookie that was sent has this name or, for `prefix*`, a name that begins so.
-pub(crate) fn is_named(name: &[u8], sent: &[u8]) -> bool {
-    match name.strip_suffix(b"*") {
-        Some(prefix) => sent.starts_with(prefix),
-        None => sent == name,
+/// Whether a cookie that was sent has this name or, for `prefix*`, a name that begins so; also in a spelling
+/// that PHP reads as the same, so that an origin never reads one that is not in the key.
+pub(crate) fn is_named(name: &str, sent: &[u8]) -> bool {
+    let reads_as = |name: &[u8], sent: &[u8]| {
+        name.iter().map(|&b| as_php_reads(b)).eq(sent.iter().map(|&b| as_php_reads(b)))
+    };
+    match name.strip_suffix('*') {
+        Some(beginning) => {
+            sent.get(..beginning.len()).is_some_and(|begins| reads_as(beginning.as_bytes(), begins))
+        }
+        None => reads_as(name.as_bytes(), sent),
     }
 }

@@ -57,7 +57,8 @@ fn counts(parameter: &str, keep: &QueryKeep) -> bool {
     }
 }
 
-fn names(rule: &str, parameter: &str) -> bool {
+/// Whether a parameter of a query has this name or, for `prefix*`, a name that begins so.
+pub(crate) fn names(rule: &str, parameter: &str) -> bool {
     let mut name = decoded(name(parameter));
     match rule.strip_suffix('*') {
         Some(prefix) => prefix.bytes().all(|byte| name.next() == Some(byte)),
@@ -71,7 +72,7 @@ fn name(parameter: &str) -> &str {
 
 /// The bytes of a name as an origin reads it: percent-decoded, `+` for a space. What is no valid
 /// escape stands for itself.
-fn decoded(name: &str) -> impl Iterator<Item = u8> {
+pub(crate) fn decoded(name: &str) -> impl Iterator<Item = u8> {
     let mut rest = name.as_bytes();
     std::iter::from_fn(move || {
         let (&first, after) = rest.split_first()?;

@@ -149,3 +149,19 @@ fn the_order_of_equal_names_survives_among_many() {
     let keyed = keyed_query(Some(&mixed.join("&")), &rules).map(std::borrow::Cow::into_owned);
     assert_eq!(keyed, Some(sorted.join("&")));
 }
+
+#[test]
+fn a_cookie_is_in_the_key_in_every_spelling_that_php_reads_as_its_name() {
+    let rules = KeyRules { cookies: names(&["wcml_currency", "plan_*"]), ..KeyRules::default() };
+    for (sent, keyed) in [
+        ("wcml.currency=EUR", "\ncookie wcml.currency=EUR"),
+        ("wcml currency=EUR", "\ncookie wcml currency=EUR"),
+        ("wcml[currency=EUR", "\ncookie wcml[currency=EUR"),
+        ("plan.a=1", "\ncookie plan.a=1"),
+        ("wcml-currency=EUR; plan=1", ""),
+    ] {
+        let field = (http::header::COOKIE, HeaderValue::from_static(sent));
+        let request = HeaderMap::from_iter([field]);
+        assert_eq!(key(&PARTS, &rules, &request), format!("https://a.example/p{keyed}"), "{sent}");
+    }
+}

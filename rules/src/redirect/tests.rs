@@ -2,10 +2,10 @@ use super::*;
 use proptest::prelude::*;
 
 const ORIGINS: [OriginAddress<'static>; 4] = [
-    OriginAddress { https: false, host: "127.0.0.1", port: 3000 },
-    OriginAddress { https: false, host: "web", port: 80 },
-    OriginAddress { https: true, host: "bucket.example", port: 443 },
-    OriginAddress { https: false, host: "::1", port: 8081 },
+    OriginAddress { https: false, host: "127.0.0.1", port: 3000, prefix: "" },
+    OriginAddress { https: false, host: "web", port: 80, prefix: "" },
+    OriginAddress { https: true, host: "bucket.example", port: 443, prefix: "" },
+    OriginAddress { https: false, host: "::1", port: 8081, prefix: "" },
 ];
 
 fn visited(target: &str) -> Visited<'_> {
@@ -160,5 +160,37 @@ proptest! {
     fn no_text_makes_it_panic(value in "\\PC{0,40}") {
         let _ = reference(&value, &ORIGINS, &visited("/"), true);
         let _ = refresh(&value, &ORIGINS, &visited("/"));
+    }
+}
+
+#[test]
+fn what_is_below_the_prefix_of_an_origin_loses_it() {
+    let app = OriginAddress { https: false, host: "app", port: 80, prefix: "/v1" };
+    let moved = |value: &str| {
+        let mut fields = HeaderMap::new();
+        fields.insert(LOCATION, HeaderValue::from_str(value).unwrap());
+        let found = StatusCode::FOUND;
+        rewrite(&mut fields, found, &[app], &visited("/guide"));
+        fields[LOCATION].to_str().unwrap().to_owned()
+    };
+    for (value, expected) in [
+        ("http://app/v1/x?y", "/x?y"),
+        ("http://app/v1", "/"),
+        ("http://app/v1?q", "/?q"),
+        ("/v1/x", "/x"),
+        ("/v1/", "/"),
+        ("http://shop.example/v1/x", "/x"),
+        // By the visitor's host it may be a visitor's path already.
+        ("http://shop.example/x", "/x"),
+        // What follows would be taken for a host.
+        ("/v1//evil", "https://shop.example:8443//evil"),
+        // No visitor can ask for these, or they are a visitor's already.
+        ("http://app/v10/x", "http://app/v10/x"),
+        ("http://app/other", "http://app/other"),
+        ("/v10", "/v10"),
+        ("/x", "/x"),
+        ("v1/x", "v1/x"),
+    ] {
+        assert_eq!(moved(value), expected, "{value}");
     }
 }

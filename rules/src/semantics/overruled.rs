@@ -27,6 +27,8 @@ pub enum Overruled {
     SharedSetCookie,
     /// Another lifetime: the site's own for what says nothing about freshness.
     SiteLifetime,
+    /// Another lifetime: that of a rule of the site, whatever the response says.
+    RuleLifetime,
     /// Shorter: `immutable` is no lifetime. The library makes it a day.
     Immutable,
     /// Shorter: heuristic lifetimes are bounded by the site and rounded down.
@@ -48,7 +50,7 @@ pub enum Overruled {
 
 impl Overruled {
     /// Every kind, for lists.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Status,
         Self::MustUnderstand,
         Self::QualifiedPrivate,
@@ -56,6 +58,7 @@ impl Overruled {
         Self::ProxyRevalidate,
         Self::SharedSetCookie,
         Self::SiteLifetime,
+        Self::RuleLifetime,
         Self::Immutable,
         Self::HeuristicBound,
         Self::MaxTtl,
@@ -77,7 +80,7 @@ impl Overruled {
             Self::SharedSetCookie | Self::SetCookie | Self::Cookie => "RFC 9111 §7.3",
             Self::SiteLifetime | Self::HeuristicBound => "RFC 9111 §4.2.2",
             Self::Immutable => "RFC 8246 §2",
-            Self::MaxTtl => "RFC 9111 §4.2",
+            Self::MaxTtl | Self::RuleLifetime => "RFC 9111 §4.2",
             Self::VaryAny => "RFC 9111 §4.1",
             Self::Useless => "RFC 9111 §4",
             Self::Method => "RFC 9110 §9.2.3",
@@ -149,7 +152,7 @@ fn prolonged(facts: &Facts<'_>, judged: &Judged) -> Option<Overruled> {
     } else if facts.set_cookie && !directives.public && !directives.immutable {
         Some(Overruled::SharedSetCookie)
     } else {
-        is_site_lifetime(judged).then_some(Overruled::SiteLifetime)
+        of_site(judged)
     }
 }
 
@@ -161,8 +164,8 @@ fn shortened(facts: &Facts<'_>, judged: &Judged, policy: &SitePolicy) -> Option<
         Some(Overruled::Immutable)
     } else if policy.max_ttl > 0 && judged.lifetime.seconds > policy.max_ttl {
         Some(Overruled::MaxTtl)
-    } else if is_site_lifetime(judged) {
-        Some(Overruled::SiteLifetime)
+    } else if let Some(overruled) = of_site(judged) {
+        Some(overruled)
     } else if matches!(source, LifetimeSource::Heuristic | LifetimeSource::ValidatorOnly)
         && facts.last_modified.is_some()
     {
@@ -172,11 +175,14 @@ fn shortened(facts: &Facts<'_>, judged: &Judged, policy: &SitePolicy) -> Option<
     }
 }
 
-fn is_site_lifetime(judged: &Judged) -> bool {
-    matches!(
-        judged.lifetime.source,
-        LifetimeSource::Versioned | LifetimeSource::SiteDefault | LifetimeSource::Negative
-    )
+fn of_site(judged: &Judged) -> Option<Overruled> {
+    match judged.lifetime.source {
+        LifetimeSource::Rule => Some(Overruled::RuleLifetime),
+        LifetimeSource::Versioned | LifetimeSource::SiteDefault | LifetimeSource::Negative => {
+            Some(Overruled::SiteLifetime)
+        }
+        _ => None,
+    }
 }
 
 fn knows(status: StatusCode) -> bool {

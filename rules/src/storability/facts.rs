@@ -98,7 +98,7 @@ impl<'a> Facts<'a> {
 
 /// Fields without which what is stored would be read, selected or framed wrongly. A directive that
 /// keeps one of them out of the store keeps the response out.
-const INDISPENSABLE: [HeaderName; 6] =
+static INDISPENSABLE: [HeaderName; 6] =
     [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING, VARY];
 
 /// Whether a directive speaks of the whole response, and else which fields it names.

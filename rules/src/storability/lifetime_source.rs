@@ -11,6 +11,7 @@ impl Display for LifetimeSource {
             Self::MaxAge(source) => write!(f, "max-age of {}", field(*source)),
             Self::Expires => f.write_str("Expires"),
             Self::Heuristic => f.write_str("heuristic, a tenth of the time since Last-Modified"),
+            Self::Rule => f.write_str("ttl of a rule"),
             Self::Versioned => f.write_str("versioned_ttl of the site"),
             Self::SiteDefault => f.write_str("default_ttl of the site"),
             Self::Negative => f.write_str("negative_ttl of the site"),

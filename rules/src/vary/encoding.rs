@@ -1,15 +1,11 @@
 //! Accept-Encoding (RFC 9110 §12.5.3) reduced to the few wishes that lead to different bytes.
 
-use super::weighted::weight;
+use crate::coding::{AcceptedCodings, Coding};
 use http::HeaderMap;
-use http::header::ACCEPT_ENCODING;
 
-/// Every subset of the three codings, indexed by the bits below.
+/// Every subset of the three codings, indexed by the bits of [`Coding::index`].
 const BUCKETS: [&str; 8] =
     ["identity", "gzip", "br", "br, gzip", "zstd", "zstd, gzip", "zstd, br", "zstd, br, gzip"];
-const GZIP: usize = 0;
-const BR: usize = 1;
-const ZSTD: usize = 2;
 
 /// The codings an origin is asked for, most wanted first, from a client's Accept-Encoding: at most
 /// `zstd`, `br`, `gzip` in fixed order, or `identity`. `None` when the field is absent.
@@ -18,49 +14,17 @@ const ZSTD: usize = 2;
 /// for those not named. Requests of one bucket share a stored response because the origin is asked
 /// with the bucket in place of the client's own field: a node must send it so.
 pub fn accept_encoding_bucket(request: &HeaderMap) -> Option<&'static str> {
-    let mut lines = request.get_all(ACCEPT_ENCODING).iter().peekable();
-    lines.peek()?;
-    let mut named: [Option<u16>; 3] = [None; 3];
-    let mut identity = None;
-    let mut rest = None;
-    for line in lines {
-        for member in line.as_bytes().split(|&b| b == b',') {
-            let (coding, parameters) = split_once(member, b';');
-            let slot = match coding.trim_ascii() {
-                b"*" => &mut rest,
-                name if is(name, "gzip") || is(name, "x-gzip") => &mut named[GZIP],
-                name if is(name, "br") => &mut named[BR],
-                name if is(name, "zstd") => &mut named[ZSTD],
-                name if is(name, "identity") => &mut identity,
-                _ => continue,
-            };
-            // A weight that cannot be read is no wish for the coding.
-            let weight = parameters.map_or(Some(1000), weight).unwrap_or(0);
-            *slot = Some(slot.map_or(weight, |before| weight.max(before)));
-        }
-    }
-    let floor = identity.unwrap_or(0).max(1);
-    let wanted = |slot: usize| named[slot].or(rest).unwrap_or(0) >= floor;
-    let bits =
-        usize::from(wanted(GZIP)) | usize::from(wanted(BR)) << 1 | usize::from(wanted(ZSTD)) << 2;
-    Some(BUCKETS[bits])
-}
-
-fn is(name: &[u8], coding: &str) -> bool {
-    name.eq_ignore_ascii_case(coding.as_bytes())
-}
-
-fn split_once(bytes: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(at, bytes) {
-        Some(i) => (&bytes[..i], Some(&bytes[i + 1..])),
-        None => (bytes, None),
-    }
+    let accepted = AcceptedCodings::of(request);
+    let bit = |coding: Coding| usize::from(accepted.wants(coding)) << coding.index();
+    let bits = Coding::ALL.into_iter().map(bit).sum::<usize>();
+    accepted.is_present().then(|| BUCKETS[bits])
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use http::header::ACCEPT_ENCODING;
 
     fn bucket(lines: &[&'static str]) -> Option<&'static str> {
         let mut request = HeaderMap::new();

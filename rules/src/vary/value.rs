@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName};
 
 /// Fields that are no lists: a comma in them is part of the value, and so is what surrounds it.
-const SINGLE: [HeaderName; 6] = [USER_AGENT, AUTHORIZATION, REFERER, ORIGIN, HOST, FROM];
+static SINGLE: [HeaderName; 6] = [USER_AGENT, AUTHORIZATION, REFERER, ORIGIN, HOST, FROM];
 
 /// Joins what must not be mistaken for a list: no field value holds this byte.
 const LINE_BREAK: u8 = 0;

@@ -74,7 +74,7 @@ pub(super) fn most_wanted_language_is(request: &HeaderMap, language: &str) -> bo
 
 /// The parameters after a member's first `;`: its weight in thousandths, `None` when they are
 /// anything but one weight of the grammar.
-pub(super) fn weight(parameters: &[u8]) -> Option<u16> {
+pub(crate) fn weight(parameters: &[u8]) -> Option<u16> {
     let parameters = parameters.trim_ascii();
     let value = parameters.strip_prefix(b"q=").or_else(|| parameters.strip_prefix(b"Q="))?;
     let (whole, fraction) = match value {

@@ -6,7 +6,9 @@ mod tally;
 
 use model::{Response, keyed, log, model, responses, takes};
 use proptest::prelude::*;
-use weir_rules::invalidation::{Bounds, Index, KeyedPurge, Purge, Seq, Subject, Target, Validity};
+use weir_rules::invalidation::{
+    Bounds, Index, IndexKind, KeyedPurge, Purge, Seq, Subject, Target, Validity,
+};
 
 fn severity(validity: Validity) -> u8 {
     match validity {
@@ -55,7 +57,13 @@ proptest! {
         let mut index = Index::new(Bounds { targets, patterns });
         let responses: Vec<_> = responses.into_iter().map(Response::of_its_host).collect();
         for (applied, purge) in (1..).zip(&log) {
-            index.apply(&keyed(purge));
+            let (keyed, before) = (keyed(purge), index.highest_floor());
+            let lacked = index.lacks_room(&keyed);
+            let raised = index.apply(&keyed);
+            let fits = keyed.targets.len() <= targets && keyed.targets.len() <= patterns;
+            prop_assert!(raised.is_empty() || lacked || !fits, "it had room for {:?}", purge);
+            let highest = raised.iter().map(|raised| raised.seq).fold(before, Seq::max);
+            prop_assert_eq!(index.highest_floor(), highest, "each floor is told");
             for site in [None, Some("s1"), Some("s2")] {
                 prop_assert!(index.len_of(site) <= targets && index.patterns_of(site) <= patterns);
             }
@@ -63,6 +71,9 @@ proptest! {
                 let says = index.validity(&response.subject());
                 let model = model(&log[..applied], response);
                 prop_assert!(severity(says) >= severity(model), "{:?} {:?} {:?}", says, model, response);
+                if response.filled_at >= index.floor_over(&response.subject()) {
+                    prop_assert_eq!(says, model, "no floor is over {:?}", response);
+                }
                 if response.filled_at >= purge.seq {
                     prop_assert_eq!(says, Validity::Valid, "nothing is later than its fill");
                 }
@@ -85,8 +96,8 @@ proptest! {
             let targets = purge.targets.iter().filter(|target| of_host(target)).cloned().collect();
             Purge { site: Some("s1".into()), targets, ..purge }
         }).collect();
-        own.iter().for_each(|purge| index.apply(&keyed(purge)));
-        index.raise_floor_where(2, walked);
+        own.iter().for_each(|purge| drop(index.apply(&keyed(purge))));
+        index.raise_floor_where_crowded(walked);
         prop_assert_eq!((index.len_of(None), index.len_of(Some("s2"))), (0, 0));
         prop_assert_eq!((index.floor(), index.reach("s2")), (0, 0));
         for response in responses.into_iter().map(Response::of_its_host) {
@@ -108,10 +119,10 @@ proptest! {
     ) {
         let mut index = Index::new(Bounds { targets, patterns: 3 });
         let (before, after) = log.split_at(log.len() / 2);
-        before.iter().for_each(|purge| index.apply(&keyed(purge)));
+        before.iter().for_each(|purge| drop(index.apply(&keyed(purge))));
         index.forget_below(mark);
         let told = ["s1", "s2"].map(|site| index.floor_of(site));
-        after.iter().for_each(|purge| index.apply(&keyed(purge)));
+        after.iter().for_each(|purge| drop(index.apply(&keyed(purge))));
         let unchecked: Vec<_> = log.iter().filter(|purge| purge.seq >= mark).cloned().collect();
         for response in responses.into_iter().map(Response::of_its_host) {
             let response = &response;
@@ -199,7 +210,7 @@ fn a_site_that_names_too_much_loses_what_it_has_stored_and_no_other_does() {
         })
     };
     index.apply(&of("s2", 1, Target::Pattern("/else/*".into())));
-    (6..20).for_each(|seq| index.apply(&of("s1", seq, Target::Pattern(format!("/{seq}*")))));
+    (6..20).for_each(|seq| drop(index.apply(&of("s1", seq, Target::Pattern(format!("/{seq}*"))))));
     let other = Subject { site: "s2", host: "h2", ..PAGE };
     assert!(index.patterns_of(Some("s1")) <= 4 && index.floor_of("s1") > 5);
     assert_eq!(index.validity(&PAGE), Validity::Hard(index.floor_of("s1")));
@@ -209,15 +220,76 @@ fn a_site_that_names_too_much_loses_what_it_has_stored_and_no_other_does() {
     assert_eq!((index.floor_of("s1"), index.highest_floor(), index.len()), (0, 0, 0));
     // URLs and hosts count for the site of their host, which may change.
     let url = |seq: Seq| Target::Url(format!("http://h1/{seq}"));
-    (20..25).for_each(|seq| index.apply(&of("s2", seq, url(seq))));
+    (20..25).for_each(|seq| drop(index.apply(&of("s2", seq, url(seq)))));
     assert_eq!((index.len_of(Some("s1")), index.len_of(Some("s2"))), (5, 0));
-    (25..40).for_each(|seq| index.apply(&one(seq, url(seq), false)));
+    (25..40).for_each(|seq| drop(index.apply(&one(seq, url(seq), false))));
     assert!(index.len_of(Some("s1")) <= 9 && index.floor_of("s1") > 20);
     assert_eq!((index.validity(&other), index.floor()), (Validity::Valid, 0));
     let moved = KeyedPurge::as_sent(Purge { seq: 40, ..(*one(40, url(39), false)).clone() });
     let before = index.len_of(Some("s1"));
     index.apply(&moved);
     assert_eq!((index.len_of(Some("s1")), index.len_of(None)), (before - 1, 1));
+}
+
+#[test]
+fn a_floor_takes_what_a_forgotten_target_could_have_taken() {
+    let full = |target: fn(Seq) -> Target| {
+        let mut index = Index::new(Bounds { targets: 4, patterns: 2 });
+        index.apply(&one(6, Target::AnyCaseTag("t1".into()), false));
+        let raised: Vec<_> =
+            (7..16).flat_map(|seq| index.apply(&one(seq, target(seq), false))).collect();
+        (index, raised)
+    };
+    let (tagged, plain) = (PAGE, Subject { tags: &[], ..PAGE });
+    let asked = Subject { query: Some("x"), ..plain };
+    // The rest of the cases: what is below the floor of each kind, of these three.
+    for (kind, target, takes) in [
+        (IndexKind::Path, (|seq| Target::Path(format!("/{seq}"))) as fn(Seq) -> _, [true; 3]),
+        (IndexKind::Query, |seq| Target::Path(format!("/{seq}?")), [false, false, true]),
+        (IndexKind::Tag, |seq| Target::Tag(format!("{seq}")), [true, false, false]),
+        (IndexKind::AnyCaseTag, |seq| Target::AnyCaseTag(format!("{seq}")), [true, false, false]),
+        (IndexKind::Prefix, |seq| Target::Prefix(format!("/{seq}")), [true; 3]),
+        (IndexKind::Url, |seq| Target::Url(format!("http://h1/{seq}")), [true; 3]),
+        (IndexKind::Host, |seq| Target::Host(format!("h1:{seq}")), [true; 3]),
+        (IndexKind::Pattern, |seq| Target::Pattern(format!("/{seq}/*")), [true; 3]),
+    ] {
+        let (index, raised) = full(target);
+        assert!(raised.iter().all(|floor| floor.kind == kind) && !raised.is_empty(), "{raised:?}");
+        let floor = raised.last().expect("some rose").seq;
+        for (subject, taken) in [tagged, plain, asked].iter().zip(takes) {
+            let says = index.validity(subject);
+            // The purge of its tag, which is of another kind, was not forgotten.
+            match taken {
+                true => assert_eq!(says, Validity::Hard(floor), "{kind:?}"),
+                false if subject.tags.is_empty() => assert_eq!(says, Validity::Valid, "{kind:?}"),
+                false => assert_eq!(says, Validity::Hard(6), "{kind:?}"),
+            }
+            assert_eq!(index.floor_over(subject), if taken { floor } else { 0 });
+        }
+    }
+}
+
+#[test]
+fn where_it_is_crowded_floors_rise_to_what_was_judged() {
+    let mut index = Index::new(Bounds { targets: 8, patterns: 4 });
+    let path = |seq: Seq| Target::Path(format!("/{seq}"));
+    (6..9).for_each(|seq| drop(index.apply(&one(seq, path(seq), false))));
+    index.apply(&one(9, Target::Pattern("/z*".into()), false));
+    assert!(!index.is_crowded() && index.fullness() == 0.5);
+    index.raise_floor_where_crowded(9);
+    assert_eq!((index.len(), index.floor()), (4, 0));
+    index.apply(&one(10, path(10), false));
+    assert!(index.is_crowded() && index.fullness() == 0.625);
+    // What was judged up to there keeps what it has; the pattern is still known.
+    index.raise_floor_where_crowded(9);
+    assert_eq!((index.len(), index.floor(), index.patterns_of(None)), (2, 9, 1));
+    assert_eq!(index.validity_since(&PAGE, 9), Validity::Valid);
+    assert_eq!(index.validity_since(&PAGE, 8), Validity::Hard(9));
+    (11..13)
+        .for_each(|seq| drop(index.apply(&one(seq, Target::Pattern(format!("/{seq}*")), false))));
+    assert!(index.is_crowded(), "patterns have a bound of their own");
+    index.raise_floor_where_crowded(11);
+    assert_eq!((index.patterns_of(None), index.len()), (1, 2));
 }
 
 #[test]
@@ -248,8 +320,10 @@ fn thousands_of_segments_are_no_trouble() {
     index.apply(&one(6, Target::Prefix(deep.clone()), false));
     assert_eq!(index.validity(&Subject { path: &deep, ..PAGE }), Validity::Hard(6));
     assert_eq!(index.validity(&PAGE), Validity::Valid);
-    // A second one does not fit: both go, and everything before them.
+    // Neither takes more room than any other, nor is a search longer than the longest of them.
     index.apply(&one(7, Target::Prefix("/b".repeat(4000)), false));
-    assert!(index.len() <= 5000);
-    assert_eq!(index.validity(&Subject { path: &deep, ..PAGE }), Validity::Hard(index.floor()));
+    assert_eq!((index.len(), index.floor()), (2, 0));
+    assert_eq!(index.validity(&Subject { path: &deep, ..PAGE }), Validity::Hard(6));
+    let deeper = format!("{deep}/a");
+    assert_eq!(index.validity(&Subject { path: &deeper, ..PAGE }), Validity::Hard(6));
 }

@@ -1,8 +1,9 @@
 //! Purges and responses of a few hosts, paths and tags, and what a list of all purges says.
 
 use proptest::prelude::*;
-use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteQueries, Subject, Target, Validity};
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteUrls, Subject, Target, Validity};
 use weir_rules::key::QueryRules;
+use weir_rules::site_rules::SiteRules;
 
 /// Paths in several spellings; `spelled` knows them all.
 const PATHS: &[&str] = &[
@@ -79,10 +80,11 @@ impl Response {
 
 /// A purge as a node with these sites has it.
 pub(crate) fn keyed(purge: &Purge) -> KeyedPurge {
-    let rules = QueryRules { sort: false, ..QueryRules::default() };
-    let queries = |site| SiteQueries { site, rules: &rules };
-    let sites = SITES.iter().map(|site| queries(*site));
-    KeyedPurge::new(purge.clone(), sites, |host| Some(queries(site_of(host))))
+    let query = QueryRules { sort: false, ..QueryRules::default() };
+    let rules = SiteRules::default();
+    let urls = |site| SiteUrls { site, query: &query, rules: &rules };
+    let sites = SITES.iter().map(|site| urls(*site));
+    KeyedPurge::new(purge.clone(), sites, |host| Some(urls(site_of(host))))
 }
 
 fn pick(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {

@@ -1,6 +1,6 @@
 //! What may happen next, and what must hold meanwhile.
 
-use crate::scene::Scene;
+use crate::scene::{Kind, Scene};
 use crate::world::{Broken, PARENT, Place, World, order};
 use stateright::{Model, Property};
 
@@ -31,7 +31,8 @@ pub(crate) enum Action {
     Restart(usize),
     Expire(usize),
     Sweep(usize),
-    Overflow(usize),
+    /// Of tags, or of all else.
+    Overflow(usize, bool),
     Head(usize),
     Beat(usize),
     LeasePasses,
@@ -116,7 +117,10 @@ impl Scene {
             actions.push(Action::Sweep(n));
         }
         if left.overflows > 0 && node.applying.is_none() {
-            actions.push(Action::Overflow(n));
+            actions.push(Action::Overflow(n, false));
+            if self.orders.contains(&Kind::Tag) {
+                actions.push(Action::Overflow(n, true));
+            }
         }
         if left.heads > 0 && node.stored.is_some() {
             actions.push(Action::Head(n));
@@ -223,11 +227,11 @@ impl Scene {
             }
             Action::Sweep(n) => {
                 left.sweeps -= 1;
-                world.sweep(n);
+                world.sweep(n, self);
             }
-            Action::Overflow(n) => {
+            Action::Overflow(n, tags) => {
                 left.overflows -= 1;
-                world.overflow(n, self);
+                world.overflow(n, tags, self);
             }
             Action::Head(n) => {
                 left.heads -= 1;

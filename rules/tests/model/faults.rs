@@ -7,7 +7,7 @@ use crate::scenes::*;
 const NONE: Faults = Faults::NONE;
 
 /// What is broken, the scene in which the model must find a violation.
-pub(crate) const FAULTS: [(&str, Scene, Faults); 37] = [
+pub(crate) const FAULTS: [(&str, Scene, Faults); 38] = [
     ("a fetch stamped at its end", FILLS, Faults { stamp_at_end: true, ..NONE }),
     ("a parent's seq believed however high", AHEAD, Faults { stamp_uncut: true, ..NONE }),
     ("an edge's seq in a parent's store", AHEAD, Faults { lent_stamp: true, ..NONE }),
@@ -21,6 +21,11 @@ pub(crate) const FAULTS: [(&str, Scene, Faults); 37] = [
     ("joined unchecked", FILLS, Faults { join_unchecked: true, ..NONE }),
     ("what was hard-purged is validated", VALIDATORS, Faults { validate_purged: true, ..NONE }),
     ("purges forgotten without a floor", FORGETTING, Faults { no_floor: true, ..NONE }),
+    (
+        "tags forgotten under a floor of another kind",
+        FORGETTING_TAGS,
+        Faults { floor_of_other_kind: true, ..NONE },
+    ),
     ("no floor at a new log", WIPE, Faults { no_floor: true, ..NONE }),
     ("no floor at the first log", MEMBERS, Faults { no_first_floor: true, ..NONE }),
     (

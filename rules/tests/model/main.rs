@@ -3,7 +3,7 @@
 //! them. The world is a model; what is decided in it about logs, tiers and stamps is decided by the
 //! real rules ([`weir_rules::log`], [`weir_rules::tier`]).
 //!
-//! Each scene ([`scenes`]) is explored to its end: 2.2 million states in all. `WEIR_MODEL=deep`
+//! Each scene ([`scenes`]) is explored to its end: about 2.5 million states in all. `WEIR_MODEL=deep`
 //! explores more of each, in minutes and gigabytes. That the model would notice is shown by [`faults`]: each rule is broken
 //! in turn, and the model must find out. The build with the planted fault (`tests/fault.sh`) must fail
 //! in `the_rules_hold`.

@@ -45,7 +45,7 @@ impl Node {
         let Some(stored) = self.stored.filter(|_| self.sees_store(scene)) else {
             return Met::Nothing;
         };
-        meet(stored, self.index.validity(stored.stamp), scene)
+        meet(stored, self.index.validity(stored.stamp, scene), scene)
     }
 
     /// The same, of a node that may have a lease.
@@ -64,7 +64,7 @@ impl Node {
             if !scene.faults.insert_lower {
                 return false;
             }
-            regressed = self.index.validity(held.stamp) == Judged::Valid;
+            regressed = self.index.validity(held.stamp, scene) == Judged::Valid;
         }
         self.stored = Some(stored);
         regressed
@@ -91,7 +91,7 @@ fn meet(stored: Stored, validity: Judged, scene: &Scene) -> Met {
 pub(crate) fn merged(scene: &Scene, base: Option<Body>, brought: Body) -> Body {
     let changes = |placed: u8| {
         let kinds = scene.orders.iter().take(usize::from(placed));
-        kinds.filter(|kind| **kind != Kind::Other).count()
+        kinds.filter(|kind| kind.done(scene) != Kind::Other).count()
     };
     match base {
         Some(base) if changes(base.born) == changes(brought.born) => {
@@ -185,7 +185,7 @@ impl World {
         let early = node.stored.filter(|_| scene.faults.read_applied_last);
         let validity = early.map(|stored| match stored.valid_at == node.applied {
             true => Judged::Valid,
-            false => node.index.validity(stored.stamp),
+            false => node.index.validity(stored.stamp, scene),
         });
         self.nodes[n].looking = Some(Looking { need, applied: node.applied, validity });
     }
@@ -204,7 +204,7 @@ impl World {
                 let validity = match looking.validity {
                     Some(validity) => validity,
                     None if stored.valid_at == applied => Judged::Valid,
-                    None => node.index.validity(stored.stamp),
+                    None => node.index.validity(stored.stamp, scene),
                 };
                 if validity != Judged::Hard {
                     stored.valid_at = applied;
@@ -224,7 +224,7 @@ impl World {
             }
             Met::Unproven(stored) => Some(stored.body),
             Met::Stale(stored) => {
-                let purged = self.nodes[n].index.validity(stored.stamp) == Judged::Hard;
+                let purged = self.nodes[n].index.validity(stored.stamp, scene) == Judged::Hard;
                 if !purged {
                     self.answer(scene, need, stored.body, false);
                 }
@@ -239,7 +239,7 @@ impl World {
         let node = &mut self.nodes[n];
         let index = node.index;
         let joined = node.fills.iter_mut().flatten().find(|fill| {
-            scene.faults.join_unchecked || index.validity(fill.begun) == Judged::Valid
+            scene.faults.join_unchecked || index.validity(fill.begun, scene) == Judged::Valid
         });
         if let Some(fill) = joined {
             fill.need |= need;
@@ -275,7 +275,7 @@ impl World {
     /// Stores a response where it is valid; returns whether it is.
     pub(crate) fn keep(&mut self, n: usize, body: Body, stamp: Seq, scene: &Scene) -> bool {
         let node = &mut self.nodes[n];
-        let valid = node.index.validity(stamp) == Judged::Valid;
+        let valid = node.index.validity(stamp, scene) == Judged::Valid;
         // A survivor that must not be seen yet is not replaced by guess either.
         if valid && node.store(Stored { body, stamp, valid_at: stamp, stale: false }, scene) {
             self.breaks(Broken::Regressed);
@@ -304,11 +304,11 @@ impl World {
     }
 
     /// A walk over the store judged everything, and the index forgets what nothing needs any more.
-    pub(crate) fn sweep(&mut self, n: usize) {
+    pub(crate) fn sweep(&mut self, n: usize, scene: &Scene) {
         let node = &mut self.nodes[n];
         let mark = node.mark();
         if let Some(stored) = &mut node.stored {
-            match node.index.validity(stored.stamp) {
+            match node.index.validity(stored.stamp, scene) {
                 Judged::Valid => {}
                 Judged::Soft => stored.stale = true,
                 Judged::Hard => node.stored = None,
@@ -318,10 +318,10 @@ impl World {
         node.checked = node.position.in_log(mark).unwrap_or(node.checked);
     }
 
-    pub(crate) fn overflow(&mut self, n: usize, scene: &Scene) {
+    pub(crate) fn overflow(&mut self, n: usize, tags: bool, scene: &Scene) {
         let index = &mut self.nodes[n].index;
         let floor = index.floor;
-        index.overflow();
+        index.overflow(tags, &scene.faults);
         if scene.faults.no_floor {
             index.floor = floor;
         }

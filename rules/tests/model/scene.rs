@@ -6,8 +6,21 @@
 pub(crate) enum Kind {
     Hard,
     Soft,
+    /// A tag, hard: it takes the resource where that has a tag.
+    Tag,
     /// Something else: the resource of the model stays as it is.
     Other,
+}
+
+impl Kind {
+    /// What it does to the resource.
+    pub(crate) fn done(self, scene: &Scene) -> Kind {
+        match self {
+            Self::Tag if scene.tagged => Self::Hard,
+            Self::Tag => Self::Other,
+            kind => kind,
+        }
+    }
 }
 
 /// How often each thing may still happen.
@@ -93,6 +106,8 @@ pub(crate) struct Scene {
     pub(crate) alone: bool,
     /// Both edges are processes of one name.
     pub(crate) twins: bool,
+    /// The resource has a tag.
+    pub(crate) tagged: bool,
     /// Nodes have a lease, and validate what is stored once it is over.
     pub(crate) lease: bool,
     pub(crate) faults: Faults,
@@ -114,6 +129,7 @@ impl Scene {
         constant_validator: false,
         alone: false,
         twins: false,
+        tagged: false,
         lease: false,
         faults: Faults::NONE,
     };
@@ -157,6 +173,8 @@ pub(crate) struct Faults {
     pub(crate) validate_purged: bool,
     /// The index forgets without a floor.
     pub(crate) no_floor: bool,
+    /// The index forgets tags under a floor over what has none.
+    pub(crate) floor_of_other_kind: bool,
     /// The first welcome lets stand what was fetched before.
     pub(crate) no_first_floor: bool,
     /// I3: a parent that is behind answers from its store.
@@ -222,6 +240,7 @@ impl Faults {
         join_unchecked: false,
         validate_purged: false,
         no_floor: false,
+        floor_of_other_kind: false,
         no_first_floor: false,
         parent_answers_behind: false,
         edge_unchecking: false,

@@ -1,6 +1,6 @@
 //! The scenes that are explored: each has little of most things and enough of one.
 
-use crate::scene::Kind::{Hard, Other, Soft};
+use crate::scene::Kind::{Hard, Other, Soft, Tag};
 use crate::scene::{Budget, Scene};
 
 const REQUESTS: Budget = Budget::REQUESTS;
@@ -150,6 +150,19 @@ pub(crate) const FORGETTING: Scene = Scene {
     ..PLAIN
 };
 
+/// The same where floors are of a kind, and the resource has a tag.
+pub(crate) const FORGETTING_TAGS: Scene = Scene {
+    name: "forgetting tags",
+    orders: &[Tag, Hard],
+    tagged: true,
+    budget: Budget { overflows: 1, ..REQUESTS },
+    ..PLAIN
+};
+
+/// The same where it has none: tags take nothing of it, forgotten or not.
+pub(crate) const FORGETTING_UNTAGGED: Scene =
+    Scene { name: "forgetting others' tags", tagged: false, ..FORGETTING_TAGS };
+
 /// The origin's validators never change: only the rules about purges keep old bodies away.
 pub(crate) const VALIDATORS: Scene = Scene {
     name: "constant validators",
@@ -178,7 +191,7 @@ pub(crate) const LEASES_OF_TIERS: Scene = Scene {
 };
 
 /// All that is explored each time.
-pub(crate) const ALL: [Scene; 20] = [
+pub(crate) const ALL: [Scene; 22] = [
     FILLS,
     SIDE_BY_SIDE,
     STEPS,
@@ -196,6 +209,8 @@ pub(crate) const ALL: [Scene; 20] = [
     JOINS,
     TWINS,
     FORGETTING,
+    FORGETTING_TAGS,
+    FORGETTING_UNTAGGED,
     VALIDATORS,
     LEASES,
     LEASES_OF_TIERS,

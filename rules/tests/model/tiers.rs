@@ -55,7 +55,7 @@ impl World {
             let held = node.stored.filter(|stored| stored.body == *body);
             scene.faults.base_unjudged
                 || scene.faults.validate_purged
-                || held.is_some_and(|held| node.index.validity(held.stamp) != Judged::Hard)
+                || held.is_some_and(|held| node.index.validity(held.stamp, scene) != Judged::Hard)
         };
         let base = base.filter(judged);
         Fill { begun, asking, past: way == Way::Past, base, need, place }
@@ -128,7 +128,7 @@ impl World {
         let fills = &self.nodes[PARENT].fills;
         let joined = fills.iter().position(|fill| {
             fill.as_ref().is_some_and(|fill| {
-                scene.faults.join_unchecked || index.validity(fill.begun) == Judged::Valid
+                scene.faults.join_unchecked || index.validity(fill.begun, scene) == Judged::Valid
             })
         });
         let slot = match joined {

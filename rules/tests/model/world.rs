@@ -6,7 +6,7 @@
 //! of orders placed before its fetch began.
 
 use crate::control::Control;
-use crate::scene::{Budget, Kind, Scene};
+use crate::scene::{Budget, Faults, Kind, Scene};
 use std::sync::Arc;
 use weir_rules::invalidation::Seq;
 use weir_rules::lease::Renewals;
@@ -169,7 +169,11 @@ pub(crate) enum Place {
 pub(crate) struct Index {
     hard: Seq,
     soft: Seq,
+    tag: Seq,
+    /// Of all that is stored, whatever it is.
     pub(crate) floor: Seq,
+    /// For what has a tag.
+    tag_floor: Seq,
     checked: Seq,
 }
 
@@ -178,12 +182,14 @@ impl Index {
         match kind {
             Kind::Hard => self.hard = own,
             Kind::Soft => self.soft = own,
+            Kind::Tag => self.tag = own,
             Kind::Other => {}
         }
     }
 
-    pub(crate) fn validity(&self, stamp: Seq) -> Judged {
-        if self.hard > stamp || self.floor > stamp {
+    pub(crate) fn validity(&self, stamp: Seq, scene: &Scene) -> Judged {
+        let of_tags = if scene.tagged { self.tag.max(self.tag_floor) } else { 0 };
+        if self.hard.max(self.floor).max(of_tags) > stamp {
             Judged::Hard
         } else if self.soft > stamp {
             Judged::Soft
@@ -197,22 +203,28 @@ impl Index {
     }
 
     pub(crate) fn reach(&self) -> Seq {
-        self.floor.max(self.checked)
+        self.floor.max(self.tag_floor).max(self.checked)
     }
 
     pub(crate) fn forget_below(&mut self, mark: Seq) {
         self.checked = self.checked.max(mark);
-        for seq in [&mut self.hard, &mut self.soft] {
+        for seq in [&mut self.hard, &mut self.soft, &mut self.tag, &mut self.tag_floor] {
             if *seq < mark {
                 *seq = 0;
             }
         }
     }
 
-    /// It is full, and lets go of everything unchecked.
-    pub(crate) fn overflow(&mut self) {
-        self.raise_floor(self.hard.max(self.soft));
-        (self.hard, self.soft) = (0, 0);
+    /// It is full, and lets go of everything unchecked, of one kind.
+    pub(crate) fn overflow(&mut self, tags: bool, faults: &Faults) {
+        if tags {
+            let floor = if faults.floor_of_other_kind { 0 } else { self.tag };
+            self.tag_floor = self.tag_floor.max(floor);
+            self.tag = 0;
+        } else {
+            self.raise_floor(self.hard.max(self.soft));
+            (self.hard, self.soft) = (0, 0);
+        }
     }
 }
 
@@ -276,10 +288,10 @@ fn misses(scene: &Scene, need: Orders, body: Body, fresh: bool) -> bool {
     scene.orders.iter().enumerate().any(|(number, kind)| {
         let number = number as u8;
         need & order(number) != 0
-            && match kind {
+            && match kind.done(scene) {
                 Kind::Hard => body.born <= number,
                 Kind::Soft => fresh && body.proved <= number,
-                Kind::Other => false,
+                Kind::Other | Kind::Tag => false,
             }
     })
 }

@@ -168,15 +168,17 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
 
 pub(crate) fn policy() -> impl Strategy<Value = SitePolicy> {
     let ttl = || select(vec![0u32, 0, 7, 600]);
-    (ttl(), ttl(), ttl(), ttl(), ttl(), ttl(), select(vec![0u32, 3600, u32::MAX])).prop_map(
-        |(max, default, versioned, negative, swr, sie, heuristic)| SitePolicy {
+    let of_rule = select(vec![None, None, Some(0u32), Some(600)]);
+    (ttl(), of_rule, ttl(), ttl(), ttl(), ttl(), ttl(), select(vec![0u32, 3600, u32::MAX]))
+        .prop_map(|(max, of_rule, default, versioned, negative, swr, sie, heuristic)| SitePolicy {
             max_ttl: max,
+            ttl: of_rule,
             default_ttl: default,
             versioned_ttl: versioned,
             negative_ttl: negative,
             stale_while_revalidate: swr,
             stale_if_error: sie,
             heuristic_max: heuristic,
-        },
-    )
+            ignore_authorization: false,
+        })
 }

@@ -60,6 +60,12 @@ fn condition(
         Overruled::SiteLifetime => {
             (longer || shorter) && !said.gives_lifetime() && site.iter().any(|ttl| *ttl > 0)
         }
+        Overruled::RuleLifetime => {
+            let status = case.status.as_u16();
+            (longer || shorter)
+                && policy.ttl.is_some()
+                && [200, 203, 206, 300, 301, 308].contains(&status)
+        }
         Overruled::Immutable => shorter && said.immutable && !said.gives_lifetime(),
         Overruled::HeuristicBound => {
             shorter
@@ -144,6 +150,7 @@ fn every_listed_case_happens() {
             get(200, &[], &[("set-cookie", "a"), ("cache-control", "s-maxage=9")]),
         ),
         (Overruled::SiteLifetime, Case { path: "/app.3f9a1c2b.js", ..get(200, &[], &[]) }),
+        (Overruled::RuleLifetime, get(200, &[], &cc("max-age=9"))),
         (Overruled::Immutable, get(200, &[], &[("cache-control", "immutable"), ("etag", "\"a\"")])),
         (Overruled::HeuristicBound, get(200, &[], &[("last-modified", &day_ago)])),
         (Overruled::MaxTtl, get(200, &[], &cc("max-age=99999999"))),
@@ -159,7 +166,8 @@ fn every_listed_case_happens() {
     let shown: Vec<_> = rows.iter().map(|(overruled, _)| *overruled).collect();
     assert_eq!(shown, Overruled::ALL);
     for (overruled, case) in &rows {
-        let reviewed = review(&case.exchange(), &SitePolicy::default());
+        let ttl = (*overruled == Overruled::RuleLifetime).then_some(5);
+        let reviewed = review(&case.exchange(), &SitePolicy { ttl, ..SitePolicy::default() });
         assert_eq!(reviewed.agreement, Agreement::Overruled(*overruled), "{case:?}");
         assert!(overruled.section().starts_with("RFC "));
     }

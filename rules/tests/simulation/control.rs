@@ -1,12 +1,14 @@
 //! Control: the ledger, durable up to the last fsync, and its sessions with nodes.
 
 use crate::origin::{SITES, any_purge};
-use crate::world::{Event, NODES, World};
+use crate::relay::Links;
+use crate::world::{Event, NODES, PARENTS, World};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{
     Change, Entry, LogId, Mark, Reach, Release, Resume, Standing, Welcome, resume,
 };
+use weir_rules::relay::Link;
 
 /// What is on control's disk.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Control {
     run: u64,
     backup: Option<Ledger>,
     sessions: BTreeMap<usize, Session>,
+    /// The edges that are attached to each parent.
+    pub(crate) links: Links,
     /// How often a log began.
     logs: u64,
 }
@@ -51,6 +55,8 @@ struct Session {
     acknowledged: Seq,
     /// When the last line sent arrives: lines do not overtake each other.
     last_arrival: u64,
+    /// A relay passes its own entries on.
+    relayed: bool,
 }
 
 /// What control sends a node.
@@ -63,6 +69,11 @@ pub(crate) enum Line {
         gone: Vec<usize>,
     },
     Entry(Entry, Option<usize>),
+    /// To a relay: an edge is attached, in this session.
+    Linked {
+        link: Link,
+        session: u64,
+    },
     Closed,
 }
 
@@ -126,12 +137,26 @@ impl Control {
             run: 0,
             backup: None,
             sessions: BTreeMap::new(),
+            links: Links::default(),
             logs: 1,
         }
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The session of a node.
+    pub(crate) fn session_of(&self, node: usize) -> Option<u64> {
+        self.sessions.get(&node).map(|session| session.id)
+    }
+
+    /// A node's session goes on through a relay, as this one.
+    pub(crate) fn attach(&mut self, node: usize, id: u64) {
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.id = id;
+            session.relayed = true;
+        }
     }
 
     fn next_log(&mut self) -> LogId {
@@ -196,7 +221,7 @@ impl World {
     /// Sends a node's session what is published and was not sent.
     fn send(&mut self, node: usize) {
         while let Some(session) = self.control.sessions.get_mut(&node) {
-            if session.sent == self.control.ledger.head() {
+            if session.relayed || session.sent == self.control.ledger.head() {
                 return;
             }
             let Some(held) = self.control.ledger.held(session.sent + 1) else {
@@ -209,7 +234,7 @@ impl World {
         }
     }
 
-    fn line(&mut self, node: usize, line: Line) {
+    pub(crate) fn line(&mut self, node: usize, line: Line) {
         let delay = self.random.delay(6);
         if let Some(session) = self.control.sessions.get_mut(&node) {
             session.last_arrival = (self.now + delay).max(session.last_arrival + 1);
@@ -222,6 +247,24 @@ impl World {
     pub(crate) fn close(&mut self, node: usize) {
         self.line(node, Line::Closed);
         self.control.sessions.remove(&node);
+        self.end_links(node);
+    }
+
+    /// Ends a session that this still is.
+    pub(crate) fn part(&mut self, node: usize, session: u64) {
+        if self.control.session_of(node) == Some(session) {
+            self.control.sessions.remove(&node);
+        }
+    }
+
+    /// A relay's connection is over, and with it the sessions of the edges behind it.
+    fn end_links(&mut self, relay: usize) {
+        if relay < PARENTS {
+            let links = std::mem::take(&mut self.control.links[relay]);
+            for (edge, session) in links.into_edges() {
+                self.part(edge, session);
+            }
+        }
     }
 
     /// Control dies and starts again, with this ledger.
@@ -290,6 +333,7 @@ impl World {
     /// A node's hello.
     pub(crate) fn hello(&mut self, node: usize, session: u64, standing: &Standing) {
         self.control.sessions.remove(&node);
+        self.end_links(node);
         let (after, keep) = match self.control.ledger.resume(node, standing) {
             Resume::After(after) => (after, true),
             Resume::Empty(after) => (after, false),
@@ -321,7 +365,8 @@ impl World {
         let welcome =
             Welcome { log: ledger.log.clone(), member, after, mark, keep, head: ledger.head() };
         let gone = if keep { Vec::new() } else { ledger.gone.clone() };
-        let new = Session { id: session, sent: after, acknowledged: 0, last_arrival: self.now };
+        let (sent, last_arrival) = (after, self.now);
+        let new = Session { id: session, sent, acknowledged: 0, last_arrival, relayed: false };
         self.control.sessions.insert(node, new);
         self.line(node, Line::Welcome { welcome, releases, gone });
         self.send(node);

@@ -3,12 +3,13 @@
 use crate::control::Line;
 use crate::judge::Need;
 use crate::origin::{Body, Key};
+use crate::relay::{Relay, Via};
 use crate::tiers::Fill;
-use crate::world::{Event, Faults, World};
+use crate::world::{Event, Faults, PARENTS, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use weir_rules::invalidation::{Bounds, Index, Seq, Validity};
-use weir_rules::log::{Change, Position, Standing};
+use weir_rules::log::{Change, Entry, Mark, Position, Standing};
 
 /// So small that purges have to be forgotten.
 const BOUNDS: Bounds = Bounds { targets: 8, patterns: 2 };
@@ -26,7 +27,19 @@ pub(crate) struct Node {
     pub(crate) fills: BTreeMap<u64, Fill>,
     /// What fetches past the store began with, which run too.
     pub(crate) passes: Vec<Seq>,
-    session: Option<u64>,
+    pub(crate) session: Option<u64>,
+    /// Control has let it in on that session.
+    pub(crate) let_in: bool,
+    /// The relay through which that is.
+    pub(crate) via: Option<Via>,
+    /// The session in which it showed a relay a ticket, until it hears what comes of that; and whether
+    /// control has ended that session meanwhile.
+    pub(crate) shown: Option<u64>,
+    pub(crate) closed: bool,
+    /// The last seq that it acknowledged.
+    pub(crate) acked: Seq,
+    /// What it has for edges, if it is a parent.
+    pub(crate) relay: Relay,
     /// Not reached by control, nor reaching it, until then.
     cut_until: u64,
     /// The store outlives the process, with this.
@@ -68,6 +81,7 @@ pub(crate) struct Stored {
 pub(crate) struct Entering {
     step: usize,
     seq: Seq,
+    mark: Mark,
     own: Seq,
     change: Change,
     order: Option<usize>,
@@ -101,6 +115,12 @@ impl Node {
             fills: BTreeMap::new(),
             passes: Vec::new(),
             session: None,
+            let_in: false,
+            via: None,
+            shown: None,
+            closed: false,
+            acked: 0,
+            relay: Relay::default(),
             cut_until: 0,
             disk: persistent.then(Disk::default),
             entered: 0,
@@ -118,15 +138,15 @@ impl Node {
     }
 
     pub(crate) fn validity(&self, key: Key, tags: u8, stamp: Seq, faults: &Faults) -> Validity {
-        let validity = key.judged(tags, stamp, |subject| self.index.validity(subject));
-        match validity {
-            Validity::Hard(seq)
-                if faults.floor_ignored && seq == self.index.floor_of(key.site()) =>
-            {
-                Validity::Valid
+        key.judged(tags, stamp, |subject| match self.index.validity(subject) {
+            Validity::Hard(seq) if seq == self.index.floor_over(subject) => {
+                match faults.floor_ignored || faults.floor_for_tags && tags == 0 {
+                    true => Validity::Valid,
+                    false => Validity::Hard(seq),
+                }
             }
             validity => validity,
-        }
+        })
     }
 
     /// What a lookup finds that read this applied seq.
@@ -178,6 +198,7 @@ impl World {
         }
         let session = self.random.mark();
         self.nodes[node].session = Some(session);
+        self.nodes[node].let_in = false;
         let standing = self.nodes[node].position.standing().clone();
         self.hello(node, session, &standing);
     }
@@ -188,11 +209,19 @@ impl World {
         self.hang_up(node);
     }
 
-    fn hang_up(&mut self, node: usize) {
+    pub(crate) fn hang_up(&mut self, node: usize) {
+        self.relay_ends(node);
         let here = &mut self.nodes[node];
         here.session = None;
-        let process = here.process;
-        self.after(40, Event::Connect { node, process });
+        here.shown = None;
+        here.closed = false;
+        if let Some(via) = here.via.take() {
+            self.unlink_later(via);
+        }
+        let process = self.nodes[node].process;
+        // A relay may be back before its edges know that it was away.
+        let usual = if self.relays && node < PARENTS { 4 } else { 40 };
+        self.after(usual, Event::Connect { node, process });
     }
 
     /// A line of control's reaches a node.
@@ -202,18 +231,21 @@ impl World {
             return;
         }
         match line {
+            Line::Closed if here.shown == Some(session) => here.closed = true,
             Line::Closed => self.hang_up(node),
+            Line::Linked { link, session } => self.linked(node, link, session),
             Line::Entry(entry, order) => match here.position.take(entry.seq, entry.mark) {
                 Ok(None) => {}
                 Err(_) => self.hang_up(node),
                 Ok(Some(own)) => {
-                    let change = entry.change;
-                    let entering = Entering { step: 0, seq: entry.seq, own, change, order };
+                    let Entry { seq, mark, change } = entry;
+                    let entering = Entering { step: 0, seq, mark, own, change, order };
                     self.step_on(node, entering);
                 }
             },
             Line::Welcome { welcome, releases, gone } => {
                 here.releases = releases;
+                here.let_in = true;
                 if let Some(floor) = here.position.welcomed(&welcome) {
                     here.index.raise_floor(floor);
                     here.applied = here.position.applied();
@@ -229,8 +261,8 @@ impl World {
                         (disk.checked, disk.checked_mark) = (welcome.after, welcome.mark);
                     }
                 }
-                let seq = welcome.after;
-                self.after(4, Event::Acknowledged { node, session, seq });
+                self.relay_begins(node);
+                self.acknowledge(node, welcome.after);
             }
         }
     }
@@ -270,10 +302,9 @@ impl World {
             (0, true) | (1, false) => here.applied = here.applied.max(entering.own),
             _ => {
                 Rc::make_mut(&mut here.owed).extend(entering.order);
-                let seq = entering.seq;
-                if let Some(session) = here.session {
-                    self.after(4, Event::Acknowledged { node, session, seq });
-                }
+                let Entering { seq, mark, change, order, .. } = entering;
+                self.acknowledge(node, seq);
+                self.relay_applied(node, Entry { seq, mark, change }, order);
                 return;
             }
         }
@@ -283,6 +314,10 @@ impl World {
 
     /// The process dies; another takes its place.
     pub(crate) fn restart(&mut self, node: usize) {
+        self.relay_ends(node);
+        if let Some(via) = self.nodes[node].via {
+            self.unlink_later(via);
+        }
         let old = &self.nodes[node];
         let mut new = Node::new(false);
         new.process = old.process + 1;

@@ -2,8 +2,9 @@
 
 use crate::random::Random;
 use std::collections::BTreeMap;
-use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteQueries, Subject, Target};
+use weir_rules::invalidation::{KeyedPurge, Purge, Seq, SiteUrls, Subject, Target};
 use weir_rules::key::QueryRules;
+use weir_rules::site_rules::SiteRules;
 
 /// Sites, and the hosts of each.
 pub(crate) const SITES: [&str; 2] = ["one", "two"];
@@ -80,11 +81,12 @@ impl Key {
 
     /// A purge as every node has it.
     pub(crate) fn keyed(purge: &Purge) -> KeyedPurge {
-        let rules = QueryRules { sort: false, ..QueryRules::default() };
-        let queries = |site| SiteQueries { site, rules: &rules };
-        KeyedPurge::new(purge.clone(), SITES.map(queries).into_iter(), |host| {
+        let query = QueryRules { sort: false, ..QueryRules::default() };
+        let rules = SiteRules::default();
+        let urls = |site| SiteUrls { site, query: &query, rules: &rules };
+        KeyedPurge::new(purge.clone(), SITES.map(urls).into_iter(), |host| {
             let found = HOSTS.iter().find(|(known, _)| *known == host);
-            found.map(|(_, site)| queries(SITES[*site]))
+            found.map(|(_, site)| urls(SITES[*site]))
         })
     }
 

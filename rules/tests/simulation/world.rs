@@ -6,9 +6,11 @@ use crate::judge::Judge;
 use crate::node::{Entering, Node, Request};
 use crate::origin::{Body, Key, Moment, Origin};
 use crate::random::Random;
+use crate::relay::{Up, Via};
 use crate::tiers::{Answer, Ask};
 use std::collections::BTreeMap;
 use weir_rules::invalidation::Seq;
+use weir_rules::relay::Link;
 
 /// Two parents, one a region, and two edges in each region.
 pub(crate) const NODES: usize = 6;
@@ -27,10 +29,16 @@ pub(crate) struct Faults {
     pub(crate) publish_first: bool,
     pub(crate) walk_ignores_fills: bool,
     pub(crate) floor_ignored: bool,
+    /// Any floor is taken for one of tags, over nothing that has none.
+    pub(crate) floor_for_tags: bool,
     pub(crate) visible_at_once: bool,
     pub(crate) only_checked_mark: bool,
     pub(crate) new_tags_only: bool,
     pub(crate) validate_purged: bool,
+    pub(crate) moved_edges_counted: bool,
+    pub(crate) links_renumbered: bool,
+    pub(crate) link_begins_late: bool,
+    pub(crate) received_counts: bool,
 }
 
 impl Faults {
@@ -42,11 +50,22 @@ impl Faults {
         publish_first: false,
         walk_ignores_fills: false,
         floor_ignored: false,
+        floor_for_tags: false,
         visible_at_once: false,
         only_checked_mark: false,
         new_tags_only: false,
         validate_purged: false,
+        moved_edges_counted: false,
+        links_renumbered: false,
+        link_begins_late: false,
+        received_counts: false,
     };
+
+    /// Whether it takes a relay to break the rule.
+    pub(crate) fn is_of_relays(&self) -> bool {
+        let Self { moved_edges_counted, links_renumbered, .. } = self;
+        *moved_edges_counted || *links_renumbered || self.link_begins_late || self.received_counts
+    }
 }
 
 /// What happens. `process` and `session` tell whether it still matters.
@@ -64,6 +83,14 @@ pub(crate) enum Event {
     Line { node: usize, session: u64, line: Line },
     Acknowledged { node: usize, session: u64, seq: Seq },
     Enter { node: usize, process: u64, entering: Entering },
+    Attach { node: usize },
+    Shown { parent: usize, edge: usize, session: u64, after: Seq },
+    Up { relay: usize, session: u64, what: Up },
+    Attached { node: usize, shown: u64, session: u64, via: Via },
+    GiveUp { node: usize, session: u64 },
+    AppliedBehind { via: Via, seq: Seq },
+    Say { parent: usize, process: u64 },
+    Unlink { parent: usize, process: u64, link: Link },
     Cut { node: usize, until: u64 },
     Restart { node: usize },
     Walk { node: usize },
@@ -92,12 +119,14 @@ pub(crate) struct World {
     pub(crate) judge: Judge,
     /// One message in so many between nodes is lost.
     pub(crate) loss: u64,
+    /// Whether edges follow parents.
+    pub(crate) relays: bool,
     broken: Option<String>,
     trace: Option<Vec<String>>,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, faults: Faults, traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, faults: Faults, relays: bool, traced: bool) -> Self {
         let mut random = Random::new(seed);
         let loss = 5 + random.below(60);
         let mut world = Self {
@@ -111,6 +140,7 @@ impl World {
             nodes: std::array::from_fn(|_| Node::new(random.once_in(3))),
             judge: Judge::default(),
             loss,
+            relays,
             broken: None,
             trace: traced.then(Vec::new),
             random,
@@ -140,11 +170,14 @@ impl World {
         for _ in 0..self.random.below(6) {
             self.sometime(Event::Compact);
         }
-        if self.random.once_in(2) {
+        let has_backup = self.random.once_in(2);
+        if has_backup {
             self.sometime(Event::Backup);
             self.sometime(Event::Restore { wiped: false });
         }
-        if self.random.once_in(4) {
+        // A log that is wiped, and then restored to an earlier life, would have that life's id again: control
+        // gives a copy of its journal another one, which is not played here.
+        if self.random.once_in(4) && !(self.relays && has_backup) {
             self.sometime(Event::Restore { wiped: true });
         }
         for _ in 0..self.random.below(12) {
@@ -157,6 +190,12 @@ impl World {
                 _ => Event::Walk { node },
             };
             self.sometime(event);
+        }
+        if self.relays {
+            for _ in 0..10 + self.random.below(40) {
+                let node = PARENTS + self.random.below((NODES - PARENTS) as u64) as usize;
+                self.sometime(Event::Attach { node });
+            }
         }
     }
 
@@ -216,6 +255,18 @@ impl World {
             Event::Line { node, session, line } => self.line_came(node, session, line),
             Event::Acknowledged { node, session, seq } => self.acknowledged(node, session, seq),
             Event::Enter { node, process, entering } => self.enter(node, process, entering),
+            Event::Attach { node } => self.attach(node),
+            Event::Shown { parent, edge, session, after } => {
+                self.shown(parent, edge, session, after);
+            }
+            Event::Up { relay, session, what } => self.up_came(relay, session, what),
+            Event::Attached { node, shown, session, via } => {
+                self.attached(node, shown, session, via);
+            }
+            Event::GiveUp { node, session } => self.give_up(node, session),
+            Event::AppliedBehind { via, seq } => self.applied_behind(via, seq),
+            Event::Say { parent, process } => self.say(parent, process),
+            Event::Unlink { parent, process, link } => self.unlink_came(parent, process, link),
             Event::Cut { node, until } => self.cut(node, until),
             Event::Restart { node } => self.restart(node),
             Event::Walk { node } => self.walk(node),

@@ -1,8 +1,7 @@
 //! The course of the traffic, a character a step.
 
 use super::figures::{Point, Traffic};
-
-const DAY: u64 = 86_400;
+use weir_control::timestamp::parse_rfc3339;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -26,19 +25,12 @@ pub(super) fn requests(traffic: &Traffic, width: usize) -> (String, f64) {
     (bars.into_iter().collect(), most)
 }
 
-/// Steps from one time of RFC 3339 to a later one, less than a day apart.
+/// Steps from one time of RFC 3339 to a later one.
 fn steps(from: &str, to: &str, step_seconds: u64) -> Option<usize> {
-    let seconds = (second_of_day(to)? + DAY - second_of_day(from)?) % DAY;
+    let seconds = parse_rfc3339(to)?.duration_since(parse_rfc3339(from)?).ok()?.as_secs();
     // To the nearest: times are told to the millisecond and cut off here.
     let steps = (seconds + step_seconds / 2).checked_div(step_seconds)?;
     usize::try_from(steps).ok()
-}
-
-fn second_of_day(at: &str) -> Option<u64> {
-    let (_, clock) = at.split_once('T')?;
-    let mut parts = clock.get(..8)?.split(':').map(str::parse::<u64>);
-    let mut part = || parts.next()?.ok();
-    Some((part()? * 3600 + part()? * 60 + part()?) % DAY)
 }
 
 #[cfg(test)]
@@ -47,25 +39,41 @@ mod tests {
 
     fn traffic(points: &[(&str, f64)]) -> Traffic {
         let point = |(at, rate): &(&str, f64)| Point {
-            at: format!("2026-01-02T{at}.004Z"),
+            at: format!("2026-01-{at}.004Z"),
             requests_per_second: *rate,
         };
-        Traffic { step_seconds: 2, points: points.iter().map(point).collect() }
+        Traffic {
+            step_seconds: 2,
+            points: points.iter().map(point).collect(),
+            ..Traffic::default()
+        }
     }
 
     #[test]
     fn steps_are_bars_and_what_nobody_told_is_blank() {
-        let told = [("23:59:56", 1.0), ("23:59:58", 0.0), ("00:00:04", 4.0), ("00:00:06", 8.0)];
+        let told = [
+            ("01T23:59:56", 1.0),
+            ("01T23:59:58", 0.0),
+            ("02T00:00:04", 4.0),
+            ("02T00:00:06", 8.0),
+        ];
         assert_eq!(requests(&traffic(&told), 80), ("▁▁  ▄█".to_owned(), 8.0));
         assert_eq!(requests(&traffic(&told), 2), ("▄█".to_owned(), 8.0));
         assert_eq!(requests(&traffic(&told), 0), (String::new(), 0.0));
     }
 
     #[test]
+    fn steps_may_be_days_apart() {
+        let told = [("01T12:00:00", 1.0), ("02T12:00:00", 2.0), ("04T12:00:00", 4.0)];
+        let traffic = Traffic { step_seconds: 86_400, ..traffic(&told) };
+        assert_eq!(requests(&traffic, 80), ("\u{2582}\u{2584} \u{2588}".to_owned(), 4.0));
+    }
+
+    #[test]
     fn without_traffic_it_is_flat() {
-        assert_eq!(requests(&traffic(&[("00:00:00", 0.0)]), 9), ("▁".to_owned(), 0.0));
+        assert_eq!(requests(&traffic(&[("02T00:00:00", 0.0)]), 9), ("▁".to_owned(), 0.0));
         assert_eq!(requests(&traffic(&[]), 9), (String::new(), 0.0));
-        let odd = Traffic { step_seconds: 0, ..traffic(&[("00:00:00", 1.0)]) };
+        let odd = Traffic { step_seconds: 0, ..traffic(&[("02T00:00:00", 1.0)]) };
         assert_eq!(requests(&odd, 9).0, "");
     }
 }

@@ -1,7 +1,7 @@
 //! The screen, from what is known and its size alone.
 
 use super::chart;
-use super::figures::{Rates, Stats};
+use super::figures::{Rates, Stats, Totals};
 use super::layout::{Areas, page};
 use super::listing::Tone;
 use super::panes::Pane;
@@ -118,19 +118,40 @@ fn header(state: &State, now: Instant, area: Rect, page: &mut Page<'_>) {
 
     let trouble = state.trouble(now);
     // With a row for both, traffic stays in sight.
-    let (second, third) = (row(area, 1), row(area, 2));
+    let (second, third, fourth) = (row(area, 1), row(area, 2), row(area, 3));
     if let Some(stats) = stats {
         page.put(second, &traffic(&stats.traffic), page.style(Tone::Plain));
     }
+    totals(state, third, page);
     match trouble {
         Some(trouble) => {
-            let at = [third, second, first].into_iter().find(|row| !row.is_empty());
+            let at = [fourth, second, first].into_iter().find(|row| !row.is_empty());
             let Some(at) = at else { return };
             page.put(at, &" ".repeat(usize::from(at.width)), Style::reset());
             page.put(at, &trouble, page.style(Tone::Bad));
         }
-        None => course(state, third, page),
+        None => course(state, fourth, page),
     }
+}
+
+/// What the range came to, as far as there is room, and the key that changes the range.
+fn totals(state: &State, area: Rect, page: &mut Page<'_>) {
+    if area.is_empty() {
+        return;
+    }
+    let rest = page.put(area, &format!("r {} ", state.range.name()), page.style(Tone::Faint));
+    let Some(traffic) = state.figures.traffic.told() else {
+        page.put(rest, " asking control\u{2026}", page.style(Tone::Faint));
+        return;
+    };
+    let mut line = String::new();
+    for word in traffic.totals.iter().flat_map(Totals::words) {
+        if line.chars().count() + 1 + word.chars().count() > usize::from(rest.width) {
+            break;
+        }
+        line.push_str(&format!(" {word} "));
+    }
+    page.put(rest, &line, page.style(Tone::Plain));
 }
 
 /// The course of the traffic in one row.
@@ -212,7 +233,7 @@ fn title_of(
 }
 
 fn footer(state: &State, area: Rect, page: &mut Page<'_>) {
-    let gap = if area.width < 60 { " " } else { "  " };
+    let gap = if area.width < 90 { " " } else { "  " };
     let mut rest = area;
     for pane in Pane::ALL {
         let tone = if pane == state.focus && !state.help { Tone::Strong } else { Tone::Faint };
@@ -225,14 +246,14 @@ fn footer(state: &State, area: Rect, page: &mut Page<'_>) {
 }
 
 fn help(area: Rect, page: &mut Page<'_>) {
-    const LINES: [(&str, &str); 20] = [
-        ("1-4, Tab", "select nodes, URLs, misses, purges"),
+    const LINES: [(&str, &str); 19] = [
+        ("1-5, Tab", "select nodes, URLs, misses, purges, certificates (TLS)"),
         ("s", "change the sort order of the selected pane"),
         ("\u{2191} \u{2193} PgUp PgDn", "scroll the selected pane (also k, j, Home, End)"),
+        ("r, R", "change the range of the totals and of the course: 10 min to 30 d"),
         ("p", "pause or resume the updates"),
         ("?", "show or hide this help"),
         ("q, Esc, Ctrl-C", "quit"),
-        ("", ""),
         ("REQ/S  HITS", "requests per second, and the share answered from the store"),
         ("P50  P99", "response time of half, and of 99 in 100, of the requests (ms)"),
         ("UP/S", "requests per second sent to parents or origins"),
@@ -244,7 +265,6 @@ fn help(area: Rect, page: &mut Page<'_>) {
         ("ON", "the node that stores it, or the number of such nodes"),
         ("NODES", "nodes that applied the purge, of those expected"),
         ("TOOK", "time until all nodes applied it, or until now"),
-        ("", ""),
         ("", "Rates are averages over the last ten seconds."),
     ];
     for (at, (key, words)) in (0..).zip(LINES) {

@@ -1,5 +1,6 @@
 //! The parts of control's answers that are shown. A member is `null` if the node has no figure for it.
 
+use super::words::{bytes, count, millis, share};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -84,9 +85,45 @@ pub(super) struct NodeFigures {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Traffic {
+    /// `None` of an older control.
+    pub(super) totals: Option<Totals>,
     pub(super) step_seconds: u64,
     /// Oldest first; steps without any report are missing.
     pub(super) points: Vec<Point>,
+}
+
+/// What a range of time came to.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Totals {
+    requests: u64,
+    hit_ratio: Option<f64>,
+    bytes: u64,
+    bytes_saved: u64,
+    origin_requests: u64,
+    /// By class: `4xx`, …
+    status: BTreeMap<String, u64>,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
+impl Totals {
+    /// Each in words, the most important first.
+    pub(super) fn words(&self) -> Vec<String> {
+        let class = |class: &str| {
+            let answers = self.status.get(class).copied().unwrap_or_default();
+            format!("{} {class}", count(answers))
+        };
+        let mut words = vec![format!("{} req", count(self.requests))];
+        words.extend(self.hit_ratio.map(|ratio| format!("{} hits", share(ratio))));
+        words.push(format!("{} origin", count(self.origin_requests)));
+        words.extend(["5xx", "4xx"].map(class));
+        words.push(format!("{} saved", bytes(self.bytes_saved as f64)));
+        words.extend(self.p99_ms.map(|p99| format!("p99 {} ms", millis(p99))));
+        words.extend(self.p50_ms.map(|p50| format!("p50 {} ms", millis(p50))));
+        words.push(format!("{} sent", bytes(self.bytes as f64)));
+        words
+    }
 }
 
 /// A point of it.
@@ -188,6 +225,34 @@ pub(super) struct Purge {
 /// What may be `null`, told from what is not there.
 fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// `GET /v1/certificates`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Certificates {
+    pub(super) certificates: Vec<Certificate>,
+}
+
+/// The certificate of a name, or of several from a file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Certificate {
+    name: String,
+    names: Vec<String>,
+    pub(super) source: String,
+    /// Unix time in seconds; `None` while there is none.
+    pub(super) expires: Option<u64>,
+    pub(super) renews: Option<u64>,
+    /// Of the last order, if that failed.
+    pub(super) error: Option<String>,
+}
+
+impl Certificate {
+    /// What it is for.
+    pub(super) fn shown(&self) -> String {
+        if self.names.is_empty() { self.name.clone() } else { self.names.join(", ") }
+    }
 }
 
 /// How far it has come on a node.

@@ -30,7 +30,7 @@ impl Areas {
             0..=3 => 0,
             4..=7 => 1,
             8..ROWS_FOR_TWO => 2,
-            _ => 3,
+            _ => 4,
         };
         let footer = u16::from(screen.height > 4);
         let (header, rest) = below(screen, header);
@@ -60,14 +60,16 @@ fn panes(state: &State, body: Rect, rows: u16) -> Vec<(Pane, Rect)> {
     }
     let (above, rest) = below(body, nodes.min(body.height * 2 / 5));
     let mut panes = vec![(Pane::Nodes, above)];
+    // Certificates change so seldom that they have a place only when they are looked at.
+    let last = if state.beside == Pane::Certificates { Pane::Certificates } else { Pane::Purges };
     if body.width >= COLUMNS_FOR_TWO {
         let (two, purges) = below(rest, rest.height * 3 / 5);
         let (urls, misses) = beside(two);
-        panes.extend([(Pane::Urls, urls), (Pane::Misses, misses), (Pane::Purges, purges)]);
+        panes.extend([(Pane::Urls, urls), (Pane::Misses, misses), (last, purges)]);
     } else {
         let (urls, rest) = below(rest, rest.height / 3);
         let (misses, purges) = below(rest, rest.height / 2);
-        panes.extend([(Pane::Urls, urls), (Pane::Misses, misses), (Pane::Purges, purges)]);
+        panes.extend([(Pane::Urls, urls), (Pane::Misses, misses), (last, purges)]);
     }
     panes
 }

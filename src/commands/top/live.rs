@@ -2,6 +2,7 @@
 
 use super::draw::draw;
 use super::poll::{Call, Failure, Outcome, poll};
+use super::range::Range;
 use super::state::{State, Step};
 use crate::client::Client;
 use crossterm::event::{Event, read};
@@ -57,15 +58,17 @@ pub(super) async fn run(client: &Client, state: State, coloured: bool) -> Result
     let every = state.every;
     let (outcomes, answered) = mpsc::channel(WAITING);
     let (pause, paused) = watch::channel(false);
-    let ask = |call: Call| poll(client, call, every, paused.clone(), outcomes.clone());
-    let [stats, traffic, popular, uncached, purges] = Call::ALL.map(ask);
+    let (choose, chosen) = watch::channel(state.range);
+    let ask =
+        |call: Call| poll(client, call, every, paused.clone(), chosen.clone(), outcomes.clone());
+    let [stats, traffic, popular, uncached, purges, certificates] = Call::ALL.map(ask);
     // Before the terminal is taken: from then on no signal may end the process by itself.
     let signals = signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mut screen = Screen::take().map_err(|error| format!("no terminal: {error}"))?;
     // In this task, so that a panic anywhere unwinds through the screen.
-    let asking = async { tokio::join!(stats, traffic, popular, uncached, purges) };
+    let asking = async { tokio::join!(stats, traffic, popular, uncached, purges, certificates) };
     tokio::select! {
-        ended = show(&mut screen, state, coloured, answered, pause) => ended,
+        ended = show(&mut screen, state, coloured, answered, (pause, choose)) => ended,
         _ = asking => Ok(()),
         () = told_to_end(signals) => Ok(()),
     }
@@ -76,7 +79,7 @@ async fn show(
     mut state: State,
     coloured: bool,
     mut answered: mpsc::Receiver<Outcome>,
-    pause: watch::Sender<bool>,
+    (pause, choose): (watch::Sender<bool>, watch::Sender<Range>),
 ) -> Result<(), String> {
     let unwritable = |error: io::Error| format!("cannot write to the terminal: {error}");
     let mut events = events();
@@ -84,14 +87,14 @@ async fn show(
     loop {
         let size = screen.draw(&state, coloured).map_err(unwritable)?;
         tokio::select! {
-            Some((call, answer)) = answered.recv() => {
+            Some(Outcome { call, range, answer }) = answered.recv() => {
                 let answer = match answer {
                     Err(Failure::Refused(reason)) => return Err(reason),
                     Err(Failure::Trouble(reason)) => Err(reason),
                     Ok(body) => Ok(body),
                 };
                 // What was on its way would change the picture.
-                if !state.paused {
+                if !state.paused && (call != Call::Traffic || range == state.range) {
                     state.figures.take(call, answer, Instant::now());
                 }
             }
@@ -101,6 +104,9 @@ async fn show(
                         return Ok(());
                     }
                     pause.send_replace(state.paused);
+                    choose.send_if_modified(|chosen| {
+                        std::mem::replace(chosen, state.range) != state.range
+                    });
                 }
                 // A new size, or an event that is ignored: redraw.
                 Some(Ok(_)) => {}

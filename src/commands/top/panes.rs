@@ -1,5 +1,6 @@
-//! The four panes: what each lists, and in which orders.
+//! The five panes: what each lists, and in which orders.
 
+mod certificates;
 mod misses;
 mod nodes;
 mod purges;
@@ -9,6 +10,7 @@ use super::figures::AskedNode;
 use super::listing::Listing;
 use super::state::Figures;
 use crate::text::harmless;
+use std::time::SystemTime;
 
 /// What can be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +19,12 @@ pub(super) enum Pane {
     Urls,
     Misses,
     Purges,
+    Certificates,
 }
 
 impl Pane {
-    pub(super) const ALL: [Self; 4] = [Self::Nodes, Self::Urls, Self::Misses, Self::Purges];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Nodes, Self::Urls, Self::Misses, Self::Purges, Self::Certificates];
 
     /// Its key, and its place among all.
     pub(super) fn number(self) -> usize {
@@ -33,6 +37,7 @@ impl Pane {
             Self::Urls => "URLs",
             Self::Misses => "misses",
             Self::Purges => "purges",
+            Self::Certificates => "TLS",
         }
     }
 
@@ -43,6 +48,7 @@ impl Pane {
             Self::Urls => &urls::ORDERS,
             Self::Misses => &misses::ORDERS,
             Self::Purges => &purges::ORDERS,
+            Self::Certificates => &certificates::ORDERS,
         }
     }
 
@@ -60,6 +66,10 @@ impl Pane {
                 )
             }),
             Self::Purges => figures.purges.told().map(|purges| purges::listing(purges, order)),
+            Self::Certificates => figures
+                .certificates
+                .told()
+                .map(|told| certificates::listing(told, order, SystemTime::now())),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What is known and how it is looked at: keys and answers change it, [`draw`](super::draw) shows it.
 
-use super::figures::{Popular, Purges, Stats, Traffic, Uncached};
+use super::figures::{Certificates, Popular, Purges, Stats, Traffic, Uncached};
 use super::layout::{Areas, page};
 use super::listing::Listing;
 use super::panes::Pane;
 use super::poll::Call;
+use super::range::Range;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 use serde::de::DeserializeOwned;
@@ -22,6 +23,8 @@ pub(super) struct State {
     /// Between two calls of a kind.
     pub(super) every: Duration,
     pub(super) figures: Figures,
+    /// What totals and the course are of.
+    pub(super) range: Range,
     /// The pane that keys are for.
     pub(super) focus: Pane,
     /// The one beside the nodes where there is room for two.
@@ -30,8 +33,8 @@ pub(super) struct State {
     pub(super) help: bool,
     begun: Instant,
     /// The first row shown of each pane, and its order.
-    tops: [usize; 4],
-    orders: [usize; 4],
+    tops: [usize; 5],
+    orders: [usize; 5],
 }
 
 /// What a key asks for.
@@ -49,6 +52,7 @@ pub(super) struct Figures {
     pub(super) popular: Polled<Popular>,
     pub(super) uncached: Polled<Uncached>,
     pub(super) purges: Polled<Purges>,
+    pub(super) certificates: Polled<Certificates>,
 }
 
 /// The last answer to a call, and what is wrong since.
@@ -70,6 +74,11 @@ impl<T: DeserializeOwned> Polled<T> {
         self.value.as_ref()
     }
 
+    /// Something else is asked for from now on.
+    fn outdate(&mut self) {
+        self.value = None;
+    }
+
     fn take(&mut self, answer: Result<Value, String>, now: Instant) {
         let unread = |error| format!("not an answer of weir's control: {error}");
         match answer.and_then(|body| serde_json::from_value(body).map_err(unread)) {
@@ -88,11 +97,12 @@ impl Figures {
             Call::Popular => self.popular.take(answer, now),
             Call::Uncached => self.uncached.take(answer, now),
             Call::Purges => self.purges.take(answer, now),
+            Call::Certificates => self.certificates.take(answer, now),
         }
     }
 
-    /// Of each call: when it was answered last, and what is wrong since.
-    fn calls(&self) -> [(Option<Instant>, Option<&str>); 5] {
+    /// Of each call, the traffic second: when it was answered last, and what is wrong since.
+    fn calls(&self) -> [(Option<Instant>, Option<&str>); 6] {
         fn of<T>(told: &Polled<T>) -> (Option<Instant>, Option<&str>) {
             (told.at, told.trouble.as_deref())
         }
@@ -102,6 +112,7 @@ impl Figures {
             of(&self.popular),
             of(&self.uncached),
             of(&self.purges),
+            of(&self.certificates),
         ]
     }
 }
@@ -112,13 +123,14 @@ impl State {
             control,
             every,
             figures: Figures::default(),
+            range: Range::default(),
             focus: Pane::Nodes,
             beside: Pane::Urls,
             paused: false,
             help: false,
             begun: now,
-            tops: [0; 4],
-            orders: [0; 4],
+            tops: [0; 5],
+            orders: [0; 5],
         }
     }
 
@@ -137,12 +149,16 @@ impl State {
         if self.paused {
             return None;
         }
-        let late = |at: Option<Instant>| {
-            now.saturating_duration_since(at.unwrap_or(self.begun)) > self.every + LATE
+        let late = |at: Option<Instant>, every: Duration| {
+            now.saturating_duration_since(at.unwrap_or(self.begun)) > every + LATE
         };
         let calls = self.figures.calls();
-        let wrong = calls.iter().filter(|(at, trouble)| trouble.is_some() || late(*at));
-        let (old, missing): (Vec<_>, Vec<_>) = wrong.partition(|(at, _)| at.is_some());
+        let pauses = [self.every, self.range.pause(self.every)];
+        let pauses = pauses.into_iter().chain(std::iter::repeat(self.every));
+        let wrong = calls.iter().zip(pauses);
+        let wrong = wrong.filter(|((at, trouble), every)| trouble.is_some() || late(*at, *every));
+        let (old, missing): (Vec<_>, Vec<_>) =
+            wrong.map(|(call, _)| call).partition(|(at, _)| at.is_some());
         let oldest = old.into_iter().min_by_key(|(at, _)| *at);
         let (at, trouble) = oldest.or(missing.first().copied())?;
         let what = match at {
@@ -170,17 +186,25 @@ impl State {
             KeyCode::Char('q') | KeyCode::Esc => return Step::Quit,
             KeyCode::Char('?' | 'h') => self.help = !self.help,
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
+            KeyCode::Char('r') => self.choose(self.range.longer()),
+            KeyCode::Char('R') => self.choose(self.range.shorter()),
             KeyCode::Char('s') => {
                 let order = &mut self.orders[self.focus.number()];
                 *order = (*order + 1) % self.focus.orders().len();
                 self.tops[self.focus.number()] = 0;
             }
-            KeyCode::Char(key @ '1'..='4') => self.turn_to(key as usize - '1' as usize),
+            KeyCode::Char(key @ '1'..='5') => self.turn_to(key as usize - '1' as usize),
             KeyCode::Tab => self.turn_to(self.focus.number() + 1),
-            KeyCode::BackTab => self.turn_to(self.focus.number() + 3),
+            KeyCode::BackTab => self.turn_to(self.focus.number() + Pane::ALL.len() - 1),
             code => self.scroll(code, screen),
         }
         Step::GoOn
+    }
+
+    /// Another range, whose figures are asked for at once.
+    fn choose(&mut self, range: Range) {
+        (self.range, self.paused) = (range, false);
+        self.figures.traffic.outdate();
     }
 
     fn turn_to(&mut self, number: usize) {

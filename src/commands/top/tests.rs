@@ -14,7 +14,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 use serde_json::{Map, Value, json};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A time after which a test's clock goes on.
 fn begin() -> Instant {
@@ -102,12 +102,28 @@ fn purges() -> Value {
     ]})
 }
 
+fn certificates() -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    json!({"certificates": [
+        {"source": "ordered", "name": "shop.example.com", "site": "shop", "expires": now + 5_190_000,
+         "renews": now + 2_600_000, "error": null},
+        {"source": "ordered", "name": "new.example.com", "site": "shop", "expires": null, "renews": null,
+         "error": "http-01 failed: no\u{1b}route"},
+        {"source": "file", "names": ["a.example", "*.a.example"], "expires": now - 7_300},
+    ]})
+}
+
 fn traffic() -> Value {
     let point = |n: u32| {
         json!({"at": format!("2026-11-21T21:{:02}:{:02}.000Z", n / 30, n % 30 * 2),
                "requests_per_second": f64::from(n % 40)})
     };
-    json!({"step_seconds": 2, "points": (0..300).map(point).collect::<Vec<_>>()})
+    let totals = json!({
+        "requests": 74_640, "hits": 69_564, "hit_ratio": 0.932, "bytes": 1_500_000_000, "bytes_saved": 1_400_000_000,
+        "origin_requests": 5_076, "p50_ms": 0.42, "p99_ms": 12.3,
+        "status": {"1xx": 0, "2xx": 74_000, "3xx": 600, "4xx": 37, "5xx": 3},
+    });
+    json!({"step_seconds": 2, "points": (0..300).map(point).collect::<Vec<_>>(), "totals": totals})
 }
 
 /// A state with these answers, all of now.
@@ -116,6 +132,7 @@ fn told(answers: [(Call, Value); 5], now: Instant) -> State {
     for (call, answer) in answers {
         state.figures.take(call, Ok(answer), now);
     }
+    state.figures.take(Call::Certificates, Ok(json!({"certificates": []})), now);
     assert_eq!(state.trouble(now), None, "all of it is read");
     state
 }
@@ -163,21 +180,22 @@ fn at_80x24_nodes_and_one_more_pane_are_read_in_full() {
     for (line, parts) in [
         (0, &["weir http://127.0.0.1:9090  4 of 6 nodes connected, seq 44", "every 2s"][..]),
         (1, &["124 req/s  93.2 % hits  p50 0.42 ms  p99 12.3 ms  8.7 up/s  0 err/s  2.4 MiB/s"]),
-        (2, &["req/s ", "\u{2581}", "\u{2588}", "peak 39"]),
-        (3, &["1 nodes 4 of 6 connected, by name"]),
-        (4, &["NODE", "STATE", "REQ/S", "HITS", "P50 MS", "P99 MS", "UP/S", "ERR/S", "MEM", "LAG"]),
-        (5, &["edge \u{d7}4", "3 of 4", "124", "93.2 %", "34 %", "3"]),
-        (6, &["  edge-asia-se ", "offline", "-", "34 %", "3"]),
-        (7, &["  edge-eu-north ", "connected", "40", "93.2 %", "0.42", "12.3", "2.8", "0"]),
-        (23, &["1 nodes  2 URLs  3 misses  4 purges", "? help", "q quit", "s sort", "p pause"]),
+        (2, &["r 10 min  74.6k req  93.2 % hits  5076 origin  3 5xx  37 4xx  1.3 GiB saved"]),
+        (3, &["req/s ", "\u{2581}", "\u{2588}", "peak 39"]),
+        (4, &["1 nodes 4 of 6 connected, by name"]),
+        (5, &["NODE", "STATE", "REQ/S", "HITS", "P50 MS", "P99 MS", "UP/S", "ERR/S", "MEM", "LAG"]),
+        (6, &["edge \u{d7}4", "3 of 4", "124", "93.2 %", "34 %", "3"]),
+        (7, &["  edge-asia-se ", "offline", "-", "34 %", "3"]),
+        (8, &["  edge-eu-north ", "connected", "40", "93.2 %", "0.42", "12.3", "2.8", "0"]),
+        (23, &["1 nodes 2 URLs 3 misses 4 purges 5 TLS", "? help", "q quit", "s sort", "p pause"]),
     ] {
         for part in parts {
             assert!(shown[line].contains(part), "{line}: {part:?} in {:?}", shown[line]);
         }
     }
-    let below = shown[13..].join("\n");
+    let below = shown[14..].join("\n");
     assert!(below.contains("2 URLs popular stored responses, by hits, without edge-asia-se"));
-    assert!(below.contains("1-8 of 50") && below.contains("20.0k"), "{below}");
+    assert!(below.contains("1-7 of 50") && below.contains("20.0k"), "{below}");
     press(&mut state, &[KeyCode::Char('3')], (80, 24));
     let below = screen(&state, now, (80, 24))[13..].join("\n");
     for part in [
@@ -199,6 +217,78 @@ fn at_80x24_nodes_and_one_more_pane_are_read_in_full() {
     ] {
         assert!(below.contains(part), "{part}\n{below}");
     }
+}
+
+#[test]
+fn keys_change_the_range_and_what_was_of_another_is_not_shown() {
+    let now = begin();
+    let mut state = believable(now);
+    press(&mut state, &[KeyCode::Char('p'), KeyCode::Char('r')], (80, 24));
+    assert!(!state.paused, "its figures are asked for");
+    let shown = screen(&state, now, (80, 24));
+    assert_eq!(shown[2], "r 1 h  asking control\u{2026}");
+    assert_eq!(shown[3], "");
+    assert_eq!(state.trouble(now), None);
+    state.figures.take(Call::Traffic, Ok(traffic()), now);
+    let shown = screen(&state, now, (80, 24));
+    assert!(shown[2].starts_with("r 1 h  74.6k req  93.2 % hits"), "{shown:#?}");
+    press(&mut state, &[KeyCode::Char('R'), KeyCode::Char('R')], (80, 24));
+    assert!(screen(&state, now, (80, 24))[2].starts_with("r 30 d "));
+    // It is asked for every ten seconds only.
+    state.figures.take(Call::Traffic, Ok(traffic()), now);
+    for (call, answer) in [
+        (Call::Stats, stats()),
+        (Call::Popular, popular(1)),
+        (Call::Uncached, uncached()),
+        (Call::Purges, purges()),
+        (Call::Certificates, certificates()),
+    ] {
+        state.figures.take(call, Ok(answer), now + Duration::from_secs(11));
+    }
+    assert_eq!(state.trouble(now + Duration::from_secs(12)), None);
+    let trouble = state.trouble(now + Duration::from_secs(14)).unwrap_or_default();
+    assert!(trouble.starts_with("figures are 14 s old"), "{trouble}");
+    // As wide as the terminal is, whole figures.
+    let wide = screen(&state, now, (160, 24));
+    assert!(wide[2].ends_with("p99 12.3 ms  p50 0.42 ms  1.4 GiB sent"), "{wide:#?}");
+    let narrow = screen(&state, now, (40, 24));
+    assert_eq!(narrow[2], "r 30 d  74.6k req  93.2 % hits");
+    // An older control tells no totals.
+    state.figures.take(Call::Traffic, Ok(json!({"step_seconds": 2, "points": []})), now);
+    assert_eq!(screen(&state, now, (80, 24))[2], "r 30 d");
+}
+
+#[test]
+fn certificates_are_listed_with_their_expiry_and_what_went_wrong() {
+    let now = begin();
+    let mut state = believable(now);
+    press(&mut state, &[KeyCode::Char('5')], (80, 24));
+    let waiting = screen(&state, now, (80, 24)).join("\n");
+    assert!(waiting.contains("5 TLS"), "{waiting}");
+    state.figures.take(Call::Certificates, Ok(certificates()), now);
+    for size in [(80, 24), (200, 60)] {
+        let shown = screen(&state, now, size);
+        let at = |text: &str| {
+            let at = shown.iter().position(|line| line.contains(text));
+            at.unwrap_or_else(|| panic!("{text}\n{}", shown.join("\n")))
+        };
+        let title = at("5 TLS certificates, 1 with an error, by expiry");
+        assert_eq!(at("new.example.com"), title + 2, "nobody is served there");
+        let failing = &shown[title + 2];
+        assert!(failing.contains("none yet") && failing.contains("http-01"), "{failing}");
+        assert!(shown[at("a.example, *.a.example")].contains("2 h ago"), "{shown:#?}");
+        assert!(shown[at("shop.example.com  ")].contains("in 60 days"), "{shown:#?}");
+    }
+    press(&mut state, &[KeyCode::Char('s')], (80, 24));
+    let shown = screen(&state, now, (80, 24)).join("\n");
+    assert!(shown.contains("5 TLS certificates, 1 with an error, by name"), "{shown}");
+    press(&mut state, &[KeyCode::Char('4')], (200, 60));
+    assert!(screen(&state, now, (200, 60)).join("\n").contains("4 purges"));
+    let none = json!({"certificates": []});
+    state.figures.take(Call::Certificates, Ok(none), now);
+    press(&mut state, &[KeyCode::BackTab, KeyCode::Char('1'), KeyCode::BackTab], (80, 24));
+    let shown = screen(&state, now, (80, 24)).join("\n");
+    assert!(shown.contains("no certificates: [tls] is not configured"), "{shown}");
 }
 
 #[test]
@@ -268,7 +358,11 @@ fn whatever_is_told_any_size_is_drawn() {
     let asked = json!([{"name": nasty, "error": nasty}]);
     let answers = [
         (Call::Stats, stats),
-        (Call::Traffic, json!({"step_seconds": 2, "points": [{"at": nasty}]})),
+        (
+            Call::Traffic,
+            json!({"step_seconds": 2, "points": [{"at": nasty}],
+                               "totals": {"requests": u64::MAX, "bytes": u64::MAX, "p99_ms": 1e300, "status": {nasty.as_str(): 1}}}),
+        ),
         (Call::Popular, json!({"nodes": asked, "objects": [object]})),
         (Call::Uncached, uncached),
         (Call::Purges, json!({"head": 1, "purges": [purge]})),
@@ -292,7 +386,7 @@ fn whatever_is_told_any_size_is_drawn() {
     }
     let failed = Err(nasty);
     state.figures.take(Call::Popular, failed, now);
-    assert!(screen(&state, now, (80, 24))[2].starts_with("figures are 0 s old: \\u{1b}[2J"));
+    assert!(screen(&state, now, (80, 24))[3].starts_with("figures are 0 s old: \\u{1b}[2J"));
 }
 
 #[test]
@@ -337,21 +431,22 @@ fn what_is_old_is_said_with_its_age_and_why() {
     let later = now + Duration::from_secs(12);
     state.figures.take(Call::Stats, Err("cannot reach control".into()), later);
     let shown = screen(&state, later, (80, 24));
-    assert!(shown[2].starts_with("figures are 12 s old: cannot reach control"), "{shown:#?}");
+    assert!(shown[3].starts_with("figures are 12 s old: cannot reach control"), "{shown:#?}");
     assert!(shown[1].starts_with("124 req/s"), "what is known stays: {shown:#?}");
     for (call, answer) in [
         (Call::Stats, stats()),
         (Call::Traffic, traffic()),
         (Call::Popular, popular(1)),
         (Call::Uncached, uncached()),
+        (Call::Certificates, certificates()),
     ] {
         state.figures.take(call, Ok(answer), later);
     }
     let shown = screen(&state, later, (80, 24));
-    assert!(shown[2].starts_with("figures are 12 s old: control has not answered"), "{shown:#?}");
+    assert!(shown[3].starts_with("figures are 12 s old: control has not answered"), "{shown:#?}");
     state.figures.take(Call::Purges, Ok(json!({"purges": 1})), later);
     let shown = screen(&state, later, (80, 24));
-    assert!(shown[2].contains("not an answer of weir's control"), "{shown:#?}");
+    assert!(shown[3].contains("not an answer of weir's control"), "{shown:#?}");
     state.figures.take(Call::Purges, Ok(purges()), later);
     assert_eq!(state.trouble(later), None);
 }

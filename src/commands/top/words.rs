@@ -1,5 +1,7 @@
 //! Figures in few characters: they stand in narrow columns.
 
+pub(super) use weir_control::timestamp::spoken as seconds;
+
 /// What is not known.
 pub(super) const UNKNOWN: &str = "-";
 
@@ -59,16 +61,6 @@ pub(super) fn bytes(bytes: f64) -> String {
         format!("{rest:.1} {unit}")
     } else {
         format!("{rest:.0} {unit}")
-    }
-}
-
-/// Whole seconds: `59 s`, `3 min`, `5 h`, `12 d`.
-pub(super) fn seconds(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }
 

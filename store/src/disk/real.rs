@@ -1,10 +1,11 @@
 //! A directory of the system.
 
-use super::{Disk, DiskFile};
-use rustix::fs::{FlockOperation, flock};
+use super::{Disk, DiskFile, page_cache};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, sendfile};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,6 +107,24 @@ struct SystemFile {
     ready: Arc<AtomicBool>,
 }
 
+/// Where the page cache can be asked, and ranges can be given up. Pages must be those that
+/// [`crate::Geometry`] is made for: a page that is given up in part is changed in place.
+fn can_send(file: &File) -> bool {
+    const PAGE: usize = 4096;
+    let tries = || {
+        let end = file.metadata().ok()?.len().next_multiple_of(PAGE as u64);
+        // There is nothing behind the end.
+        give_up(file, end, PAGE as u64).ok()?;
+        page_cache::cached_pages(file, 0, PAGE as u64).ok()
+    };
+    rustix::param::page_size() == PAGE && tries().is_some()
+}
+
+fn give_up(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(fallocate(file, mode, offset, length)?)
+}
+
 impl DiskFile for SystemFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut read = 0;
@@ -132,6 +151,22 @@ impl DiskFile for SystemFile {
             }
             error => error.into(),
         })
+    }
+
+    fn can_send(&self) -> bool {
+        can_send(&self.file)
+    }
+
+    fn is_cached(&self, offset: u64, length: u64) -> bool {
+        page_cache::is_cached(&self.file, offset, length)
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, mut offset: u64, length: usize) -> io::Result<usize> {
+        Ok(sendfile(socket, self.file.as_fd(), Some(&mut offset), length)?)
+    }
+
+    fn detach(&self, offset: u64, length: u64) -> io::Result<()> {
+        give_up(&self.file, offset, length)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

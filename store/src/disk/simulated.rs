@@ -9,6 +9,7 @@ use super::{Disk, DiskFile};
 use crate::format::SECTOR;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -289,6 +290,31 @@ impl DiskFile for SimulatedFile {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.read(&mut state, buffer, offset)
+    }
+
+    fn can_send(&self) -> bool {
+        true
+    }
+
+    fn is_cached(&self, _: u64, _: u64) -> bool {
+        false
+    }
+
+    fn send(&self, _: BorrowedFd<'_>, _: u64, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn detach(&self, offset: u64, length: u64) -> io::Result<()> {
+        let mut state = self.disk.ready();
+        failed::<()>(state.faults.writes)?;
+        let held = state.contents[self.number].bytes.len() as u64;
+        let end = (offset + length).min(held);
+        if offset < end {
+            let bytes = vec![0; usize::try_from(end - offset).map_err(io::Error::other)?];
+            let offset = usize::try_from(offset).map_err(io::Error::other)?;
+            self.apply(&mut state, Op::Write { offset, bytes });
+        }
+        Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -150,8 +150,33 @@ pub(crate) enum What {
     Slice(SliceName),
 }
 
+/// The head of a record as it was read. Its checksum is right.
+#[derive(Clone, Debug)]
+pub(crate) struct DecodedHead {
+    pub(crate) write_seq: u64,
+    pub(crate) url: u64,
+    pub(crate) what: What,
+    /// Where the body lies in the record.
+    pub(crate) body: Range<usize>,
+    /// The checksum that the body has.
+    of_body: u64,
+}
+
 /// Reads a record that was written at this place. `None`: it is damaged, or it is another one.
 pub(crate) fn decode(bytes: &Bytes, place: Place) -> Option<Decoded> {
+    let DecodedHead { write_seq, url, what, body, of_body } = decode_head(bytes, place)?;
+    let body = bytes.get(body.clone()).map(|_| bytes.slice(body))?;
+    (checksum(Covers::Body, place, &body) == of_body).then_some(Decoded {
+        write_seq,
+        url,
+        what,
+        body,
+    })
+}
+
+/// Reads the head of a record that was written at this place; `bytes` begin with it. `None`: it is damaged,
+/// longer, or of another record.
+pub(crate) fn decode_head(bytes: &Bytes, place: Place) -> Option<DecodedHead> {
     let mut decoder = Decoder::new(bytes);
     let of_head = decoder.u64()?;
     let of_body = decoder.u64()?;
@@ -202,13 +227,7 @@ pub(crate) fn decode(bytes: &Bytes, place: Place) -> Option<Decoded> {
         return None;
     }
     let body = end..end.checked_add(usize::try_from(length).ok()?)?;
-    let body = bytes.get(body.clone()).map(|_| bytes.slice(body))?;
-    (checksum(Covers::Body, place, &body) == of_body).then_some(Decoded {
-        write_seq,
-        url,
-        what,
-        body,
-    })
+    Some(DecodedHead { write_seq, url, what, body, of_body })
 }
 
 /// The numbers of a body's objects.

@@ -3,7 +3,10 @@
 use super::life::Life;
 use super::{Observer, SetAside, Status, StoreDirectory, StoreOptions};
 use crate::counters::Counts;
+use crate::disk::{Disk, TimedDisk};
+use crate::latency::{Latencies, LatencyCounter};
 use crate::volume::{Options, Volume};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,8 @@ pub(super) struct Device {
     place: (u16, u16),
     options: StoreOptions,
     observer: Observer,
+    /// How long its device takes, over all lives.
+    latencies: Arc<Latencies<LatencyCounter>>,
     state: Mutex<State>,
     /// Told of each change of the status.
     changed: Condvar,
@@ -63,7 +68,8 @@ impl Device {
             counted: Counts::default(),
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self { directory, place, options, observer, state, changed }
+        let latencies = Arc::default();
+        Self { directory, place, options, observer, latencies, state, changed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,8 +80,13 @@ impl Device {
         &self.directory.name
     }
 
-    pub(super) fn directory(&self) -> &StoreDirectory {
-        &self.directory
+    /// Opens its files. May wait for the device.
+    pub(super) fn open_disk(&self) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(TimedDisk::new((self.directory.open)()?, &self.latencies)))
+    }
+
+    pub(super) fn latencies(&self) -> Latencies {
+        self.latencies.get()
     }
 
     pub(super) fn options(&self) -> &StoreOptions {
@@ -138,14 +149,23 @@ impl Device {
             Status::Working | Status::Closed => false,
         };
         let is_in_use = state.former.strong_count() > 0 || state.attempt.strong_count() > 0;
-        if !may_begin || is_in_use {
-            return None;
-        }
+        (may_begin && !is_in_use).then(|| self.begin_attempt(&mut state))
+    }
+
+    /// An attempt to open it again after it was closed begins. `None`: it was not, or something of the life
+    /// before is in use yet.
+    pub(super) fn begin_reopening(&self) -> Option<Attempt> {
+        let mut state = self.state();
+        let is_in_use = state.former.strong_count() > 0 || state.attempt.strong_count() > 0;
+        (state.status == Status::Closed && !is_in_use).then(|| self.begin_attempt(&mut state))
+    }
+
+    fn begin_attempt(&self, state: &mut State) -> Attempt {
         state.lives += 1;
-        self.change(&mut state, Status::Opening);
+        self.change(state, Status::Opening);
         let only = Arc::new(());
         state.attempt = Arc::downgrade(&only);
-        Some(Attempt { number: state.lives, _only: only })
+        Attempt { number: state.lives, _only: only }
     }
 
     /// It was opened: a life begins, unless nobody waits for this one any more.

@@ -2,6 +2,7 @@
 
 use super::device::{Attempt, Device};
 use super::{Observer, SetAside, Store, StoreDirectory, StoreOptions, watch};
+use crate::checkpoint::Checkpoint;
 use crate::volume::{OpenError, Opened, Volume, random_secret};
 use std::fmt;
 use std::io;
@@ -80,33 +81,34 @@ impl Store {
         };
         let devices: Arc<[_]> = directories.into_iter().enumerate().map(device).collect();
         let fresh = random_secret()?;
-        let (mut answers, until) = (begin(&devices, fresh)?, Instant::now() + options.hang);
+        let attempts = devices.iter().map(|device| device.begin_opening()).collect();
+        let until = Instant::now() + options.hang;
+        let mut answers = begin(&devices, attempts, fresh)?;
         let secret = answers.first_secret(until)?.unwrap_or(fresh);
-        let mut began: Vec<_> = devices
-            .iter()
-            .map(|device| Began { name: device.name().to_owned(), opened: None })
-            .collect();
-        for (number, device) in devices.iter().enumerate() {
-            let life = device.lives();
-            match answers.of[number].take() {
-                Some((volume, opened)) if volume.secret() == secret => {
-                    device.opened(life, volume);
-                    began[number].opened = Some(opened);
-                }
-                // Another secret: nothing in it would be found.
-                Some((volume, _)) => {
-                    drop(volume);
-                    device.set_aside(life, SetAside::Cleared);
-                }
-                None => {
-                    let why = answers.failed[number].take().unwrap_or(SetAside::Hangs);
-                    device.set_aside(life, why);
-                }
-            }
-        }
+        let began = answers.taken(&devices, secret, |_| true);
         let tick = (options.hang / 4).clamp(Duration::from_millis(1), Duration::from_millis(250));
         watch::begin(&devices, secret, tick)?;
         Ok((Self { devices, secret, options }, began))
+    }
+
+    /// Opens again what [`Store::close`] closed, and waits for it as [`Store::open`] does. A directory that
+    /// has a checkpoint which is not one that `is_ours` accepts, or that another store was made in
+    /// meanwhile, is emptied. What could not be closed in time is left as it is.
+    ///
+    /// # Errors
+    /// A directory is of another version now, or the system fails.
+    pub fn reopen(&self, is_ours: impl Fn(&Checkpoint) -> bool) -> Result<Vec<Began>, StoreError> {
+        let until = Instant::now() + self.options.hang;
+        let closed = self.devices.iter().map(|device| {
+            // What is read at the end of the life before has a moment.
+            device.closed_until(until);
+            device.begin_reopening()
+        });
+        let attempts = closed.collect();
+        let mut answers = begin(&self.devices, attempts, self.secret)?;
+        answers.first_secret(until)?;
+        let is_ours = |opened: &Opened| opened.checkpoint.as_ref().is_none_or(&is_ours);
+        Ok(answers.taken(&self.devices, self.secret, is_ours))
     }
 }
 
@@ -116,17 +118,24 @@ struct Answers {
     names: Vec<String>,
     of: Vec<Option<(Volume, Opened)>>,
     failed: Vec<Option<SetAside>>,
+    /// The life that each directory begins; `None` where it is not opened.
+    lives: Vec<Option<u64>>,
 }
 
-/// Begins a thread for each directory. Those that begin empty take a fresh secret.
-fn begin(devices: &[Arc<Device>], fresh: [u8; 16]) -> io::Result<Answers> {
+/// Begins a thread for each directory with an attempt. Those that begin empty take a fresh secret.
+fn begin(
+    devices: &[Arc<Device>],
+    attempts: Vec<Option<Attempt>>,
+    fresh: [u8; 16],
+) -> io::Result<Answers> {
     let (sender, receiver) = mpsc::channel();
-    for (number, device) in devices.iter().enumerate() {
-        let attempt = device.begin_opening();
+    let lives = attempts.iter().map(|attempt| Some(attempt.as_ref()?.number)).collect();
+    for ((number, device), attempt) in devices.iter().enumerate().zip(attempts) {
+        let Some(attempt) = attempt else { continue };
         let (device, sender) = (Arc::clone(device), sender.clone());
         let thread = thread::Builder::new().name("weir-disk-open".into());
         thread.spawn(move || {
-            let disk = (device.directory().open)().map_err(OpenError::Disk);
+            let disk = device.open_disk().map_err(OpenError::Disk);
             let opened = disk.and_then(|disk| Volume::open(disk, device.volume_options(fresh)));
             drop(attempt);
             // Too late is as good as never: the volume is let go of.
@@ -135,7 +144,7 @@ fn begin(devices: &[Arc<Device>], fresh: [u8; 16]) -> io::Result<Answers> {
     }
     let names = devices.iter().map(|device| device.name().to_owned()).collect();
     let of = devices.iter().map(|_| None).collect();
-    Ok(Answers { receiver, names, of, failed: devices.iter().map(|_| None).collect() })
+    Ok(Answers { receiver, names, of, failed: devices.iter().map(|_| None).collect(), lives })
 }
 
 impl Answers {
@@ -159,6 +168,38 @@ impl Answers {
             opened.max_by_key(|(_, opened)| (opened.checkpoint.is_some(), opened.recovered));
         Ok(fullest.map(|(volume, _)| volume.secret()))
     }
+
+    /// Begins the lives of the directories that are of this secret, and accepted; the others are set aside.
+    fn taken(
+        &mut self,
+        devices: &[Arc<Device>],
+        secret: [u8; 16],
+        is_accepted: impl Fn(&Opened) -> bool,
+    ) -> Vec<Began> {
+        let mut all = Vec::new();
+        for (number, device) in devices.iter().enumerate() {
+            let mut began = Began { name: device.name().to_owned(), opened: None };
+            if let Some(life) = self.lives[number] {
+                match self.of[number].take() {
+                    Some((volume, opened)) if volume.secret() == secret && is_accepted(&opened) => {
+                        device.opened(life, volume);
+                        began.opened = Some(opened);
+                    }
+                    // Of another secret nothing would be found.
+                    Some((volume, _)) => {
+                        drop(volume);
+                        device.set_aside(life, SetAside::Cleared);
+                    }
+                    None => {
+                        let why = self.failed[number].take().unwrap_or(SetAside::Hangs);
+                        device.set_aside(life, why);
+                    }
+                }
+            }
+            all.push(began);
+        }
+        all
+    }
 }
 
 /// Has a directory opened as an empty one, by a thread of its own.
@@ -167,7 +208,7 @@ pub(super) fn open_empty(device: &Arc<Device>, attempt: Attempt, secret: [u8; 16
     let thread = thread::Builder::new().name("weir-disk-open".into());
     let begun = thread.spawn(move || {
         let device = of_thread;
-        let disk = (device.directory().open)().map_err(OpenError::Disk);
+        let disk = device.open_disk().map_err(OpenError::Disk);
         let options = device.volume_options(secret);
         match disk.and_then(|disk| Volume::empty(disk, options, Some("it was set aside"))) {
             Ok((volume, _)) => device.opened(number, volume),

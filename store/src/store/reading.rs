@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::life::Life;
-use crate::volume::{Found, Read, StoredResponse, Unread};
+use crate::volume::{CachedBytes, Found, Read, StoredResponse, Unread};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -19,6 +19,12 @@ pub struct StoreFound {
 }
 
 impl StoreFound {
+    /// The response with a body that the kernel can send from the page cache. `None` if it is to be read: it
+    /// is short, was not checked before, or is not in the page cache.
+    pub fn cached(&self, key: &[u8]) -> Option<StoredResponse> {
+        self.life.volume().cached_response(&self.found, key)
+    }
+
     /// Reads it if all of it lies in the page cache; `None` if the device must be waited for.
     ///
     /// # Errors
@@ -111,6 +117,11 @@ impl Store {
             }
         }
         Ok(None)
+    }
+
+    /// A slice of a body that the kernel can send from the page cache; `None` if it is to be read.
+    pub fn cached_slice(&self, url: u64, objects: &[u64], number: u32) -> Option<CachedBytes> {
+        self.device(url).life()?.volume().cached_slice(url, objects, number)
     }
 
     /// Finds and reads a slice of a body, as [`Store::get`].

@@ -11,7 +11,7 @@ use crate::index::{Kind, Record};
 use std::sync::atomic::Ordering;
 
 /// Of a segment's room, what may be taken by records that move into it: 1 / this.
-const MOVED_SHARE: usize = 2;
+pub(crate) const MOVED_SHARE: usize = 2;
 
 impl Volume {
     /// Evicts the oldest segment. What is in use moves into the segment that is written, which must be
@@ -111,6 +111,7 @@ impl Volume {
         }
         self.counters.evicted.add(evicted as u64);
         self.slot(slot).close();
+        self.checked.end(generation);
         writer.free.insert(slot);
     }
 }

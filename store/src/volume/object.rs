@@ -26,6 +26,27 @@ impl Volume {
         ObjectWriter { volume: Arc::clone(self), url, objects, pending }
     }
 
+    /// Hands in a slice of a body that is stored, for this object of it. Its fetch must be covered by the
+    /// stored head: no lower stamp, no other tag, the same strong validator and length. It is found once
+    /// it is written, and as long as that head or one that extends it is.
+    ///
+    /// `hold` is dropped when it is found, or will never be.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn add_slice(
+        &self,
+        url: u64,
+        object: u64,
+        number: u32,
+        body: Bytes,
+        hold: Option<Hold>,
+    ) -> Result<(), Refused> {
+        let name = SliceName { object, number };
+        let what = Written::Slice { url, name, body, pending: None, hold };
+        self.enqueue(Item { write_seq: self.next_write_seq(), what })
+    }
+
     /// Begins further slices of a body that is stored, of these objects. The response stays found as it
     /// is; the new slices are found with the head that [`ObjectWriter::commit`] takes. That one has the
     /// same strong validator and length, the lowest stamps of the stored head and of all new slices, and
@@ -54,6 +75,27 @@ impl Volume {
         objects.push(self.next_write_seq());
         Ok(ObjectWriter { volume: Arc::clone(self), url, objects, pending })
     }
+
+    /// Hands in a newer head of a body that is stored, of these objects. The older one is found until this
+    /// one is written. What is on its way for the variant is not stored any more: the caller says that
+    /// this is the newest.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn replace_head(
+        &self,
+        head: ResponseHead,
+        objects: &[u64],
+        length: u64,
+        hold: Option<Hold>,
+    ) -> Result<(), Refused> {
+        let variant = variant(&head.key, &head.selecting);
+        let pending = self.index.part(head.url).expect(head.url, variant);
+        let form = BodyForm::Sliced { objects: objects.to_vec(), length };
+        pending.keep(hold);
+        let what = Written::Response { head, form, body: Vec::new(), pending };
+        self.enqueue(Item { write_seq: self.next_write_seq(), what })
+    }
 }
 
 impl ObjectWriter {
@@ -73,8 +115,8 @@ impl ObjectWriter {
         }
         let Some(object) = self.objects.last().copied() else { return Err(Refused::Revoked) };
         let name = SliceName { object, number };
-        let Some(pending) = self.pending.clone() else { return Err(Refused::Revoked) };
-        let what = Written::Slice { url: self.url, name, body, pending };
+        let pending = self.pending.clone();
+        let what = Written::Slice { url: self.url, name, body, pending, hold: None };
         self.volume.enqueue(Item { write_seq: self.volume.next_write_seq(), what })
     }
 

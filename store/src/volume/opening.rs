@@ -1,5 +1,6 @@
 //! Opening a directory: what is in it is found again, or it begins empty.
 
+use super::checked::Checked;
 use super::queue::Queue;
 use super::search::Search;
 use super::segments::Slot;
@@ -121,12 +122,14 @@ impl Volume {
             id: header.store,
             secret,
             geometry,
+            sends: segments.can_send(),
             segments,
             slots: (0..geometry.slots).map(|_| Slot::default()).collect(),
             index: Index::default(),
             journal,
             queue: Queue::new(options.queue),
             buffers: Arc::default(),
+            checked: Checked::default(),
             writer: Mutex::new(writer),
             write_seq: AtomicU64::new(1 << COUNT_BITS),
             opened_at: 1 << COUNT_BITS,
@@ -168,12 +171,14 @@ impl Volume {
             id: header.store,
             secret: header.secret,
             geometry,
+            sends: segments.can_send(),
             segments,
             slots,
             index,
             journal,
             queue: Queue::new(options.queue),
             buffers: Arc::default(),
+            checked: Checked::default(),
             writer: Mutex::new(writer),
             write_seq: AtomicU64::new(u64::from(header.epoch) << COUNT_BITS),
             opened_at: u64::from(header.epoch) << COUNT_BITS,

@@ -40,30 +40,37 @@ impl Volume {
         let mut part = self.index.part(digest);
         let mut hold = None;
         let mut new = Record { variant, at, kind, is_hit: false, is_soft: false };
-        let replaced = match &origin {
+        let is_same = |old: &Record| old.kind == kind && old.variant == variant;
+        let replaced = match origin {
             Origin::Queue(pending) => {
-                if let Some(pending) = pending {
-                    if pending.is_revoked() || self.has_failed() {
-                        self.counters.dropped.add(1);
-                        return;
-                    }
-                    // Dropped once it is in the index.
-                    hold = pending.take_hold();
-                    part.arrived(pending);
-                    self.counters.admitted.add(1);
-                    // The one that this one extends.
-                    let is_same = |old: &Record| old.kind == kind && old.variant == variant;
-                    for old in part.remove(digest, is_same) {
-                        if old.is_soft {
-                            new.is_soft = true;
-                            let seq = self.slot(old.at.slot).judged(old.at.offset).max(1);
-                            let (generation, offset) = (open.generation, at.offset);
-                            self.journal.append(&Change::Soften { generation, offset, seq });
-                        }
-                        self.forget(&mut part, digest, old.at);
-                    }
-                } else if self.has_failed() {
+                if pending.is_revoked() || self.has_failed() {
+                    self.counters.dropped.add(1);
                     return;
+                }
+                // Dropped once it is in the index.
+                hold = pending.take_hold();
+                part.arrived(&pending);
+                self.counters.admitted.add(1);
+                // The one that this one extends.
+                for old in part.remove(digest, is_same) {
+                    if old.is_soft {
+                        new.is_soft = true;
+                        let seq = self.slot(old.at.slot).judged(old.at.offset).max(1);
+                        let (generation, offset) = (open.generation, at.offset);
+                        self.journal.append(&Change::Soften { generation, offset, seq });
+                    }
+                    self.forget(&mut part, digest, old.at);
+                }
+                part.insert(digest, new)
+            }
+            Origin::Slice(told) => {
+                if self.has_failed() {
+                    return;
+                }
+                hold = told;
+                // The same bytes, fetched twice.
+                for old in part.remove(digest, is_same) {
+                    self.forget(&mut part, digest, old.at);
                 }
                 part.insert(digest, new)
             }
@@ -93,7 +100,7 @@ impl Volume {
     }
 
     fn drop_staged(&self, staged: Staged) {
-        if let Origin::Queue(Some(pending)) = &staged.origin {
+        if let Origin::Queue(pending) = &staged.origin {
             self.index.part(staged.entry.url).arrived(pending);
             self.counters.dropped.add(1);
         }

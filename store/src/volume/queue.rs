@@ -64,16 +64,22 @@ pub(super) enum Written {
         url: u64,
         name: SliceName,
         body: Bytes,
-        /// Of the response that it belongs to.
-        pending: Arc<Pending>,
+        /// Of the response that it belongs to; `None` where that is stored already.
+        pending: Option<Arc<Pending>>,
+        /// Kept until it is found, or will never be.
+        hold: Option<Hold>,
     },
 }
 
 impl Item {
     /// Whether nobody will find it: what it is of was removed or replaced meanwhile.
     pub(super) fn is_revoked(&self) -> bool {
-        let (Written::Response { pending, .. } | Written::Slice { pending, .. }) = &self.what;
-        pending.is_revoked()
+        match &self.what {
+            Written::Response { pending, .. } => pending.is_revoked(),
+            Written::Slice { pending, .. } => {
+                pending.as_ref().is_some_and(|pending| pending.is_revoked())
+            }
+        }
     }
 
     /// Bytes that its record takes, at most.

@@ -3,6 +3,8 @@
 
 use super::Volume;
 use super::buffers::Buffer;
+use super::cached::CachedBytes;
+use super::checked::LONG;
 use crate::disk::DiskFile;
 use crate::format::record::{self, BodyForm, Decoded, SliceName, What};
 use crate::index::{Kind, Record, is_of_key, key_bits, slice_bits, slice_digest};
@@ -80,6 +82,8 @@ pub struct StoredResponse {
 pub enum Body {
     /// All of it.
     Whole(Bytes),
+    /// All of it, in the page cache.
+    Cached(CachedBytes),
     /// In slices, to be found by [`Volume::find_slice`]. Some may be missing.
     Sliced {
         /// The objects that have slices of it.
@@ -232,6 +236,18 @@ impl Volume {
         is_hit: bool,
     ) -> Result<StoredResponse, Unread> {
         let Decoded { what, body, write_seq, .. } = self.decoded(found, read, is_hit)?;
+        self.response_with(found, what, write_seq, key, || Body::Whole(body))
+    }
+
+    /// The response of a record, if it has this key; `inline` is its body, if that is in the record.
+    pub(super) fn response_with(
+        &self,
+        found: &Found,
+        what: What,
+        write_seq: u64,
+        key: &[u8],
+        inline: impl FnOnce() -> Body,
+    ) -> Result<StoredResponse, Unread> {
         let What::Response { mut head, form } = what else { return Err(Unread::Other) };
         if head.key != key {
             return Err(Unread::Other);
@@ -242,7 +258,7 @@ impl Volume {
             return Err(Unread::Gone);
         }
         let body = match form {
-            BodyForm::Inline => Body::Whole(body),
+            BodyForm::Inline => inline(),
             BodyForm::Sliced { objects, length } => Body::Sliced { objects, length },
         };
         let survived = write_seq < self.opened_at;
@@ -260,12 +276,23 @@ impl Volume {
         objects: &[u64],
         number: u32,
     ) -> Result<Bytes, Unread> {
-        let Decoded { what, body, .. } = self.decoded(found, read, true)?;
+        let Decoded { url, what, body, .. } = self.decoded(found, read, true)?;
         match what {
             What::Slice(name) if objects.contains(&name.object) && name.number == number => {
+                self.note_use(url);
                 Ok(body)
             }
             _ => Err(Unread::Other),
+        }
+    }
+
+    /// Slices of a URL are in use: its heads are, too, although whoever keeps one in memory does not
+    /// look it up. Without them the slices are lost.
+    fn note_use(&self, url: u64) {
+        let mut part = self.index.part(url);
+        let is_new = |record: &Record| record.kind == Kind::Response && !record.is_hit;
+        for record in part.find(url, is_new) {
+            part.update(url, record.at, |record| record.is_hit = true);
         }
     }
 
@@ -279,7 +306,14 @@ impl Volume {
             && part.update(found.digest, at, |record| record.is_hit |= is_hit);
         match decoded {
             _ if !is_there => Err(Unread::Gone),
-            Some(decoded) => Ok(decoded),
+            Some(decoded) => {
+                drop(part);
+                if at.length >= LONG {
+                    let is_there = || self.slot(at.slot).generation() == found.generation;
+                    self.checked.note(found.generation, at.offset, is_there);
+                }
+                Ok(decoded)
+            }
             None => {
                 for record in part.remove(found.digest, |record| record.at == at) {
                     self.forget(&mut part, found.digest, record.at);

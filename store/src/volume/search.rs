@@ -88,7 +88,10 @@ impl<'a> Search<'a> {
             }
         }
         for (object, (digest, record)) in slices {
-            if self.objects.contains(&object) {
+            let is_same =
+                |other: &Record| other.kind == Kind::Slice && other.variant == record.variant;
+            // One that was fetched twice is kept once.
+            if self.objects.contains(&object) && !self.index.part(digest).has(digest, is_same) {
                 self.add(digest, record);
             }
         }

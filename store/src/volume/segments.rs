@@ -2,10 +2,15 @@
 
 use crate::format::footer::FooterPlace;
 use crate::response::Seq;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How often it is looked whether nothing is sent from a slot any more.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// A slot of the file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slot {
     /// The generation of its segment; 0 without one.
     generation: AtomicU64,
@@ -17,6 +22,32 @@ pub(super) struct Slot {
     live: AtomicU32,
     /// Its last footer: offset, then length.
     footer: AtomicU64,
+    /// The generation whose bytes are here, also after its end; 0 from when the slot is taken for another
+    /// one.
+    content: AtomicU64,
+    /// Bodies that are sent from here, each to one client.
+    readers: AtomicU32,
+    /// Calls of the system that send from here now.
+    sending: AtomicU32,
+    /// Sockets may have queued pages of it since it was given up last.
+    is_lent: AtomicBool,
+}
+
+impl Default for Slot {
+    /// A slot whose past is not known: another process may have sent from it.
+    fn default() -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            judged: AtomicU64::new(0),
+            judged_end: AtomicU32::new(0),
+            live: AtomicU32::new(0),
+            footer: AtomicU64::new(0),
+            content: AtomicU64::new(0),
+            readers: AtomicU32::new(0),
+            sending: AtomicU32::new(0),
+            is_lent: AtomicBool::new(true),
+        }
+    }
 }
 
 impl Slot {
@@ -30,10 +61,11 @@ impl Slot {
         self.judged_end.store(0, Ordering::Release);
         self.live.store(0, Ordering::Relaxed);
         self.set_footer(FooterPlace::default());
+        self.content.store(generation, Ordering::SeqCst);
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Nothing is here any more.
+    /// Nothing can be found here any more. What is being sent from here may go on.
     pub(super) fn close(&self) {
         self.generation.store(0, Ordering::Release);
     }
@@ -72,5 +104,47 @@ impl Slot {
 
     pub(super) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// One more body is sent from here.
+    pub(super) fn add_reader(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_reader(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_readers(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Sends, if the bytes of this generation are still here: they stay until it is done.
+    pub(super) fn sending<T>(&self, generation: u64, send: impl FnOnce() -> T) -> Option<T> {
+        self.sending.fetch_add(1, Ordering::SeqCst);
+        let is_here = self.content.load(Ordering::SeqCst) == generation;
+        let sent = is_here.then(|| {
+            self.is_lent.store(true, Ordering::Relaxed);
+            send()
+        });
+        self.sending.fetch_sub(1, Ordering::SeqCst);
+        sent
+    }
+
+    /// Nothing is sent from here any more once this returns. Waits for what is being sent.
+    pub(super) fn end_sending(&self) {
+        self.content.store(0, Ordering::SeqCst);
+        while self.sending.load(Ordering::SeqCst) > 0 {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether sockets may have pages of it, so that it must be given up before it is written.
+    pub(super) fn is_lent(&self) -> bool {
+        self.is_lent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_given_up(&self) {
+        self.is_lent.store(false, Ordering::Relaxed);
     }
 }

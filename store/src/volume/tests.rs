@@ -58,7 +58,7 @@ fn seal(volume: &Volume) {
 fn body(volume: &Volume, url: u64) -> Option<Bytes> {
     match volume.get(url, &head(url, 0).key).ok()??.body {
         Body::Whole(body) => Some(body),
-        Body::Sliced { .. } => panic!("in slices"),
+        other => panic!("not read: {other:?}"),
     }
 }
 
@@ -634,6 +634,90 @@ fn a_body_is_extended_and_its_new_slices_are_found_with_its_new_head() {
     let many = vec![1; 32];
     let refused = opened.extend_object(1, &head(1, 9).key, b"", &many).err();
     assert_eq!(refused, Some(Refused::TooManyObjects));
+}
+
+#[test]
+fn a_newer_head_takes_the_place_of_the_older_one_and_of_what_is_on_its_way() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    let found = |volume: &Volume| {
+        let stored = volume.get(1, &head(1, 9).key).unwrap()?;
+        let Body::Sliced { objects, .. } = stored.body else { panic!("not in slices") };
+        Some((stored.head.stamps.filled_at, objects))
+    };
+    let writer = volume.begin_object(1, &head(1, 5).key, b"");
+    let objects = writer.objects().to_vec();
+    writer.slice(0, Bytes::from_static(b"slice")).unwrap();
+    writer.commit(head(1, 5), 5, None).unwrap();
+    volume.work(usize::MAX);
+    let extension = volume.extend_object(1, &head(1, 5).key, b"", &objects).unwrap();
+    volume.replace_head(head(1, 9), &objects, 5, None).unwrap();
+    assert_eq!(found(&volume), Some((5, objects.clone())), "until the newer one is written");
+    assert_eq!(extension.slice(1, Bytes::from_static(b"old")), Err(Refused::Revoked));
+    extension.commit(head(1, 4), 5, None).unwrap();
+    volume.work(usize::MAX);
+    assert_eq!(found(&volume), Some((9, objects.clone())));
+    assert!(volume.get_slice(1, &objects, 0).unwrap().is_some());
+    volume.close().unwrap();
+    assert_eq!(found(&open(&disk).0), Some((9, objects)));
+}
+
+#[test]
+fn a_slice_is_added_to_a_stored_body_and_found_as_long_as_its_head_is() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 9);
+    let slice = |number: u32| Bytes::from(vec![number as u8; SLICE]);
+    let has = |volume: &Volume| {
+        let stored = volume.get(1, &head(1, 9).key).unwrap()?;
+        let Body::Sliced { objects, .. } = stored.body else { panic!("not in slices") };
+        let has = |number| volume.get_slice(1, &objects, number).unwrap().is_some();
+        Some((0..4).filter(|number| has(*number)).collect::<Vec<_>>())
+    };
+    let writer = volume.begin_object(1, &head(1, 9).key, b"");
+    let object = writer.objects()[0];
+    writer.commit(head(1, 9), 4 * SLICE as u64, None).unwrap();
+    volume.work(usize::MAX);
+    assert_eq!(has(&volume), Some(vec![]), "a head without slices");
+    let told = Arc::new(());
+    volume.add_slice(1, object, 2, slice(2), Some(Box::new(Arc::clone(&told)))).unwrap();
+    assert_eq!(Arc::strong_count(&told), 2, "not written yet");
+    volume.work(usize::MAX);
+    assert_eq!((Arc::strong_count(&told), has(&volume)), (1, Some(vec![2])));
+    // The same one again takes the place of the first, and a restart finds one of them.
+    volume.add_slice(1, object, 2, slice(2), None).unwrap();
+    volume.add_slice(1, object, 3, slice(3), None).unwrap();
+    volume.work(usize::MAX);
+    assert_eq!(volume.held(), (1, 2));
+    volume.settle().unwrap();
+    let (opened, _) = open(&disk.copy());
+    assert_eq!((has(&opened), opened.held()), (Some(vec![2, 3]), (1, 2)));
+    // A new response of the variant has none of them.
+    let writer = volume.begin_object(1, &head(1, 9).key, b"");
+    writer.commit(head(1, 9), 4 * SLICE as u64, None).unwrap();
+    volume.add_slice(1, object, 1, slice(1), None).unwrap();
+    volume.work(usize::MAX);
+    assert_eq!(has(&volume), Some(vec![]));
+    volume.close().unwrap();
+    let (opened, _) = open(&disk);
+    assert_eq!((has(&opened), opened.held()), (Some(vec![]), (1, 0)), "slices without a head");
+}
+
+#[test]
+fn the_head_of_a_body_in_use_is_not_evicted_before_its_slices() {
+    let disk = SimulatedDisk::default();
+    let volume = applied(&disk, 5);
+    let writer = volume.begin_object(1, &head(1, 5).key, b"");
+    let object = writer.objects()[0];
+    writer.slice(0, Bytes::from_static(b"slice")).unwrap();
+    writer.commit(head(1, 5), 5, None).unwrap();
+    volume.work(usize::MAX);
+    // The head is in memory: only the slice is looked up.
+    for url in 10..80 {
+        assert!(volume.get_slice(1, &[object], 0).unwrap().is_some(), "{url}");
+        put(&volume, url, 5, &[7; SLICE]);
+    }
+    assert!(volume.counts().evicted > 0, "the store is too large for this test");
+    assert!(volume.get(1, &head(1, 5).key).unwrap().is_some());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The segment that is written, and how it ends.
 
 use super::Volume;
-use super::queue::{Item, Written, entry_of};
+use super::queue::{Hold, Item, Written, entry_of};
 use super::reading::Found;
 use crate::format::footer::{Entry, EntryWhat, FOOTER_BOUND, FooterPlace, entry_bound};
 use crate::format::journal::Change;
@@ -57,8 +57,11 @@ pub(super) struct Staged {
 
 /// Where a record came from.
 pub(super) enum Origin {
+    /// The queue.
+    Queue(Arc<Pending>),
     /// The queue; a slice is found without being waited for.
-    Queue(Option<Arc<Pending>>),
+    Slice(Option<Hold>),
+    /// A segment that is evicted.
     Segment(Found),
 }
 
@@ -158,13 +161,13 @@ impl Volume {
         let Item { write_seq, what } = item;
         match what {
             Written::Response { head, form, body, pending } => {
-                let origin = Origin::Queue(Some(pending));
+                let origin = Origin::Queue(pending);
                 self.stage(writer, entry, origin, |out, place| {
                     record::encode_response(out, place, write_seq, &head, &form, &body);
                 });
             }
-            Written::Slice { url, name, body, .. } => {
-                let origin = Origin::Queue(None);
+            Written::Slice { url, name, body, hold, .. } => {
+                let origin = Origin::Slice(hold);
                 self.stage(writer, entry, origin, |out, place| {
                     record::encode_slice(out, place, write_seq, url, name, &body);
                 });
@@ -225,19 +228,22 @@ impl Volume {
         if self.has_failed() || writer.open.is_some() {
             return;
         }
-        if writer.free.is_empty() {
-            self.evict(writer);
-        }
-        let Some(slot) = writer.free.pop_first() else { return };
+        self.make_free(writer);
+        let slot = match self.take_free(writer) {
+            Ok(Some(slot)) => slot,
+            Ok(None) => return,
+            Err(error) => {
+                self.counters.errors.add(1);
+                return self.failed(writer, &error);
+            }
+        };
         let generation = writer.next_generation;
         writer.next_generation += 1;
         self.journal.append(&Change::Open { generation, slot });
         // Responses say themselves by which purges they were judged.
         self.slot(slot).open(generation);
         writer.open = Some(Open::new(slot, generation));
-        if writer.free.is_empty() {
-            self.evict(writer);
-        }
+        self.make_free(writer);
     }
 
     fn stage(

@@ -70,20 +70,22 @@ fn after_a_kill_nothing_comes_back_that_was_removed_for_good() {
 
 #[test]
 fn after_a_loss_of_power_nothing_comes_back_that_was_removed_for_good() {
-    let (mut crashes, mut recovered, mut extended) = (0, 0, 0);
+    let (mut crashes, mut recovered, mut extended, mut added) = (0, 0, 0, 0);
     for seed in histories(90) {
         named(seed, || {
             let mut world = World::new(seed);
             crashes += run(&mut world, 1500, true);
             recovered += world.recovered;
             extended += world.extended;
+            added += world.added;
             assert_eq!(world.emptied, 0, "a loss of power damages nothing");
         });
     }
     println!(
-        "{crashes} losses of power, {recovered} records recovered, {extended} bodies extended"
+        "{crashes} losses of power, {recovered} records recovered, {extended} bodies extended, {added} \
+         slices added"
     );
-    let enough = crashes >= 1000 && recovered > crashes && extended > 20;
+    let enough = crashes >= 1000 && recovered > crashes && extended > 20 && added > 20;
     assert!(enough || !is_whole(), "{crashes} crashes, {recovered} recovered");
 }
 

@@ -4,4 +4,5 @@
 
 mod damage;
 mod histories;
+mod policy;
 mod world;

@@ -111,6 +111,7 @@ pub(crate) struct World {
     pub(crate) plant: Option<Plant>,
     pub(crate) found: u64,
     pub(crate) extended: u64,
+    pub(crate) added: u64,
     pub(crate) emptied: u64,
     pub(crate) recovered: u64,
 }
@@ -137,6 +138,7 @@ impl World {
             plant: None,
             found: 0,
             extended: 0,
+            added: 0,
             emptied: 0,
             recovered: 0,
         }
@@ -175,7 +177,8 @@ impl World {
     pub(crate) fn step(&mut self) {
         self.step += 1;
         match self.random.below(100) {
-            0..30 => self.put(),
+            0..29 => self.put(),
+            29 => self.add(),
             30..40 => drop(self.volume.work(self.step as usize % 9000)),
             40..44 => self.settle(),
             44..60 => self.look(),
@@ -198,10 +201,7 @@ impl World {
     }
 
     fn stamps(&mut self) -> (Stamps, Hold, u64) {
-        self.stamps_at(self.applied)
-    }
-
-    fn stamps_at(&mut self, at: u64) -> (Stamps, Hold, u64) {
+        let at = self.applied;
         *self.held.lock().unwrap().entry(at).or_default() += 1;
         let hold = Hold(Arc::clone(&self.held), at);
         (Stamps { filled_at: at, valid_at: at, soft_at: 0 }, hold, self.step)
@@ -287,8 +287,7 @@ impl World {
         };
         let Body::Sliced { objects, length } = &stored.body else { return };
         let number = u64::from_le_bytes(stored.head.fields.as_ref().try_into().unwrap());
-        let (_, hold, _) = self.stamps_at(stored.head.stamps.valid_at);
-        let head = stored.head;
+        let mut head = stored.head;
         let begun = self.volume.extend_object(head.url, &head.key, &head.selecting, objects);
         let Ok(writer) = begun else { return };
         let body = Self::body(number, *length as usize);
@@ -301,8 +300,58 @@ impl World {
                 let _refused = writer.slice(number as u32, Bytes::copy_from_slice(slice));
             }
         }
+        let Some(hold) = self.judged(&mut head) else { return };
         if writer.commit(head, *length, Some(Box::new(hold))).is_ok() {
             self.extended += 1;
+        }
+    }
+
+    /// Judges a head by all purges up to now: a walk that ran since it was read may have ended.
+    fn judged(&mut self, head: &mut ResponseHead) -> Option<Hold> {
+        let (stamps, hold, _) = self.stamps();
+        let is_purged = self.purges.iter().any(|purge| {
+            purge.seq > head.stamps.valid_at && *head.tags[0] == *format!("t{}", purge.tag)
+        });
+        head.stamps.valid_at = stamps.valid_at;
+        (!is_purged).then_some(hold)
+    }
+
+    /// Fetches slices of a body that is stored which its head covers. What comes meanwhile may take the
+    /// head, or store another one.
+    fn add(&mut self) {
+        let (url, key) = self.any_key();
+        let Ok(Some(stored)) = self.volume.get(Self::digest(url), &Self::key(url, key)) else {
+            return;
+        };
+        let Body::Sliced { objects, length } = &stored.body else { return };
+        let number = u64::from_le_bytes(stored.head.fields.as_ref().try_into().unwrap());
+        let object = objects[objects.len() - 1];
+        let body = Self::body(number, *length as usize);
+        for (number, slice) in body.chunks(SLICE as usize).enumerate() {
+            while self.random.chance(20) {
+                self.step();
+            }
+            // One that is there may be fetched twice.
+            let (digest, number) = (stored.head.url, number as u32);
+            let is_there = self.volume.has_slice(digest, objects, number);
+            let slice = Bytes::copy_from_slice(slice);
+            if (!is_there || self.random.chance(10))
+                && self.volume.add_slice(digest, object, number, slice, None).is_ok()
+            {
+                self.added += 1;
+            }
+        }
+        // Other terms, for example. The node knows that it is still the newest.
+        let again = self.volume.get(Self::digest(url), &Self::key(url, key));
+        let Ok(Some(StoredResponse { mut head, body: Body::Sliced { objects, .. }, .. })) = again
+        else {
+            return;
+        };
+        if head.fields == stored.head.fields
+            && self.random.chance(50)
+            && let Some(hold) = self.judged(&mut head)
+        {
+            let _refused = self.volume.replace_head(head, &objects, *length, Some(Box::new(hold)));
         }
     }
 
@@ -442,6 +491,7 @@ impl World {
         let expected = Self::body(version.number, version.length);
         match &stored.body {
             Body::Whole(body) => assert!(*body == expected, "a wrong byte in {version:?}"),
+            Body::Cached(_) => panic!("nothing of this disk is in the page cache"),
             Body::Sliced { objects, length } => {
                 assert_eq!(*length, version.length as u64);
                 for (number, slice) in expected.chunks(SLICE as usize).enumerate() {
@@ -511,6 +561,7 @@ impl World {
             plant: None,
             found: 0,
             extended: 0,
+            added: 0,
             emptied: 0,
             recovered: 0,
             ..*self

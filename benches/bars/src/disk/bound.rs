@@ -1,6 +1,6 @@
 //! A node whose disk holds far more than all memory that it may use: the page cache counts for its cgroup,
-//! too. Clients ask for popular pages often, and now and then for one that nobody asked for. nginx stands
-//! beside it, with the same memory, disk and clients, one after the other.
+//! too. Clients ask for popular pages often, and now and then for one that nobody asked for. nginx and,
+//! where it is installed, Traffic Server stand beside it, with the same memory, disk and clients, one after the other.
 
 use super::asker::{Asker, request};
 use super::node::{Node, Setup};
@@ -10,7 +10,8 @@ use crate::client;
 use crate::confinement::Confinement;
 use crate::nginx::{Nginx, Shape};
 use crate::program::{Programs, processor_time};
-use crate::{Error, scaled};
+use crate::traffic_server::{Sizes, TrafficServer};
+use crate::{Error, scaled, traffic_server};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ const BODY: u64 = 64 << 10;
 const PAGES: u64 = (4 << 30) / BODY;
 /// `memory.max` of each server.
 const MEMORY: u64 = 256 * MIB;
+/// MiB of its store in memory, and bytes of the one on disk.
+const STORE: u64 = 64;
+const DISK: u64 = 8 << 30;
 /// Clients.
 const CLIENTS: u64 = 16;
 /// One request in so many is for a page that nobody asked for.
@@ -48,7 +52,7 @@ pub(super) async fn run(
     let of_weir = {
         let confinement = Confinement::of(MEMORY)?;
         let setup =
-            Setup { memory: 64, disk: 8 << 30, max_object: 16 * MIB, queue: 64, promote: true };
+            Setup { memory: STORE, disk: DISK, max_object: 16 * MIB, queue: 64, promote: true };
         let node = Node::new(programs, &origin, &setup)?;
         let weir = node.start(Some(confinement.folder()))?;
         let seen = ask_all(weir.listen, &[weir.id()], pages, time, &zipf).await?;
@@ -75,6 +79,21 @@ pub(super) async fn run(
         drop(nginx);
         seen
     };
+    if let Some(program) = traffic_server::find() {
+        let confinement = Confinement::of(MEMORY)?;
+        let sizes = Sizes { disk: DISK, memory: STORE * MIB };
+        let cgroup = Some(confinement.folder());
+        let server = TrafficServer::start(&program, origin.at, sizes, cgroup).await?;
+        let seen = ask_all(server.listen, &[server.id()], pages, time, &zipf).await?;
+        seen.told("Traffic Server", checks);
+        let [ours, theirs] = [&of_weir, &seen].map(Seen::per_processor_second);
+        checks.check(
+            "disk, bound: requests per processor second",
+            ours >= theirs,
+            format!("{ours:.0}"),
+            format!("at least Traffic Server's, {theirs:.0}"),
+        );
+    }
     let [ours, theirs] = [&of_weir, &of_nginx].map(|seen| seen.percentile(99));
     let figure = format!("{ours:.1?}");
     checks.check(
@@ -101,11 +120,16 @@ impl Seen {
         self.hits.get(at).copied().unwrap_or_default()
     }
 
+    /// Requests for each second of processors.
+    fn per_processor_second(&self) -> f64 {
+        (self.hits.len() as f64 + self.misses as f64) / self.used.as_secs_f64()
+    }
+
     fn told(&self, who: &str, checks: &Checks) {
-        let (hits, seconds) = (self.hits.len(), self.used.as_secs_f64());
+        let hits = self.hits.len();
         let [p50, p99] = [50, 99].map(|part| self.percentile(part));
         checks.note(&format!("disk, bound: {who}"), {
-            let each = (hits as f64 + self.misses as f64) / seconds;
+            let each = self.per_processor_second();
             format!(
                 "{hits} hits, p50 {p50:.1?}, p99 {p99:.1?}; {} misses; {each:.0} per processor second",
                 self.misses

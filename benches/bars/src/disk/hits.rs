@@ -1,5 +1,5 @@
-//! What a hit costs that is read from disk, beside nginx: by turns, in short windows, with the same
-//! clients. Server and clients have a processor each. What neighbouring windows say is compared; the
+//! What a hit costs that is read from disk, beside nginx and, where it is installed, Traffic Server: by turns, in
+//! short windows, with the same clients. Server and clients have a processor each. What neighbouring windows say is compared; the
 //! figure is the mean of the middle half of all pairs.
 
 use super::asker::{Asker, request};
@@ -9,7 +9,8 @@ use crate::check::Checks;
 use crate::nginx::{Nginx, Shape};
 use crate::program::{Programs, Weir, processor_time};
 use crate::purged_hits::middle_half;
-use crate::{Error, affinity, client, scaled};
+use crate::traffic_server::{Sizes, TrafficServer};
+use crate::{Error, affinity, client, scaled, traffic_server};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,9 +29,9 @@ struct Size {
     /// Connections that ask.
     lanes: usize,
     window: Duration,
-    /// Hits per processor second, of nginx's, that weir is to have, and that it must have: as measured,
-    /// with a margin, where the aim is not reached.
+    /// Hits per processor second, of nginx's, that weir is to have.
     aim: f64,
+    /// Those that it must have at full size: as measured, with a margin.
     bar: f64,
     /// Records that a hit reads: a body of more than a slice has a head and slices.
     reads: u64,
@@ -46,7 +47,7 @@ const SIZES: [Size; 3] = [
         lanes: 16,
         window: Duration::from_millis(400),
         aim: 1.2,
-        bar: 1.2,
+        bar: 1.0,
         reads: 1,
         from: 0.0,
     },
@@ -57,7 +58,7 @@ const SIZES: [Size; 3] = [
         lanes: 4,
         window: Duration::from_millis(400),
         aim: 0.9,
-        bar: 0.3,
+        bar: 0.6,
         reads: 1,
         from: 0.0,
     },
@@ -68,11 +69,24 @@ const SIZES: [Size; 3] = [
         lanes: 2,
         window: Duration::from_millis(1_000),
         aim: 0.9,
-        bar: 0.3,
+        bar: 0.6,
         reads: 1 + 128,
         from: 0.5,
     },
 ];
+
+/// The part of the aim that a scaled-down run must reach. Machines differ: one on which system calls are cheap
+/// took nginx from 36,000 to 56,000 hits per processor second, and weir from 62,000 to 55,000.
+const PART: f64 = 0.5;
+
+/// The least scale at which `bar` counts.
+const JUDGED: f64 = 0.5;
+
+impl Size {
+    fn bar(&self, scale: f64) -> f64 {
+        if scale < JUDGED { PART * self.aim } else { self.bar }
+    }
+}
 
 /// Pairs of windows at full size, and the least.
 const PAIRS: (u64, u64) = (40, 9);
@@ -96,7 +110,7 @@ pub(super) async fn run(
     let sizes: Vec<_> = SIZES.into_iter().filter(|size| scale >= size.from).collect();
     let kinds: Vec<_> =
         sizes.iter().map(|size| Kind { bytes: size.bytes, count: size.pages }).collect();
-    println!("disk, hits: read from disk each time, weir and nginx by turns");
+    println!("disk, hits: read from disk each time, weir and others by turns");
     let origin = Origin::start().await?;
     let bytes: u64 = kinds.iter().map(|kind| kind.count * (kind.bytes + 1_024)).sum();
     let disk = 2 * bytes + 512 * MIB;
@@ -108,72 +122,117 @@ pub(super) async fn run(
     weir.stop().await?;
     let weir = node.started().await?;
     let nginx = Nginx::start(nginx, origin.at, NGINX, None).await?;
-    // The first time fetches it.
-    let (mut asker, mut again) =
-        (Asker::connect(nginx.listen).await?, Asker::connect(nginx.listen).await?);
-    for page in kinds.iter().flat_map(|kind| kind.pages()) {
-        let request = request(&page.path());
-        asker.ask(&request).await?;
-        if !again.ask(&request).await?.is_hit {
-            return Err(format!("nginx did not store {}", page.path()).into());
+    let traffic_server = match traffic_server::find() {
+        None => None,
+        Some(program) => {
+            let sizes = Sizes { disk, memory: 0 };
+            Some(TrafficServer::start(&program, origin.at, sizes, None).await?)
         }
+    };
+    let mut peers = vec![Peer { name: "nginx", listen: nginx.listen, ids: nginx.ids()? }];
+    peers.extend(traffic_server.as_ref().map(|server| Peer {
+        name: "Traffic Server",
+        listen: server.listen,
+        ids: vec![server.id()],
+    }));
+    for peer in &peers {
+        peer.fill(&kinds).await?;
     }
     drop(origin);
     let [own, shared] = affinity::two()?;
     affinity::pin(weir.id(), own)?;
-    for id in nginx.ids()? {
-        affinity::pin(id, own)?;
+    for id in peers.iter().flat_map(|peer| &peer.ids) {
+        affinity::pin(*id, own)?;
     }
     affinity::pin(std::process::id(), shared)?;
-    let pairs = scaled(PAIRS.0, scale, PAIRS.1);
     for size in sizes {
-        compare(&weir, &nginx, size, pairs, checks).await?;
+        compare(&weir, &peers, size, scale, checks).await?;
     }
     Ok(())
 }
 
+/// A server beside weir.
+struct Peer {
+    name: &'static str,
+    listen: SocketAddr,
+    ids: Vec<u32>,
+}
+
+impl Peer {
+    /// Has it store all there is.
+    async fn fill(&self, kinds: &[Kind]) -> Result<(), Error> {
+        // The first time fetches it.
+        let mut asker = Asker::connect(self.listen).await?;
+        let mut again = Asker::connect(self.listen).await?;
+        for page in kinds.iter().flat_map(|kind| kind.pages()) {
+            let request = request(&page.path());
+            asker.ask(&request).await?;
+            let end = Instant::now() + STORED_WITHIN;
+            while !again.ask(&request).await?.is_hit {
+                if Instant::now() > end {
+                    return Err(format!("{} did not store {}", self.name, page.path()).into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long after its last byte a body may take to be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(5);
+
 async fn compare(
     weir: &Weir,
-    nginx: &Nginx,
+    peers: &[Peer],
     size: Size,
-    pairs: u64,
+    scale: f64,
     checks: &mut Checks,
 ) -> Result<(), Error> {
+    let pairs = scaled(PAIRS.0, scale, PAIRS.1);
     let requests = (Kind { bytes: size.bytes, count: size.pages }).pages();
     let requests: Arc<[_]> = requests.map(|page| request(&page.path())).collect();
-    let mut weir_side = Side::new(weir.listen, vec![weir.id()], size, &requests).await?;
-    let mut nginx_side = Side::new(nginx.listen, nginx.ids()?, size, &requests).await?;
+    let mut sides = vec![Side::new(weir.listen, vec![weir.id()], size, &requests).await?];
+    for peer in peers {
+        sides.push(Side::new(peer.listen, peer.ids.clone(), size, &requests).await?);
+    }
     let reads = client::metric(weir.admin, READS).await?;
-    let (mut parts, mut of_weir, mut of_nginx) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..=pairs {
-        // Each first in turn, so that a drift of the machine favours neither.
-        let (ours, theirs);
-        if pair % 2 == 0 {
-            ours = weir_side.window(size.window).await?;
-            theirs = nginx_side.window(size.window).await?;
-        } else {
-            theirs = nginx_side.window(size.window).await?;
-            ours = weir_side.window(size.window).await?;
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
+    for round in 0..=pairs {
+        // Each first in turn, so that a drift of the machine favours none.
+        let count = sides.len();
+        let first = usize::try_from(round)? % count;
+        let mut seen = vec![0.0; count];
+        for side in (first..first + count).map(|side| side % count) {
+            seen[side] = sides[side].window(size.window).await?;
         }
-        // The first pair warms everything up.
-        if pair > 0 {
-            parts.push(ours / theirs);
-            of_weir.push(ours);
-            of_nginx.push(theirs);
+        // The first round warms everything up.
+        if round > 0 {
+            rounds.push(seen);
         }
     }
     let reads = client::metric(weir.admin, READS).await? - reads;
-    let asked = weir_side.answered;
+    let asked = sides[0].answered;
     let name = format!("disk, hits of {}: records read for {asked} requests", size.name);
     checks.check(&name, reads == asked * size.reads, reads, asked * size.reads);
-    let [low, middle, high] = middle_half(&mut parts);
-    let name = format!("disk, hits of {}: of nginx's per processor second", size.name);
-    let figure = format!("{middle:.2}, half of the pairs from {low:.2} to {high:.2}");
-    let bar = format!("at least {}; the aim is {}", size.bar, size.aim);
-    checks.check(&name, middle >= size.bar, figure, bar);
-    let [[_, ours, _], [_, theirs, _]] = [middle_half(&mut of_weir), middle_half(&mut of_nginx)];
-    let name = format!("disk, hits of {}: per processor second, weir and nginx", size.name);
-    checks.note(&name, format!("{ours:.0} and {theirs:.0}"));
+    let of = |side: usize| rounds.iter().map(|round| round[side]).collect::<Vec<_>>();
+    for (peer, side) in peers.iter().zip(1..) {
+        let mut parts: Vec<_> = rounds.iter().map(|round| round[0] / round[side]).collect();
+        let [low, middle, high] = middle_half(&mut parts);
+        let figure = format!("{middle:.2}, half of the pairs from {low:.2} to {high:.2}");
+        let name = format!("disk, hits of {}: of {}'s per processor second", size.name, peer.name);
+        match peer.name {
+            "nginx" => {
+                let least = size.bar(scale);
+                let bar = format!("at least {least}; the aim is {}", size.aim);
+                checks.check(&name, middle >= least, figure, bar);
+            }
+            _ => checks.note(&name, figure),
+        }
+        let [[_, ours, _], [_, theirs, _]] = [middle_half(&mut of(0)), middle_half(&mut of(side))];
+        let name =
+            format!("disk, hits of {}: per processor second, weir and {}", size.name, peer.name);
+        checks.note(&name, format!("{ours:.0} and {theirs:.0}"));
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
-//! Fake nodes: they follow control like real ones, and have nothing stored. All of them are on one
-//! thread, which reads whatever has come at once and answers it with one write, so that it is
-//! control that is measured.
+//! Fake nodes: they follow control like real ones, directly or through real relays, and have nothing
+//! stored. All of them are on one thread, which reads whatever has come at once and answers it with
+//! one write, so that it is control that is measured, and the relays.
+
+mod attach;
 
 use crate::Error;
 use std::io;
@@ -13,8 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use weir_protocol::frame::{FromControl, FromNode, Hello};
+use weir_protocol::frame::{FromControl, FromNode, Hello, Welcomed};
 use weir_protocol::lines::write_line;
+use weir_protocol::relay::Ticket;
 use weir_protocol::stats::Stats;
 use weir_protocol::{PATH, PROTOCOL};
 use weir_rules::log::Standing;
@@ -49,8 +52,14 @@ struct Seen {
 }
 
 impl Fleet {
-    /// Has so many nodes join control.
-    pub(super) fn start(control: SocketAddr, nodes: usize) -> Result<Self, Error> {
+    /// Has so many nodes join control, and then follow it through these relays by turns, if there
+    /// are any.
+    pub(super) fn start(
+        control: SocketAddr,
+        relays: &[SocketAddr],
+        nodes: usize,
+    ) -> Result<Self, Error> {
+        let relays: Arc<[SocketAddr]> = relays.into();
         let applied = (0..nodes).map(|_| AtomicU64::new(0)).collect();
         let seen = Arc::new(Seen { applied, ..Seen::default() });
         let shared = Arc::clone(&seen);
@@ -60,7 +69,19 @@ impl Fleet {
                 let joining = Arc::new(Semaphore::new(JOINING));
                 let mut set = JoinSet::new();
                 for number in 0..nodes {
-                    set.spawn(node(control, number, Arc::clone(&joining), Arc::clone(&shared)));
+                    let (joining, shared) = (Arc::clone(&joining), Arc::clone(&shared));
+                    let relays = Arc::clone(&relays);
+                    set.spawn(async move {
+                        let permit = joining.acquire_owned().await?;
+                        let relay = relays.get(number % relays.len().max(1)).copied();
+                        let mut node = Node::join(control, number, relay.is_some()).await?;
+                        if let Some(relay) = relay {
+                            node.attach(relay).await?;
+                        }
+                        drop(permit);
+                        shared.joined.fetch_add(1, Ordering::Relaxed);
+                        node.follow(&shared.applied[number]).await
+                    });
                 }
                 while !shared.stop.load(Ordering::Relaxed) {
                     let ended = tokio::time::timeout(Duration::from_millis(50), set.join_next());
@@ -133,17 +154,62 @@ impl Seen {
 /// What no connection ends with while all is well.
 enum Never {}
 
-async fn node(
-    control: SocketAddr,
-    number: usize,
-    joining: Arc<Semaphore>,
-    seen: Arc<Seen>,
-) -> Result<Never, Error> {
-    let permit = joining.acquire_owned().await?;
-    let mut stream = TcpStream::connect(control).await?;
+/// A node that was let in.
+struct Node {
+    stream: TcpStream,
+    follower: Follower,
+}
+
+impl Node {
+    /// Joins control; returns when it was let in.
+    async fn join(control: SocketAddr, number: usize, behind: bool) -> Result<Self, Error> {
+        let mut stream = upgraded(control, PROTOCOL, "").await?;
+        let mut out = Vec::new();
+        write_line(&mut out, &FromNode::Hello(hello(number, behind)))?;
+        stream.write_all(&out).await?;
+        let mut node = Self { stream, follower: Follower::new() };
+        while node.follower.at.is_none() {
+            node.turn().await?;
+        }
+        Ok(node)
+    }
+
+    /// Goes on until something is wrong.
+    async fn follow(mut self, applied: &AtomicU64) -> Result<Never, Error> {
+        loop {
+            if let Some(at) = self.follower.at {
+                applied.store(at, Ordering::Relaxed);
+            }
+            self.turn().await?;
+        }
+    }
+
+    /// Takes what has come, once something has, and answers it.
+    async fn turn(&mut self) -> Result<(), Error> {
+        self.stream.readable().await?;
+        let Self { stream, follower } = self;
+        let answer = READING.with_borrow_mut(|buffer| {
+            buffer.resize(READ, 0);
+            match stream.try_read(buffer) {
+                Ok(0) => Err("control or the relay ended the connection".into()),
+                Ok(length) => follower.hear(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Vec::new()),
+                Err(error) => Err(Error::from(error)),
+            }
+        })?;
+        if !answer.is_empty() {
+            stream.write_all(&answer).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection that was upgraded to `protocol`; the lines of `fields` are part of the request.
+async fn upgraded(at: SocketAddr, protocol: &str, fields: &str) -> Result<TcpStream, Error> {
+    let mut stream = TcpStream::connect(at).await?;
     stream.set_nodelay(true)?;
     let ask = format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {control}\r\nConnection: upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n"
+        "GET {PATH} HTTP/1.1\r\nHost: {at}\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n{fields}\r\n"
     );
     stream.write_all(ask.as_bytes()).await?;
     let mut head = Vec::new();
@@ -153,32 +219,7 @@ async fn node(
     if !head.starts_with(b"HTTP/1.1 101 ") {
         return Err(String::from_utf8_lossy(&head).into_owned().into());
     }
-    let mut out = Vec::new();
-    write_line(&mut out, &FromNode::Hello(hello(number)))?;
-    stream.write_all(&out).await?;
-    let mut follower = Follower { at: None, begun: Instant::now(), rest: Vec::new() };
-    let mut permit = Some(permit);
-    loop {
-        stream.readable().await?;
-        let answer = READING.with_borrow_mut(|buffer| {
-            buffer.resize(READ, 0);
-            match stream.try_read(buffer) {
-                Ok(0) => Err("control ended the connection".into()),
-                Ok(length) => follower.hear(&buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Vec::new()),
-                Err(error) => Err(Error::from(error)),
-            }
-        })?;
-        if !answer.is_empty() {
-            stream.write_all(&answer).await?;
-        }
-        if let Some(at) = follower.at {
-            seen.applied[number].store(at, Ordering::Relaxed);
-            if permit.take().is_some() {
-                seen.joined.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
+    Ok(stream)
 }
 
 thread_local! {
@@ -190,12 +231,21 @@ thread_local! {
 struct Follower {
     /// What it applied; `None` before the welcome.
     at: Option<u64>,
+    /// Control's answer to its hello, until it is needed.
+    welcomed: Option<Box<Welcomed>>,
+    /// To a relay, until it is shown.
+    ticket: Option<Ticket>,
     begun: Instant,
     /// The beginning of a line.
     rest: Vec<u8>,
 }
 
 impl Follower {
+    fn new() -> Self {
+        let (at, welcomed, ticket, rest) = (None, None, None, Vec::new());
+        Self { at, welcomed, ticket, begun: Instant::now(), rest }
+    }
+
     /// Takes what came, and answers it.
     fn hear(&mut self, came: &[u8]) -> Result<Vec<u8>, Error> {
         let (mut out, before) = (Vec::new(), self.at);
@@ -232,7 +282,11 @@ impl Follower {
             return self.entry(seq);
         }
         match serde_json::from_slice(line)? {
-            FromControl::Welcome(welcomed) => self.at = Some(welcomed.place.after),
+            FromControl::Welcome(welcomed) => {
+                self.at = Some(welcomed.place.after);
+                self.welcomed = Some(Box::new(welcomed));
+            }
+            FromControl::Ticket { ticket, .. } => self.ticket = Some(ticket?),
             FromControl::Entry(entry) => self.entry(entry.seq)?,
             FromControl::Heartbeat { .. } => {
                 let uptime_ms = u64::try_from(self.begun.elapsed().as_millis())?;
@@ -255,10 +309,12 @@ impl Follower {
     }
 }
 
-fn hello(number: usize) -> Hello {
+fn hello(number: usize, behind: bool) -> Hello {
+    // Only edges follow a relay.
+    let is_parent = number.is_multiple_of(10) && !behind;
     Hello {
         name: format!("fake-{number:05}"),
-        tier: if number.is_multiple_of(10) { Tier::Parent } else { Tier::Edge },
+        tier: if is_parent { Tier::Parent } else { Tier::Edge },
         region: format!("region-{}", number % REGIONS),
         listen: "127.0.0.1:1".to_owned(),
         instance: format!("instance-{number}"),

@@ -1,8 +1,8 @@
 //! Who acts in a soak: clients, slow clients, who purges, and the faults of the origin.
 
-use super::dice::Dice;
 use crate::Error;
 use crate::client::{self, Answer, Client};
+use crate::dice::Dice;
 use crate::topology::purge;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

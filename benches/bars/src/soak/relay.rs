@@ -1,7 +1,7 @@
 //! A relay in front of a server, which closes connections: those that are idle, or all at a word.
 
-use super::dice::Dice;
 use crate::Error;
+use crate::dice::Dice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,10 +5,8 @@
 
 use http::HeaderMap;
 use http::request::Parts;
-use ring::{digest, hmac};
-
-/// The scheme of Authorization.
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+use weir_rules::calendar::{Date, SECONDS_PER_DAY};
+use weir_rules::sigv4::{ALGORITHM, Scope, Signable, byte, canonical_query, encoded, hash};
 
 /// When the request was signed, as `20261121T201500Z`.
 const DATE: &str = "x-amz-date";
@@ -103,43 +101,31 @@ impl Signature {
     /// Whether the request with this head and body, sent to `host`, was signed with `secret`. The
     /// comparison takes the same time however much is right.
     pub(crate) fn is_by(&self, secret: &str, request: &Parts, host: &str, body: &[u8]) -> bool {
-        let hash = hex(digest::digest(&digest::SHA256, body).as_ref());
+        let hash = hash(body);
         // A hash that the client names is signed with the rest, so it must be the body's.
         let named = request.headers.get_all(CONTENT_HASH);
         if named.iter().any(|named| named.as_bytes() != hash.as_bytes()) {
             return false;
         }
-        let Some(canonical) = self.canonical(request, host, &hash) else { return false };
-        let canonical = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
-        let [date, region, service] = &self.scope;
-        let time = &self.time;
-        let signed =
-            format!("{ALGORITHM}\n{time}\n{date}/{region}/{service}/aws4_request\n{canonical}");
-        let mut key = format!("AWS4{secret}").into_bytes();
-        for part in [date, region, service, "aws4_request"] {
-            key = hmac::sign(&sha256(&key), part.as_bytes()).as_ref().to_vec();
-        }
-        hmac::verify(&sha256(&key), signed.as_bytes(), &self.signature).is_ok()
-    }
-
-    /// The canonical request; `None` when a field that is said to be signed is not there.
-    fn canonical(&self, request: &Parts, host: &str, hash: &str) -> Option<String> {
-        let mut text = String::new();
-        for part in [request.method.as_str(), &encoded(request.uri.path().as_bytes(), b"/")] {
-            text.push_str(part);
-            text.push('\n');
-        }
-        text.push_str(&canonical_query(request.uri.query().unwrap_or_default()));
-        text.push('\n');
-        for name in &self.fields {
-            let value = if name == "host" { host.to_owned() } else { values(request, name)? };
-            text.push_str(&format!("{name}:{value}\n"));
-        }
-        text.push('\n');
-        text.push_str(&self.fields.join(";"));
-        text.push('\n');
-        text.push_str(hash);
-        Some(text)
+        let value = |name: &str| match name {
+            "host" => Some(host.to_owned()),
+            name => values(request, name),
+        };
+        // A field that is said to be signed may not be there.
+        let values: Option<Vec<_>> = self.fields.iter().map(|name| value(name)).collect();
+        let Some(values) = values else { return false };
+        let fields: Vec<_> =
+            self.fields.iter().zip(&values).map(|(name, value)| (&**name, &**value)).collect();
+        let [_, region, service] = &self.scope;
+        let request = Signable {
+            method: request.method.as_str(),
+            path: &encoded(request.uri.path().as_bytes(), b"/"),
+            query: &canonical_query(request.uri.query().unwrap_or_default()),
+            fields: &fields,
+            hash: &hash,
+        };
+        // The date of the scope is that of the time: this was seen when the claim was read.
+        Scope { time: &self.time, region, service }.verify(secret, &request, &self.signature)
     }
 }
 
@@ -152,65 +138,10 @@ fn values(request: &Parts, name: &str) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// The parameters, each escaped in one way only, sorted.
-fn canonical_query(query: &str) -> String {
-    let mut parameters: Vec<_> = query
-        .split('&')
-        .filter(|parameter| !parameter.is_empty())
-        .map(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            (encoded(&decoded(name), b""), encoded(&decoded(value), b""))
-        })
-        .collect();
-    parameters.sort();
-    let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join("&")
-}
-
-/// Escapes all but unreserved characters (RFC 3986 §2.3) and `kept`.
-fn encoded(bytes: &[u8], kept: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || kept.contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
-}
-
-/// Undoes escapes; a `%` that begins none stays.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(byte);
-        out.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    out
-}
-
-fn sha256(key: &[u8]) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, key)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// 32 bytes from 64 hexadecimal digits.
 fn bytes(hex: &str) -> Option<[u8; 32]> {
     let bytes: Option<Vec<_>> = hex.as_bytes().chunks(2).map(byte).collect();
     bytes?.try_into().ok()
-}
-
-/// A byte from two hexadecimal digits.
-fn byte(digits: &[u8]) -> Option<u8> {
-    let [high, low] = digits else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
 /// The one value of a field.
@@ -235,21 +166,11 @@ fn seconds(time: &str) -> Option<u64> {
     let number = |from: usize, to: usize| time[from..to].parse::<u64>().ok();
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-    let within = (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    if !within {
+    if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    // Years begin in March here, so that the leap day is a year's last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    // 719_468 days lie between the first of March of year 0 and the first of January of 1970.
-    let days = year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    let days = Date::new(year, month, day)?.days_after_1970()?;
+    Some(days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second)
 }
 
 #[cfg(test)]
@@ -334,7 +255,7 @@ mod tests {
                 claim.is_by(SECRET, &parts, HOST, body.as_bytes())
             };
             assert!(!hashed("UNSIGNED-PAYLOAD"));
-            assert!(hashed(&hex(digest::digest(&digest::SHA256, body.as_bytes()).as_ref())));
+            assert!(hashed(&hash(body.as_bytes())));
         }
     }
 
@@ -406,19 +327,6 @@ mod tests {
             ("2026112\u{e9}T24000Z", None),
         ] {
             assert_eq!(seconds(time), expected, "{time}");
-        }
-    }
-
-    #[test]
-    fn parameters_have_one_spelling() {
-        for (query, expected) in [
-            ("", ""),
-            ("b=2&a=1&a=0", "a=0&a=1&b=2"),
-            ("a", "a="),
-            ("a=%7e%2f%e9+", "a=~%2F%E9%2B"),
-            ("a=%&b=%4", "a=%25&b=%254"),
-        ] {
-            assert_eq!(canonical_query(query), expected, "{query}");
         }
     }
 }

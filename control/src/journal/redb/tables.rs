@@ -23,6 +23,8 @@ const FORMAT: &str = "format";
 const IDENTITY: &str = "identity";
 const LIFE: &str = "life";
 const BASE: &str = "base";
+/// Where the log is now, if it was moved.
+const MOVED: &str = "moved";
 /// Missing where an older version wrote.
 const SITES: &str = "sites";
 
@@ -31,6 +33,9 @@ const THIS_FORMAT: &str = "weir-control-2";
 
 /// What it says of one that an older version wrote, whose rows are read all the same.
 const OLDER_FORMAT: &str = "weir-control-1";
+
+/// What it says of one whose log was moved elsewhere, so that an older version refuses it, too.
+const MOVED_FORMAT: &str = "weir-control-moved";
 
 /// Makes the tables of an empty journal.
 pub(super) fn create(database: &Database, identity: &Identity) -> Result<(), Fault> {
@@ -55,6 +60,12 @@ pub(super) fn check(database: &Database) -> Result<Identity, Fault> {
         Err(_) => return Err(foreign()),
     };
     let format: String = about_row(&about, FORMAT)?.ok_or_else(foreign)?;
+    if format == MOVED_FORMAT {
+        let place = about_row::<String>(&about, MOVED)?.ok_or_else(|| missing(MOVED))?;
+        let message =
+            format!("its log was moved to {place}: run control with control.log = \"etcd\"");
+        return Err(Fault::Content(message));
+    }
     if format != THIS_FORMAT && format != OLDER_FORMAT {
         let message = format!(
             "its format is {format:?}; this weir reads {THIS_FORMAT:?} and {OLDER_FORMAT:?}"
@@ -62,6 +73,33 @@ pub(super) fn check(database: &Database) -> Result<Identity, Fault> {
         return Err(Fault::Content(message));
     }
     about_row(&about, IDENTITY)?.ok_or_else(|| missing(IDENTITY))
+}
+
+/// Where the log of the database was moved to, if it was.
+pub(super) fn moved(database: &Database) -> Result<Option<String>, Fault> {
+    let transaction = database.begin_read()?;
+    match transaction.open_table(ABOUT) {
+        Ok(about) => about_row(&about, MOVED),
+        Err(TableError::Storage(error)) => Err(error.into()),
+        Err(_) => Err(foreign()),
+    }
+}
+
+/// Which file the database was written in.
+pub(super) fn identity(database: &Database) -> Result<Identity, Fault> {
+    let transaction = database.begin_read()?;
+    about_row(&transaction.open_table(ABOUT)?, IDENTITY)?.ok_or_else(|| missing(IDENTITY))
+}
+
+/// Says that the log of the database is at `place` from now on: nobody opens it any more.
+pub(super) fn leave(database: &Database, place: &str) -> Result<(), Fault> {
+    let transaction = begin(database)?;
+    {
+        let mut about = transaction.open_table(ABOUT)?;
+        about.insert(FORMAT, row(&MOVED_FORMAT)?.as_slice())?;
+        about.insert(MOVED, row(&place)?.as_slice())?;
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Has an older version refuse the database from now on: it does not read what this one writes.

@@ -84,6 +84,7 @@ fn node(name: &str) -> NodeRecord {
             applied: 5,
             validates_after_ms: Some(8),
             before: Some("l".into()),
+            checked: Some(2),
         }],
         counted: 9,
         excused: 10,

@@ -1,6 +1,7 @@
 //! Readers of one fill at different places, once only a window of it is kept.
 
 use super::*;
+use std::task::Context;
 
 const WINDOW: usize = 64 * 1024;
 const PIECE: usize = 1024;

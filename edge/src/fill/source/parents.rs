@@ -37,7 +37,8 @@ async fn ask_in_turn(
     ask: &Ask,
     body: &UpstreamBody,
 ) -> SourceReply {
-    for parent in parents.candidates(ask, body) {
+    let pool = parents.pool();
+    for parent in parents.candidates(&pool, ask, body) {
         match ask_parent(context, parents, &parent, ask, body).await {
             SourceReply::Nothing if !body.is_unread() => {
                 return SourceReply::Failed(UpstreamError::NoParent);
@@ -64,10 +65,15 @@ async fn ask_parent(
         let (Some(asking), standing) = (purges.asking(), purges.standing()) else {
             return SourceReply::Nothing;
         };
-        let release = release_in(context.key);
+        let claimed = Claimed {
+            release: release_in(context.key),
+            rules: context.site.config.rules.names(context.rules),
+            past,
+            personal: context.personal,
+            bypass: context.bypass,
+        };
         let key = standing.tier_key.as_deref();
-        let Some(claiming) = with_claim(ask, asking.claim(), key, release, past, context.personal)
-        else {
+        let Some(claiming) = with_claim(ask, asking.claim(), key, &claimed) else {
             return SourceReply::Nothing;
         };
         let mut fetched = match parents.fetch_from(parent, context.worker, &claiming, body).await {
@@ -115,14 +121,27 @@ fn answer(answer: SourceAnswer) -> SourceReply {
     SourceReply::Answer(Box::new(answer))
 }
 
+/// What a node says of a request to a parent, beside its claim.
+#[derive(Default)]
+pub(crate) struct Claimed<'a> {
+    /// Its release.
+    release: Option<&'a str>,
+    /// The names of the rules of its site that it matches.
+    rules: Option<String>,
+    /// Whether nothing stored will do.
+    past: bool,
+    /// Whether the answer is for one client alone, although it is for a static asset.
+    personal: bool,
+    /// Whether it skips the store because of a cookie.
+    bypass: bool,
+}
+
 /// The request with the fields that only nodes send each other.
 pub(crate) fn with_claim(
     ask: &Ask,
     claim: &Claim,
     key: Option<&str>,
-    release: Option<&str>,
-    past: bool,
-    personal: bool,
+    claimed: &Claimed<'_>,
 ) -> Option<Box<Ask>> {
     const SET: HeaderValue = HeaderValue::from_static("1");
     let mut ask = Box::new(ask.clone());
@@ -131,14 +150,20 @@ pub(crate) fn with_claim(
     let mut set = |name, value| ask.headers.set(HeaderName::from_static(name), value);
     set(tier::KEY, key);
     set(tier::SEQ, HeaderValue::from_str(&claim.to_string()).ok()?);
-    if let Some(release) = release {
+    if let Some(release) = claimed.release {
         set(tier::RELEASE, HeaderValue::from_str(release).ok()?);
     }
-    if past {
+    if let Some(rules) = &claimed.rules {
+        set(tier::RULES, HeaderValue::from_str(rules).ok()?);
+    }
+    if claimed.past {
         set(tier::PAST, SET);
     }
-    if personal {
+    if claimed.personal {
         set(tier::PERSONAL, SET);
+    }
+    if claimed.bypass {
+        set(tier::BYPASS, SET);
     }
     Some(ask)
 }

@@ -149,7 +149,7 @@ fn idle_connections_give_way_to_new_clients_and_busy_ones_do_not() {
 #[test]
 fn a_reload_changes_the_limits_of_new_connections() {
     let server = start(limits());
-    server.server.reload(Limits { target_bytes: 10, ..limits() }, &[], None).unwrap();
+    server.server.reload(Limits { target_bytes: 10, ..limits() }, &[], &[], None).unwrap();
     let ask =
         || server.exchange("GET /a-long-path HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n");
     until(|| ask().starts_with("HTTP/1.1 414 "));

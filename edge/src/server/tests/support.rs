@@ -2,11 +2,11 @@
 //! something to be seen, not for time to pass.
 #![allow(clippy::unwrap_used)]
 
-use super::super::{Arrival, Connection, Handler, Server, Settings, Sockets, intake};
+use super::super::{Arrival, Connection, Handler, Received, Server, Settings, Sockets, intake};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
@@ -22,10 +22,10 @@ pub(super) const BOUND: Duration = Duration::from_secs(10);
 
 pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// Answers in words. Paths with a meaning: `/echo`, `/hints`, `/held`, `/switch`, `/short`,
+/// Answers in words. Paths with a meaning: `/echo`, `/hints`, `/held`, `/trailers`, `/switch`, `/short`,
 /// `/endless`, `/unread`.
 pub(super) struct Words {
-    /// `/held` waits for a permit of it.
+    /// `/held` and `/trailers` wait for a permit of it.
     release: Arc<Semaphore>,
     seen: Arc<Mutex<Vec<String>>>,
 }
@@ -36,7 +36,7 @@ impl Handler for Words {
     async fn handle(
         self: Rc<Self>,
         connection: Rc<Connection>,
-        request: Request<Incoming>,
+        request: Request<Received>,
     ) -> Response<Body> {
         if let Some(error) = connection.defect() {
             return answer(error.status, error.word);
@@ -63,7 +63,21 @@ impl Handler for Words {
                 let sent = connection.interim(StatusCode::EARLY_HINTS, &links);
                 answer(StatusCode::OK, if sent { "hinted" } else { "dropped" })
             }
+            "/trailers" => {
+                connection.may_rest(request.method(), request.headers());
+                self.release.acquire().await.unwrap().forget();
+                let trailers = HeaderMap::from_iter([(
+                    header::HeaderName::from_static("checksum"),
+                    HeaderValue::from_static("7"),
+                )]);
+                // Of unknown length, so that it is chunked.
+                let body = pieces(1, false).with_trailers(std::future::ready(Some(Ok(trailers))));
+                let mut response = Response::new(body.boxed_unsync());
+                response.headers_mut().insert("trailer", HeaderValue::from_static("checksum"));
+                response
+            }
             "/held" => {
+                connection.may_rest(request.method(), request.headers());
                 self.release.acquire().await.unwrap().forget();
                 answer(StatusCode::OK, "released")
             }
@@ -169,7 +183,17 @@ pub(super) fn held(
     let trusted_proxies = Vec::new();
     let memory = crate::memory::MemoryAccount::new(1 << 30);
     let name = "edge".into();
-    let settings = Settings { name, listen, workers, limits, trusted_proxies, memory, tls };
+    let settings = Settings {
+        name,
+        listen,
+        workers,
+        limits,
+        trusted_proxies,
+        proxy_protocol: Vec::new(),
+        memory,
+        tls,
+        served: Arc::default(),
+    };
     let (to_release, to_see) = (Arc::clone(&release), Arc::clone(&seen));
     let make =
         move |_| Rc::new(Words { release: Arc::clone(&to_release), seen: Arc::clone(&to_see) });

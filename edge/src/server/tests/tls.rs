@@ -44,7 +44,16 @@ impl Drop for Folder {
 }
 
 fn tls(certificates: Vec<Certificate>) -> Tls {
-    Tls { listen: SocketAddr::from(([127, 0, 0, 1], 0)), certificates, reload: Duration::ZERO }
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    Tls {
+        listen,
+        certificates,
+        reload: Duration::ZERO,
+        public_port: 443,
+        http3: false,
+        acme: None,
+        key_log: None,
+    }
 }
 
 type Stream = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
@@ -122,7 +131,7 @@ fn certificates_are_read_again() {
     assert!(ask(&server, &old, "site.test", "site.test").is_ok());
     // By themselves, and a file in the middle of being written does no harm.
     std::fs::write(folder.0.join("site.pem"), "half a fi").unwrap();
-    assert!(server.server.reload(limits(), &[], Some(&settings)).is_err());
+    assert!(server.server.reload(limits(), &[], &[], Some(&settings)).is_err());
     assert!(ask(&server, &old, "site.test", "site.test").is_ok());
     let (_, new) = folder.certificate("site", &["site.test"]);
     until(|| ask(&server, &new, "site.test", "site.test").is_ok());
@@ -275,7 +284,7 @@ fn errors_name_the_file() {
     std::fs::write(&empty, "").unwrap();
     let error_of = |chain: &Path, key: &Path| {
         let files = Certificate { chain: chain.to_owned(), key: key.to_owned() };
-        let loaded = super::super::tls::Secrets::load(&tls(vec![files]));
+        let loaded = super::super::tls::Secrets::load(&tls(vec![files]), &Arc::default());
         loaded.err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(error_of(&missing, &one.key).contains("missing.pem"));
