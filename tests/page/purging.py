@@ -17,11 +17,11 @@ def purge_by_form(browser, topology):
     shows(page, "it is completed", "#purge-answer", r"Completed: 3 nodes in .*matched")
     is_gone(topology, path)
     newest = page.locator("#history > li").first
-    expect("it stands first in the history", path in newest.inner_text(), newest.inner_text())
+    until("it stands first in the history", lambda: path in newest.inner_text())
     told = topology.call("/v1/purges/" + newest.get_attribute("data-id"))
     for node in told["nodes"]:
         lane = newest.locator(".lanes li", has=page.get_by_text(node["name"]))
-        expect(f"{node['name']} has it", lane.get_attribute("data-state") == "applied")
+        until(f"{node['name']} has it", lambda: lane.get_attribute("data-state") == "applied")
         expect("and tells when", re.search(r"[\d.]+ (ms|s)", lane.inner_text()), lane.inner_text())
     expect("what is sent is not sent twice", page.locator("#purge-paths").input_value() == "")
     watched.is_clean("a path is purged by the form and gone at every node")
