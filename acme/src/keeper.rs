@@ -7,7 +7,7 @@ use crate::files::Files;
 use crate::hook::Records;
 use crate::schedule::{Schedule, wanted};
 use crate::seal::Seal;
-use crate::served::Served;
+use crate::served::{Listed, Served};
 use crate::stage::{Own, Stage};
 use crate::storage::{Kept, Storage};
 use std::collections::BTreeMap;
@@ -132,9 +132,16 @@ impl Keeper {
         Self { served, trust, of, wanted, thread }
     }
 
-    /// How each host stands.
-    pub fn served(&self) -> &Arc<Served> {
-        &self.served
+    /// How each host stands, by name: the hosts whose certificates are kept, also one of which nothing is known yet;
+    /// those that control tells of, where the node keeps none.
+    pub fn listed(&self) -> Vec<Listed> {
+        let told = self.served.listed();
+        let wanted = self.wanted.borrow();
+        let Some(wanted) = &*wanted else { return told };
+        let mut told: BTreeMap<_, _> =
+            told.into_iter().map(|one| ((one.name.clone(), one.site.clone()), one)).collect();
+        let hosts = wanted.hosts.clone().into_iter();
+        hosts.map(|host| told.remove(&host).unwrap_or_else(|| Listed::unread(host))).collect()
     }
 
     /// Orders and renews from now on, if anything is wanted, now or after a reload.
@@ -274,6 +281,42 @@ mod tests {
     use super::*;
     use crate::hook::Record;
     use weir_config::DnsHook;
+
+    #[test]
+    fn hosts_are_listed_before_what_is_kept_was_read_and_with_a_reload() {
+        let path = std::env::temp_dir().join(format!("weir-keeper-listed-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("secret"), "s3".repeat(20)).unwrap();
+        let config = |hosts: &str| {
+            let text = format!(
+                "[tls]\nlisten = \"127.0.0.1:0\"\n[tls.acme]\nstate = \"{0}\"\nsecret_file = \"{0}/secret\"\n\
+                 [[site]]\nid = \"shop\"\nhosts = [{hosts}]\norigins = [\"http://127.0.0.1:9\"]\ntls = \"auto\"\n",
+                path.display()
+            );
+            Config::from_toml(&text).unwrap()
+        };
+        let storage: StorageOf = Box::new(|acme| Arc::new(Files::new(&acme.state)));
+        let stage = Arc::new(Own(Arc::default()));
+        let trust: Trust = |_| Err("asked for no CA".to_owned());
+        let keeper = Keeper::for_edges(&config("\"b.test\""), trust, storage, stage);
+        let listed = || -> Vec<_> {
+            keeper
+                .listed()
+                .into_iter()
+                .map(|one| (one.name, one.site, one.error.is_some()))
+                .collect()
+        };
+        let unread = |name: &str| (name.to_owned(), "shop".to_owned(), true);
+        assert_eq!(listed(), [unread("b.test")]);
+        // What is known is told, of the hosts that are wanted.
+        let known = Listed { error: None, ..Listed::unread(("b.test".into(), "shop".into())) };
+        keeper.served.list(vec![known]);
+        keeper.reload(&config("\"a.test\", \"b.test\"")).unwrap();
+        assert_eq!(listed(), [unread("a.test"), ("b.test".to_owned(), "shop".to_owned(), false)]);
+        keeper.reload(&config("\"a.test\"")).unwrap();
+        assert_eq!(listed(), [unread("a.test")]);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 
     #[test]
     fn the_end_removes_the_dns_record_of_an_order_that_runs() {

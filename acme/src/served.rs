@@ -40,6 +40,15 @@ pub struct Listed {
     pub unrevoked: u32,
 }
 
+impl Listed {
+    /// A host, with its site, of which nothing is known yet.
+    pub(crate) fn unread((name, site): (String, String)) -> Self {
+        let error = Some("what was ordered before is not read yet".to_owned());
+        let (expires, renews, retries) = (None, None, None);
+        Self { name, site, expires, renews, failures: 0, error, retries, unrevoked: 0 }
+    }
+}
+
 /// The wildcard that stands for a host.
 fn wildcard(host: &str) -> Option<String> {
     let (label, parent) = host.split_once('.')?;

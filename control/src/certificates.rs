@@ -80,7 +80,7 @@ impl Certificates {
 
     /// How each host stands, by name.
     pub(crate) fn listed(&self) -> Vec<Listed> {
-        self.keeper.served().listed()
+        self.keeper.listed()
     }
 
     /// The same, with the certificates from files of the node beside control.

@@ -195,7 +195,7 @@ impl Node {
 
     /// How each certificate stands, by name: those that are ordered, and those from files.
     pub fn certificates(&self) -> Vec<Certificate> {
-        let ordered = self.state.served.listed().into_iter().map(Certificate::Ordered);
+        let ordered = self.keeper.listed().into_iter().map(Certificate::Ordered);
         let of_files = self.server().as_ref().map(Server::certificates_of_files);
         let of_files = of_files.unwrap_or_default().into_iter();
         ordered

@@ -113,8 +113,9 @@ fn told(body: &Value, now: u64, paint: Paint) -> String {
     for certificate in certificates {
         if let Some(error) = certificate["error"].as_str() {
             let name = harmless(certificate["name"].as_str().unwrap_or("?"));
-            let retries = within(certificate["retries"].as_u64().unwrap_or(0), now);
-            told.push_str(&format!("{name}: {}; next order {retries}\n", harmless(error)));
+            let retries = certificate["retries"].as_u64();
+            let retries = retries.map(|at| format!("; next order {}", within(at, now)));
+            told.push_str(&format!("{name}: {}{}\n", harmless(error), retries.unwrap_or_default()));
         }
         if let Some(1..) = certificate["unrevoked"].as_u64() {
             let name = harmless(certificate["name"].as_str().unwrap_or("?"));
