@@ -60,14 +60,16 @@ plan() {
   esac
 }
 
-# run_case SERVER CASE: one run of one server. Sets $FIGURE (for "rate" $P50_US and $P99_US) and $BUSY. Sets $WRONG and
-# fails where there is no figure.
+# run_case SERVER CASE: one run of one server. Sets $FIGURE by row of the table, and $BUSY where that is of interest. Sets
+# $WRONG and fails where there is no figure.
+declare -A FIGURE=()
 run_case() {
   local server=$1 case=$2
   WRONG=
   plan "$case"
-  start "$server" "$case"
+  [[ $case == instructions ]] || start "$server" "$case"
   case $case in
+    instructions) run_instructions "$server" ;;
     zipf) run_zipf ;;
     miss-*) run_miss ;;
     post) run_post ;;
@@ -112,8 +114,11 @@ run_hits() {
   # The whole body is stored before a part of it is asked for.
   curl --silent --output /dev/null "$(url h1)$TARGET"
   answers_as_expected && load_of $((CONNECTIONS > 1000 ? 3 : 1)) && counted load_of "$SECONDS_EACH" && are_hits && answers_as_expected || return 1
-  FIGURE=$PER_CPU_SECOND
-  [[ $CASE != latency ]] || FIGURE=$P50_US
+  case $CASE in
+    latency) FIGURE[latency]=$P50_US BUSY= ;;
+    rate) FIGURE[rate-p50]=$P50_US FIGURE[rate-p99]=$P99_US BUSY= ;;
+    *) FIGURE[$CASE]=$PER_CPU_SECOND ;;
+  esac
 }
 
 # Fewer than one request in a thousand reached the origin.
@@ -131,7 +136,7 @@ zipf_load() {
 
 run_zipf() {
   fill /1k/key/ "$KEYS" && zipf_load 2 && counted zipf_load "$SECONDS_EACH" && are_hits || return 1
-  FIGURE=$PER_CPU_SECOND
+  FIGURE[$CASE]=$PER_CPU_SECOND
 }
 
 miss_load() {
@@ -144,7 +149,7 @@ run_miss() {
   [[ $CASE == miss-1k ]] || count=$FILL_100K
   fill "$TARGET/fill/" "$count" && "${NAME}_empty" && miss_load "$TARGET/warm/" 1 || return 1
   counted miss_load "$TARGET/new/" "$SECONDS_EACH" && reached_origin && are_stored || return 1
-  FIGURE=$PER_CPU_SECOND
+  FIGURE[$CASE]=$PER_CPU_SECOND
 }
 
 # Of a hundred of the last misses, at least 95 are hits now.
@@ -163,7 +168,7 @@ post_load() {
 
 run_post() {
   post_load 1 && counted post_load "$SECONDS_EACH" && reached_origin || return 1
-  FIGURE=$PER_CPU_SECOND
+  FIGURE[$CASE]=$PER_CPU_SECOND
 }
 
 # What each of 100,000 stored responses of 1 KB takes, beside what the first few thousand made once.
@@ -174,8 +179,7 @@ run_memory() {
   before=$RSS
   fill /1k/key/ "$KEYS" || return 1
   read_rss
-  BUSY=
-  FIGURE=$(((RSS - before) / KEYS))
+  FIGURE[memory]=$(((RSS - before) / KEYS))
 }
 
 # bytes_each NAME ARGUMENTS...: the RSS that weir-bars finds for each, kept as the figure of weir in case NAME. All

@@ -16,10 +16,8 @@ uncounted() {
   ! has_counter && [[ $1 == varnish || $1 == trafficserver ]]
 }
 
-# run_instructions SERVER: sets $FIGURE.
+# run_instructions SERVER: starts it, too.
 run_instructions() {
-  CASE=instructions BUSY=
-  plan instructions
   if has_counter; then
     with_counter "$1"
   else
@@ -36,7 +34,7 @@ with_counter() {
   counter=$!
   wrk_load 5 || return 1
   wait "$counter"
-  FIGURE=$(($(awk -F, '/instructions/ { print $1 }' "$SCRATCH/perf") / REQUESTS))
+  FIGURE[instructions]=$(($(awk -F, '/instructions/ { print $1 }' "$SCRATCH/perf") / REQUESTS))
 }
 
 # From a zeroed count over ten seconds of load. wrk leaves up to 64 answers uncounted, and closing 64 connections
@@ -49,5 +47,5 @@ with_valgrind() {
   callgrind_control --zero "$PID" >/dev/null 2>&1
   wrk_load 10 || return 1
   callgrind_control --dump "$PID" >/dev/null 2>&1
-  FIGURE=$(($(awk '/^(totals|summary):/ { sum = $2 } END { print sum }' "$dump.1") / REQUESTS))
+  FIGURE[instructions]=$(($(awk '/^(totals|summary):/ { sum = $2 } END { print sum }' "$dump.1") / REQUESTS))
 }

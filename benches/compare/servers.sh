@@ -18,11 +18,12 @@ TLS_PORT=$((PORTS + 3))
 H2C_PORT=$((PORTS + 4))
 COUNT_PORT=$((PORTS + 5))
 
-# The store is bounded where misses are stored, so that it is soon full and memory is used again.
+# MiB of the store of a peer. Where misses are stored it is small, so that it is soon full and memory is used again;
+# valgrind takes long to start a HAProxy with a large one.
 store_mib() {
   case $1 in
-    miss-*) echo 128 ;;
-    *) echo 4096 ;;
+    miss-* | instructions) echo 128 ;;
+    *) echo 1024 ;;
   esac
 }
 

@@ -14,7 +14,7 @@ defaults
   option http-keep-alive
 cache all
   total-max-size $(($(store_mib "$1") - 1))
-  max-object-size $([[ $1 == miss-* ]] && echo 1000000 || echo 8000000)
+  max-object-size 8000000
   max-age 86400
 frontend clients
   bind 127.0.0.1:$CLEAR_PORT backlog 8192
@@ -35,7 +35,7 @@ haproxy_h2c_port() { echo "$H2C_PORT"; }
 haproxy_version() { haproxy -v | awk 'NR == 1 { sub(/-.*/, "", $3); print "HAProxy", $3 }'; }
 haproxy_empty() { true; }
 
-# It answers a Range with the whole body.
+# It answers a Range with the whole body, and takes all of its cache's memory at the start.
 haproxy_cannot() {
-  [[ $1 == range ]]
+  [[ $1 == range || $1 == memory ]]
 }

@@ -26,7 +26,13 @@ weir_is_ready() { true; }
 # One listener finds out which protocol is spoken.
 weir_h2c_port() { echo "$CLEAR_PORT"; }
 weir_cannot() { false; }
-weir_version() { "$WEIR" --version; }
+weir_version() { version_of "$WEIR" weir; }
+
+# version_of FILE NAME: the version, and the commit where the program knows it.
+version_of() {
+  "$1" --version | awk -v name="$2" 'NR == 1 { print name, $2 ($4 ? " " $4 : "") } $1 == "commit" { print "commit", $2 }' |
+    paste -sd' '
+}
 
 # Takes everything out of the store and waits until its memory is free: a full store would decide whether
 # a response that was asked for once is stored at all.
@@ -48,5 +54,5 @@ before_config() {
 before_is_ready() { true; }
 before_h2c_port() { weir_h2c_port; }
 before_cannot() { false; }
-before_version() { "$BEFORE" --version; }
+before_version() { version_of "$BEFORE" 'weir before'; }
 before_empty() { weir_empty; }
