@@ -115,6 +115,14 @@ RATES=(hit-1k hit-32k hit-1m 304 range zipf active idle h2c-1k h2c-32k h2c-1m tl
   h2-1k h2-32k h2-1m miss-1k miss-100k post)
 COSTS=(latency rate-p50 rate-p99 instructions memory)
 
+# From the least to the most that was seen. The comparison itself makes one or two; more is other work.
+loads() {
+  local key
+  for key in "${!FIGURES[@]}"; do
+    [[ $key != load/* ]] || echo "${FIGURES[$key]}"
+  done | sort -g | sed -n '1p; $p' | paste -sd, | sed 's/,/ to /'
+}
+
 report() {
   cat <<END2
 # weir beside its peers
@@ -125,6 +133,7 @@ Made by \`benches/compare/run\` on $(date -u +%F); [compare](compare/README.md) 
 
 $(sed -n 's/^machine /- Machine: /p; s/^cores /- Pinned: /p' "$SCRATCH/setting")
 - Versions: $(sed -n 's/^version //p' "$SCRATCH/setting" | paste -sd';' | sed 's/;/; /g')
+- Load average of the machine before each case: $(loads)
 - Median of $(sed -n 's/^rounds \([0-9]*\)/\1 rounds/p' "$SCRATCH/setting"), the servers in turn
 
 In parentheses: weir's figure divided by that of the peer. \`–\`: the peer cannot do it. \`none\`: no run was good.

@@ -91,7 +91,7 @@ http {
     add_header Cache-Control max-age=86400;
     location /1k { default_type "text/html; charset=utf-8"; try_files /1 =404; }
     location /32k { try_files /32 =404; }
-    location /100k { try_files /100 =404; }
+    location /100k { sendfile on; try_files /100 =404; }
     location /1m { sendfile on; try_files /1024 =404; }
     # The answer waits for the whole body, as that of an application would; mirror is what reads it here.
     location /post {
