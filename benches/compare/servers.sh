@@ -1,31 +1,44 @@
-# Starting and stopping what is compared. Each server is one worker or thread, pinned to
-# $SERVER_CORE, its access log off, and stores what the origin sends for a day. Ports are fixed,
-# offset by $PORTS, since the peers cannot choose their own.
+# shellcheck shell=bash
+# Starting and stopping what is compared, and the origin behind it. Each server has one worker or thread, is
+# pinned to $SERVER_CORE, writes no access log, and stores what the origin sends for a day. How each is configured
+# is in servers/. Ports follow each other from $PORTS on, since most peers cannot choose their own.
 #
-# start NAME FORM   starts a server in the form that suits FORM: hit-1k, hit-32k, hit-1m or miss; and,
-#                   for HTTP/2, h2-1k, h2-32k, h2-1m, and h2c-1k in the clear. Sets $PID, $URL and,
-#                   where HTTP/2 is spoken, $H2_URL.
+# start NAME CASE   starts a server in the form that suits CASE. Sets $PID and $DIR.
 # stop              ends it.
+# url PROTOCOL      where it speaks h1 and h2c (in the clear), tls (HTTP/1.1) or h2 (HTTP/2 with TLS).
 
 PID=
-URL=
-H2_URL=
+DIR=
+NAME=
+ORIGIN_PID=
+ORIGIN_PORT=$PORTS
+CLEAR_PORT=$((PORTS + 1))
+ADMIN_PORT=$((PORTS + 2))
+TLS_PORT=$((PORTS + 3))
+H2C_PORT=$((PORTS + 4))
+COUNT_PORT=$((PORTS + 5))
+
+# MiB of the store of a peer. Where misses are stored it is small, so that it is soon full and memory is used again;
+# valgrind takes long to start a HAProxy with a large one.
+store_mib() {
+  case $1 in
+    miss-* | instructions) echo 128 ;;
+    *) echo 1024 ;;
+  esac
+}
 
 start() {
-  local name=$1 form=$2 port=$((PORTS + 1)) dir=$SCRATCH/$1
-  rm -rf "$dir"
-  mkdir -p "$dir"
-  "${name}_config" "$form" "$port" "$dir"
-  "${name}_command" "$dir"
-  taskset -c "$SERVER_CORE" ${PREFIX:-} "${COMMAND[@]}" >"$dir/log" 2>&1 &
+  NAME=$1
+  DIR=$SCRATCH/$1
+  rm -rf "$DIR"
+  mkdir -p "$DIR"
+  COMMAND=()
+  "${NAME}_config" "$2" "$DIR"
+  # shellcheck disable=SC2086 # a program with its arguments, or nothing
+  taskset -c "$SERVER_CORE" ${PREFIX:-} "${COMMAND[@]}" >"$DIR/output" 2>&1 &
   PID=$!
-  URL=http://127.0.0.1:$port
-  case $form in
-    h2-*) H2_URL=https://127.0.0.1:$((PORTS + 3)) ;;
-    # weir finds out on one listener which protocol is spoken.
-    h2c-*) H2_URL=http://127.0.0.1:$([[ $name == weir* ]] && echo "$port" || echo $((PORTS + 4))) ;;
-  esac
-  until_answering "$URL/1k" "$name" "$dir/log"
+  until_answering "http://127.0.0.1:$CLEAR_PORT/1k" "$NAME" "$DIR/output"
+  until_true "$NAME is not ready" "$DIR/output" "${NAME}_is_ready" "$DIR"
 }
 
 stop() {
@@ -35,14 +48,81 @@ stop() {
   PID=
 }
 
-start_origin() {
-  taskset -c "$LOAD_CORE" "$ORIGIN_SIM" --listen "127.0.0.1:$PORTS" --threads 1 --quiet \
-    --keep-requests 0 --script "$HERE/origin.json" >"$SCRATCH/origin.log" 2>&1 &
-  ORIGIN_PID=$!
-  until_answering "http://127.0.0.1:$PORTS/1k" origin "$SCRATCH/origin.log"
+url() {
+  case $1 in
+    h1) echo "http://127.0.0.1:$CLEAR_PORT" ;;
+    h2c) echo "http://127.0.0.1:$("${NAME}_h2c_port")" ;;
+    *) echo "https://127.0.0.1:$TLS_PORT" ;;
+  esac
 }
 
-# A certificate for TLS, of the kind that most sites have.
+# nginx answers from files that it keeps open, which takes less time than the servers before it need.
+start_origin() {
+  local dir=$SCRATCH/origin size
+  mkdir -p "$dir/files"
+  for size in 1 32 100 1024; do
+    head -c $((size * 1024)) /dev/zero | tr '\0' 'x' >"$dir/files/$size"
+  done
+  : >"$dir/files/post"
+  cat >"$dir/config" <<END2
+daemon off;
+master_process off;
+pid $dir/pid;
+error_log $dir/error.log error;
+worker_rlimit_nofile 16384;
+events { worker_connections 8192; multi_accept on; }
+http {
+  access_log off;
+  tcp_nodelay on;
+  keepalive_timeout 1h;
+  keepalive_requests 1000000000;
+  open_file_cache max=100 inactive=1d;
+  open_file_cache_valid 1d;
+  client_body_temp_path $dir/body;
+  proxy_temp_path $dir/proxy;
+  fastcgi_temp_path $dir/fastcgi;
+  uwsgi_temp_path $dir/uwsgi;
+  scgi_temp_path $dir/scgi;
+  types {}
+  server {
+    listen 127.0.0.1:$ORIGIN_PORT backlog=8192;
+    root $dir/files;
+    default_type image/png;
+    add_header Cache-Control max-age=86400;
+    location /1k { default_type "text/html; charset=utf-8"; try_files /1 =404; }
+    location /32k { try_files /32 =404; }
+    location /100k { sendfile on; try_files /100 =404; }
+    location /1m { sendfile on; try_files /1024 =404; }
+    # The answer waits for the whole body, as that of an application would; mirror is what reads it here.
+    location /post {
+      mirror /read;
+      error_page 405 =200 @taken;
+    }
+    location @taken { add_header Cache-Control no-store; default_type text/plain; return 200 "taken\n"; }
+    location = /read { internal; return 204; }
+  }
+  server {
+    listen 127.0.0.1:$COUNT_PORT;
+    location / { stub_status; }
+  }
+}
+END2
+  taskset -c "$LOAD_CORE" nginx -p "$dir" -c "$dir/config" -e "$dir/error.log" >"$dir/output" 2>&1 &
+  ORIGIN_PID=$!
+  until_answering "http://127.0.0.1:$ORIGIN_PORT/1k" 'the origin' "$dir/output"
+}
+
+# How many requests the origin has had, those for this number not counted.
+asked() {
+  local all
+  all=$(curl --silent --fail "http://127.0.0.1:$COUNT_PORT/" | awk 'NR == 3 { print $3 }')
+  COUNTS_READ=$((COUNTS_READ + 1))
+  ASKED_NOW=$((all - COUNTS_READ))
+}
+COUNTS_READ=0
+ASKED_NOW=0
+
+# A certificate of the kind that most sites have.
 make_certificate() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
     -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
@@ -50,124 +130,19 @@ make_certificate() {
   cat "$SCRATCH/chain.pem" "$SCRATCH/key.pem" >"$SCRATCH/both.pem"
 }
 
-until_answering() {
-  local url=$1 name=$2 log=$3
+# until_true MESSAGE LOG COMMAND...: ends the comparison if it is not true within half a minute.
+until_true() {
+  local message=$1 log=$2
+  shift 2
   for _ in $(seq 300); do
-    curl --silent --fail --output /dev/null "$url" && return
+    "$@" && return
     sleep 0.1
   done
-  echo "$name does not answer; it said:" >&2
+  echo "$message; it said:" >&2
   cat "$log" >&2
   exit 1
 }
 
-weir_config() {
-  cat >"$3/config" <<END
-[node]
-listen = "127.0.0.1:$2"
-admin = "127.0.0.1:$((PORTS + 2))"
-workers = 1
-[memory]
-size = "4GiB"
-[log]
-level = "error"
-[tls]
-listen = "127.0.0.1:$((PORTS + 3))"
-[[tls.certificates]]
-chain = "$SCRATCH/chain.pem"
-key = "$SCRATCH/key.pem"
-[[site]]
-origins = ["http://127.0.0.1:$PORTS"]
-END
-}
-
-weir_command() {
-  COMMAND=("$WEIR" serve --config "$1/config")
-}
-
-# Measured: small bodies are cheaper copied than sent with sendfile; tcp_nopush pays where head and
-# body share a packet and costs where they do not.
-nginx_config() {
-  local sendfile=off nopush=off
-  case $1 in
-    hit-32k) sendfile=on nopush=on ;;
-    hit-1m) sendfile=on ;;
-  esac
-  cat >"$3/config" <<END
-daemon off;
-master_process off;
-worker_processes 1;
-pid $3/pid;
-error_log $3/error.log error;
-events { worker_connections 4096; multi_accept on; }
-http {
-  access_log off;
-  sendfile $sendfile;
-  tcp_nopush $nopush;
-  tcp_nodelay on;
-  keepalive_timeout 300s;
-  keepalive_requests 1000000000;
-  output_buffers 2 128k;
-  open_file_cache max=10000 inactive=1h;
-  open_file_cache_valid 1h;
-  client_body_temp_path $3/body;
-  proxy_temp_path $3/proxy;
-  fastcgi_temp_path $3/fastcgi;
-  uwsgi_temp_path $3/uwsgi;
-  scgi_temp_path $3/scgi;
-  proxy_cache_path $3/cache levels=1:2 keys_zone=all:256m max_size=8g inactive=1d
-                   use_temp_path=off;
-  upstream origin { server 127.0.0.1:$PORTS; keepalive 64; }
-  server {
-    listen 127.0.0.1:$2 backlog=4096;
-    listen 127.0.0.1:$((PORTS + 3)) ssl http2;
-    listen 127.0.0.1:$((PORTS + 4)) http2;
-    ssl_certificate $SCRATCH/chain.pem;
-    ssl_certificate_key $SCRATCH/key.pem;
-    location / {
-      proxy_pass http://origin;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_cache all;
-      add_header X-Cache \$upstream_cache_status;
-    }
-  }
-}
-END
-}
-
-nginx_command() {
-  COMMAND=(nginx -p "$1" -c "$1/config" -e "$1/error.log")
-}
-
-haproxy_config() {
-  cat >"$3/config" <<END
-global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 5m
-  timeout server 1m
-  option http-keep-alive
-cache all
-  total-max-size 4095
-  max-object-size 8000000
-  max-age 86400
-frontend clients
-  bind 127.0.0.1:$2 backlog 4096
-  bind 127.0.0.1:$((PORTS + 3)) ssl crt $SCRATCH/both.pem alpn h2,http/1.1
-  bind 127.0.0.1:$((PORTS + 4)) proto h2
-  http-request cache-use all
-  http-response cache-store all
-  default_backend origin
-backend origin
-  http-reuse always
-  server origin 127.0.0.1:$PORTS
-END
-}
-
-haproxy_command() {
-  COMMAND=(haproxy -db -q -f "$1/config")
+until_answering() {
+  until_true "$2 does not answer" "$3" curl --silent --fail --output /dev/null "$1"
 }
