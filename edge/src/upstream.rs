@@ -19,6 +19,7 @@ mod dialer;
 mod endpoint;
 mod error;
 mod fetched;
+mod h2_io;
 mod head;
 mod health;
 mod link;
