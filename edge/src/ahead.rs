@@ -151,14 +151,14 @@ impl AheadBody {
     pub(crate) fn of(
         body: Box<dyn SourceBody>,
         ahead: &Arc<Ahead>,
-        rules: AheadRules,
+        rules: impl FnOnce() -> AheadRules,
     ) -> Box<dyn SourceBody> {
         if body.is_here() {
             return body;
         }
         let readers = body.place();
         let length = body.exact_length();
-        let shared = Arc::new(Shared::of(ahead, rules));
+        let shared = Arc::new(Shared::of(ahead, rules()));
         if let Some(readers) = readers {
             let reader: Weak<Shared> = Arc::downgrade(&shared);
             readers.enter(reader);

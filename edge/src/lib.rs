@@ -22,6 +22,7 @@ mod failure;
 mod fill;
 pub mod follow;
 mod forward;
+mod gather;
 pub mod geo;
 mod host;
 mod lookup;

@@ -577,11 +577,10 @@ impl Spine {
             Some(notes) => notes.trace.clone(),
             None => Trace::continued(&head.headers),
         };
-        let visit =
-            Box::new(Visit::new(&self.state, connection, head, keyed, facts, sender, trace));
+        let visit = Visit::new(&self.state, connection, head, keyed, facts, sender, trace);
         Ok(match found {
-            Some(found) => Disposition::Fetch(found, visit),
-            None => Disposition::Pass(Rc::from(visit), body),
+            Some(found) => Disposition::Fetch(found, Box::new(visit)),
+            None => Disposition::Pass(Rc::new(visit), body),
         })
     }
 

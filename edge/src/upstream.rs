@@ -19,6 +19,7 @@ mod dialer;
 mod endpoint;
 mod error;
 mod fetched;
+mod h2_io;
 mod head;
 mod health;
 mod link;
@@ -484,7 +485,7 @@ impl Upstream {
         let sent = Instant::now();
         let progress = body.progress();
         let waits_long = AtomicBool::new(false);
-        let mut patience = Patience::new(self.wait(end));
+        let mut patience = Patience::new(sent, self.wait(end));
         let answer: Waiting<'_, Sent> = match link {
             Some(link) => Box::pin(link.send(request, connection)),
             None => {
@@ -522,7 +523,7 @@ impl Upstream {
             hop.answered(response.status());
         }
         let status = Some(response.status()).filter(|_| self.settings.judges_status);
-        member.answered(attempt, status.unwrap_or(StatusCode::OK), waited);
+        member.answered(attempt, status.unwrap_or(StatusCode::OK), sent.into_std(), waited);
         let upgraded = hyper::upgrade::on(&mut response);
         let (head, incoming) = response.into_parts();
         let answered_by = AnsweredBy {
@@ -646,8 +647,7 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(wait: Duration) -> Self {
-        let begun = Instant::now();
+    fn new(begun: Instant, wait: Duration) -> Self {
         Self { begun, rests: begun + RESTS_AFTER, deadline: begun + wait }
     }
 }

@@ -22,6 +22,13 @@ pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
+/// The headers that hold tags.
+static TAGGING: [HeaderName; 3] = [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS];
+
+/// What is meant for caches only.
+static FOR_CACHES: [HeaderName; 3] =
+    [SURROGATE_KEY, CACHE_TAG, HeaderName::from_static("surrogate-control")];
+
 /// Always for one hop only, named in Connection or not. HTTP2-Settings goes with them: weir never
 /// upgrades to h2c, and an upstream that does would take the connection out of its sight.
 static HOP_BY_HOP: [HeaderName; 11] = [
@@ -162,6 +169,10 @@ pub fn is_poisonous(name: &HeaderName) -> bool {
 /// More than `most` tags, or one of more than 1024 bytes: a purge by a tag that was left out would
 /// miss the response, so it must not be stored.
 pub fn tags(response: &HeaderMap, most: usize) -> Result<Vec<String>, TooManyTags> {
+    // Most responses have none: a look at each of their names costs less than looking these up.
+    if !response.keys().any(|name| TAGGING.contains(name)) {
+        return Ok(Vec::new());
+    }
     let mut tags = Tags { most, ordered: Vec::new(), seen: HashSet::new() };
     for line in response.get_all(SURROGATE_KEY) {
         for tag in line.as_bytes().split(|b| b.is_ascii_whitespace()) {
@@ -186,9 +197,7 @@ pub struct TooManyTags;
 /// Removes what is meant for caches only (`Surrogate-Key`, `Cache-Tag`, `Surrogate-Control`) from a
 /// response that leaves the last hop.
 pub fn remove_at_last_hop(response: &mut HeaderMap) {
-    for name in [&SURROGATE_KEY, &CACHE_TAG, &SURROGATE_CONTROL] {
-        response.remove(name);
-    }
+    remove_where(response, |name| FOR_CACHES.contains(name));
 }
 
 /// Tags in the order in which they were found.

@@ -97,7 +97,7 @@ fn numbered(pieces: usize) -> Vec<u8> {
 async fn a_body_is_read_up_to_its_bound_whatever_its_client_does() {
     let ahead = ahead(1 << 20, None);
     let (sender, pieces) = mpsc::channel(1);
-    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(5));
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(5));
     // The first is the one that the client waits for.
     assert_eq!(sent_until_full(&sender, 100).await, 6);
     drop(sender);
@@ -113,7 +113,7 @@ async fn all_bodies_together_are_bounded_and_each_goes_on() {
     let mut all = Vec::new();
     for expected in [4, 1, 1] {
         let (sender, pieces) = mpsc::channel(1);
-        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(50));
+        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(50));
         assert_eq!(sent_until_full(&sender, 100).await, expected);
         all.push((sender, body));
     }
@@ -133,7 +133,7 @@ async fn bodies_of_one_client_leave_room_to_those_of_others() {
     for (last, most, expected) in [(1, 13, 14), (1, 50, 1), (2, 50, 4)] {
         let (sender, pieces) = mpsc::channel(1);
         let rules = AheadRules { counts_for: client(last), ..rules(most) };
-        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules);
+        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules);
         assert_eq!(sent_until_full(&sender, 100).await, expected);
         all.push((sender, body));
     }
@@ -149,7 +149,7 @@ async fn what_does_not_fit_into_memory_goes_to_a_file_and_comes_back_in_order() 
     let (folder, spool) = spool("file", false);
     let ahead = ahead(1 << 20, spool);
     let (sender, pieces) = mpsc::channel(1);
-    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(2));
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(2));
     sent_all(&sender, 100).await;
     sender.send(Ok(Piece::Trailers(HeaderMap::new()))).await.unwrap();
     drop(sender);
@@ -166,7 +166,7 @@ async fn what_is_sensitive_stays_in_memory_unless_that_is_allowed() {
         let ahead = ahead(1 << 20, spool);
         let (sender, pieces) = mpsc::channel(1);
         let rules = AheadRules { sensitive: true, ..rules(2) };
-        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules);
+        let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules);
         match allowed {
             true => sent_all(&sender, 100).await,
             false => assert_eq!(sent_until_full(&sender, 100).await, 3),
@@ -182,7 +182,7 @@ async fn a_folder_that_goes_away_costs_nothing_but_the_files() {
     std::fs::remove_dir_all(folder).unwrap();
     let ahead = ahead(1 << 20, spool);
     let (sender, pieces) = mpsc::channel(1);
-    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(2));
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(2));
     assert_eq!(sent_until_full(&sender, 100).await, 3);
     drop(sender);
     assert_eq!(rest(body).await, (numbered(5), Ok(())));
@@ -195,7 +195,7 @@ async fn what_waits_takes_the_memory_that_it_is_counted_with() {
     let ahead = ahead(4 * PART as u64, spool);
     for size in [1, 100, PART - 1, PART + 1, 5 * PART + 7] {
         let (sender, pieces) = mpsc::channel(1);
-        let mut body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(2));
+        let mut body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(2));
         let whole = numbered(20);
         let buffer = Bytes::from(whole.clone());
         for at in (0..whole.len()).step_by(size) {
@@ -246,7 +246,7 @@ async fn nothing_follows_what_was_dropped_of_a_client_that_was_shed() {
 async fn little_is_at_hand_once_half_of_the_memory_is_taken() {
     let ahead = ahead(4 * PART as u64, None);
     let (sender, pieces) = mpsc::channel(1);
-    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(3));
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(3));
     assert_eq!(ahead.at_hand(), AT_HAND);
     sent_until_full(&sender, 100).await;
     assert_eq!(ahead.at_hand(), 1);
@@ -259,7 +259,7 @@ async fn little_is_at_hand_once_half_of_the_memory_is_taken() {
 async fn a_failure_comes_after_what_came_before_it() {
     let ahead = ahead(1 << 20, None);
     let (sender, pieces) = mpsc::channel(1);
-    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(5));
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(5));
     sender.send(Ok(Piece::Data(numbered(1).into()))).await.unwrap();
     sender.send(Err(Abort::Length)).await.unwrap();
     assert_eq!(rest(body).await, (numbered(1), Err(Abort::Length)));
@@ -269,7 +269,7 @@ async fn a_failure_comes_after_what_came_before_it() {
 async fn a_client_that_leaves_ends_the_reading() {
     let ahead = ahead(1 << 20, None);
     let (sender, pieces) = mpsc::channel(1);
-    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, rules(5));
+    let body = AheadBody::of(Box::new(Sent(pieces, None)), &ahead, || rules(5));
     sent_until_full(&sender, 100).await;
     drop(body);
     timeout(PATIENCE, sender.closed()).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_slow_client_is_shed_and_told_so_and_one_that_is_up_to_date_is_not() {
     let start = || {
         let (sender, pieces) = mpsc::channel(1);
         let body = Sent(pieces, Some(Arc::clone(&readers)));
-        (sender, AheadBody::of(Box::new(body), &ahead, rules(5)))
+        (sender, AheadBody::of(Box::new(body), &ahead, || rules(5)))
     };
     let (slow, body) = start();
     let (_waits, mut other) = start();
@@ -319,7 +319,7 @@ async fn what_clients_do_not_wait_for_is_read_a_piece_at_a_time() {
     const BODIES: usize = 50;
     let ahead = ahead(1 << 30, None);
     let read = Arc::new(AtomicUsize::new(0));
-    let body = || AheadBody::of(Box::new(Endless(Arc::clone(&read))), &ahead, rules(1000));
+    let body = || AheadBody::of(Box::new(Endless(Arc::clone(&read))), &ahead, || rules(1000));
     let all: Vec<_> = (0..BODIES).map(|_| body()).collect();
     // At first each client gets something at hand.
     tokio::task::yield_now().await;

@@ -84,7 +84,8 @@ impl FillContext {
     ) -> Box<dyn SourceBody> {
         let live = self.state.live.load();
         let counts_for = self.ask.counts_for;
-        let rules = ahead_rules(live.limits(), &self.client.get(), fields, counts_for, self.worker);
+        let rules =
+            || ahead_rules(live.limits(), &self.client.get(), fields, counts_for, self.worker);
         AheadBody::of(body, &self.state.ahead, rules)
     }
 

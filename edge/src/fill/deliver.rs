@@ -105,7 +105,7 @@ impl FillTask {
         match storing {
             Storing::No => {}
             Storing::Memory => self.store(&head, at),
-            Storing::Disk(writer) => self.store_on_disk(&head, *writer).await,
+            Storing::Disk(writer) => Box::pin(self.store_on_disk(&head, *writer)).await,
         }
         if is_stored {
             // After that: until then it is sent while it is refreshed, and for an answer that breaks
@@ -122,7 +122,7 @@ impl FillTask {
         match head.keeping {
             Keeping::Pass(_) => Storing::No,
             Keeping::Store => Storing::Memory,
-            Keeping::StoreOnDisk => match self.begin_on_disk(head, prefix).await {
+            Keeping::StoreOnDisk => match Box::pin(self.begin_on_disk(head, prefix)).await {
                 Ok(writer) => Storing::Disk(writer),
                 Err(why) => {
                     self.context.note(why, Some(head.status));
@@ -164,7 +164,7 @@ impl FillTask {
             if total > on_disk || !head.has_all() {
                 return Err(Why::TooLarge(most.max(on_disk)));
             }
-            let writer = self.begin_on_disk(head, &self.fill.slices()).await?;
+            let writer = Box::pin(self.begin_on_disk(head, &self.fill.slices())).await?;
             self.fill.keep_below(Arc::clone(writer.body()) as Arc<_>);
             *storing = Storing::Disk(writer);
             room.give_back(room.bytes());

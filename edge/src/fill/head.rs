@@ -6,6 +6,7 @@ use crate::state::NodeState;
 use crate::tier::NodeFields;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 use weir_rules::fields::{self, SURROGATE_CONTROL};
 use weir_rules::range;
@@ -104,9 +105,12 @@ pub(crate) fn clean_head(
     if let Some(trailer) = trailer {
         headers.insert(header::TRAILER, trailer);
     }
-    // The origin's are removed already: this is from a parent.
-    let parent_left_out = headers.get(tier::TAGS).is_some_and(|tags| tags == "too-many");
-    fields::remove_where(&mut headers, tier::is_own);
+    let mut parent_left_out = false;
+    // The origin's are removed already: these are from a parent.
+    if headers.keys().any(tier::is_own) {
+        parent_left_out = headers.get(tier::TAGS).is_some_and(|tags| tags == "too-many");
+        fields::remove_where(&mut headers, tier::is_own);
+    }
     let announced = only_length(&headers);
     match length {
         // RFC 9110 §8.6: a 204 has no Content-Length.
@@ -127,8 +131,7 @@ pub(crate) fn clean_head(
     let surrogate_control = headers.get_all(&SURROGATE_CONTROL).iter().cloned().collect();
     fields::remove_at_last_hop(&mut headers);
     // RFC 9110 §6.6.1: a recipient with a clock adds a missing Date.
-    let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
-    if date.and_then(Time::from_http_date).is_none()
+    if !headers.get(header::DATE).is_some_and(is_date)
         && let Ok(date) = HeaderValue::from_str(&now.to_http_date())
     {
         headers.insert(header::DATE, date);
@@ -144,6 +147,27 @@ pub(crate) fn clean_head(
         length,
         announced,
     }
+}
+
+/// Bytes of a date as it is written today (IMF-fixdate, RFC 9110 §5.6.7).
+const DATE_BYTES: usize = 29;
+
+thread_local! {
+    /// The last date of so many bytes that was valid: all answers of a second have the same.
+    static LAST_DATE: Cell<[u8; DATE_BYTES]> = const { Cell::new([0; DATE_BYTES]) };
+}
+
+/// Whether a Date is a date.
+fn is_date(value: &HeaderValue) -> bool {
+    let written = <[u8; DATE_BYTES]>::try_from(value.as_bytes());
+    if written.is_ok_and(|written| written == LAST_DATE.get()) {
+        return true;
+    }
+    let is_date = value.to_str().ok().and_then(Time::from_http_date).is_some();
+    if is_date && let Ok(written) = written {
+        LAST_DATE.set(written);
+    }
+    is_date
 }
 
 /// Whether Content-Length is this, once and as weir writes it.
@@ -174,6 +198,21 @@ pub(super) fn strong(fields: &HeaderMap) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_one_however_often_it_comes() {
+        let valid = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT"];
+        let invalid = ["Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC", "", "0"];
+        for _ in 0..2 {
+            for date in valid {
+                assert!(is_date(&HeaderValue::from_static(date)), "{date}");
+            }
+            for date in invalid {
+                assert!(!is_date(&HeaderValue::from_static(date)), "{date}");
+            }
+            assert!(!is_date(&HeaderValue::from_bytes(&[0xff; DATE_BYTES]).expect("a value")));
+        }
+    }
 
     #[test]
     fn a_length_is_stated_once_and_in_one_way() {

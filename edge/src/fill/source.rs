@@ -89,7 +89,11 @@ pub(crate) async fn fetch(
     body: &UpstreamBody,
 ) -> Result<Box<SourceAnswer>, UpstreamError> {
     // Boxed, one after the other: each needs room of its own while it waits.
-    let reply = match Box::pin(parents::ask(context, ask, body)).await {
+    let of_parents = match parents::without(context) {
+        Some(reply) => reply,
+        None => Box::pin(parents::ask(context, ask, body)).await,
+    };
+    let reply = match of_parents {
         SourceReply::Nothing => Box::pin(origin::ask(context, ask, body)).await,
         reply => reply,
     };

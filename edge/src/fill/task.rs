@@ -98,7 +98,8 @@ impl FillTask {
                 return self.withhold(head);
             }
             let prefix = whole_prefix(base, *prefix);
-            return self.deliver(Arc::new(head), &prefix, body).await;
+            // Boxed, as the next: only what is needed takes room.
+            return Box::pin(self.deliver(Arc::new(head), &prefix, body)).await;
         }
         let terms = exchange.terms(&self.context, self.base.as_deref(), status, &cleaned);
         let mut head = self.head(status, cleaned, terms, exchange.stamps);
@@ -107,7 +108,7 @@ impl FillTask {
         }
         if matches!(exchange.plan, Plan::FirstSlice { .. }) && status == StatusCode::PARTIAL_CONTENT
         {
-            return self.first_slice(head, body).await;
+            return Box::pin(self.first_slice(head, body)).await;
         }
         self.confine(&mut head);
         self.deliver(Arc::new(head), &[], body).await;

@@ -34,11 +34,13 @@ pub(super) async fn invalidate(spine: &Spine, visit: &Visit, answer: &CleanHead)
     let target = url_name(host, path, query);
     let mut removal = spine.state.forget(&target);
     let mut named: Vec<SameHostUrl> = Vec::new();
-    let asked = visit.client_target.as_deref().unwrap_or(visit.target.as_str());
+    let asked = match &visit.client_target {
+        Some(asked) => PathAndQuery::try_from(&**asked).ok(),
+        None => Some(visit.target.clone()),
+    };
     let fields = [header::LOCATION, header::CONTENT_LOCATION].into_iter();
     let fields = fields.filter_map(|name| answer.fields.get(name));
     let referred = fields.filter_map(|value| referred(visit, value));
-    let asked = PathAndQuery::try_from(asked).ok();
     for url in asked.into_iter().chain(referred).flat_map(|target| stored_as(visit, target)) {
         if url.name != target && !named.contains(&url) {
             named.push(url);

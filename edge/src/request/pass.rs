@@ -239,10 +239,13 @@ fn answered(
     let body = match left {
         Some(0) => ResponseBody::Empty,
         left => {
-            let (limits, counts_for) = (visit.live.limits(), visit.counts_for());
-            let mut rules =
-                ahead_rules(limits, &visit.headers, &head.fields, counts_for, spine.worker);
-            rules.sensitive |= visit.facts.skips_store;
+            let rules = || {
+                let (limits, counts_for) = (visit.live.limits(), visit.counts_for());
+                let mut rules =
+                    ahead_rules(limits, &visit.headers, &head.fields, counts_for, spine.worker);
+                rules.sensitive |= visit.facts.skips_store;
+                rules
+            };
             let body = AheadBody::of(body, &spine.state.ahead, rules);
             ResponseBody::Pass(Box::new(PassBody::new(body, left)))
         }

@@ -1,24 +1,28 @@
-//! hyper's view of an HTTP/2 connection: what it writes is [gathered](super::gather).
+//! hyper's view of an HTTP/2 connection: what it writes is [gathered](crate::gather).
 
 use super::connection::Connection;
-use super::gather::{Gather, Outlet};
 use super::wire::Io;
-use std::cell::Cell;
+use crate::gather::{Gather, Outlet};
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 impl Outlet for Rc<Connection> {
-    fn poll_write(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.wire.borrow_mut().poll_write(cx, bufs, self.worker.now())
     }
 
-    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.borrow_mut().poll_flush(cx, self.worker.now())
     }
 
-    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let scratch = &mut self.worker.scratch.borrow_mut();
         self.wire.borrow_mut().poll_close(cx, scratch, self.worker.now())
     }
@@ -27,23 +31,30 @@ impl Outlet for Rc<Connection> {
         self.tls()
     }
 
-    fn spare(&self) -> &Cell<Vec<u8>> {
-        &self.worker.gathered
+    fn borrow_spare(&mut self) -> Vec<u8> {
+        self.worker.gathered.take()
     }
 
-    fn keeps(&self, bytes: usize) {
+    fn return_spare(&mut self, empty: Vec<u8>) {
+        self.worker.gathered.set(empty);
+    }
+
+    fn keeps(&mut self, bytes: usize) {
         self.memory.borrow_mut().keep_output(bytes as u64);
     }
 }
 
+/// What a connection writes.
+pub(super) type Written = Rc<RefCell<Gather<Rc<Connection>>>>;
+
 /// See the module.
 pub(super) struct GatheringIo {
     io: Io,
-    gather: Rc<Gather<Rc<Connection>>>,
+    gather: Written,
 }
 
 impl GatheringIo {
-    pub(super) fn new(gather: Rc<Gather<Rc<Connection>>>, connection: Rc<Connection>) -> Self {
+    pub(super) fn new(gather: Written, connection: Rc<Connection>) -> Self {
         Self { io: Io(connection), gather }
     }
 }
@@ -64,7 +75,7 @@ impl hyper::rt::Write for GatheringIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.gather.poll_write(cx, &[IoSlice::new(buf)])
+        self.gather.borrow_mut().poll_write(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -72,7 +83,7 @@ impl hyper::rt::Write for GatheringIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.gather.poll_write(cx, bufs)
+        self.gather.borrow_mut().poll_write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -85,6 +96,6 @@ impl hyper::rt::Write for GatheringIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.gather.poll_shutdown(cx)
+        self.gather.borrow_mut().poll_shutdown(cx)
     }
 }

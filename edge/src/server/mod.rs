@@ -12,7 +12,6 @@ mod clients;
 mod connection;
 #[doc(hidden)]
 pub mod fuzzing;
-mod gather;
 mod guard;
 mod h2;
 mod h2_io;

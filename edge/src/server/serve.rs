@@ -1,7 +1,6 @@
 //! Serving one connection from its first byte to its last.
 
 use super::connection::{Connection, Order, Protocol};
-use super::gather::{Gather, Gathered};
 use super::h2::StreamTasks;
 use super::h2_io::GatheringIo;
 use super::in_hand::InHand;
@@ -10,10 +9,12 @@ use super::sent::{Answer, InFlight, Sent};
 use super::wire::Io;
 use super::worker::{Beginning, Listed};
 use super::{Handler, NoMemory, upgrade};
+use crate::gather::{Gather, Gathered};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -239,7 +240,7 @@ async fn serve_http2<H: Handler>(handler: Rc<H>, connection: &Rc<Connection>) {
             Answer::new(Rc::clone(&handler).handle(Rc::clone(&connection), request), running)
         })
     };
-    let gather = Rc::new(Gather::new(Rc::clone(connection)));
+    let gather = Rc::new(RefCell::new(Gather::new(Rc::clone(connection))));
     let io = GatheringIo::new(Rc::clone(&gather), Rc::clone(connection));
     let http = pin!(http2_builder(connection).serve_connection(io, service));
     drive(

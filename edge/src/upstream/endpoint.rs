@@ -128,6 +128,11 @@ impl MemberStream {
             Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
+
+    /// Whether it makes TLS records.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
 }
 
 impl AsyncRead for MemberStream {

@@ -5,6 +5,7 @@
 use super::body::UpstreamBody;
 use super::endpoint::{Endpoint, MemberStream};
 use super::error;
+use super::h2_io::{Spare, gathering};
 use super::member::Member;
 use super::{Connection, Failed, Held, Reached, Sent};
 use crate::error::UpstreamError;
@@ -12,7 +13,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ const PING: Duration = Duration::from_secs(5);
 pub(super) struct Link {
     to: Endpoint,
     header_bytes: u32,
+    spare: Spare,
     connections: Mutex<Vec<SharedConnection>>,
     /// One at a time opens a connection; the others find it.
     opening: Semaphore,
@@ -83,6 +85,7 @@ impl Link {
         Self {
             to,
             header_bytes: header_list_bytes(limits),
+            spare: Spare::default(),
             connections: Mutex::default(),
             opening: Semaphore::new(1),
             vain: Mutex::default(),
@@ -186,7 +189,8 @@ impl Link {
                 let why = "it does not speak HTTP/2 over TLS (ALPN)";
                 return Err(UpstreamError::Connect(why.into()));
             }
-            shake_hands(stream, self.header_bytes).await.map_err(UpstreamError::Connect)
+            let shaken = shake_hands(stream, Arc::clone(&self.spare), self.header_bytes);
+            shaken.await.map_err(UpstreamError::Connect)
         };
         let error = match timeout(self.to.dialer.bound(), connecting).await {
             Ok(Ok(shared)) => return Ok(shared),
@@ -290,8 +294,14 @@ impl SharedConnection {
 
 /// Begins HTTP/2. The connection runs as a task of its own until it ends, or until nobody asks on
 /// it any more and its last stream has ended.
-async fn shake_hands(stream: MemberStream, header_bytes: u32) -> Result<SharedConnection, String> {
-    let handshake = http2::Builder::new(TokioExecutor::new())
+async fn shake_hands(
+    stream: MemberStream,
+    spare: Spare,
+    header_bytes: u32,
+) -> Result<SharedConnection, String> {
+    let is_tls = stream.is_tls();
+    let (stream, tasks) = gathering(stream, is_tls, spare);
+    let handshake = http2::Builder::new(tasks)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)

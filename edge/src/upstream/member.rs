@@ -345,11 +345,17 @@ impl Member {
         }
     }
 
-    /// Notes that a head came, and how long it took.
-    pub(super) fn answered(&self, attempt: Attempt, status: StatusCode, waited: Duration) {
+    /// Notes that a head came, and how long it took since the request was sent.
+    pub(super) fn answered(
+        &self,
+        attempt: Attempt,
+        status: StatusCode,
+        sent: Instant,
+        waited: Duration,
+    ) {
         self.standing.first_byte[latency_bucket(waited)].fetch_add(1, Ordering::Relaxed);
         let verdict = if is_gateway_error(status) { Verdict::Bad } else { Verdict::Good };
-        self.note(attempt, verdict);
+        self.note(attempt, verdict, sent + waited);
     }
 
     /// Notes that no head came, or that the body broke off. Not every error is the member's.
@@ -369,15 +375,15 @@ impl Member {
             | UpstreamError::BadHead(_)
             | UpstreamError::Reset(_) => Verdict::Bad,
         };
-        self.note(attempt, verdict);
+        self.note(attempt, verdict, Instant::now());
     }
 
-    fn note(&self, attempt: Attempt, verdict: Verdict) {
+    fn note(&self, attempt: Attempt, verdict: Verdict, now: Instant) {
         if verdict != Verdict::Good {
             self.standing.errors.fetch_add(1, Ordering::Relaxed);
         }
         let health = &self.standing.health;
-        let change = health.note(&self.ejection, attempt, verdict, Instant::now());
+        let change = health.note(&self.ejection, attempt, verdict, now);
         self.tell(change, "");
     }
 

@@ -4,6 +4,7 @@
 use super::balance::{self, Balance, Choices, For};
 use super::health::{Attempt, Availability};
 use super::member::{Address, Member, Standing};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 use weir_config as config;
@@ -59,7 +60,7 @@ impl Pool {
             tried: Tried::default(),
             stage: 0,
             distance: 0,
-            now: None,
+            now: Now::default(),
         }
     }
 
@@ -117,8 +118,19 @@ pub(crate) struct Candidates<'a> {
     stage: u8,
     /// Index of the distance that is looked at.
     distance: usize,
-    /// Read when first needed.
-    now: Option<Instant>,
+    now: Now,
+}
+
+/// The time, read when first needed: while all members are healthy it is not.
+#[derive(Default)]
+struct Now(Cell<Option<Instant>>);
+
+impl Now {
+    fn get(&self) -> Instant {
+        let now = self.0.get().unwrap_or_else(Instant::now);
+        self.0.set(Some(now));
+        now
+    }
 }
 
 impl<'a> Iterator for Candidates<'a> {
@@ -144,19 +156,18 @@ impl<'a> Candidates<'a> {
     fn at(&mut self, distance: u8) -> Option<Candidate<'a>> {
         let pool = self.pool;
         loop {
-            let now = *self.now.get_or_insert_with(Instant::now);
             let eligible = Eligible {
                 members: &pool.members,
                 tried: &self.tried,
                 distance,
                 last_resort: self.stage == 1,
                 may_try: self.may_try,
-                now,
+                now: &self.now,
             };
             let chosen = pool.balance.choose(self.request, &eligible)?;
             let member = &pool.members[chosen];
             let health = &member.standing.health;
-            let (attempt, trial) = match (self.stage, health.availability(|| now)) {
+            let (attempt, trial) = match (self.stage, health.availability(|| self.now.get())) {
                 (0, Availability::Healthy) => (Attempt::Ordinary, None),
                 (0, Availability::Due) if health.begin_trial() => {
                     (Attempt::Trial, Some(Trial(Arc::clone(&member.standing))))
@@ -178,7 +189,7 @@ struct Eligible<'a> {
     distance: u8,
     last_resort: bool,
     may_try: bool,
-    now: Instant,
+    now: &'a Now,
 }
 
 impl Choices for Eligible<'_> {
@@ -192,7 +203,7 @@ impl Choices for Eligible<'_> {
             return false;
         }
         self.last_resort
-            || match candidate.standing.health.availability(|| self.now) {
+            || match candidate.standing.health.availability(|| self.now.get()) {
                 Availability::Healthy => true,
                 Availability::Due => self.may_try,
                 Availability::Ejected => false,

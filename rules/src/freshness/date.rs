@@ -1,7 +1,7 @@
 //! HTTP-date as a cache reads it (RFC 9110 §5.6.7, RFC 9111 §4.2): all three forms, names in any
 //! case, no zone but GMT. The name of the day is not checked against the date.
 
-use crate::calendar::{Date, MONTHS, SECONDS_PER_DAY};
+use crate::calendar::{Date, SECONDS_PER_DAY};
 use crate::time::Time;
 
 /// Reads an HTTP-date. Dates before 1970 are 1970.
@@ -13,14 +13,13 @@ pub fn parse(text: &[u8], near: Option<Time>) -> Option<Time> {
     let (day_name, rest) = text.split_at(text.iter().position(|byte| *byte == b' ')?);
     let rest = &rest[1..];
     match day_name.split_last()? {
-        (b',', name) if is_name(name, &DAYS) => imf_fixdate(rest),
-        (b',', name) if is_name(name, &LONG_DAYS) => rfc850(rest, near),
-        _ if is_name(day_name, &DAYS) => asctime(rest),
+        (b',', name) if is_day(name) => imf_fixdate(rest),
+        (b',', name) if is_long_day(name) => rfc850(rest, near),
+        _ if is_day(day_name) => asctime(rest),
         _ => None,
     }
 }
 
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const LONG_DAYS: [&str; 7] =
     ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
@@ -97,12 +96,35 @@ fn year_of(time: Time) -> u64 {
 
 /// 1 to 12.
 fn month(name: &[u8]) -> Option<u64> {
-    let index = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes()))?;
-    u64::try_from(index + 1).ok()
+    Some(match &lower(name)? {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    })
 }
 
-fn is_name(name: &[u8], known: &[&str]) -> bool {
-    known.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+fn is_day(name: &[u8]) -> bool {
+    let name = lower(name);
+    matches!(name.as_ref(), Some(b"mon" | b"tue" | b"wed" | b"thu" | b"fri" | b"sat" | b"sun"))
+}
+
+fn is_long_day(name: &[u8]) -> bool {
+    LONG_DAYS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Three letters in lower case.
+fn lower(name: &[u8]) -> Option<[u8; 3]> {
+    <[u8; 3]>::try_from(name).ok().map(|name| name.map(|letter| letter.to_ascii_lowercase()))
 }
 
 /// A number of at most four digits.

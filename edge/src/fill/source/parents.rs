@@ -11,6 +11,14 @@ use weir_rules::fields;
 use weir_rules::invalidation::{Seq, Validity};
 use weir_rules::tier::{self, Claim, Provenance};
 
+/// The reply of a node without parents; `None` where there are some to be asked.
+pub(super) fn without(context: &FetchContext<'_>) -> Option<SourceReply> {
+    context.state.live.load().parents.upstream().is_none().then(|| match context.parents_only {
+        true => SourceReply::Failed(UpstreamError::NoParent),
+        false => SourceReply::Nothing,
+    })
+}
+
 /// Asks the parents of the node.
 pub(super) async fn ask(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBody) -> SourceReply {
     let live = context.state.live.load_full();

@@ -105,7 +105,7 @@ fn of_a_member_that_is_due_one_request_at_a_time_makes_trial() {
     assert_eq!(order(&pool, true), [(0, LastResort)]);
     drop(first);
     assert_eq!(order(&pool, true), [(0, Trial)]);
-    pool.members()[0].answered(Trial, StatusCode::OK, Duration::ZERO);
+    pool.members()[0].answered(Trial, StatusCode::OK, Instant::now(), Duration::ZERO);
     assert_eq!(order(&pool, true), [(0, Ordinary)]);
 }
 
@@ -113,10 +113,15 @@ fn of_a_member_that_is_due_one_request_at_a_time_makes_trial() {
 fn statuses_of_gateways_count_as_failures_and_others_do_not() {
     let pool = pool(Turns, &[("a", 0)], None);
     for status in [StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
-        pool.members()[0].answered(Ordinary, status, Duration::ZERO);
+        pool.members()[0].answered(Ordinary, status, Instant::now(), Duration::ZERO);
         assert!(pool.members()[0].counts().healthy, "{status}");
     }
-    pool.members()[0].answered(Ordinary, StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
+    pool.members()[0].answered(
+        Ordinary,
+        StatusCode::SERVICE_UNAVAILABLE,
+        Instant::now(),
+        Duration::ZERO,
+    );
     assert!(!pool.members()[0].counts().healthy);
 }
 

@@ -1,15 +1,18 @@
-//! What one poll of an HTTP/2 connection writes, gathered into one write.
+//! What one poll of an HTTP/2 connection writes, gathered into one write: towards clients, and towards parents and
+//! origins.
 //!
 //! h2 writes each frame that follows a DATA frame by itself, and flushes in between: for small responses that
 //! is a system call and a TLS record each. So [`Gather`] keeps what is written and does not write when it is
 //! flushed; [`Gathered`], which polls the connection, sends what is there as soon as that poll has returned.
 //! Nothing waits for more to come. Large DATA is not copied, but sent at once, behind what was gathered.
 
-use std::cell::{Cell, RefCell};
+use pin_project_lite::pin_project;
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 /// Bytes that are gathered at most; then they are sent before more is taken.
@@ -22,30 +25,63 @@ const RECORD_BYTES: usize = 16 * 1024;
 const SLICES: usize = 8;
 
 /// What a connection is sent through.
-pub(super) trait Outlet {
+pub(crate) trait Outlet {
     /// Writes some of `bufs`, or has the task woken when it can.
-    fn poll_write(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+    fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>])
+    -> Poll<io::Result<usize>>;
 
     /// Ready when nothing that was written waits above the socket.
-    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Closes it, when nothing more is to be written.
-    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Whether it makes TLS records.
     fn is_tls(&self) -> bool;
 
     /// A buffer for whoever is polled now; empty, or without memory of its own.
-    fn spare(&self) -> &Cell<Vec<u8>>;
+    fn borrow_spare(&mut self) -> Vec<u8>;
+
+    /// Gives such a buffer to whoever is polled next.
+    fn return_spare(&mut self, empty: Vec<u8>);
 
     /// So many bytes of memory are kept for what could not be sent.
-    fn keeps(&self, bytes: usize);
+    fn keeps(&mut self, bytes: usize);
 }
 
 /// See the module.
-pub(super) struct Gather<O> {
+pub(crate) struct Gather<O> {
     outlet: O,
-    state: RefCell<State>,
+    state: State,
+}
+
+/// A [`Gather`], as the connection that writes through it and whoever polls that connection share it.
+pub(crate) trait Shared {
+    /// What it is sent through.
+    type Outlet: Outlet;
+
+    /// Has `act` use it.
+    fn with<T>(&self, act: impl FnOnce(&mut Gather<Self::Outlet>) -> T) -> T;
+}
+
+/// On one thread.
+impl<O: Outlet> Shared for Rc<RefCell<Gather<O>>> {
+    type Outlet = O;
+
+    #[inline]
+    fn with<T>(&self, act: impl FnOnce(&mut Gather<O>) -> T) -> T {
+        act(&mut self.borrow_mut())
+    }
+}
+
+/// In a task that may be moved between threads. Nobody waits for the lock: one task has both.
+impl<O: Outlet> Shared for Arc<Mutex<Gather<O>>> {
+    type Outlet = O;
+
+    #[inline]
+    fn with<T>(&self, act: impl FnOnce(&mut Gather<O>) -> T) -> T {
+        act(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 #[derive(Default)]
@@ -81,81 +117,75 @@ impl State {
 }
 
 impl<O: Outlet> Gather<O> {
-    pub(super) fn new(outlet: O) -> Self {
-        Self { outlet, state: RefCell::default() }
+    pub(crate) fn new(outlet: O) -> Self {
+        Self { outlet, state: State::default() }
+    }
+
+    /// What it is sent through. Nothing may be written there past what was gathered.
+    pub(crate) fn outlet(&mut self) -> &mut O {
+        &mut self.outlet
     }
 
     /// Takes all of `bufs` to be sent soon, or sends a part of what is large. Pending when there is no room and
     /// nothing can be sent.
-    pub(super) fn poll_write(
-        &self,
+    pub(crate) fn poll_write(
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let state = &mut *self.state.borrow_mut();
         let bytes = bufs.iter().map(|buf| buf.len()).sum();
-        if bytes < UNCOPIED_BYTES {
-            self.gather(state, cx, bufs, bytes)
-        } else {
-            self.pass(state, cx, bufs)
-        }
+        if bytes < UNCOPIED_BYTES { self.gather(cx, bufs, bytes) } else { self.pass(cx, bufs) }
     }
 
     /// Ready when everything is with the socket.
-    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = &mut *self.state.borrow_mut();
-        let sent = match self.send(state, cx) {
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = match self.send(cx) {
             Poll::Ready(Ok(())) => self.outlet.poll_flush(cx),
             other => other,
         };
-        if state.bytes.is_empty() && state.bytes.capacity() > 0 {
-            self.outlet.spare().set(std::mem::take(&mut state.bytes));
+        let bytes = &mut self.state.bytes;
+        if bytes.is_empty() && bytes.capacity() > 0 {
+            self.outlet.return_spare(std::mem::take(bytes));
         }
-        self.outlet.keeps(state.bytes.capacity());
+        self.outlet.keeps(bytes.capacity());
         sent
     }
 
     /// Sends what is here, then closes the outlet.
-    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_sent(cx))?;
         self.outlet.poll_shutdown(cx)
     }
 
     /// A poll of the connection begins.
-    fn begin(&self) {
-        let state = &mut *self.state.borrow_mut();
-        if state.bytes.capacity() == 0 {
-            state.bytes = self.outlet.spare().take();
+    fn begin(&mut self) {
+        if self.state.bytes.capacity() == 0 {
+            self.state.bytes = self.outlet.borrow_spare();
         }
     }
 
     fn gather(
-        &self,
-        state: &mut State,
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
         bytes: usize,
     ) -> Poll<io::Result<usize>> {
-        if state.waiting().len() + bytes > GATHERED_BYTES {
-            let sent = self.send(state, cx)?;
-            if sent.is_pending() && state.waiting().len() + bytes > GATHERED_BYTES {
+        if self.state.waiting().len() + bytes > GATHERED_BYTES {
+            let sent = self.send(cx)?;
+            if sent.is_pending() && self.state.waiting().len() + bytes > GATHERED_BYTES {
                 return Poll::Pending;
             }
         }
-        bufs.iter().for_each(|buf| state.append(buf));
+        bufs.iter().for_each(|buf| self.state.append(buf));
         Poll::Ready(Ok(bytes))
     }
 
     /// Sends what was gathered and as much of `bufs` as the outlet takes.
-    fn pass(
-        &self,
-        state: &mut State,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn pass(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Self { outlet, state } = self;
         let bufs = &bufs[..bufs.len().min(SLICES - 1)];
         let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
-        let in_records = self.outlet.is_tls() && bytes >= RECORD_BYTES;
+        let in_records = outlet.is_tls() && bytes >= RECORD_BYTES;
         loop {
             // What is left of a TLS record would make a small one: that is gathered, and sent with what follows.
             let all = state.waiting().len() + bytes;
@@ -171,8 +201,8 @@ impl<O: Outlet> Gather<O> {
             // Else those that are empty count as buffers.
             let from = usize::from(state.waiting().is_empty());
             let until = 1 + bufs.len();
-            ready!(self.outlet.poll_flush(cx))?;
-            let written = ready!(self.outlet.poll_write(cx, &slices[from..until]))?;
+            ready!(outlet.poll_flush(cx))?;
+            let written = ready!(outlet.poll_write(cx, &slices[from..until]))?;
             let gathered = written.min(state.waiting().len());
             state.take_off(gathered);
             if written == 0 {
@@ -189,11 +219,12 @@ impl<O: Outlet> Gather<O> {
         }
     }
 
-    fn send(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outlet, state } = self;
         while !state.waiting().is_empty() {
             // What TLS has not sent yet would only grow.
-            ready!(self.outlet.poll_flush(cx))?;
-            match ready!(self.outlet.poll_write(cx, &[IoSlice::new(state.waiting())]))? {
+            ready!(outlet.poll_flush(cx))?;
+            match ready!(outlet.poll_write(cx, &[IoSlice::new(state.waiting())]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => state.take_off(written),
             }
@@ -212,37 +243,40 @@ fn append_last(state: &mut State, bufs: &[IoSlice<'_>], rest: usize) {
     }
 }
 
-/// Polls a connection, sends what it wrote, and ends when both have ended. An error is one of sending.
-pub(super) struct Gathered<O, C: Future> {
-    connection: C,
-    gather: Rc<Gather<O>>,
-    ended: Option<C::Output>,
+pin_project! {
+    /// Polls a connection, sends what it wrote, and ends when both have ended. An error is one of sending.
+    pub(crate) struct Gathered<S, C: Future> {
+        #[pin]
+        connection: C,
+        gather: S,
+        ended: Option<C::Output>,
+    }
 }
 
-impl<O: Outlet, C: Future + Unpin> Gathered<O, C> {
+impl<S: Shared, C: Future> Gathered<S, C> {
     /// `connection` writes through `gather`.
-    pub(super) fn new(connection: C, gather: Rc<Gather<O>>) -> Self {
+    pub(crate) fn new(connection: C, gather: S) -> Self {
         Self { connection, gather, ended: None }
     }
 
     /// The connection, while it has not ended.
-    pub(super) fn connection(&mut self) -> Option<&mut C> {
+    pub(crate) fn connection(&mut self) -> Option<&mut C> {
         self.ended.is_none().then_some(&mut self.connection)
     }
 }
 
-impl<O: Outlet, C: Future<Output: Unpin> + Unpin> Future for Gathered<O, C> {
+impl<S: Shared, C: Future> Future for Gathered<S, C> {
     type Output = io::Result<C::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        this.gather.begin();
+        let this = self.project();
+        this.gather.with(Gather::begin);
         if this.ended.is_none()
-            && let Poll::Ready(ended) = Pin::new(&mut this.connection).poll(cx)
+            && let Poll::Ready(ended) = this.connection.poll(cx)
         {
-            this.ended = Some(ended);
+            *this.ended = Some(ended);
         }
-        ready!(this.gather.poll_sent(cx))?;
+        ready!(this.gather.with(|gather| gather.poll_sent(cx)))?;
         // A write that found no room has registered with the outlet.
         this.ended.take().map_or(Poll::Pending, |ended| Poll::Ready(Ok(ended)))
     }

@@ -1,6 +1,7 @@
 //! What goes through a socket that takes as much as the test says.
 
 use super::*;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +26,11 @@ struct Socket {
 }
 
 impl Outlet for Rc<Socket> {
-    fn poll_write(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if self.broken.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -46,11 +51,11 @@ impl Outlet for Rc<Socket> {
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.closed.set(Some(self.sent.borrow().len()));
         Poll::Ready(Ok(()))
     }
@@ -59,11 +64,15 @@ impl Outlet for Rc<Socket> {
         self.tls
     }
 
-    fn spare(&self) -> &Cell<Vec<u8>> {
-        &self.spare
+    fn borrow_spare(&mut self) -> Vec<u8> {
+        self.spare.take()
     }
 
-    fn keeps(&self, bytes: usize) {
+    fn return_spare(&mut self, empty: Vec<u8>) {
+        self.spare.set(empty);
+    }
+
+    fn keeps(&mut self, bytes: usize) {
         self.kept.set(bytes);
     }
 }
@@ -102,17 +111,20 @@ fn poll_once<F: Future + Unpin>(future: &mut F, woken: &Arc<Woken>) -> Poll<F::O
     Pin::new(future).poll(&mut Context::from_waker(&Waker::from(Arc::clone(woken))))
 }
 
+type Gathering = Rc<RefCell<Gather<Rc<Socket>>>>;
 type Connection = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 /// A connection that writes `frames` in turn, flushes as h2 does, and then waits for ever.
-fn connection(socket: &Rc<Socket>, frames: &[&[u8]]) -> Gathered<Rc<Socket>, Connection> {
-    let gather = Rc::new(Gather::new(Rc::clone(socket)));
+fn connection(socket: &Rc<Socket>, frames: &[&[u8]]) -> Gathered<Gathering, Connection> {
+    let gather = Rc::new(RefCell::new(Gather::new(Rc::clone(socket))));
     let mut frames: Vec<Vec<u8>> = frames.iter().rev().map(|frame| frame.to_vec()).collect();
     let writer = Rc::clone(&gather);
     let connection = poll_fn(move |cx| {
         while let Some(frame) = frames.last_mut() {
             let (head, body) = frame.split_at(frame.len().min(9));
-            let written = ready!(writer.poll_write(cx, &[IoSlice::new(head), IoSlice::new(body)]))?;
+            let written = ready!(
+                writer.borrow_mut().poll_write(cx, &[IoSlice::new(head), IoSlice::new(body)])
+            )?;
             if written == frame.len() {
                 frames.pop();
             } else {
@@ -165,13 +177,13 @@ fn a_full_buffer_takes_nothing_more_until_the_socket_does() {
     let frames = vec![[7_u8; 8000].as_slice(); 8];
     let mut connection = connection(&socket, &frames);
     assert!(poll_once(&mut connection, &woken).is_pending());
-    let gathered = connection.gather.state.borrow().bytes.len();
+    let gathered = connection.gather.borrow().state.bytes.len();
     assert_eq!(gathered, 32_000, "four frames fit");
     for sent in [20_000, 40_000, 60_000, 64_000] {
         socket.drain(20_000);
         assert!(poll_once(&mut connection, &woken).is_pending());
         assert_eq!(socket.sent.borrow().len(), sent);
-        assert!(connection.gather.state.borrow().bytes.capacity() <= GATHERED_BYTES);
+        assert!(connection.gather.borrow().state.bytes.capacity() <= GATHERED_BYTES);
     }
     assert_eq!(woken.0.load(Ordering::Relaxed), 4);
     assert_eq!(*socket.sent.borrow(), [7; 64_000]);
@@ -180,7 +192,7 @@ fn a_full_buffer_takes_nothing_more_until_the_socket_does() {
 #[test]
 fn a_large_frame_is_not_copied_and_comes_after_what_was_gathered() {
     let socket = Socket::of(usize::MAX, false);
-    let gather = Gather::new(Rc::clone(&socket));
+    let mut gather = Gather::new(Rc::clone(&socket));
     let mut cx = Context::from_waker(Waker::noop());
     let large = vec![2; UNCOPIED_BYTES];
     let small = gather.poll_write(&mut cx, &[IoSlice::new(&[1; 50])]);
@@ -221,7 +233,7 @@ fn large_frames_fill_tls_records() {
 #[test]
 fn what_was_gathered_is_sent_before_the_socket_is_closed() {
     let socket = Socket::of(10, false);
-    let gather = Gather::new(Rc::clone(&socket));
+    let mut gather = Gather::new(Rc::clone(&socket));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(gather.poll_write(&mut cx, &[IoSlice::new(&[1; 30])]).is_ready());
     assert!(gather.poll_shutdown(&mut cx).is_pending());
@@ -235,9 +247,9 @@ fn what_was_gathered_is_sent_before_the_socket_is_closed() {
 fn a_connection_ends_when_all_that_it_wrote_is_sent() {
     let socket = Socket::of(10, false);
     let woken = Arc::default();
-    let gather = Rc::new(Gather::new(Rc::clone(&socket)));
+    let gather = Rc::new(RefCell::new(Gather::new(Rc::clone(&socket))));
     let writer = Rc::clone(&gather);
-    let ending = poll_fn(move |cx| writer.poll_write(cx, &[IoSlice::new(&[1; 30])]));
+    let ending = poll_fn(move |cx| writer.borrow_mut().poll_write(cx, &[IoSlice::new(&[1; 30])]));
     let mut connection = Gathered::new(Box::pin(ending), gather);
     assert!(poll_once(&mut connection, &woken).is_pending());
     assert!(connection.connection().is_none(), "it has ended");
