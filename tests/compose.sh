@@ -71,7 +71,7 @@ ok "the topology is healthy after $took ms"
 [[ -n $shares ]] || ((took < 30000)) || fail "that is over 30 s"
 token=$("${compose[@]}" exec -T control weir token)
 
-parts=(topology edges parents control ends given)
+parts=(topology edges parents control ends relays given)
 if [[ -n $shares ]]; then parts=(ha); fi
 for part in "${parts[@]}"; do
     begin=$SECONDS

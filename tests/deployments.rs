@@ -101,6 +101,38 @@ async fn what_compose_starts_makes_its_tokens_and_answers_through_both_tiers() {
     assert_eq!(control.json("GET /v1/nodes", "").status, 401);
 }
 
+/// The edges of compose, with what WEIR_VIA=parents sets for each of them; and those of Kubernetes.
+#[test]
+fn edges_follow_control_through_the_parents_of_compose_and_of_kubernetes() {
+    let variable = "WEIR_CONTROL__VIA";
+    assert!(COMPOSE.contains("\nx-via: &via \"${WEIR_VIA:-control}\"\n"));
+    let edges = COMPOSE.lines().filter(|line| line.contains("WEIR_NODE__NAME: edge-"));
+    let set = |line: &&str| line.ends_with(&format!(", {variable}: *via}}"));
+    assert_eq!((edges.clone().count(), edges.filter(set).count()), (4, 4));
+    let overlay = read("deploy/kubernetes/relays/kustomization.yaml");
+    assert!(overlay.contains(&format!("value: {{ name: {variable}, value: parents }}")));
+
+    let folder = Folder::new("compose-relays");
+    let control = here("control-relays", CONTROL, &folder, "", "");
+    let control = Weir::control_at("127.0.0.1:0", &control);
+    let url = control.control();
+    let config = here("parent-relays", PARENT, &folder, &url, "");
+    let parent = Weir::serve(&["--config", config.path()]);
+    parent.until_ready();
+    let near = format!("http://{}", parent.listen);
+    for (name, via) in [("edge-one", "parents"), ("edge-two", "control")] {
+        let config = here(name, EDGE, &folder, &url, &near);
+        let edge = Weir::serve_with(&["--config", config.path()], &[(variable, via)]);
+        edge.until_ready();
+        let operator = format!("Bearer {}", secret(&folder, "../operator/operator"));
+        let fields = [("Host", "weir"), ("Authorization", operator.as_str())];
+        let told = || control.call(&format!("GET /v1/nodes/{name}"), &fields, "").json();
+        let expected = if via == "control" { Value::Null } else { json!("parent-relays") };
+        let is_there = |told: &Value| told["state"] == "connected" && told["via"] == expected;
+        program::until("control to see it there", told, is_there);
+    }
+}
+
 /// An edge as Kubernetes runs it: its process crashes, then its pod is gone.
 #[test]
 fn a_process_of_a_pod_has_its_name_again_and_a_pod_that_is_gone_holds_up_no_purge() {

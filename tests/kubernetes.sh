@@ -11,6 +11,6 @@ python3 -m venv "$scratch/venv"
     -r tests/kubernetes/requirements.txt
 "$scratch/venv/bin/python" tests/kubernetes/check.py deploy/kubernetes
 if command -v kustomize >/dev/null; then
-    for folder in base daemonset ha; do kustomize build "deploy/kubernetes/$folder" >/dev/null; done
+    for folder in base daemonset ha relays; do kustomize build "deploy/kubernetes/$folder" >/dev/null; done
     echo "and kustomize builds them"
 fi

@@ -3,9 +3,13 @@
 mod program;
 mod support;
 
-use program::{Certificates, Line, Spec, Topology, Weir, until};
+use program::{Certificates, Folder, Line, Spec, Topology, Weir, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::*;
 
@@ -15,10 +19,20 @@ const EDGES: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 /// Control, two parents, and edges that follow control through them, with this lease. The lines lead from
 /// edges to parents, which listen elsewhere when they start again.
 fn relayed(name: &str, origin: &Origin, lease: &str) -> (Topology, [Line; 2]) {
+    relayed_with(name, origin, lease, ["", ""])
+}
+
+/// The same, with further tables of the parents.
+fn relayed_with(
+    name: &str,
+    origin: &Origin,
+    lease: &str,
+    tables: [&str; 2],
+) -> (Topology, [Line; 2]) {
     let lease = format!("lease = {lease:?}\n");
     let mut topology = Topology::with(name, &lease);
-    for parent in PARENTS {
-        topology.add(parent, &Spec::parent(&origin.url()).tables(&lease));
+    for (parent, tables) in PARENTS.into_iter().zip(tables) {
+        topology.add(parent, &Spec::parent(&origin.url()).tables(&lease).tables(tables));
     }
     let lines = PARENTS.map(|parent| Line::to(topology.node(parent).listen));
     let urls = lines.each_ref().map(|line| format!("http://{}", line.at()));
@@ -145,9 +159,7 @@ async fn purges_reach_edges_through_their_parents_and_wait_for_each() {
 
 /// How many edges a parent passes the log on to.
 fn relayed_by(parent: &Weir) -> u64 {
-    let metrics = metrics(parent);
-    let line = metrics.lines().find_map(|line| line.strip_prefix("weir_relay_edges "));
-    line.expect("the metric").parse().expect("a number")
+    metric(&metrics(parent), "weir_relay_edges ")
 }
 
 /// Relays die and return under purges: no edge ever answers with what it has acknowledged to be purged, none
@@ -182,6 +194,158 @@ async fn relays_are_killed_under_purges_and_no_edge_misses_one() {
     assert_eq!(purge.status, 200, "{}", purge.body);
 }
 
+/// A relay starts again with what it kept before several purges: its place in the log, and what it had on
+/// disk. No edge answers with what was purged since, whichever way it follows control; what is called
+/// completed has been applied; and edges keep what was not purged, and their lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_restored_from_a_backup_and_no_edge_serves_what_was_purged_since() {
+    let origin = Origin::start().await;
+    let disks = PARENTS.map(|parent| Folder::new(&format!("relay-restored-{parent}-disk")));
+    let tables = disks.each_ref().map(|disk| {
+        let path = disk.path();
+        format!("[disk]\npath = {path:?}\nsize = \"256MiB\"\nadmit = \"all\"\n")
+    });
+    let tables = tables.each_ref().map(String::as_str);
+    let (mut topology, lines) = relayed_with("relay-restored", &origin, "6s", tables);
+    origin.route("/kept", reply("kept").max_age(3600));
+    for edge in EDGES {
+        assert_eq!(topology.node(edge).get("/kept").body, "kept");
+    }
+    let fetched = origin.fetches("/kept");
+    // All edges follow the one relay.
+    topology.kill_node(PARENTS[1]);
+    let all_behind = |topology: &Topology| {
+        for edge in EDGES {
+            let via = || via(topology, edge);
+            until("the edge to follow the relay", via, |via| *via == PARENTS[0]);
+        }
+    };
+    all_behind(&topology);
+    change(&topology, &origin, "/a", "version 1");
+    let on_disk = |metrics: &String| metric(metrics, "weir_disk_responses ") >= 2;
+    until("the page on the relay's disk", || metrics(topology.node(PARENTS[0])), on_disk);
+
+    let readers = Readers::start(EDGES.map(|edge| topology.node(edge).listen));
+    let mut version = 1;
+    let mut purge_some = |topology: &Topology| {
+        for _ in 0..3 {
+            version += 1;
+            change(topology, &origin, "/a", &format!("version {version}"));
+            readers.expect(version);
+            for edge in EDGES {
+                assert!(metrics(topology.node(edge)).contains("\nweir_control_partitioned 0\n"));
+            }
+        }
+    };
+    let state = topology.state_of(PARENTS[0]).path().to_owned();
+    let (kept_state, kept_disk) = (Folder::new("relay-kept-state"), Folder::new("relay-kept-disk"));
+    let start = |topology: &mut Topology| {
+        topology.start_node(PARENTS[0]);
+        lines[0].lead_to(topology.node(PARENTS[0]).listen);
+        all_behind(topology);
+    };
+    topology.kill_node(PARENTS[0]);
+    copy(&state, kept_state.path());
+    copy(disks[0].path(), kept_disk.path());
+    start(&mut topology);
+    purge_some(&topology);
+    for _ in 0..2 {
+        topology.kill_node(PARENTS[0]);
+        // Some purges while the edges follow control directly.
+        purge_some(&topology);
+        for (from, to) in [(kept_state.path(), &*state), (kept_disk.path(), disks[0].path())] {
+            std::fs::remove_dir_all(to).expect("it is there");
+            copy(from, to);
+        }
+        start(&mut topology);
+        purge_some(&topology);
+    }
+    topology.start_node(PARENTS[1]);
+    lines[1].lead_to(topology.node(PARENTS[1]).listen);
+    for n in 0..3 {
+        let body = format!("version {}", 100 + n);
+        origin.route("/a", reply(body.clone()).max_age(600));
+        let purge = topology.purge(&json!({"paths": ["/a"], "wait_ms": 10_000}));
+        assert_eq!((purge.status, &purge.json()["status"]), (200, &json!("completed")));
+        for edge in EDGES {
+            assert_eq!(topology.node(edge).get("/a").body, body, "{edge}");
+        }
+    }
+    assert!(readers.stop() > 0);
+    assert_eq!(origin.fetches("/kept"), fetched, "edges keep what was not purged");
+    for edge in EDGES {
+        assert_eq!(topology.node(edge).get("/kept").body, "kept");
+    }
+    assert_eq!(origin.fetches("/kept"), fetched, "edges keep what was not purged");
+}
+
+/// A copy of a directory, with what is below it.
+fn copy(from: &str, to: &str) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("an entry");
+        let kind = entry.file_type().expect("a type");
+        let to = format!("{to}/{}", entry.file_name().to_string_lossy());
+        let from = entry.path();
+        if kind.is_dir() {
+            copy(&from.to_string_lossy(), &to);
+        } else if kind.is_file() {
+            // A process that was killed leaves its socket behind, which no backup holds.
+            std::fs::copy(from, to).expect("it can be copied");
+        }
+    }
+}
+
+/// A metric without labels.
+fn metric(metrics: &str, name: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.expect("the metric").parse().expect("a number")
+}
+
+/// Clients that read a page of edges, all the time: each answer is at least of the version that all edges
+/// were known to have when it was asked for.
+struct Readers {
+    least: Arc<AtomicU64>,
+    stops: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl Readers {
+    fn start(edges: [SocketAddr; 3]) -> Self {
+        let (least, stops) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let read = |edge: SocketAddr| {
+            let (least, stops) = (least.clone(), stops.clone());
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while !stops.load(Ordering::Relaxed) {
+                    let least = least.load(Ordering::SeqCst);
+                    let answer = program::get(edge, "/a");
+                    assert_eq!(answer.status, 200, "{}", answer.body);
+                    let version = answer.body.strip_prefix("version ").map(str::parse::<u64>);
+                    let version = version.expect("a version").expect("a number");
+                    assert!(version >= least, "version {version} after {least}");
+                    count += 1;
+                }
+                count
+            })
+        };
+        let threads = edges.into_iter().map(read).collect();
+        Self { least, stops, threads }
+    }
+
+    /// All edges have this version.
+    fn expect(&self, version: u64) {
+        self.least.store(version, Ordering::SeqCst);
+    }
+
+    /// How often they have read.
+    fn stop(self) -> u64 {
+        self.stops.store(true, Ordering::Relaxed);
+        let read = |thread: JoinHandle<u64>| thread.join().expect("no reader failed");
+        self.threads.into_iter().map(read).min().expect("an edge")
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn edges_leave_a_relay_that_sleeps_before_their_lease_is_over() {
     let origin = Origin::start().await;
@@ -205,6 +369,66 @@ async fn edges_leave_a_relay_that_sleeps_before_their_lease_is_over() {
     }
     topology.node(&relay).signal(Signal::CONT);
     topology.until_completed(&purge["id"]);
+}
+
+/// Edges prefer parents of their own region. When that dies they go to the other, and come back when it
+/// has been well for a while: none of them misses a purge meanwhile, or answers with what was purged.
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_go_back_to_their_nearest_relay_when_it_is_well_again() {
+    let origin = Origin::start().await;
+    let lease = "lease = \"2s\"\n";
+    let mut topology = Topology::with("relays-back", lease);
+    let parent = Spec::parent(&origin.url()).tables(lease);
+    topology.add(PARENTS[0], &parent.clone().region("near"));
+    topology.add(PARENTS[1], &parent.region("far"));
+    let lines = PARENTS.map(|parent| Line::to(topology.node(parent).listen));
+    let urls = [0, 1].map(|n| {
+        let region = ["near", "far"][n];
+        format!("{{ url = \"http://{}\", region = \"{region}\" }}", lines[n].at())
+    });
+    let urls = urls.join(", ");
+    let tables = format!("via = \"parents\"\n{lease}[parents]\nurls = [{urls}]\n");
+    let edge = Spec::edge(&origin.url()).region("near").tables(&tables);
+    EDGES.iter().for_each(|name| topology.add(name, &edge));
+    let until_all_behind = |topology: &Topology, parent: &str| {
+        // With time for a lease that ends on a busy machine, and begins the wait anew.
+        let end = Instant::now() + Duration::from_secs(240);
+        while behind(topology, parent).len() < EDGES.len() {
+            assert!(Instant::now() < end, "{:?} are behind {parent}", behind(topology, parent));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until_all_behind(&topology, PARENTS[0]);
+    change(&topology, &origin, "/a", "version 1");
+    let readers = Readers::start(EDGES.map(|edge| topology.node(edge).listen));
+    readers.expect(1);
+    topology.kill_node(PARENTS[0]);
+    until_all_behind(&topology, PARENTS[1]);
+    let mut version = 1;
+    let mut purge_one = |topology: &Topology| {
+        version += 1;
+        change(topology, &origin, "/a", &format!("version {version}"));
+        readers.expect(version);
+    };
+    purge_one(&topology);
+    topology.start_node(PARENTS[0]);
+    lines[0].lead_to(topology.node(PARENTS[0]).listen);
+    let began = Instant::now();
+    let end = began + Duration::from_secs(240);
+    // Four leases, at least.
+    let mut first = None;
+    while behind(&topology, PARENTS[0]).len() < EDGES.len() {
+        assert!(Instant::now() < end, "{:?} are back", behind(&topology, PARENTS[0]));
+        if first.is_none() && !behind(&topology, PARENTS[0]).is_empty() {
+            first = Some(began.elapsed());
+        }
+        purge_one(&topology);
+    }
+    assert!(first.is_none_or(|first| first > Duration::from_secs(7)), "{first:?}");
+    purge_one(&topology);
+    assert!(readers.stop() > 0);
+    let purge = topology.purge(&json!({"all": true, "wait_ms": 10_000}));
+    assert_eq!(purge.status, 200, "{}", purge.body);
 }
 
 /// A relay that cannot reach control renews no lease, and lets its edges go.

@@ -9,6 +9,7 @@
 mod answers;
 mod apply;
 mod attach;
+mod back;
 mod calls;
 #[cfg(test)]
 mod checkpoint;

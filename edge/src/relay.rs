@@ -225,18 +225,24 @@ impl Relay {
         self.acknowledged.notify_one();
     }
 
+    /// Whether it takes edges; in words why not.
+    fn takes_edges(&self, state: &State) -> Result<mpsc::Sender<FromNode>, String> {
+        let Some(up) = state.up.clone() else {
+            return Err("the relay has no connection to control".to_owned());
+        };
+        match state.links.len() < self.edges {
+            true => Ok(up),
+            false => Err(format!("{} edges follow control through the relay already", self.edges)),
+        }
+    }
+
     /// Asks control to attach an edge that has applied everything up to `after`.
     ///
     /// # Errors
     /// In words, why there is no link.
     fn open(&self, ticket: Ticket, after: Seq) -> Result<OpenLink<'_>, String> {
         let mut state = self.lock();
-        let Some(up) = state.up.clone() else {
-            return Err("the relay has no connection to control".to_owned());
-        };
-        if state.links.len() >= self.edges {
-            return Err(format!("{} edges follow control through the relay already", self.edges));
-        }
+        let up = self.takes_edges(&state)?;
         match state.passing.after(after).map(drop) {
             Ok(()) => {}
             Err(Unpassed::Ahead) => return Err("the relay is behind".to_owned()),

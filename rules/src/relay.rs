@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub type Link = u64;
 
 /// The last entries that a relay has applied itself, as they are passed on, within a bound of bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Passing<T> {
     entries: VecDeque<(T, usize)>,
     bytes: usize,
@@ -83,7 +83,7 @@ impl<T> Passing<T> {
 }
 
 /// What a relay says of its links, in as few words as it can. What it said before holds further on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AppliedBehind {
     /// All links have applied everything up to this seq, in the log's numbers, except those named.
     /// `None`: nothing is said of those that are not named.
@@ -94,7 +94,7 @@ pub struct AppliedBehind {
 }
 
 /// How far the links of a relay are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Behind {
     links: BTreeMap<Link, Seq>,
     /// How many links have applied everything up to each seq, of the seqs that some have: each
@@ -179,7 +179,7 @@ impl Behind {
 }
 
 /// The links of one connection of a relay, as control has let them be attached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attached<T> {
     links: BTreeMap<Link, T>,
     /// The highest number so far.

@@ -30,6 +30,9 @@ def main(directory):
     )
     same("the sites of edges and parents", edge["site"], parent["site"])
     shared = check_shared(Path(directory) / "ha", objects, configs, kustomization)
+    check_relays(Path(directory) / "relays", objects, configs, kustomization)
+    folders = {folder.name for folder in Path(directory).iterdir()}
+    same("folders", folders, {"base", "daemonset", "ha", "relays"})
     print(f"{len(objects)} and {len(shared)} objects are right in Kubernetes {', '.join(VERSIONS)}")
 
 
@@ -86,6 +89,25 @@ def check_shared(directory, objects, configs, kustomization):
     for name in (control["spec"]["serviceName"], etcd["spec"]["serviceName"]):
         same(name, find(shared, "Service", name)["spec"]["clusterIP"], "None")
     return shared
+
+
+def check_relays(directory, objects, configs, kustomization):
+    """The overlay in which edges follow control through their parents."""
+    (edge,) = overlaid(directory, objects)
+    relayed = [object for object in objects if (object["kind"], object["metadata"]["name"]) != ("Deployment", "weir-edge")]
+    relayed.append(edge)
+    check(relayed, 3, configs, kustomization)
+    env = edge["spec"]["template"]["spec"]["containers"][0]["env"]
+    same("via", [e["value"] for e in env if e["name"] == "WEIR_CONTROL__VIA"], ["parents"])
+    config = configs["weir-edge"]["edge.toml"]
+    assert config["parents"]["urls"] and "via" not in config["control"], "edges have parents to follow"
+    # The edge reaches both: it joins at control, and each parent takes it.
+    assert configs["weir-parent"]["parent.toml"]["control"].get("relay_edges", 1000) > 0, "relay_edges"
+    for component in ("control", "parent"):
+        policy = find(relayed, "NetworkPolicy", f"weir-{component}")
+        labels = edge["spec"]["template"]["metadata"]["labels"]
+        froms = [peer for rule in policy["spec"]["ingress"] for peer in rule["from"] if set(peer) == {"podSelector"}]
+        assert any(peer["podSelector"]["matchLabels"].items() <= labels.items() for peer in froms), component
 
 
 def check_etcd(workload, kustomization):

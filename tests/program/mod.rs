@@ -65,6 +65,14 @@ impl Weir {
         Self::begin_to_serve(arguments).serving()
     }
 
+    /// The same, with these variables.
+    pub(crate) fn serve_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(arguments).envs(variables.iter().copied());
+        Self::run_by(command).serving()
+    }
+
     /// The same, not waiting for it to listen.
     pub(crate) fn begin_to_serve(arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];

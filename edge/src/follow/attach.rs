@@ -1,13 +1,14 @@
 //! How an edge comes to be attached to a relay: while it follows control directly it asks one of its
 //! parents, gets a ticket to that from control, and shows it there ([`weir_protocol::relay`]).
 
+use super::back::Back;
 use super::dial::{RemotePlace, Undialled, Upgraded};
 use super::follower::{Following, Pauses};
 use crate::error::StartError;
 use http::{HeaderName, HeaderValue};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -53,8 +54,10 @@ pub(super) struct Linked {
 /// The parents to which an edge may be attached.
 pub(super) struct Attachment {
     places: Vec<RemotePlace>,
-    /// Which of them is asked next.
+    /// Which of them is asked next; the one that the node is attached to, while it is.
     next: usize,
+    /// The way back to a nearer one.
+    back: Back,
     pauses: Pauses,
     /// A relay was lost: there is a pause before the next one is asked.
     rests: bool,
@@ -82,7 +85,9 @@ impl Attachment {
             RemotePlace::new(&parent.url, ca.as_deref(), ["parents.urls", "parents.ca"])
         };
         let places = parents.iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { places, next: 0, pauses: Pauses::new(LONGEST_PAUSE), rests: false, said: None })
+        let back = Back::default();
+        let pauses = Pauses::new(LONGEST_PAUSE);
+        Ok(Self { places, next: 0, back, pauses, rests: false, said: None })
     }
 
     /// The relay was lost, after so long.
@@ -92,6 +97,31 @@ impl Attachment {
         if after > LONGEST_PAUSE {
             self.pauses.restart();
         }
+    }
+
+    /// While the node is attached to a relay: until a nearer one has been well for so long that the node
+    /// goes back to it. From then on no purge by method is taken before the node is at control again.
+    pub(super) async fn nearer(&mut self, following: &Following) {
+        let wait = self.back.wait(following.patience);
+        let mut well_since = vec![None; self.next];
+        // There is none before the first.
+        while self.next > 0 {
+            tokio::time::sleep(self.back.pause(following.patience)).await;
+            for (place, since) in self.places.iter().zip(&mut well_since) {
+                *since = match is_well(following, place).await {
+                    true => since.or_else(|| Some(Instant::now())),
+                    false => None,
+                };
+            }
+            let is_due = |since: &Option<Instant>| since.is_some_and(|at| at.elapsed() >= wait);
+            let due = well_since.iter().position(is_due);
+            if let Some(nearer) = due.filter(|_| following.calls.close_if_idle()) {
+                self.next = nearer;
+                self.back.begins(nearer);
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Another one is asked first.
@@ -123,6 +153,7 @@ impl Attachment {
             match tried {
                 Ok(linked) => {
                     self.said = None;
+                    self.back.attached(self.next);
                     return linked;
                 }
                 Err(reason) => {
@@ -142,6 +173,14 @@ impl Attachment {
             tokio::time::sleep(self.pauses.next()).await;
         }
     }
+}
+
+/// Whether the relay at `place` would take the node now, as far as it can say without a ticket.
+async fn is_well(following: &Following, place: &RemotePlace) -> bool {
+    let Some(fields) = claim(following) else { return false };
+    let Ok(Ok(stream)) = timeout(STEP, place.dial(PROTOCOL, &fields)).await else { return false };
+    let (read, _write) = tokio::io::split(stream);
+    matches!(hear(&mut Lines::new(read)).await, Ok(FromRelay::Greeting { .. }))
 }
 
 /// Attaches the node to the relay at `place`; in words why that failed.

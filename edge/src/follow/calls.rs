@@ -36,6 +36,16 @@ impl Calls {
         self.lock().answers.is_empty()
     }
 
+    /// Takes no further one until the next connection, unless one is under way; whether none is.
+    pub(super) fn close_if_idle(&self) -> bool {
+        let mut waiting = self.lock();
+        let is_idle = waiting.answers.is_empty();
+        if is_idle {
+            waiting.out = None;
+        }
+        is_idle
+    }
+
     /// The connection is gone: nothing under way is answered any more.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();

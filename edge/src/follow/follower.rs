@@ -286,19 +286,23 @@ async fn run(
                     report.joined(welcomed, &following);
                 };
                 let relays = attachment.as_mut();
-                match converse(&following, stream, &mut stop, &answers, joined, relays).await {
-                    Ok(linked) => {
+                let over = converse(&following, stream, &mut stop, &answers, joined, relays).await;
+                match (over, &mut attachment) {
+                    (Ok(linked), Some(relays)) => {
                         report.attached(&linked.relay);
                         let since = Instant::now();
-                        let end = converse_through(&following, linked, &mut stop, &answers).await;
+                        let end =
+                            converse_through(&following, linked, &mut stop, &answers, relays).await;
                         report.detached(&end);
-                        if let Some(relays) = &mut attachment {
+                        if end != End::Nearer {
                             relays.lost(since.elapsed());
                         }
                         // Control itself is there, as far as the node knows.
                         if end == End::Left { end } else { End::Again }
                     }
-                    Err(end) => end,
+                    // Without relays it was attached to none.
+                    (Ok(_), None) => End::Again,
+                    (Err(end), _) => end,
                 }
             }
             Ok(Err(Undialled::Refused(reason))) => End::Refused(reason),
@@ -313,7 +317,7 @@ async fn run(
         match end {
             End::Left => return,
             // Nothing is wrong with control.
-            End::Again => continue,
+            End::Again | End::Nearer => continue,
             End::Refused(_) | End::Lost(_) => {}
         }
         tokio::select! {
@@ -403,6 +407,9 @@ impl Report {
         match end {
             End::Left => return,
             End::Again => tracing::info!("leaving the relay to tell control of changed sites"),
+            End::Nearer => {
+                tracing::info!("leaving the relay for a nearer one, which is well again")
+            }
             End::Refused(reason) | End::Lost(reason) => {
                 tracing::warn!(%reason, "the relay is lost; following control directly");
             }
@@ -417,7 +424,9 @@ impl Report {
         let control = &self.place;
         match end {
             End::Left => tracing::info!(%control, "left control"),
-            End::Again => tracing::info!(%control, "connecting again to tell of changed sites"),
+            End::Again | End::Nearer => {
+                tracing::info!(%control, "connecting again to tell of changed sites");
+            }
             End::Lost(reason) if self.said != Said::Lost => {
                 tracing::warn!(%control, %reason, "no connection to control; trying again");
                 self.said = Said::Lost;

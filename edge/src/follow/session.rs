@@ -41,6 +41,8 @@ pub(super) enum End {
     Left,
     /// The node has something else to say in its hello.
     Again,
+    /// The node leaves its relay for a nearer one.
+    Nearer,
     /// Control does not take the node.
     Refused(String),
     /// The connection was lost, or of no use.
@@ -122,15 +124,21 @@ where
     let patience = following.patience;
     let course = Course { renewals, caught_up_at: head, patience, lag: None };
     let began = || joined(&welcomed);
-    talk(following, heard, write, (seq, course, sites), (stop, answers), began, attachment).await
+    let attaching = async move |control| match attachment {
+        Some(attachment) => Ok(attachment.attach(following, control).await),
+        None => std::future::pending().await,
+    };
+    talk(following, heard, write, (seq, course, sites), (stop, answers), began, attaching).await
 }
 
-/// Follows control through a relay to which the node was attached, until that ends or the node stops.
+/// Follows control through a relay to which the node was attached, until that ends, the node stops, or
+/// goes to a nearer one of its `attachment`.
 pub(super) async fn converse_through(
     following: &Following,
     linked: Linked,
     stop: &mut watch::Receiver<bool>,
     answers: &Handle,
+    attachment: &mut Attachment,
 ) -> End {
     let sites = following.state.moved.subscribe();
     let Linked { relay, lines, write, shown_at } = linked;
@@ -144,14 +152,19 @@ pub(super) async fn converse_through(
     let course = Course { renewals, caught_up_at: seq, patience, lag: Some(patience) };
     following.link.goes_through(Some(relay));
     let began = || {};
+    let leaving = async move |_| {
+        attachment.nearer(following).await;
+        Err(End::Nearer)
+    };
     let over =
-        talk(following, heard, write, (seq, course, sites), (stop, answers), began, None).await;
+        talk(following, heard, write, (seq, course, sites), (stop, answers), began, leaving).await;
     following.link.goes_through(None);
-    // Without an attachment nothing else comes of it.
+    // It is attached to none meanwhile.
     over.err().unwrap_or(End::Left)
 }
 
-/// Both halves of a connection on which the node was let in, from `seq` on.
+/// Both halves of a connection on which the node was let in, from `seq` on; `moves` is how it comes to
+/// go on by another one.
 async fn talk<S>(
     following: &Following,
     heard: Heard<ReadHalf<S>>,
@@ -159,7 +172,7 @@ async fn talk<S>(
     (seq, course, mut sites): (Seq, Course, watch::Receiver<()>),
     (stop, answers): (&mut watch::Receiver<bool>, &Handle),
     began: impl FnOnce(),
-    attachment: Option<&mut Attachment>,
+    moves: impl AsyncFnOnce(Tickets) -> Result<Linked, End>,
 ) -> Result<Linked, End>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -179,13 +192,7 @@ where
     began();
     let due = course.caught_up_at;
     let control = Tickets { asked: queue.clone(), given, acked: acks.clone(), due };
-    let attaching = async {
-        match attachment {
-            Some(attachment) => attachment.attach(following, control).await,
-            None => std::future::pending().await,
-        }
-    };
-    let mut attaching = std::pin::pin!(attaching);
+    let mut moving = std::pin::pin!(moves(control));
     let tell = OutgoingSender { applied, beats, queue, tickets };
     let told = Outgoing { acked: acks, beats: beaten, queue: queued, behind };
     let end = tokio::select! {
@@ -194,7 +201,7 @@ where
         end = keep(following, to_keep, acked) => Err(end),
         // An error says that nothing can change any more.
         Ok(()) = sites.changed() => Err(End::Again),
-        linked = &mut attaching => Ok(linked),
+        moved = &mut moving => moved,
     };
     if let Some(relay) = &following.state.relay {
         relay.end();
@@ -206,7 +213,7 @@ where
             let is_shown = *shown.borrow();
             tokio::select! {
                 biased;
-                linked = &mut attaching, if is_shown => Ok(linked),
+                moved = &mut moving, if is_shown => moved,
                 _ = shown.wait_for(|shown| !*shown) => Err(End::Lost(reason)),
             }
         }

@@ -44,6 +44,8 @@ impl Relay {
         lines: &mut Lines<R>,
         write: &mut WriteHalf<S>,
     ) -> Result<(OpenLink<'_>, Seq), String> {
+        // Before control is asked for a ticket to it; an edge that only looks sees that it is well.
+        self.takes_edges(&self.lock())?;
         self.say(write, &FromRelay::Greeting { name: self.name.to_string() }).await?;
         let shown = timeout(HANDSHAKE, lines.next::<ToRelay>()).await;
         let shown = shown.map_err(|_| "it has shown no ticket".to_owned())?;

@@ -27,13 +27,18 @@ struct Edge {
 }
 
 impl Edge {
-    /// Connects and shows a ticket.
-    async fn show(relay: &Arc<Relay>, after: Seq, buffer: usize) -> Self {
+    /// Connects.
+    fn connect(relay: &Arc<Relay>, buffer: usize) -> Self {
         let (edge, stream) = tokio::io::duplex(buffer);
         let serving = relay.clone();
         let served = tokio::spawn(async move { serving.serve(stream).await });
         let (read, write) = tokio::io::split(edge);
-        let mut edge = Self { lines: Lines::new(read), write, served };
+        Self { lines: Lines::new(read), write, served }
+    }
+
+    /// Connects and shows a ticket.
+    async fn show(relay: &Arc<Relay>, after: Seq, buffer: usize) -> Self {
+        let mut edge = Self::connect(relay, buffer);
         assert_eq!(edge.hear_relay().await, FromRelay::Greeting { name: "p".to_owned() });
         edge.say(&ToRelay::Ticket { ticket: Ticket::new(&[7; 32]), after }).await;
         edge
@@ -144,7 +149,8 @@ async fn who_cannot_be_attached_is_told_why() {
         }
         edge.served.await.unwrap();
     };
-    refused(Edge::show(&relay, 0, 1 << 16).await, "no connection to control").await;
+    // Before it is greeted: who only looks sees that it is not well.
+    refused(Edge::connect(&relay, 1 << 16), "no connection to control").await;
     let mut up = relay.begin(4);
     refused(Edge::show(&relay, 3, 1 << 16).await, "no longer has").await;
     refused(Edge::show(&relay, 5, 1 << 16).await, "the relay is behind").await;
@@ -154,7 +160,9 @@ async fn who_cannot_be_attached_is_told_why() {
     refused(edge, "control says no").await;
     assert_eq!(up.recv().await, Some(FromNode::Unlink { link }));
     let _linked = Edge::linked(&relay, &mut up, 4).await;
-    refused(Edge::show(&relay, 4, 1 << 16).await, "1 edges").await;
+    refused(Edge::connect(&relay, 1 << 16), "1 edges").await;
+    relay.end();
+    refused(Edge::connect(&relay, 1 << 16), "no connection to control").await;
 }
 
 /// An edge that has applied a little more than the relay is attached once the relay has too.

@@ -3,7 +3,8 @@
 //! them. The world is a model; what is decided in it about logs, tiers and stamps is decided by the
 //! real rules ([`weir_rules::log`], [`weir_rules::tier`]).
 //!
-//! Each scene ([`scenes`]) is explored to its end: about 2.5 million states in all. `WEIR_MODEL=deep`
+//! Each scene ([`scenes`]) is explored to its end: about 2.5 million states in all, and half a million with
+//! relays ([`relays`]). `WEIR_MODEL=deep`
 //! explores more of each, in minutes and gigabytes. That the model would notice is shown by [`faults`]: each rule is broken
 //! in turn, and the model must find out. The build with the planted fault (`tests/fault.sh`) must fail
 //! in `the_rules_hold`.
@@ -13,6 +14,7 @@ mod explore;
 mod faults;
 mod lease;
 mod node;
+mod relays;
 mod scene;
 mod scenes;
 mod tiers;
@@ -20,11 +22,16 @@ mod world;
 
 use scene::Scene;
 use stateright::{Checker, HasDiscoveries, Model};
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
+use std::hash::Hash;
 
 /// Explores a scene, up to the first violation: what it is and how to come to it.
-fn explore(scene: Scene) -> (usize, Option<String>) {
-    let name = scene.name;
+fn explore<M>(name: &str, scene: M) -> (usize, Option<String>)
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + Debug + Hash + PartialEq + Send + Sync,
+{
     let checker =
         scene.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let states = checker.unique_state_count();
@@ -44,7 +51,7 @@ fn the_rules_hold() {
     let mut total = 0;
     for scene in scenes::ALL {
         let began = std::time::Instant::now();
-        let (states, found) = explore(if deep { scenes::deeper(scene) } else { scene });
+        let (states, found) = explore(scene.name, if deep { scenes::deeper(scene) } else { scene });
         println!("{}: {states} states in {:?}", scene.name, began.elapsed());
         if let Some(found) = found {
             panic!("{found}");
@@ -57,7 +64,28 @@ fn the_rules_hold() {
 #[test]
 fn every_broken_rule_is_found_out() {
     for (what, scene, faults) in faults::FAULTS {
-        let (states, found) = explore(Scene { faults, ..scene });
+        let (states, found) = explore(scene.name, Scene { faults, ..scene });
+        println!("{what}: {} after {states} states", if found.is_some() { "found" } else { "not" });
+        assert!(found.is_some(), "{what}: not found in {} ({states} states)", scene.name);
+    }
+}
+
+#[test]
+fn the_rules_of_relays_hold() {
+    for scene in relays::ALL {
+        let began = std::time::Instant::now();
+        let (states, found) = explore(scene.name, scene);
+        println!("{}: {states} states in {:?}", scene.name, began.elapsed());
+        if let Some(found) = found {
+            panic!("{found}");
+        }
+    }
+}
+
+#[test]
+fn every_broken_rule_of_relays_is_found_out() {
+    for (what, scene, faults) in relays::FAULTS {
+        let (states, found) = explore(scene.name, relays::Scene { faults, ..scene });
         println!("{what}: {} after {states} states", if found.is_some() { "found" } else { "not" });
         assert!(found.is_some(), "{what}: not found in {} ({states} states)", scene.name);
     }
@@ -66,7 +94,7 @@ fn every_broken_rule_is_found_out() {
 #[test]
 fn either_of_two_rules_at_one_door_is_enough() {
     for (what, scene, faults) in faults::GUARDED_TWICE {
-        if let (_, Some(found)) = explore(Scene { faults, ..scene }) {
+        if let (_, Some(found)) = explore(scene.name, Scene { faults, ..scene }) {
             panic!("{what}: {found}");
         }
     }
