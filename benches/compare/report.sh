@@ -123,6 +123,11 @@ loads() {
   done | sort -g | sed -n '1p; $p' | paste -sd, | sed 's/,/ to /'
 }
 
+# The load itself makes one for each of its two cores.
+busy_machine() {
+  loads | awk '$NF > 4 { printf "; other programs were at work, so only the relations within a row hold, and small ones not surely" }'
+}
+
 report() {
   cat <<END2
 # weir beside its peers
@@ -133,7 +138,7 @@ Made by \`benches/compare/run\` on $(date -u +%F); [compare](compare/README.md) 
 
 $(sed -n 's/^machine /- Machine: /p; s/^cores /- Pinned: /p' "$SCRATCH/setting")
 - Versions: $(sed -n 's/^version //p' "$SCRATCH/setting" | paste -sd';' | sed 's/;/; /g')
-- Load average of the machine before each case: $(loads)
+- Load average of the machine before each case: $(loads)$(busy_machine)
 - Median of $(sed -n 's/^rounds \([0-9]*\)/\1 rounds/p' "$SCRATCH/setting"), the servers in turn
 
 In parentheses: weir's figure divided by that of the peer. \`–\`: the peer cannot do it. \`none\`: no run was good.
