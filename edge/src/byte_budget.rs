@@ -2,6 +2,7 @@
 //! ([`weir_rules::client_share`]).
 
 use crate::shares::{Held, Shares};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_rules::client_share::{self, Prefix};
@@ -14,6 +15,17 @@ pub(crate) struct ByteBudget {
     shares: Arc<Shares>,
     /// The budget that all its bytes are taken from, too.
     within: Option<Arc<ByteBudget>>,
+    /// Who has its bytes while nobody takes them.
+    lender: Option<Arc<dyn Lender>>,
+}
+
+/// Who uses the bytes of a budget while nobody takes them.
+pub(crate) trait Lender: fmt::Debug + Send + Sync {
+    /// Lends so many bytes more. On return they are free.
+    fn take(&self, bytes: u64);
+
+    /// So many bytes are not used any more.
+    fn give_back(&self, bytes: u64);
 }
 
 /// What one body has of a budget; given back when it is dropped.
@@ -39,7 +51,13 @@ pub(crate) enum NoRoom {
 impl ByteBudget {
     /// A budget of so many bytes, none of them taken.
     pub(crate) fn new(bound: u64) -> Self {
-        Self { used: AtomicU64::new(0), bound, shares: Arc::default(), within: None }
+        let shares = Arc::default();
+        Self { used: AtomicU64::new(0), bound, shares, within: None, lender: None }
+    }
+
+    /// The same of bytes that another one uses until they are taken.
+    pub(crate) fn lent(lender: Arc<dyn Lender>, bound: u64) -> Self {
+        Self { lender: Some(lender), ..Self::new(bound) }
     }
 
     /// The same, as a part of another budget: what is taken here is taken there, too.
@@ -52,6 +70,9 @@ impl ByteBudget {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let fits = before.saturating_add(bytes) <= self.bound;
         if fits && self.within.as_ref().is_none_or(|whole| whole.take(bytes)) {
+            if let Some(lender) = &self.lender {
+                lender.take(bytes);
+            }
             return true;
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -64,6 +85,9 @@ impl ByteBudget {
         if let Some(whole) = &self.within {
             whole.take_anyway(bytes);
         }
+        if let Some(lender) = &self.lender {
+            lender.take(bytes);
+        }
     }
 
     /// Gives back what was taken.
@@ -71,6 +95,9 @@ impl ByteBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(whole) = &self.within {
             whole.give_back(bytes);
+        }
+        if let Some(lender) = &self.lender {
+            lender.give_back(bytes);
         }
     }
 
@@ -204,6 +231,35 @@ mod tests {
         assert_eq!((part.used(), whole.used()), (40, 90));
         drop(portion);
         assert_eq!((part.used(), whole.used()), (0, 50));
+    }
+
+    #[derive(Debug, Default)]
+    struct Lent(AtomicU64);
+
+    impl Lender for Lent {
+        fn take(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+
+        fn give_back(&self, bytes: u64) {
+            self.0.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_lender_lends_what_is_taken_and_no_more() {
+        let lender = Arc::new(Lent::default());
+        let lent = || lender.0.load(Ordering::Relaxed);
+        let budget = Arc::new(ByteBudget::lent(Arc::clone(&lender) as Arc<dyn Lender>, 100));
+        let mut portion = Portion::of(&budget, None);
+        assert_eq!((portion.take(60), lent()), (Ok(()), 60));
+        assert_eq!((portion.take(41), lent()), (Err(NoRoom::Budget), 60));
+        portion.take_anyway(50);
+        assert_eq!(lent(), 110);
+        portion.give_back(30);
+        assert_eq!(lent(), 80);
+        drop(portion);
+        assert_eq!(lent(), 0);
     }
 
     #[test]

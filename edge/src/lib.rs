@@ -64,7 +64,6 @@ pub use release_memory::release_memory_with;
 pub use request::{OnPurge, PurgeAnswer, PurgeAsk};
 #[doc(hidden)]
 pub use server::fuzzing;
-pub use state::memory_of_store;
 pub use store::{MemoryPolicy, Usage};
 
 /// What the certificates of servers are held against, wherever weir is their client: the

@@ -230,14 +230,9 @@ fn hsts(hsts: &Hsts) -> Option<HeaderValue> {
 }
 
 /// The part of `memory.size` that bodies may take while they are being filled, before the store
-/// counts them: an eighth, at least 16 MiB, at most half.
+/// counts them: an eighth, at least 16 MiB, at most half. What they do not take is the store's.
 fn fill_share(memory: u64) -> u64 {
     (memory / 8).max(16 << 20).min(memory / 2)
-}
-
-/// The part of `memory.size` that stored responses may take.
-pub fn memory_of_store(size: u64) -> u64 {
-    size - fill_share(size)
 }
 
 /// Bodies that wait for slow clients get this part of `memory.connections`, so that there is room for others.
@@ -270,8 +265,6 @@ impl NodeState {
             })?,
         };
         let share = fill_share(config.memory.size);
-        let size = memory_of_store(config.memory.size);
-        let memory = weir_config::Memory { size, ..config.memory };
         let name = &config.node.name;
         let via = Via::new(name)
             .ok_or_else(|| StartError(format!("node.name {name:?} is not a token")))?;
@@ -289,12 +282,12 @@ impl NodeState {
         let purges = Arc::new(Purges::new(bounds));
         let disk = disk.map(|disk| Arc::new(disk.of_node(&purges)));
         let below = disk.clone().map(|disk| disk as Arc<dyn Below>);
+        let store = Store::new(&config.memory, config.limits.variants.max(1), &secret, below);
         Ok(Self {
             name: Arc::from(name.as_str()),
             clock: Clock::new(),
             via,
             tier: config.node.tier,
-            store: Store::new(&memory, config.limits.variants.max(1), &secret, below),
             inflight: Inflight::new(),
             purges,
             disk,
@@ -310,10 +303,12 @@ impl NodeState {
             matched: Matched::default(),
             coding: Arc::default(),
             decisions: Decisions::new(config.limits.decisions, config.limits.hit_for_miss),
-            filling: Arc::new(ByteBudget::new(share)),
+            filling: Arc::new(ByteBudget::lent(store.lender(), share)),
+            store,
             memory: account,
             ahead,
-            max_object: config.memory.max_object.min(memory.size / 2),
+            // Half of what the store has at least, whatever bodies in flight take.
+            max_object: config.memory.max_object.min((config.memory.size - share) / 2),
             ranking: Ranking::default(),
             started: Instant::now(),
             secret,

@@ -1,4 +1,4 @@
-//! The memory store: stored responses by resource, bounded in bytes.
+//! The memory store: stored responses by resource, bounded in bytes together with the bodies in flight.
 //!
 //! One entry for each resource (cache key) holds all its variants, so that they are purged and
 //! evicted together. An entry is never changed in place: a new one replaces it in one step.
@@ -11,6 +11,7 @@ mod digest;
 mod fields;
 mod forms;
 mod key_locks;
+mod loan;
 mod map;
 mod policy;
 mod served;
@@ -30,6 +31,7 @@ pub(crate) use stored::{KeyText, LONGEST_URL, Selecting, Stored, release_in, url
 pub(crate) use tags::Tags;
 pub(crate) use urls::UrlHash;
 
+use crate::byte_budget::Lender;
 use http::HeaderMap;
 use key_locks::KeyLocks;
 use map::Map;
@@ -45,6 +47,13 @@ pub(crate) enum Resource {
     One(Arc<Stored>),
     /// Several variants (RFC 9111 §4.1).
     Many(Arc<[Arc<Stored>]>),
+}
+
+impl Default for Resource {
+    /// None of a resource's responses: what the map holds for what it lends.
+    fn default() -> Self {
+        Self::Many(Arc::default())
+    }
 }
 
 impl Resource {
@@ -115,6 +124,11 @@ impl Store {
             below,
             keys: KeyLocks::default(),
         }
+    }
+
+    /// Who lends bytes of the store to bodies in flight.
+    pub(crate) fn lender(&self) -> Arc<dyn Lender> {
+        self.map.lender()
     }
 
     /// All stored responses of a resource, for a request: the map counts it, whether there are any or
@@ -316,7 +330,7 @@ impl Store {
         self.map.entries()
     }
 
-    /// Bytes held, as of the same call.
+    /// Bytes held, as of the same call. What is lent to bodies in flight is not among them.
     pub(crate) fn bytes(&self) -> u64 {
         self.map.bytes()
     }

@@ -1,7 +1,7 @@
 //! A node: its stores, and how a request uses them.
 
 use crate::sample::Sample;
-use weir_edge::{MemoryPolicy, Usage, memory_of_store};
+use weir_edge::{MemoryPolicy, Usage};
 use weir_store::{Admission, Admit, Geometry, VolumePolicy};
 
 /// Bytes of the key and the headers of a response: logs do not tell them.
@@ -86,7 +86,7 @@ impl Asked {
 impl Node {
     /// A node with empty stores that gets a share of the URLs; `None` if `disk.size` is too small.
     pub fn new(stores: Stores, sample: Sample) -> Option<Self> {
-        let memory = MemoryPolicy::new(sample.of_bytes(memory_of_store(stores.memory)));
+        let memory = MemoryPolicy::new(sample.of_bytes(stores.memory));
         let window = u32::try_from(sample.of_bytes(WINDOW)).unwrap_or(u32::MAX);
         let disk = match stores.disk {
             Some(size) => Some(Disk {

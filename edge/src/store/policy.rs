@@ -11,7 +11,7 @@ pub struct MemoryPolicy {
 }
 
 /// What is known of a response that is held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Held {
     weight: u64,
     note: u64,

@@ -1,7 +1,8 @@
-//! What is asked for again last, or never, goes first: a bound that no cache knows enough for.
+//! What is asked for again last, or never, goes first: no cache knows enough for that. It takes no account of
+//! bytes: with bodies of many sizes, who keeps small ones finds more of them.
 
-use crate::Policy;
-use crate::traces::Asked;
+use super::Policy;
+use super::traces::Asked;
 use std::collections::{BTreeSet, HashMap};
 
 pub(crate) struct Belady {

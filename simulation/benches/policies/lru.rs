@@ -1,8 +1,8 @@
 //! Whose last use is longest ago goes first.
 
-use crate::Policy;
-use crate::recency::Recency;
-use crate::traces::Asked;
+use super::Policy;
+use super::recency::Recency;
+use super::traces::Asked;
 
 pub(crate) struct Lru {
     size: u64,

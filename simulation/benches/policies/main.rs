@@ -6,72 +6,58 @@
 //! ```
 //!
 //! Each response takes as many bytes with each policy as it takes in weir's store. `weir` is a node of that
-//! `memory.size`, which keeps a part of it for bodies under way; `its map` has all of it.
+//! `memory.size` with no bodies in flight.
 
 mod belady;
-mod ghost;
-mod lru;
-mod recency;
-mod s3_fifo;
-mod sketch;
-mod traces;
-mod w_tinylfu;
+#[path = "compared.rs"]
+mod compared;
 
+use compared::traces::{self, Asked, Scale, Trace};
+use compared::{Own, Policy, hits, lru, s3_fifo, w_tinylfu};
+use std::collections::HashMap;
 use std::error::Error;
-use traces::{Asked, Trace};
-use weir_edge::{MemoryPolicy, memory_of_store};
-
-/// A cache that decides by itself what it keeps.
-trait Policy {
-    /// A request: whether it is a hit. What is missed is fetched and offered for storage.
-    fn request(&mut self, asked: Asked) -> bool;
-}
-
-/// weir's own map.
-struct Own(MemoryPolicy);
-
-impl Policy for Own {
-    fn request(&mut self, asked: Asked) -> bool {
-        let is_hit = self.0.get(asked.url.into()).is_some();
-        if !is_hit {
-            self.0.put(asked.url.into(), asked.usage(), 0);
-        }
-        is_hit
-    }
-}
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use weir_simulation::{Line, trace};
 
 /// Shares of the bytes of all that a trace asks for, in hundredths.
 const SIZES: [u64; 3] = [1, 5, 20];
 
-/// Hits by request and by byte.
-fn ratio(trace: &Trace, policy: &mut dyn Policy) -> (f64, f64) {
-    let (mut hits, mut bytes, mut all) = (0_u64, 0, 0);
-    for asked in &trace.requests {
-        all += asked.length;
-        if policy.request(*asked) {
-            hits += 1;
-            bytes += asked.length;
+/// Requests of each generated trace.
+const REQUESTS: u64 = 100_000;
+
+/// Lines of `URL BYTES`, or `SECONDS URL BYTES`.
+fn read(file: &str) -> Result<Trace, Box<dyn Error>> {
+    let (mut requests, mut lengths) = (Vec::new(), HashMap::new());
+    for line in BufReader::new(File::open(file)?).lines() {
+        let line = line?;
+        match trace::read(&line) {
+            Line::Request(request) => {
+                // A URL has one response.
+                let length = *lengths.entry(request.url).or_insert(request.bytes);
+                requests.push(Asked { url: request.url, length });
+            }
+            Line::Passed | Line::Nothing => {}
+            Line::Unknown => return Err(format!("{file}: not a line of a trace: {line:?}").into()),
         }
     }
-    (hits as f64 / trace.requests.len() as f64, bytes as f64 / all as f64)
+    Ok(Trace { name: file.to_owned(), requests })
 }
 
 fn compare(trace: &Trace) {
     let unique = trace.unique_bytes();
     println!(
-        "\n{}: {} requests for {} URLs, {} MiB\n",
+        "\n{}: {} requests, all URLs together {} MiB\n",
         trace.name,
         trace.requests.len(),
-        trace.urls(),
         unique >> 20
     );
-    println!("| bytes | weir | its map | LRU | S3-FIFO | W-TinyLFU | Belady |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| bytes | weir | LRU | S3-FIFO | W-TinyLFU | Belady |");
+    println!("|---|---|---|---|---|---|");
     for share in SIZES {
         let size = unique * share / 100;
-        let mut policies: [Box<dyn Policy>; 6] = [
-            Box::new(Own(MemoryPolicy::new(memory_of_store(size)))),
-            Box::new(Own(MemoryPolicy::new(size))),
+        let mut policies: [Box<dyn Policy>; 5] = [
+            Box::new(Own::new(size)),
             Box::new(lru::Lru::new(size)),
             Box::new(s3_fifo::S3Fifo::new(size)),
             Box::new(w_tinylfu::WTinyLfu::new(size)),
@@ -80,8 +66,8 @@ fn compare(trace: &Trace) {
         let cells: Vec<String> = policies
             .iter_mut()
             .map(|policy| {
-                let (requests, bytes) = ratio(trace, policy.as_mut());
-                format!("{:.1} / {:.1}", 100.0 * requests, 100.0 * bytes)
+                let hits = hits(trace, policy.as_mut());
+                format!("{:.1} / {:.1}", hits.by_object, hits.by_byte)
             })
             .collect();
         println!("| {:.1} MiB | {} |", size as f64 / f64::from(1 << 20), cells.join(" | "));
@@ -97,11 +83,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err(format!("{words:?}; accepted: --trace FILE...").into()),
     };
     println!("Hits in a hundred requests / bytes.");
-    for trace in traces::generated() {
-        compare(&trace);
-    }
     for file in files {
-        compare(&traces::read(file)?);
+        compare(&read(file)?);
+    }
+    for trace in traces::generated(Scale::of(REQUESTS)) {
+        compare(&trace);
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! S3-FIFO (Yang et al., SOSP 2023): a small queue for what is new, a main queue for what was asked for again,
 //! and the URLs of what left the small one.
 
-use crate::Policy;
-use crate::ghost::Ghost;
-use crate::traces::Asked;
+use super::Policy;
+use super::ghost::Ghost;
+use super::traces::Asked;
 use std::collections::{HashMap, VecDeque};
 
 /// The small queue has this part of the bytes.

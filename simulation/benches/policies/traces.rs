@@ -1,11 +1,7 @@
 //! Requests: generated ones, the same in each run, and those of files.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use weir_edge::Usage;
-use weir_simulation::{Line, trace};
 
 /// A request, and the bytes of the body that it gets.
 #[derive(Clone, Copy, Debug)]
@@ -34,38 +30,27 @@ impl Trace {
         self.requests.iter().map(|asked| (asked.url, asked.usage().bytes())).collect()
     }
 
-    pub(crate) fn urls(&self) -> usize {
-        self.each().len()
-    }
-
     /// Bytes that a store takes that holds all.
     pub(crate) fn unique_bytes(&self) -> u64 {
         self.each().values().sum()
     }
 }
 
-/// Lines of `URL BYTES`, or `SECONDS URL BYTES`.
-pub(crate) fn read(file: &str) -> Result<Trace, Box<dyn Error>> {
-    let (mut requests, mut lengths) = (Vec::new(), HashMap::new());
-    for line in BufReader::new(File::open(file)?).lines() {
-        let line = line?;
-        match trace::read(&line) {
-            Line::Request(request) => {
-                // A URL has one response.
-                let length = *lengths.entry(request.url).or_insert(request.bytes);
-                requests.push(Asked { url: request.url, length });
-            }
-            Line::Passed | Line::Nothing => {}
-            Line::Unknown => return Err(format!("{file}: not a line of a trace: {line:?}").into()),
-        }
-    }
-    Ok(Trace { name: file.to_owned(), requests })
+/// How long generated traces are, and of how many URLs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Requests of each.
+    requests: u64,
+    /// URLs whose popularity is Zipf's.
+    popular: u64,
 }
 
-/// Requests of each generated trace.
-const REQUESTS: u64 = 300_000;
-/// URLs whose popularity is Zipf's.
-const POPULAR: u64 = 30_000;
+impl Scale {
+    /// So many requests, ten for each popular URL.
+    pub(crate) const fn of(requests: u64) -> Self {
+        Self { requests, popular: requests / 10 }
+    }
+}
 
 /// A source of numbers that is the same in each run (SplitMix64).
 struct Numbers(u64);
@@ -82,7 +67,7 @@ impl Numbers {
     }
 }
 
-fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
@@ -92,9 +77,9 @@ fn mix(number: u64) -> u64 {
 struct Zipf(Vec<f64>);
 
 impl Zipf {
-    fn new(exponent: f64) -> Self {
+    fn new(exponent: f64, urls: u64) -> Self {
         let mut sum = 0.0;
-        let parts = (1..=POPULAR).map(|rank| {
+        let parts = (1..=urls).map(|rank| {
             sum += (rank as f64).powf(-exponent);
             sum
         });
@@ -119,8 +104,13 @@ fn wide(url: u64) -> u64 {
     (100.0 * 10_f64.powf(5.0 * share)) as u64
 }
 
-pub(crate) fn generated() -> Vec<Trace> {
-    let zipf = Zipf::new(0.9);
+/// Days of the trace with a daily rhythm.
+const DAYS: u64 = 5;
+
+/// Traces of this scale.
+pub(crate) fn generated(scale: Scale) -> Vec<Trace> {
+    let Scale { requests, popular } = scale;
+    let zipf = Zipf::new(0.9, popular);
     let trace =
         |name: &str, length: fn(u64) -> u64, url: &mut dyn FnMut(u64, &mut Numbers) -> u64| {
             let mut numbers = Numbers(1);
@@ -128,7 +118,7 @@ pub(crate) fn generated() -> Vec<Trace> {
                 let url = url(at, &mut numbers);
                 Asked { url, length: length(url) }
             };
-            Trace { name: name.to_owned(), requests: (0..REQUESTS).map(asked).collect() }
+            Trace { name: name.to_owned(), requests: (0..requests).map(asked).collect() }
         };
     let once = 1 << 32;
     vec![
@@ -140,24 +130,38 @@ pub(crate) fn generated() -> Vec<Trace> {
                 false => zipf.rank(numbers),
             },
         ),
-        trace(
-            "Zipf 0.9, and a scan of 15,000 URLs in each 50,000 requests",
-            page,
-            &mut |at, numbers| match at % 50_000 < 15_000 {
-                true => once + at % 50_000,
+        trace("Zipf 0.9, and a scan of half as many URLs, six times", page, &mut |at, numbers| {
+            match at % (requests / 6) < popular / 2 {
+                true => once + at % (requests / 6),
                 false => zipf.rank(numbers),
-            },
-        ),
+            }
+        }),
         trace(
-            "Zipf 0.9, half of them other URLs after each 30,000 requests",
+            "Zipf 0.9, half of them other URLs after each tenth of the requests",
             page,
             &mut |at, numbers| {
-                let turn = at / 30_000;
+                let turn = at / (requests / 10);
                 // Half of them stay as popular as they were.
                 let rank = zipf.rank(numbers);
                 match rank % 2 {
                     0 => rank,
-                    _ => mix(rank ^ (turn << 40)) % (4 * POPULAR) + POPULAR,
+                    _ => mix(rank ^ (turn << 40)) % (4 * popular) + popular,
+                }
+            },
+        ),
+        trace(
+            "Zipf 0.9 with a daily rhythm: a tenth of the URLs are new each day, and at night a crawler asks for all",
+            page,
+            &mut |at, numbers| {
+                let hour = at * 24 * DAYS / requests;
+                let is_night = hour % 24 < 6;
+                match is_night && numbers.share() < 0.5 {
+                    true => at % popular,
+                    false => {
+                        let rank = zipf.rank(numbers);
+                        let day = if mix(rank).is_multiple_of(10) { hour / 24 } else { 0 };
+                        rank + (day << 40)
+                    }
                 }
             },
         ),

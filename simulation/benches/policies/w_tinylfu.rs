@@ -1,10 +1,10 @@
 //! W-TinyLFU (Einziger et al., 2017) as Caffeine has it, with its window at a fixed size: what is new is in a
 //! window; what leaves that enters a segmented LRU if it was asked for more often than what it would displace.
 
-use crate::Policy;
-use crate::recency::Recency;
-use crate::sketch::Sketch;
-use crate::traces::Asked;
+use super::Policy;
+use super::recency::Recency;
+use super::sketch::Sketch;
+use super::traces::Asked;
 
 /// The window has this part of the bytes.
 const WINDOW: u64 = 100;
