@@ -36,6 +36,7 @@ from views import (
     without_traffic_there_are_numbers,
     what_is_on_disk_is_told,
     what_was_purged_is_explained,
+    who_goes_on_is_not_brought_back,
     words_are_right,
 )
 
@@ -102,6 +103,7 @@ SCENARIOS = [
     refusals_stand_beside_their_field,
     explain_over_all_nodes,
     what_was_purged_is_explained,
+    who_goes_on_is_not_brought_back,
     recent_misses_are_offered,
     content_by_popularity,
     content_is_searched_sorted_and_grouped,

@@ -358,6 +358,26 @@ def what_was_purged_is_explained(browser, topology):
     watched.is_clean("the last purge is named, and leads to its history")
 
 
+def who_goes_on_is_not_brought_back(browser, topology):
+    """An answer that comes once another view is shown does not change the address."""
+    watched = signed_in(browser, topology)
+    page = watched.open("#explain")
+    held = []
+    page.route("**/v1/explain?*", lambda route: held.append(route))
+    page.locator("#explain-url").fill("/articles/1")
+    page.locator("#explain .primary").click()
+    until("it is asked", lambda: page.wait_for_timeout(10) or held)
+    page.get_by_role("link", name="Content", exact=True).click()
+    page.locator("#view-content").wait_for()
+    held[0].continue_()
+    page.locator("#explanations > *").first.wait_for(state="attached")
+    page.unroute("**/v1/explain?*")
+    address = page.evaluate("location.hash")
+    expect("the address is that of the view", address == "#content", address)
+    expect("and so is the view", page.locator("#view-content").is_visible())
+    watched.is_clean("who goes on while a URL is explained is not brought back")
+
+
 def recent_misses_are_offered(browser, topology):
     topology.get("edge-a", "/account")
     watched = signed_in(browser, topology)

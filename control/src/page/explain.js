@@ -74,8 +74,10 @@ async function ask() {
       query: { url, header, node: form.elements.node.value },
     });
     if (mine !== asking) return;
-    // The address can be shared: it opens the same explanation.
-    window.history.replaceState(null, "", `#explain?${new URLSearchParams({ url })}`);
+    // The address can be shared: it opens the same explanation. Who went on to another view stays there.
+    if (/^#explain\b/.test(location.hash)) {
+      window.history.replaceState(null, "", `#explain?${new URLSearchParams({ url })}`);
+    }
     say(byId("explain-said"), summary(told.nodes));
     byId("explanations").replaceChildren(...told.nodes.map(card));
     const target = new URLSearchParams({ [url.startsWith("/") ? "paths" : "urls"]: url });
