@@ -176,11 +176,6 @@ impl Keeper {
         self.run_if_needed(&mut self.thread())
     }
 
-    /// The hosts whose certificates are kept, each with its site.
-    pub fn hosts(&self) -> BTreeMap<String, String> {
-        self.wanted.borrow().as_ref().map(|wanted| wanted.hosts.clone()).unwrap_or_default()
-    }
-
     /// Has the certificate of a host renewed at once; `false` if none is kept for it.
     pub fn renew(&self, host: &str) -> bool {
         self.call(&[host], || Call::Renew(host.to_owned()))

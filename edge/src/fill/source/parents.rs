@@ -4,6 +4,7 @@
 use super::{FetchContext, SourceAnswer, SourceReply};
 use crate::error::UpstreamError;
 use crate::metrics::Event;
+use crate::state::Live;
 use crate::store::{KeyText, release_in};
 use crate::upstream::{Ask, Candidate, Upstream, UpstreamBody};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -13,18 +14,25 @@ use weir_rules::tier::{self, Claim, Provenance};
 
 /// The reply of a node without parents; `None` where there are some to be asked.
 pub(super) fn without(context: &FetchContext<'_>) -> Option<SourceReply> {
-    context.state.live.load().parents.upstream().is_none().then(|| match context.parents_only {
-        true => SourceReply::Failed(UpstreamError::NoParent),
-        false => SourceReply::Nothing,
-    })
+    let live = context.state.live.load();
+    live.parents.upstream().is_none().then(|| unanswered(context, &live))
+}
+
+/// The reply where no parent answers: whether the origin may be asked.
+fn unanswered(context: &FetchContext<'_>, live: &Live) -> SourceReply {
+    let origin_may_answer =
+        live.parents.upstream().is_none() || live.config.parents.origin_fallback;
+    match origin_may_answer && !context.parents_only {
+        true => SourceReply::Nothing,
+        false => SourceReply::Failed(UpstreamError::NoParent),
+    }
 }
 
 /// Asks the parents of the node.
 pub(super) async fn ask(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBody) -> SourceReply {
     let live = context.state.live.load_full();
-    let parents = live.parents.upstream();
     // A node that cannot claim anything yet asks none: strangers get no tags from a parent.
-    if let Some(parents) = parents
+    if let Some(parents) = live.parents.upstream()
         && context.state.purges.asking().is_some()
     {
         let reply = ask_in_turn(context, parents, ask, body).await;
@@ -32,11 +40,7 @@ pub(super) async fn ask(context: &FetchContext<'_>, ask: &Ask, body: &UpstreamBo
             return reply;
         }
     }
-    let origin_may_answer = parents.is_none() || live.config.parents.origin_fallback;
-    match origin_may_answer && !context.parents_only {
-        true => SourceReply::Nothing,
-        false => SourceReply::Failed(UpstreamError::NoParent),
-    }
+    unanswered(context, &live)
 }
 
 async fn ask_in_turn(
