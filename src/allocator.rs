@@ -3,6 +3,8 @@
 use libmimalloc_sys::{mi_collect, mi_free, mi_malloc, mi_realloc, mi_zalloc};
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -70,8 +72,41 @@ pub(crate) fn release_memory() {
     unsafe { mi_collect(false) };
 }
 
+/// How often a thread gives free memory back.
+pub(crate) const RELEASE_EVERY: Duration = Duration::from_secs(2);
+
+thread_local! {
+    /// When this thread last did.
+    static RELEASED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The same, if it is [`RELEASE_EVERY`] or longer ago that the calling thread did: for a thread that is about to
+/// wait, which may be often.
+pub(crate) fn release_memory_now_and_then() {
+    let now = Instant::now();
+    if is_due(RELEASED.get(), now) {
+        RELEASED.set(Some(now));
+        release_memory();
+    }
+}
+
+fn is_due(released: Option<Instant>, now: Instant) -> bool {
+    released.is_none_or(|released| now.duration_since(released) >= RELEASE_EVERY)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{RELEASE_EVERY, is_due};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_thread_that_waits_often_gives_memory_back_now_and_then() {
+        let released = Instant::now();
+        assert!(is_due(None, released));
+        assert!(!is_due(Some(released), released + RELEASE_EVERY - Duration::from_millis(1)));
+        assert!(is_due(Some(released), released + RELEASE_EVERY));
+    }
+
     #[repr(align(64))]
     #[derive(Clone)]
     struct Line([u8; 8]);

@@ -4,6 +4,7 @@ mod terminal;
 mod upgrade;
 
 use super::{Exit, complain};
+use crate::allocator;
 use crate::settings::Settings;
 use crate::sockets::Sockets;
 use crate::supervisor;
@@ -19,6 +20,7 @@ use terminal::{HangUp, Terminal};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 pub(super) use upgrade::upgrade;
 use weir_config::Config;
 use weir_config::mistakes::Mistakes;
@@ -30,6 +32,9 @@ const LONGEST_JOIN: Duration = Duration::from_secs(10);
 
 /// How long one that takes over may take to join a control elsewhere, and to catch up.
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(50);
+
+/// Threads for all that is not a node's worker.
+const THREADS: usize = 2;
 
 /// Why the process does not start; already printed.
 pub(super) type Refused = Exit;
@@ -50,10 +55,14 @@ where
     raise_file_limit(&config);
     // A node has its own workers; control and signals are light, but an apply or a metrics page
     // must not hold up a health check.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .on_thread_park(allocator::release_memory_now_and_then)
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => {
+            runtime.spawn(wake_all_threads());
             let exit = runtime.block_on(async {
                 let mut signals = Signals::new()?;
                 let config = tokio::select! {
@@ -67,6 +76,18 @@ where
             exit.unwrap_or_else(|refused| refused)
         }
         Err(error) => complain(&format!("cannot start: {error}"), Exit::Failed),
+    }
+}
+
+/// Has each thread look now and then whether it has free memory to give back: what crowds needed at the admin listener
+/// would stay with a thread that nothing wakes any more.
+async fn wake_all_threads() {
+    let mut ticks = tokio::time::interval(allocator::RELEASE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A thread that has more than one task ready wakes another.
+        (0..THREADS).for_each(|_| drop(tokio::spawn(async {})));
     }
 }
 

@@ -3,12 +3,12 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, JOURNAL, NEW_JOURNAL, SEGMENTS, WITNESS};
-use crate::format::footer::Entry;
+use crate::format::footer::Brief;
 use crate::format::{FORMAT_VERSION, Place, StoreId, record};
 use crate::geometry::Geometry;
 use crate::index::Record;
 use crate::journal::{Manifest, Recovered, Unusable, recover};
-use crate::volume::{Search, identity};
+use crate::volume::{Search, brief_identity};
 use bytes::Bytes;
 use std::fmt;
 use std::io;
@@ -130,8 +130,8 @@ pub fn verify(disk: &dyn Disk) -> Result<Verified, InspectError> {
     Ok(Verified { stat, whole, bytes, damaged })
 }
 
-fn is_live(search: &Search<'_>, entry: &Entry, slot: u32) -> bool {
-    let (digest, _, _) = identity(entry);
+fn is_live(search: &Search<'_>, entry: &Brief, slot: u32) -> bool {
+    let (digest, _, _) = brief_identity(entry);
     let is_it = |record: &Record| (record.at.slot, record.at.offset) == (slot, entry.offset);
     search.index.part(digest).has(digest, is_it)
 }

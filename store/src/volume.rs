@@ -26,9 +26,8 @@ pub use opening::{OpenError, Opened};
 pub use queue::{Hold, Refused};
 pub use reading::{Body, Found, Read, StoredResponse, Unread};
 pub use removal::Removed;
-pub(crate) use search::Search;
+pub(crate) use search::{Search, brief_identity};
 pub use walk::{Judged, Verdict, Walk};
-pub(crate) use writer::identity;
 
 use crate::checkpoint::Checkpoint;
 use crate::counters::{Counters, Counts};

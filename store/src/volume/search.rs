@@ -1,14 +1,13 @@
 //! The search for what is live when a store is opened: it reads trailers and footers, never records.
 
 use super::segments::Slot;
-use super::writer::identity;
 use crate::checkpoint::Checkpoint;
 use crate::disk::DiskFile;
-use crate::format::footer::{self, Entry, EntryWhat, FooterPlace};
+use crate::format::footer::{self, Brief, BriefWhat, FooterPlace};
 use crate::format::trailer::{TRAILERS, Trailer};
 use crate::format::{Place, SECTOR, StoreId, aligned};
 use crate::geometry::Geometry;
-use crate::index::{Index, Kind, Location, Record};
+use crate::index::{Index, Kind, Location, Record, slice_bits, slice_digest};
 use crate::journal::Manifest;
 use std::collections::HashSet;
 use std::io;
@@ -80,7 +79,7 @@ impl<'a> Search<'a> {
                 }
                 let softened = manifest.softened.get(&generation);
                 let is_soft = softened.is_some_and(|offsets| offsets.contains_key(&entry.offset));
-                if let EntryWhat::Slice(name) = &entry.what {
+                if let BriefWhat::Slice(name) = &entry.what {
                     slices.push((name.object, self.record(&entry, slot, false)));
                 } else if !self.take(&entry, slot, is_soft) {
                     removed.insert(entry.offset);
@@ -110,20 +109,20 @@ impl<'a> Search<'a> {
         reclaimed
     }
 
-    fn record(&self, entry: &Entry, slot: u32, is_soft: bool) -> (u64, Record) {
-        let (digest, variant, kind) = identity(entry);
+    fn record(&self, entry: &Brief, slot: u32, is_soft: bool) -> (u64, Record) {
+        let (digest, variant, kind) = brief_identity(entry);
         let length = aligned(entry.length as usize) as u32;
         let at = Location { slot, offset: entry.offset, length };
         (digest, Record { variant, at, kind, is_hit: false, is_soft })
     }
 
     /// Whether a response is live: nothing that was written later has taken its place.
-    fn take(&mut self, entry: &Entry, slot: u32, is_soft: bool) -> bool {
-        let EntryWhat::Response { objects, stamps, .. } = &entry.what else { return false };
+    fn take(&mut self, entry: &Brief, slot: u32, is_soft: bool) -> bool {
+        let BriefWhat::Response { objects, valid_at, .. } = &entry.what else { return false };
         let (digest, record) = self.record(entry, slot, is_soft);
         let is_same =
             |other: &Record| other.kind == Kind::Response && other.variant == record.variant;
-        if stamps.valid_at > self.applied || self.index.part(digest).has(digest, is_same) {
+        if *valid_at > self.applied || self.index.part(digest).has(digest, is_same) {
             return false;
         }
         self.objects.extend(objects);
@@ -147,7 +146,7 @@ impl<'a> Search<'a> {
         &self,
         generation: u64,
         slot: u32,
-    ) -> io::Result<Option<(FooterPlace, Vec<Entry>)>> {
+    ) -> io::Result<Option<(FooterPlace, Vec<Brief>)>> {
         let begin = self.geometry.begin(slot);
         let first = self.geometry.segment as usize - TRAILERS;
         let mut bytes = [0; TRAILERS];
@@ -172,8 +171,8 @@ impl<'a> Search<'a> {
         slot: u32,
         last: FooterPlace,
         place: impl Fn(usize) -> Place,
-    ) -> io::Result<Option<Vec<Entry>>> {
-        let (mut at, mut entries) = (last, Vec::new());
+    ) -> io::Result<Option<Vec<Brief>>> {
+        let (mut at, mut footers) = (last, Vec::new());
         while at.length > 0 {
             let end = u64::from(at.offset) + u64::from(at.length);
             if end > self.geometry.room() as u64 {
@@ -184,12 +183,23 @@ impl<'a> Search<'a> {
             let read = self.segments.read_at(&mut bytes, begin)?;
             let footer = footer::decode_brief(&bytes[..read], place(at.offset as usize));
             let Some(footer) = footer else { return Ok(None) };
-            entries.extend(footer.entries);
+            footers.push(footer.entries);
             if footer.before.length > 0 && footer.before.offset >= at.offset {
                 return Ok(None);
             }
             at = footer.before;
         }
+        // Not longer than it is: it is the largest part of what opening takes.
+        let mut entries = Vec::with_capacity(footers.iter().map(Vec::len).sum());
+        footers.into_iter().for_each(|footer| entries.extend(footer));
         Ok(Some(entries))
+    }
+}
+
+/// What the index finds a record by.
+pub(crate) fn brief_identity(entry: &Brief) -> (u64, u32, Kind) {
+    match &entry.what {
+        BriefWhat::Response { variant, .. } => (entry.url, *variant, Kind::Response),
+        BriefWhat::Slice(name) => (slice_digest(entry.url, *name), slice_bits(*name), Kind::Slice),
     }
 }

@@ -286,7 +286,7 @@ impl Volume {
 }
 
 /// What the index finds a record by.
-pub(crate) fn identity(entry: &Entry) -> (u64, u32, Kind) {
+pub(super) fn identity(entry: &Entry) -> (u64, u32, Kind) {
     match &entry.what {
         EntryWhat::Response { variant, .. } => (entry.url, *variant, Kind::Response),
         EntryWhat::Slice(name) => (slice_digest(entry.url, *name), slice_bits(*name), Kind::Slice),
