@@ -14,7 +14,10 @@ mod key_locks;
 mod loan;
 mod map;
 mod policy;
+mod queues;
 mod served;
+mod shards;
+mod sketch;
 mod stored;
 mod tags;
 mod urls;
@@ -47,13 +50,6 @@ pub(crate) enum Resource {
     One(Arc<Stored>),
     /// Several variants (RFC 9111 §4.1).
     Many(Arc<[Arc<Stored>]>),
-}
-
-impl Default for Resource {
-    /// None of a resource's responses: what the map holds for what it lends.
-    fn default() -> Self {
-        Self::Many(Arc::default())
-    }
 }
 
 impl Resource {
@@ -101,7 +97,7 @@ impl Insertion {
 
 /// The memory store.
 pub(crate) struct Store {
-    map: Map<Resource>,
+    map: Arc<Map<Resource>>,
     variants: usize,
     urls: Urls,
     below: Option<Arc<dyn Below>>,
@@ -118,7 +114,7 @@ impl Store {
         below: Option<Arc<dyn Below>>,
     ) -> Self {
         Self {
-            map: Map::new(memory.size, Resource::weight),
+            map: Arc::new(Map::new(memory.size, Resource::weight)),
             variants,
             urls: Urls::new(secret),
             below,
@@ -128,7 +124,7 @@ impl Store {
 
     /// Who lends bytes of the store to bodies in flight.
     pub(crate) fn lender(&self) -> Arc<dyn Lender> {
-        self.map.lender()
+        Arc::clone(&self.map) as Arc<dyn Lender>
     }
 
     /// All stored responses of a resource, for a request: the map counts it, whether there are any or
@@ -137,10 +133,10 @@ impl Store {
         self.map.get(digest).filter(|resource| is_of(resource, key))
     }
 
-    /// The same for a request that was counted already: that there are none is not counted again. A miss
-    /// that counted three times would make every response that is stored look popular.
+    /// The same for a request that was counted already, or for none. A miss that counted three times
+    /// would make every response that is stored look popular.
     pub(crate) fn get_again(&self, digest: Digest, key: &[u8]) -> Option<Resource> {
-        self.map.get_again(digest).filter(|resource| is_of(resource, key))
+        self.map.peek(digest).filter(|resource| is_of(resource, key))
     }
 
     /// Stores the response that `make` makes of the variants held of the resource, in place of
@@ -172,7 +168,7 @@ impl Store {
                 Some(below) => below.replaced(self.urls.hash_of(key), &stored),
                 None => Kept::No,
             };
-            self.map.insert(digest, put.clone());
+            let is_admitted = self.put(digest, key, put);
             drop(lock);
             let (is_kept, otherwise) = match kept {
                 Kept::No => (false, Insertion::NotAdmitted),
@@ -180,7 +176,7 @@ impl Store {
                 Kept::Yes => (true, Insertion::Stored),
                 Kept::Begun(rest) => (rest(), Insertion::NoRoomBelow),
             };
-            return match self.list(digest, key, &put) || is_kept {
+            return match is_admitted || is_kept {
                 true => Insertion::Stored,
                 false => otherwise,
             };
@@ -196,16 +192,14 @@ impl Store {
         is_current: impl Fn() -> bool,
     ) -> bool {
         let key = stored.key();
-        let lock = self.keys.lock(digest);
+        let _lock = self.keys.lock(digest);
         let held = self.get_again(digest, key);
         let is_known = variants(&held).iter().any(|held| held.is_selected_like(stored));
         if is_known || !is_current() {
             return false;
         }
         let Some(put) = self.with(variants(&held), stored) else { return false };
-        self.map.insert(digest, put.clone());
-        drop(lock);
-        self.list(digest, key, &put)
+        self.put(digest, key, put)
     }
 
     /// Whether this very response is stored.
@@ -232,13 +226,13 @@ impl Store {
         true
     }
 
-    /// Lists a resource that was just put, if the map keeps it; whether it does.
-    fn list(&self, digest: Digest, key: &[u8], put: &Resource) -> bool {
-        let admitted = self.map.admits(digest, put.weight());
-        if admitted {
+    /// Puts a resource, and lists it if the map keeps it; whether it does.
+    fn put(&self, digest: Digest, key: &[u8], resource: Resource) -> bool {
+        let is_admitted = self.map.insert(digest, resource);
+        if is_admitted {
             self.urls.list(digest, key, |digest| self.map.holds(digest));
         }
-        admitted
+        is_admitted
     }
 
     /// The resource with `stored` among the variants `held`; `None` if one of them is later.
@@ -285,7 +279,9 @@ impl Store {
     /// Leaves these variants of a resource whose key is locked.
     fn leave(&self, digest: Digest, kept: Vec<Arc<Stored>>) {
         match Resource::new(kept) {
-            Some(kept) => self.map.insert(digest, kept),
+            Some(kept) => {
+                self.map.insert(digest, kept);
+            }
             None => self.map.remove(digest),
         }
     }
@@ -299,7 +295,7 @@ impl Store {
     /// Keeps the variants of a resource that `keep` accepts; returns how many were removed.
     pub(crate) fn retain(&self, digest: Digest, keep: impl Fn(&Arc<Stored>) -> bool) -> u64 {
         let _lock = self.keys.lock(digest);
-        let Some(held) = self.map.get_again(digest) else { return 0 };
+        let Some(held) = self.map.peek(digest) else { return 0 };
         let all = held.variants().iter().cloned();
         let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|held| keep(held));
         gone.iter().for_each(|gone| self.remove_below(gone));
@@ -319,18 +315,17 @@ impl Store {
         self.map.iter().try_for_each(|(digest, resource)| visitor(digest, &resource))
     }
 
-    /// Does the evictions that the map deferred. To be called about once a second, because an idle
-    /// map does nothing by itself.
+    /// Takes back what it lent and bodies do not use. To be called about once a second.
     pub(crate) fn tidy(&self) {
         self.map.tidy();
     }
 
-    /// Resources held, as of the last call of [`Store::tidy`].
+    /// Resources held.
     pub(crate) fn objects(&self) -> u64 {
         self.map.entries()
     }
 
-    /// Bytes held, as of the same call. What is lent to bodies in flight is not among them.
+    /// Bytes held. What is lent to bodies in flight is not among them.
     pub(crate) fn bytes(&self) -> u64 {
         self.map.bytes()
     }

@@ -1,162 +1,114 @@
 //! The part of the store's bytes that it lends to bodies in flight.
 //!
-//! moka's capacity is fixed when it is built. So what is lent is an entry of the map: it holds nothing, weighs what
-//! is lent, and the map evicts by its own order to hold it. An entry that is there may become heavier without being
-//! admitted anew; one that is not there is put with no weight first.
+//! What is reserved for them is evicted before it is taken. It grows in steps, and shrinks about once a second to the
+//! most that was taken meanwhile: were it given back with each body, each would displace what is stored anew, and
+//! whatever came next would take that place unjudged.
 //!
-//! INVARIANT: whoever has taken bytes holds them within what the entry weighs. Should the map evict the entry, which
-//! can happen where it holds hardly anything else, it is put back before the next value is decided on.
+//! INVARIANT: whoever has taken bytes holds them within what is reserved.
 
-use super::weight::Unit;
-use super::{ByDigest, Digest};
-use crate::byte_budget::Lender;
-use moka::sync::Cache;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// The entry's key. Digests are keyed hashes: nobody can aim for it.
-pub(super) const LENT: Digest = Digest::MAX;
-
-/// How often it is tried to make the map hold the entry: others may put values meanwhile.
-const ATTEMPTS: u32 = 64;
-
-/// What the map's weigher and its listener know of the entry.
-#[derive(Debug, Default)]
-pub(super) struct LentEntry {
-    weight: AtomicU32,
-    is_lost: AtomicBool,
-}
-
-impl LentEntry {
-    /// What the map is to count for it, in units.
-    pub(super) fn weight(&self) -> u32 {
-        self.weight.load(Ordering::SeqCst)
-    }
-
-    /// The map evicted it.
-    pub(super) fn lose(&self) {
-        self.is_lost.store(true, Ordering::SeqCst);
-    }
-}
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// See the module.
-pub(super) struct Loan<V> {
-    cache: Cache<Digest, V, ByDigest>,
-    entry: Arc<LentEntry>,
-    unit: Unit,
-    /// What the entry grows by at least, bytes.
+#[derive(Debug)]
+pub(super) struct Loan {
+    /// What the reserve grows by at least, bytes.
     step: u64,
     /// Bytes that bodies have.
     taken: AtomicU64,
-    /// Bytes that the entry weighs.
-    covered: AtomicU64,
-    changing: Mutex<()>,
+    /// The most that they had lately.
+    peak: AtomicU64,
+    /// Bytes that values may not have. Changes only under the lock of what is held.
+    reserved: AtomicU64,
 }
 
-impl<V: Clone + Default + Send + Sync + 'static> Loan<V> {
-    /// Nothing lent of a map of `size` bytes.
-    pub(super) fn new(
-        cache: Cache<Digest, V, ByDigest>,
-        entry: Arc<LentEntry>,
-        unit: Unit,
-        size: u64,
-    ) -> Self {
+impl Loan {
+    /// Nothing lent of so many bytes.
+    pub(super) fn new(size: u64) -> Self {
         let step = (size / 512).clamp(4 << 10, 1 << 20);
-        let (taken, covered) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { cache, entry, unit, step, taken, covered, changing: Mutex::default() }
+        let [taken, peak, reserved] = [const { AtomicU64::new(0) }; 3];
+        Self { step, taken, peak, reserved }
     }
 
-    /// What the map counts for the entry, in units.
-    pub(super) fn units(&self) -> u64 {
-        self.unit.units(self.covered.load(Ordering::SeqCst))
-    }
-
-    /// Counts as a use of the entry, so that the map evicts what was not used.
-    pub(super) fn touch(&self) {
-        if self.covered.load(Ordering::Relaxed) > 0 {
-            self.cache.get(&LENT);
-        }
-    }
-
-    /// Puts the entry back, if the map evicted it.
-    pub(super) fn restore(&self) {
-        if self.entry.is_lost.load(Ordering::SeqCst) {
-            self.cover();
-        }
-    }
-
-    /// Gives back to the store what bodies do not use any more.
-    pub(super) fn settle(&self) {
-        if self.wanted() < self.covered.load(Ordering::SeqCst) {
-            self.cover();
-        }
-    }
-
-    /// What the entry has to weigh, bytes.
-    fn wanted(&self) -> u64 {
-        self.taken.load(Ordering::SeqCst).next_multiple_of(self.step)
-    }
-
-    fn cover(&self) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let wanted = self.wanted();
-            // Who takes adds first and looks at this then, and here it is the other way round: either the taker
-            // sees the lower number, or what was taken is seen below.
-            self.covered.fetch_min(wanted, Ordering::SeqCst);
-            self.weigh(wanted);
-            self.covered.store(wanted, Ordering::SeqCst);
-            if self.taken.load(Ordering::SeqCst) <= wanted {
-                return;
-            }
-        }
-    }
-
-    /// Makes the entry weigh so many bytes, and the map evict what is too much then.
-    fn weigh(&self, bytes: u64) {
-        let most = self.cache.policy().max_capacity().unwrap_or(u64::MAX);
-        for _ in 0..ATTEMPTS {
-            if bytes == 0 {
-                self.cache.invalidate(&LENT);
-                return self.entry.is_lost.store(false, Ordering::SeqCst);
-            }
-            if !self.cache.contains_key(&LENT) {
-                self.put(0);
-            }
-            self.entry.is_lost.store(false, Ordering::SeqCst);
-            self.put(self.unit.weight(bytes));
-            if self.cache.contains_key(&LENT) && self.cache.weighted_size() <= most {
-                return;
-            }
-            std::thread::yield_now();
-        }
-        self.entry.lose();
-    }
-
-    fn put(&self, weight: u32) {
-        self.entry.weight.store(weight, Ordering::SeqCst);
-        self.cache.insert(LENT, V::default());
-        self.cache.run_pending_tasks();
-    }
-}
-
-impl<V: Clone + Default + Send + Sync + 'static> Lender for Loan<V> {
-    fn take(&self, bytes: u64) {
+    /// Takes so many bytes. Whether they are reserved: else they are as soon as what is [`Loan::wanted`] was evicted.
+    pub(super) fn take(&self, bytes: u64) -> bool {
+        // Who takes adds first and looks at the reserve then, and `ease` does it the other way round: either the taker
+        // sees the lower reserve, or what was taken is seen there.
         let taken = self.taken.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
-        if taken > self.covered.load(Ordering::SeqCst) {
-            self.cover();
-        }
-        self.restore();
+        self.peak.fetch_max(taken, Ordering::Relaxed);
+        taken <= self.reserved.load(Ordering::SeqCst)
     }
 
-    fn give_back(&self, bytes: u64) {
+    /// So many bytes are not used any more.
+    pub(super) fn give_back(&self, bytes: u64) {
         self.taken.fetch_sub(bytes, Ordering::SeqCst);
     }
+
+    /// What has to be reserved for what is taken; never less than what is.
+    pub(super) fn wanted(&self) -> u64 {
+        self.in_steps(self.taken.load(Ordering::SeqCst)).max(self.reserved())
+    }
+
+    /// Bytes that values may not have.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::SeqCst)
+    }
+
+    /// So many bytes are reserved from now on: they are free.
+    pub(super) fn reserve(&self, bytes: u64) {
+        self.reserved.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Reserves no more than was taken since the last call.
+    pub(super) fn ease(&self) {
+        let before = self.reserved();
+        let peak = self.peak.swap(0, Ordering::Relaxed);
+        self.reserve(self.in_steps(peak).min(before));
+        let wanted = self.wanted();
+        self.peak.fetch_max(self.taken.load(Ordering::SeqCst), Ordering::Relaxed);
+        self.reserve(wanted.min(before));
+    }
+
+    fn in_steps(&self, bytes: u64) -> u64 {
+        bytes.checked_next_multiple_of(self.step).unwrap_or(u64::MAX)
+    }
 }
 
-impl<V> fmt::Debug for Loan<V> {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("Loan").field("taken", &self.taken).field("covered", &self.covered).finish()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_follows_the_most_that_was_taken() {
+        let loan = Loan::new(1 << 20);
+        assert!(!loan.take(5_000));
+        assert_eq!((loan.wanted(), loan.reserved()), (8 << 10, 0));
+        loan.reserve(loan.wanted());
+        assert!(loan.take(3_000) && !loan.take(1_000));
+        loan.reserve(loan.wanted());
+        loan.give_back(8_000);
+        assert_eq!((loan.wanted(), loan.reserved()), (12 << 10, 12 << 10));
+        // So much was taken since the last time.
+        loan.ease();
+        assert_eq!(loan.reserved(), 12 << 10);
+        assert!(loan.take(4_000));
+        loan.give_back(4_000);
+        loan.ease();
+        assert_eq!(loan.reserved(), 8 << 10);
+        loan.give_back(1_000);
+        loan.ease();
+        loan.ease();
+        assert_eq!((loan.reserved(), loan.wanted()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_taken_stays_reserved_however_long() {
+        let loan = Loan::new(1 << 30);
+        loan.take(3 << 20);
+        loan.reserve(loan.wanted());
+        (0..5).for_each(|_| loan.ease());
+        assert_eq!(loan.reserved(), 3 << 20);
+        // Another one is free without an eviction.
+        loan.give_back(1 << 20);
+        assert!(loan.take(1 << 20));
     }
 }

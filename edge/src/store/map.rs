@@ -1,136 +1,182 @@
 //! The map behind the memory store, bounded in bytes: what is requested most stays in it.
+//!
+//! A hit looks a value up ([`Shards`]) and is counted ([`Sketch`]); neither takes a lock that others hold for long.
+//! Whatever changes what is held, or lends bytes of it, holds the lock of the [`Queues`], which say what is evicted.
+//!
+//! INVARIANT: what is held and what is lent ([`Loan`]) weigh no more than the size together. A value is in the shards
+//! only as long as its key is in the queues.
 
-use super::loan::{LENT, LentEntry, Loan};
-use super::weight::Unit;
-use super::{ByDigest, Digest};
+use super::Digest;
+use super::loan::Loan;
+use super::queues::{Queues, Requests};
+use super::shards::Shards;
+use super::sketch::Sketch;
 use crate::byte_budget::Lender;
-use moka::notification::RemovalCause;
-use moka::sync::Cache;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Values by digest.
 pub(super) struct Map<V> {
-    cache: Cache<Digest, V, ByDigest>,
-    unit: Unit,
-    /// Values that it removed or refused because it was full.
-    displaced: Arc<AtomicU64>,
-    /// Those of them that it refused.
-    refused: AtomicU64,
-    /// Bytes put since it last settled: it decides later what it admits.
-    undecided: AtomicU64,
-    /// What is lent of its bytes.
-    loan: Arc<Loan<V>>,
+    /// Bytes for values, and to be lent: what counts of requests take is not among them.
+    size: u64,
+    weight: fn(&V) -> u64,
+    known: Known<V>,
+    queues: Mutex<Queues>,
+    loan: Loan,
+    evicted: AtomicU64,
 }
 
-impl<V: Clone + Default + Send + Sync + 'static> Map<V> {
-    /// An empty map of so many bytes; `weight` is what a value takes of them.
-    pub(super) fn new(size: u64, weight: impl Fn(&V) -> u64 + Send + Sync + 'static) -> Self {
-        let displaced = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&displaced);
-        let unit = Unit::of(size);
-        let entry = Arc::new(LentEntry::default());
-        let (weighed, evicted) = (Arc::clone(&entry), Arc::clone(&entry));
-        let cache = Cache::builder()
-            .max_capacity(unit.capacity(size))
-            .weigher(move |digest: &Digest, value: &V| match *digest {
-                LENT => weighed.weight(),
-                _ => unit.weight(weight(value)),
-            })
-            .eviction_listener(move |digest, _, cause| match *digest {
-                _ if cause != RemovalCause::Size => {}
-                LENT => evicted.lose(),
-                _ => {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build_with_hasher(ByDigest::default());
-        let (refused, undecided) = (AtomicU64::new(0), AtomicU64::new(0));
-        let loan = Arc::new(Loan::new(cache.clone(), entry, unit, size));
-        Self { cache, unit, displaced, refused, undecided, loan }
+/// What is known of values without the lock.
+struct Known<V> {
+    shards: Shards<V>,
+    sketch: Sketch,
+}
+
+impl<V: Clone> Requests for Known<V> {
+    fn take_requested(&self, digest: Digest) -> bool {
+        self.shards.take_requested(digest)
     }
 
-    /// Who lends its bytes, and takes them from what it holds.
-    pub(super) fn lender(&self) -> Arc<dyn Lender> {
-        Arc::clone(&self.loan) as Arc<dyn Lender>
+    fn frequency(&self, digest: Digest) -> u32 {
+        self.sketch.frequency(digest)
+    }
+}
+
+impl<V: Clone> Map<V> {
+    /// An empty map of so many bytes; `weight` is what a value takes of them.
+    pub(super) fn new(size: u64, weight: fn(&V) -> u64) -> Self {
+        let sketch = Sketch::new(size);
+        Self {
+            size: size.saturating_sub(sketch.bytes()),
+            weight,
+            known: Known { shards: Shards::new(), sketch },
+            queues: Mutex::default(),
+            loan: Loan::new(size),
+            evicted: AtomicU64::new(0),
+        }
     }
 
     /// A value, for a request: it is counted, whether there is a value or not.
     pub(super) fn get(&self, digest: Digest) -> Option<V> {
-        self.cache.get(&digest)
+        self.known.sketch.count(digest);
+        self.known.shards.get(digest)
     }
 
-    /// The same for a request that was counted already: that there is none is not counted again.
-    pub(super) fn get_again(&self, digest: Digest) -> Option<V> {
-        self.holds(digest).then(|| self.cache.get(&digest)).flatten()
+    /// The same for no request, or for one that was counted already.
+    pub(super) fn peek(&self, digest: Digest) -> Option<V> {
+        self.known.shards.peek(digest)
     }
 
     /// Whether there is a value. Nothing is counted.
     pub(super) fn holds(&self, digest: Digest) -> bool {
-        self.cache.contains_key(&digest)
+        self.known.shards.holds(digest)
     }
 
-    /// Puts a value, in place of the one that is there.
-    pub(super) fn insert(&self, digest: Digest, value: V) {
-        self.loan.touch();
-        self.cache.insert(digest, value);
+    /// Puts a value, in place of the one that is there. Whether it is kept: where there is no room, what was requested
+    /// more often stays instead. Where a value is not kept, the one before it is not, either.
+    pub(super) fn insert(&self, digest: Digest, value: V) -> bool {
+        let (bytes, mut gone) = ((self.weight)(&value), Vec::new());
+        let mut queues = self.lock();
+        let place = match self.known.shards.place(digest) {
+            Some(place) => {
+                queues.weigh(place, bytes);
+                Some(place)
+            }
+            None => queues.enter(digest, bytes, self.room(), &self.known, &mut gone),
+        };
+        let evicted = self.settle(&mut queues, self.room(), &mut gone);
+        let place = place.filter(|_| !gone.contains(&digest));
+        let replaced = place.and_then(|place| self.known.shards.put(digest, value, place));
+        let usual = queues.bytes() / (queues.len() as u64).max(1);
+        self.known.sketch.serve(self.size / usual.max(1));
+        drop(queues);
+        // Freed without the lock: bodies may be large.
+        drop((evicted, replaced));
+        place.is_some()
     }
 
     /// Removes a value.
     pub(super) fn remove(&self, digest: Digest) {
-        self.cache.invalidate(&digest);
+        let mut queues = self.lock();
+        if let Some(place) = self.known.shards.place(digest) {
+            queues.remove(place);
+            let removed = self.known.shards.remove(digest);
+            drop(queues);
+            drop(removed);
+        }
     }
 
-    /// Whether it keeps a value of so many bytes that was just put. It decides that later; where it may
-    /// refuse it, it is made to decide now.
-    pub(super) fn admits(&self, digest: Digest, bytes: u64) -> bool {
-        let undecided = self.undecided.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let most = self.cache.policy().max_capacity().unwrap_or(u64::MAX);
-        let used = self.cache.weighted_size().saturating_add(self.unit.units(undecided));
-        if used < most {
-            return true;
-        }
-        self.decide();
-        let admitted = self.holds(digest);
-        if !admitted {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        admitted
-    }
-
-    /// All values, in no order. One that is put meanwhile may be missed.
+    /// All values, in no order. One that is put meanwhile may be missed. No lock is held between two of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Digest, V)> {
-        let values = self.cache.iter().filter(|(digest, _)| **digest != LENT);
-        values.map(|(digest, value)| (*digest, value))
+        self.known.shards.iter()
     }
 
-    /// Does what it deferred, and takes back what was lent and is not used.
-    pub(super) fn tidy(&self) {
-        self.loan.settle();
-        self.decide();
-    }
-
-    /// Decides on what was put, and evicts what that displaces.
-    fn decide(&self) {
-        self.undecided.store(0, Ordering::Relaxed);
-        self.cache.run_pending_tasks();
-        self.loan.restore();
-    }
-
-    /// Values held, as of the last [`Map::tidy`].
+    /// Values held.
     pub(super) fn entries(&self) -> u64 {
-        let lent = u64::from(self.loan.units() > 0);
-        self.cache.entry_count().saturating_sub(lent)
+        self.lock().len() as u64
     }
 
-    /// Bytes held, as of the same call, without those that are lent.
+    /// Bytes held, without those that are lent.
     pub(super) fn bytes(&self) -> u64 {
-        self.unit.bytes(self.cache.weighted_size().saturating_sub(self.loan.units()))
+        self.lock().bytes()
     }
 
     /// Values evicted to make room since the start. One that was not admitted is none of them.
     pub(super) fn evicted(&self) -> u64 {
-        let refused = self.refused.load(Ordering::Relaxed);
-        self.displaced.load(Ordering::Relaxed).saturating_sub(refused)
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Takes back what was lent and is not used. To be called about once a second.
+    pub(super) fn tidy(&self) {
+        let _queues = self.lock();
+        self.loan.ease();
+    }
+
+    /// Bytes for values.
+    fn room(&self) -> u64 {
+        self.size.saturating_sub(self.loan.reserved())
+    }
+
+    /// Evicts what there is no room for, in so much. Returns the values, to be freed without the lock.
+    fn settle(&self, queues: &mut Queues, room: u64, gone: &mut Vec<Digest>) -> Vec<V> {
+        queues.settle(room, &self.known, gone);
+        let evicted: Vec<V> =
+            gone.iter().filter_map(|digest| self.known.shards.remove(*digest)).collect();
+        self.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        evicted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Bodies in flight have what they take of the store's bytes at once.
+impl<V: Clone + Send + Sync> Lender for Map<V> {
+    fn take(&self, bytes: u64) {
+        if self.loan.take(bytes) {
+            return;
+        }
+        let mut queues = self.lock();
+        let wanted = self.loan.wanted();
+        let room = self.size.saturating_sub(wanted);
+        let evicted = self.settle(&mut queues, room, &mut Vec::new());
+        self.loan.reserve(wanted);
+        drop(queues);
+        drop(evicted);
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.loan.give_back(bytes);
+    }
+}
+
+impl<V> fmt::Debug for Map<V> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Map").field("size", &self.size).field("loan", &self.loan).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

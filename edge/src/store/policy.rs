@@ -11,7 +11,7 @@ pub struct MemoryPolicy {
 }
 
 /// What is known of a response that is held.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Held {
     weight: u64,
     note: u64,
@@ -53,13 +53,11 @@ impl MemoryPolicy {
     /// Stores a response with a note. Whether it is kept: the store may be full, and what it holds
     /// requested more often.
     pub fn put(&self, key: u128, usage: Usage, note: u64) -> bool {
-        self.map.insert(key, Held { weight: usage.0, note });
-        self.map.admits(key, usage.0)
+        self.map.insert(key, Held { weight: usage.0, note })
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        self.map.tidy();
         self.map.bytes()
     }
 }
