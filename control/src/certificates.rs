@@ -6,6 +6,8 @@ mod shelf;
 mod supply;
 mod tickets;
 
+pub(crate) use supply::Supply;
+
 use crate::etcd::Tenure;
 use crate::process::Process;
 use etcd::EtcdStorage;

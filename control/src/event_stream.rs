@@ -29,7 +29,7 @@ const ENTRIES: usize = 256;
 impl Control {
     /// Tells of entries as they are accepted and completed, to the end of control.
     pub(crate) async fn tell_of_entries(self: Arc<Self>) {
-        let mut heads = self.ledger.heads();
+        let (mut heads, completes) = (self.ledger.heads(), self.ledger.completes());
         let head = *heads.borrow_and_update();
         let (mut accepted, mut completed) = (head, head);
         loop {
@@ -37,7 +37,7 @@ impl Control {
             completed = self.tell_of_completed(completed);
             tokio::select! {
                 moved = heads.changed() => if moved.is_err() { return },
-                () = self.events.progressed() => {}
+                () = completes.notified() => {}
                 () = self.stopped() => return,
             }
         }

@@ -4,7 +4,7 @@ use crate::ledger::Listed;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use weir_protocol::frame::Hello;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::Welcome;
@@ -33,18 +33,12 @@ pub(crate) enum Event {
 pub(crate) struct Events {
     listeners: broadcast::Sender<Event>,
     room: Arc<Semaphore>,
-    /// Something happened that may have completed an entry.
-    progressed: Notify,
 }
 
 impl Events {
     pub(crate) fn new() -> Self {
         let (listeners, _) = broadcast::channel(MOST_WAITING);
-        Self {
-            listeners,
-            room: Arc::new(Semaphore::new(MOST_LISTENERS)),
-            progressed: Notify::new(),
-        }
+        Self { listeners, room: Arc::new(Semaphore::new(MOST_LISTENERS)) }
     }
 
     /// A node is connected.
@@ -77,14 +71,12 @@ impl Events {
 
     /// A node applied everything up to `seq`.
     pub(crate) fn applied(&self, node: &str, seq: Seq) {
-        self.progressed.notify_one();
         if self.listeners.receiver_count() > 0 {
             self.tell(Event::Applied(node.into(), seq));
         }
     }
 
     fn node(&self, name: &'static str, say: impl FnOnce() -> Value) {
-        self.progressed.notify_one();
         if self.listeners.receiver_count() > 0 {
             self.tell(Event::Node(name, Arc::new(say())));
         }
@@ -94,11 +86,6 @@ impl Events {
     pub(crate) fn tell(&self, event: Event) {
         // Fails only when nobody listens.
         let _ = self.listeners.send(event);
-    }
-
-    /// Until something happened that may have completed an entry.
-    pub(crate) async fn progressed(&self) {
-        self.progressed.notified().await;
     }
 
     /// The events from now on, and the room that a listener takes; `None` where too many listen.

@@ -30,12 +30,13 @@ use crate::sites::ReportedSites;
 use listed::Accepted;
 use published::PublishedLog;
 use queue::{Appended, Departing, Job, Queue, Reply};
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use weir_protocol::frame::Hello;
 use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
@@ -139,6 +140,11 @@ impl Ledger {
         self.shared.heads.subscribe()
     }
 
+    /// Has one who waits told when entries are completed.
+    pub(crate) fn completes(&self) -> Arc<Notify> {
+        self.shared.state().completes.clone()
+    }
+
     /// Appends a purge; when this returns, it is durable. An order whose reference is listed as the
     /// same referrer's returns the first purge when the two are equal.
     ///
@@ -235,7 +241,12 @@ impl Ledger {
 
     /// The session's node gave a sign of life; whether the session is that of the process that
     /// speaks for it: of two, the newer. What an ended session says is not heard, here and below.
-    pub(crate) fn heard(&self, session: SessionId, now: Instant, stats: Option<Stats>) -> bool {
+    pub(crate) fn heard(
+        &self,
+        session: SessionId,
+        now: Instant,
+        stats: Option<Arc<Stats>>,
+    ) -> bool {
         self.shared.state().heard(session, now, stats)
     }
 
@@ -338,6 +349,11 @@ impl Ledger {
     /// The journal fails: the nodes are still expected.
     pub(crate) async fn forget_silent(&self, now: Instant) -> Result<Vec<String>, JournalError> {
         self.forget_departing(Departing::Silent, now).await
+    }
+
+    /// The names of the expected nodes.
+    pub(crate) fn names(&self) -> HashSet<Arc<str>> {
+        self.shared.state().nodes.keys().cloned().collect()
     }
 
     /// The expected nodes, by name.

@@ -19,7 +19,6 @@ use crate::traffic::TrafficViews;
 use crate::traffic::history::saved::HistoryFile;
 use crate::traffic::history::{History, Now};
 use crate::warming::Warming;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -118,6 +117,7 @@ impl Control {
             ending: watch::Sender::new(false),
         });
         tokio::spawn(control.clone().note_leases());
+        tokio::spawn(control.clone().tell_sessions());
         tokio::spawn(control.clone().tell_of_entries());
         tokio::spawn(control.clone().forget_absent());
         tokio::spawn(control.clone().tend_traffic());
@@ -128,7 +128,7 @@ impl Control {
     }
 
     /// Attends the connection of a node in this process, to its end.
-    pub async fn attend(self: Arc<Self>, transport: impl AsyncRead + AsyncWrite + Send) {
+    pub async fn attend(self: Arc<Self>, transport: impl AsyncRead + AsyncWrite + Send + Unpin) {
         session::attend(self, Entrance::InProcess, transport).await;
     }
 
@@ -148,8 +148,7 @@ impl Control {
                     "some sites of some nodes are left out of the traffic history; raise control.history"
                 );
             }
-            let expected: HashSet<String> =
-                self.ledger.nodes(Instant::now()).into_iter().map(|node| node.name).collect();
+            let expected = self.ledger.names();
             self.traffic.retain(|name| expected.contains(name));
         }
     }

@@ -4,7 +4,7 @@
 use crate::auth::Caller;
 use crate::ledger::SessionId;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use weir_protocol::frame::FromNode;
@@ -29,7 +29,7 @@ const NUMBER: usize = 16;
 #[derive(Clone)]
 pub(crate) struct Edge {
     pub(crate) caller: Caller,
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) tier: Tier,
     pub(crate) instance: String,
 }
@@ -178,7 +178,7 @@ mod tests {
         let now = Instant::now();
         let edge = |name: &str| Edge {
             caller: Caller::Local,
-            name: name.to_owned(),
+            name: name.into(),
             tier: Tier::Edge,
             instance: "1".to_owned(),
         };
@@ -192,7 +192,7 @@ mod tests {
         assert_ne!(void, first);
         assert_eq!(take(&void, "p", now), None, "another one was given");
         assert_eq!(take(&first, "q", now), None, "to another relay");
-        assert_eq!(take(&first, "p", now + TICKET), Some((one, "a".to_owned())));
+        assert_eq!(take(&first, "p", now + TICKET), Some((one, "a".into())));
         assert_eq!(take(&first, "p", now), None, "once");
         let late = now + TICKET + Duration::from_millis(1);
         assert_eq!(take(&second, "p", late), None);

@@ -1,34 +1,37 @@
 //! Control's side of the connections of nodes: entries go out in their order as they become
 //! durable, acknowledgements come back, and control asks what nodes alone know.
 //!
-//! Of each connection one half reads and the other writes; neither waits for the other. Whatever
-//! waits on its way to a node is bounded, and a node that is not heard, or takes nothing, for the
-//! lease is dropped: it comes again and goes on where it stood.
+//! Each connection has one future ([`talk`]). Whatever waits on its way to a node is bounded, and a node
+//! that is not heard, or takes nothing, for the lease is dropped: it comes again and goes on where it
+//! stood. [`announce`] wakes all sessions that have something to send.
 
 use crate::auth::Caller;
+use crate::certificates::Supply;
 use crate::control::Control;
 use crate::ledger::{Ended, Joined, Right, SessionId};
 use crate::method;
 use crate::relays::RelaySide;
-use crate::sessions::{AwaitedAnswers, PendingQuestion};
+use crate::sessions::{AwaitedAnswers, Mailbox};
 use crate::traffic::history::{Now, Teller};
 use std::fmt;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use talk::{Opening, Talk};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use weir_config::Token;
 use weir_protocol::frame::{FromControl, FromNode, Hello, SiteHosts};
 use weir_protocol::lines::{Lines, write_line};
 use weir_rules::invalidation::Seq;
 use weir_rules::tier::Tier;
-use wire::{Direct, Hears, Speaks};
+use wire::{Direct, Wire};
 
+mod announce;
 mod behind;
+mod talk;
 mod wire;
 
 /// From the connection to the node's first line.
@@ -47,17 +50,8 @@ const BEATS: usize = 10_000;
 /// Purges by method of one node that are under way at once; further ones get 429.
 const MOST_PURGES: usize = 64;
 
-/// From entries sent to the next ones, at most, while more are on their way: they go together. A
-/// purge that comes alone waits for nothing; in a stream of them nodes wake less often than for each,
-/// which leaves them to their hits.
-const GATHER: Duration = Duration::from_millis(4);
-
 /// Batches of lines for edges behind a relay that wait to be sent to it.
 const MOST_RELAYED: usize = 256;
-
-/// Entries asked of the ledger at once, and bytes written at once.
-const ENTRIES: usize = 256;
-const BATCH: usize = 256 << 10;
 
 /// How a node's connection was made.
 pub(super) enum Entrance {
@@ -150,26 +144,58 @@ impl fmt::Display for Over {
 }
 
 /// Attends a node's connection to its end.
-pub(super) async fn attend<T>(control: Arc<Control>, entrance: Entrance, transport: T)
+pub(super) fn attend<T>(
+    control: Arc<Control>,
+    entrance: Entrance,
+    transport: T,
+) -> impl Future<Output = ()> + Send
 where
-    T: AsyncRead + AsyncWrite + Send,
+    T: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    // Boxed: it is soon over, and each session would have room for what it needs.
+    let admitting = Box::pin(admit(control, entrance, transport));
+    async move {
+        let Some(mut talk) = admitting.await else { return };
+        let over = (&mut talk).await;
+        let (control, name) = (talk.session.control.clone(), talk.session.name.clone());
+        drop(talk);
+        match over {
+            // That is told where its other session begins.
+            Over::Ledger(Ended::Attached) => return,
+            Over::Left | Over::Stopping => {
+                tracing::info!(node = &*name, "node disconnected: {over}");
+            }
+            _ => tracing::warn!(node = &*name, "node disconnected: {over}"),
+        }
+        control.events.parted(&name, &over.to_string());
+    }
+}
+
+/// Hears who a node is, and lets it in if it may join. `None` where it does not.
+async fn admit<T>(
+    control: Arc<Control>,
+    entrance: Entrance,
+    transport: T,
+) -> Option<Talk<Direct<T>>>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let caller = entrance.caller();
-    let (reading, mut writing) = tokio::io::split(transport);
-    let mut lines = Lines::new(reading);
+    let mut lines = Lines::new(transport);
     let hello = tokio::select! {
         hello = hello(&mut lines) => hello,
-        () = control.stopped() => return,
+        () = control.stopped() => return None,
     };
     let hello = match hello {
         Ok(hello) => hello,
         Err(reason) => {
             tracing::warn!(caller = caller.name(), reason, "a node was refused");
             control.refused_joins.count("malformed");
-            return refuse(&mut writing, reason, false).await;
+            refuse(lines.stream(), reason, false).await;
+            return None;
         }
     };
-    let (name, tier) = (hello.name.clone(), hello.tier);
+    let name = Arc::<str>::from(&*hello.name);
     let joined = match entrance.right(&name, &control.config().tokens) {
         Ok(right) => control
             .ledger
@@ -189,32 +215,50 @@ where
     let joined = match joined {
         Ok(joined) => joined,
         Err((word, temporary, reason)) => {
-            tracing::warn!(node = name, caller = caller.name(), reason, "a node was refused");
+            tracing::warn!(node = &*name, caller = caller.name(), reason, "a node was refused");
             control.refused_joins.count(word);
-            return refuse(&mut writing, reason, temporary).await;
+            refuse(lines.stream(), reason, temporary).await;
+            return None;
         }
     };
     let keep = joined.welcomed.place.keep;
-    tracing::info!(node = name, after = joined.welcomed.place.after, keep, "node connected");
+    tracing::info!(node = &*name, after = joined.welcomed.place.after, keep, "node connected");
     control.events.joined(&hello, &joined.welcomed.place);
+    Some(welcome(control, caller, hello, name, joined, Direct(lines)))
+}
+
+/// Begins the session of a node that was let in.
+fn welcome<W: Wire>(
+    control: Arc<Control>,
+    caller: Caller,
+    hello: Hello,
+    name: Arc<str>,
+    joined: Joined,
+    wire: W,
+) -> Talk<W> {
+    let Joined { session: id, mut welcomed, ended } = joined;
+    let Hello { tier, instance, sites, .. } = hello;
+    let mut session = Session::new(control, caller, (name, tier, instance), id, true);
+    // As of now: the log may have gone on since the node joined.
+    welcomed.place.head = session.control.ledger.head();
+    let (after, mut welcome) = (welcomed.place.after, Vec::new());
+    write_line(&mut welcome, &FromControl::Welcome(welcomed))
+        .unwrap_or_else(|error| unreachable!("a welcome is JSON: {error}"));
+    // Channels take room: only parents have these.
+    let relayed = (tier == Tier::Parent).then(|| {
+        let (out, relayed) = mpsc::channel(MOST_RELAYED);
+        session.relay = Some(Box::new(RelaySide::new(out)));
+        relayed
+    });
     // A parent serves no browser, and gets nothing for that.
-    let sites = hello.sites.filter(|_| tier == Tier::Edge);
-    let node = (&*name, tier, hello.instance);
-    let (session, outgoing) = Session::new(&control, caller, node, joined);
-    let _supply =
-        sites.map(|sites| control.certificates.supply(&control, session.id, &name, sites));
-    let over = session.run(lines, Direct(writing), outgoing).await;
-    match over {
-        // That is told where its other session begins.
-        Over::Ledger(Ended::Attached) => return,
-        Over::Left | Over::Stopping => tracing::info!(node = name, "node disconnected: {over}"),
-        _ => tracing::warn!(node = name, "node disconnected: {over}"),
+    if let Some(sites) = sites.filter(|_| tier == Tier::Edge) {
+        session.supply(sites);
     }
-    control.events.parted(&name, &over.to_string());
+    Talk::new(session, wire, Opening { welcome, after: Some(after), ended, relayed })
 }
 
 /// The node's first line.
-async fn hello<R: AsyncRead + Unpin>(lines: &mut Lines<R>) -> Result<Hello, String> {
+async fn hello<T: AsyncRead + Unpin>(lines: &mut Lines<T>) -> Result<Hello, String> {
     match timeout(HELLO_TIMEOUT, lines.next()).await {
         Ok(Ok(Some(FromNode::Hello(hello)))) => acceptable(&hello).map(|()| hello),
         Ok(Ok(Some(_))) => Err("the first line is not a hello".into()),
@@ -271,42 +315,30 @@ async fn refuse(writing: &mut (impl AsyncWrite + Unpin), reason: String, tempora
 }
 
 /// One node's connection, from its welcome on. Dropping it tells the ledger that it ended.
-struct Session<'a> {
-    control: &'a Arc<Control>,
+struct Session {
+    control: Arc<Control>,
     caller: Caller,
-    name: &'a str,
+    name: Arc<str>,
     tier: Tier,
     /// The process ([`Hello::instance`]).
     instance: String,
     id: SessionId,
-    ended: watch::Receiver<Option<Ended>>,
     lease: Duration,
-    // Boxed: a channel has room for 32 from its beginning.
-    answers: mpsc::Sender<Box<FromControl>>,
-    awaited: Mutex<AwaitedAnswers>,
+    mailbox: Arc<Mailbox>,
+    awaited: AwaitedAnswers,
     purges: Arc<Semaphore>,
     /// How many [`FromNode::Alive`] were heard.
-    alive: AtomicU64,
+    alive: u64,
     /// What only a parent has, which edges may be attached to.
     relay: Option<Box<RelaySide>>,
+    /// What brings an edge its certificates.
+    _supply: Option<Supply>,
 }
 
 /// What is left of a frame to be done.
-type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Over>> + Send + 'a>>;
+type Rest = Pin<Box<dyn Future<Output = Result<(), Over>> + Send>>;
 
-/// What waits to be written beside entries and heartbeats.
-struct Outgoing {
-    /// The welcome, as it is sent.
-    welcome: Vec<u8>,
-    /// The seq that it is to; `None` where a relay passes its own entries on.
-    after: Option<Seq>,
-    answers: mpsc::Receiver<Box<FromControl>>,
-    asked: mpsc::Receiver<PendingQuestion>,
-    /// Lines for edges behind the node, if it is a parent.
-    relayed: Option<mpsc::Receiver<Vec<u8>>>,
-}
-
-impl Drop for Session<'_> {
+impl Drop for Session {
     fn drop(&mut self) {
         self.control.sessions.end(self.id);
         self.control.relay_tickets.end(self.id);
@@ -314,100 +346,41 @@ impl Drop for Session<'_> {
     }
 }
 
-impl<'a> Session<'a> {
+impl Session {
+    /// That of a node that was let in, which `follows` if control sends it the entries.
     fn new(
-        control: &'a Arc<Control>,
+        control: Arc<Control>,
         caller: Caller,
-        (name, tier, instance): (&'a str, Tier, String),
-        joined: Joined,
-    ) -> (Self, Outgoing) {
-        let Joined { session: id, mut welcomed, ended } = joined;
-        let asked = control.sessions.begin(id);
-        // As of now: the log may have gone on since the node joined.
-        welcomed.place.head = control.ledger.head();
-        let (after, mut welcome) = (welcomed.place.after, Vec::new());
-        write_line(&mut welcome, &FromControl::Welcome(welcomed))
-            .unwrap_or_else(|error| unreachable!("a welcome is JSON: {error}"));
-        let node = (name, tier, instance);
-        let (mut session, answers) = Self::attached(control, caller, node, (id, ended));
-        // Channels take room: only parents have these.
-        let relayed = (tier == Tier::Parent).then(|| {
-            let (out, relayed) = mpsc::channel(MOST_RELAYED);
-            session.relay = Some(Box::new(RelaySide::new(out)));
-            relayed
-        });
-        (session, Outgoing { welcome, after: Some(after), answers, asked, relayed })
-    }
-
-    /// The session of a node that was let in before; and the answers for it.
-    fn attached(
-        control: &'a Arc<Control>,
-        caller: Caller,
-        (name, tier, instance): (&'a str, Tier, String),
-        (id, ended): (SessionId, watch::Receiver<Option<Ended>>),
-    ) -> (Self, mpsc::Receiver<Box<FromControl>>) {
-        let (answers, to_write) = mpsc::channel(MOST_PURGES);
-        let session = Self {
+        (name, tier, instance): (Arc<str>, Tier, String),
+        id: SessionId,
+        follows: bool,
+    ) -> Self {
+        Self {
+            lease: control.config().control.lease,
+            mailbox: control.sessions.begin(id, follows),
             control,
             caller,
             name,
             tier,
             instance,
             id,
-            ended,
-            lease: control.config().control.lease,
-            answers,
-            awaited: Mutex::default(),
+            awaited: AwaitedAnswers::default(),
             purges: Arc::new(Semaphore::new(MOST_PURGES)),
-            alive: AtomicU64::new(0),
+            alive: 0,
             relay: None,
-        };
-        (session, to_write)
-    }
-
-    async fn run<H, S>(self, mut lines: H, mut writing: S, outgoing: Outgoing) -> Over
-    where
-        H: Hears,
-        S: Speaks,
-    {
-        let mut ended = self.ended.clone();
-        let over = async {
-            // An error says that the ledger is gone, which ends control as well.
-            let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
-            reason.map_or(Over::Stopping, Over::Ledger)
-        };
-        tokio::select! {
-            over = over => over,
-            over = self.read(&mut lines) => over,
-            over = self.write(&mut writing, outgoing) => over,
-            () = self.control.stopped() => Over::Stopping,
+            _supply: None,
         }
     }
 
-    /// Takes what the node says, until it says no more.
-    async fn read(&self, lines: &mut impl Hears) -> Over {
-        loop {
-            let taken = match timeout(self.lease, lines.next()).await {
-                Ok(Ok(Some(frame))) => self.take(frame),
-                Ok(Ok(None)) => return Over::Closed,
-                Ok(Err(error)) => return Over::Broke(error),
-                Err(_) => return Over::Silent(self.lease),
-            };
-            match taken {
-                Ok(None) => {}
-                Ok(Some(rest)) => {
-                    if let Err(over) = rest.await {
-                        return over;
-                    }
-                }
-                Err(over) => return over,
-            }
-        }
+    /// Has the edge brought the certificates of these sites.
+    fn supply(&mut self, sites: Vec<SiteHosts>) {
+        let certificates = &self.control.certificates;
+        self._supply = Some(certificates.supply(&self.control, self.id, &self.name, sites));
     }
 
     /// Does what a frame says, or what of it need not be waited for; returns the rest. Boxed: thousands
     /// of sessions have room for what is in them at any time, and this is rare.
-    fn take(&self, frame: FromNode) -> Result<Option<Rest<'_>>, Over> {
+    fn take(&mut self, frame: FromNode) -> Result<Option<Rest>, Over> {
         let (ledger, session) = (&self.control.ledger, self.id);
         let now = Instant::now();
         match frame {
@@ -416,7 +389,7 @@ impl<'a> Session<'a> {
                 if !ledger.applied(session, seq, now) {
                     return Err(Over::Misspoke("it acknowledged what was never sent"));
                 }
-                self.control.events.applied(self.name, seq);
+                self.control.events.applied(&self.name, seq);
             }
             FromNode::Checked { seq } => {
                 ledger.heard(session, now, None);
@@ -429,25 +402,22 @@ impl<'a> Session<'a> {
                 ledger.matched(session, &counts);
             }
             FromNode::Alive(stats) => {
+                let stats = Arc::new(stats);
                 // Two processes count each for itself; over time both count.
                 if ledger.heard(session, now, Some(stats.clone())) {
-                    self.control.traffic.hear(self.name, self.tier, &stats, now);
+                    self.control.traffic.hear(&self.name, self.tier, &stats, now);
                 }
-                let who = Teller { instance: &self.instance, node: self.name, tier: self.tier };
+                let who = Teller { instance: &self.instance, node: &self.name, tier: self.tier };
                 self.control.history.hear(who, &stats, Now { instant: now, ..Now::read() });
-                self.alive.fetch_add(1, Ordering::Relaxed);
+                self.alive += 1;
             }
             FromNode::Answer { ask, result } => {
                 ledger.heard(session, now, None);
-                self.awaited.lock().unwrap_or_else(PoisonError::into_inner).answered(ask, result);
+                self.awaited.answered(ask, result);
             }
             FromNode::Purge { call, url, site, soft } => {
                 ledger.heard(session, now, None);
-                let asked = method::MethodPurge { url, site, soft };
-                return Ok(Some(Box::pin(async move {
-                    self.purge(call, asked).await;
-                    Ok(())
-                })));
+                self.purge(call, method::MethodPurge { url, site, soft });
             }
             FromNode::Attach { relay } => {
                 ledger.heard(session, now, None);
@@ -462,10 +432,11 @@ impl<'a> Session<'a> {
             FromNode::AppliedBehind(said) => self.applied_behind(&said)?,
             FromNode::Unknown => {
                 ledger.heard(session, now, None);
-                tracing::debug!(node = self.name, "an unknown frame");
+                tracing::debug!(node = &*self.name, "an unknown frame");
             }
             FromNode::Ended { instance } => {
                 ledger.heard(session, now, None);
+                let ledger = ledger.clone();
                 return Ok(Some(Box::pin(async move {
                     let ended = ledger.ended(session, instance).await;
                     ended.map_err(|error| Over::Journal(error.to_string()))
@@ -473,6 +444,7 @@ impl<'a> Session<'a> {
             }
             FromNode::Away if ledger.away(session, now) => return Err(Over::Left),
             FromNode::Leave | FromNode::Away => {
+                let ledger = ledger.clone();
                 return Ok(Some(Box::pin(async move {
                     Err(match ledger.leave(session).await {
                         Ok(()) => Over::Left,
@@ -485,136 +457,47 @@ impl<'a> Session<'a> {
     }
 
     /// Has a purge by method done beside this, for it waits for all nodes, this one among them.
-    async fn purge(&self, call: u64, asked: method::MethodPurge) {
-        let answers = self.answers.clone();
+    fn purge(&self, call: u64, asked: method::MethodPurge) {
+        let mailbox = self.mailbox.clone();
         let Ok(permit) = self.purges.clone().try_acquire_owned() else {
             let (status, body) = crate::errors::ApiError::busy().into_parts();
-            let refused = FromControl::Purged { call, status: status.as_u16(), body };
-            // Fails only when the connection ended.
-            let _ = answers.send(Box::new(refused)).await;
+            mailbox.answer(FromControl::Purged { call, status: status.as_u16(), body });
             return;
         };
         let (control, caller) = (self.control.clone(), self.caller.clone());
         tokio::spawn(async move {
             let (status, body) = method::purge(&control, &caller, asked).await;
-            // Fails only when the connection ended, and then nobody waits.
-            let _ = answers.send(Box::new(FromControl::Purged { call, status, body })).await;
+            mailbox.answer(FromControl::Purged { call, status, body });
             drop(permit);
         });
     }
 
-    /// Sends entries as they come, heartbeats, questions and answers.
-    async fn write(&self, writing: &mut impl Speaks, mut outgoing: Outgoing) -> Over {
-        let mut heads = self.control.ledger.heads();
-        let sends_entries = outgoing.after.is_some();
-        let mut sent = outgoing.after.unwrap_or_default();
-        let first = self.beat();
-        let mut beats = interval_at(tokio::time::Instant::now() + first, first);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut out = std::mem::take(&mut outgoing.welcome);
-        let mut gathered = tokio::time::Instant::now();
-        loop {
-            let before = sent;
-            let more = match sends_entries.then(|| self.entries(&mut sent, &mut out)) {
-                Some(Ok(more)) => more,
-                Some(Err(over)) => return over,
-                None => false,
-            };
-            if !out.is_empty() {
-                match timeout(self.lease, writing.speak(&out)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Over::Broke(error.to_string()),
-                    Err(_) => return Over::Silent(self.lease),
-                }
-                // What waits needs no buffer.
-                out = Vec::new();
-            }
-            if sent > before && !more {
-                gathered = tokio::time::Instant::now() + GATHER;
-            }
-            let moved = self.gathered(&mut heads, gathered);
-            // Written at once: a frame that is kept meanwhile has its place in each session.
-            let added = tokio::select! {
-                // A long backlog holds up none of these: a node keeps its lease by heartbeats.
-                biased;
-                _ = beats.tick() => {
-                    if !self.is_let_in() {
-                        return Over::Locked;
-                    }
-                    beats.reset_after(self.beat());
-                    // What was heard first: the head is then at least that of when it was heard.
-                    let heard = Some(self.alive.load(Ordering::Relaxed));
-                    let head = Some(self.control.ledger.head());
-                    // Later than what was heard, as of which it renews the lease. Without a head it renews
-                    // none: a writer of the past does not know the head.
-                    let head = head.filter(|_| self.control.is_sure());
-                    let retention = Some(self.control.config().control.retention as u64);
-                    line(&FromControl::Heartbeat { head, heard, retention }, &mut out)
-                }
-                Some(asked) = outgoing.asked.recv() => {
-                    self.number(asked).map_or(Ok(()), |frame| line(&frame, &mut out))
-                }
-                Some(answer) = outgoing.answers.recv() => line(&answer, &mut out),
-                Some(lines) = relayed(&mut outgoing.relayed) => {
-                    out = lines;
-                    Ok(())
-                }
-                () = ready(()), if more => Ok(()),
-                moved = moved, if sends_entries => match moved {
-                    Ok(()) => Ok(()),
-                    Err(_) => return Over::Stopping,
-                },
-            };
-            if let Err(over) = added {
-                return over;
-            }
+    /// What a heartbeat says now.
+    ///
+    /// # Errors
+    /// A reload has taken the token away that the node was let in by.
+    fn heartbeat(&self) -> Result<FromControl, Over> {
+        let config = self.control.config();
+        let is_let_in = match &self.caller {
+            Caller::Local => true,
+            Caller::Bearer(token) => config.tokens.contains(token),
+        };
+        if !is_let_in {
+            return Err(Over::Locked);
         }
+        // What was heard first: the head is then at least that of when it was heard.
+        let heard = Some(self.alive);
+        let head = Some(self.control.ledger.head());
+        // Later than what was heard, as of which it renews the lease. Without a head it renews none: a
+        // writer of the past does not know the head.
+        let head = head.filter(|_| self.control.is_sure());
+        let retention = Some(config.control.retention as u64);
+        Ok(FromControl::Heartbeat { head, heard, retention })
     }
 
+    /// From this heartbeat to the next.
     fn beat(&self) -> Duration {
         beat(self.lease, self.control.ledger.size())
-    }
-
-    /// Until there is something to send, and nothing more on its way or `by` is past.
-    async fn gathered(
-        &self,
-        heads: &mut watch::Receiver<Seq>,
-        by: tokio::time::Instant,
-    ) -> Result<(), watch::error::RecvError> {
-        heads.changed().await?;
-        while self.control.ledger.is_busy() {
-            match timeout_at(by, heads.changed()).await {
-                Ok(moved) => moved?,
-                Err(_) => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// A reload may have taken the token away that the node was let in by.
-    fn is_let_in(&self) -> bool {
-        match &self.caller {
-            Caller::Local => true,
-            Caller::Bearer(token) => self.control.config().tokens.contains(token),
-        }
-    }
-
-    fn number(&self, asked: PendingQuestion) -> Option<FromControl> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).number(asked)
-    }
-
-    /// Adds the entries after `sent`, up to a batch; whether there are more.
-    fn entries(&self, sent: &mut Seq, out: &mut Vec<u8>) -> Result<bool, Over> {
-        let forgotten = |gone: crate::ledger::Forgotten| Over::Outrun(gone.up_to);
-        let entries = self.control.ledger.after(*sent, ENTRIES).map_err(forgotten)?;
-        for listed in &entries {
-            out.extend_from_slice(&listed.lines());
-            *sent = listed.seq();
-            if out.len() >= BATCH {
-                return Ok(true);
-            }
-        }
-        Ok(entries.len() == ENTRIES)
     }
 }
 
@@ -626,14 +509,6 @@ fn beat(lease: Duration, nodes: usize) -> Duration {
 
 fn line(frame: &FromControl, out: &mut Vec<u8>) -> Result<(), Over> {
     write_line(out, frame).map_err(|error| Over::Broke(error.to_string()))
-}
-
-/// The next lines for edges behind the node.
-async fn relayed(lines: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
-    match lines {
-        Some(lines) => lines.recv().await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -1,30 +1,42 @@
-//! The nodes that are connected, and how they are asked what they alone know.
+//! The nodes that are connected: what waits for each, and how they are asked what they alone know.
 
+mod mailbox;
 mod questions;
 
-pub(crate) use questions::{AwaitedAnswers, PendingQuestion};
+pub(crate) use mailbox::Mailbox;
+pub(crate) use questions::AwaitedAnswers;
 
 use crate::ledger::SessionId;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_protocol::question::Question;
 
 /// Most connections of nodes at once.
 const MOST_SESSIONS: usize = 4096;
 
 /// The nodes that are connected.
-#[derive(Debug)]
 pub(crate) struct Sessions {
-    asks: Mutex<HashMap<SessionId, mpsc::Sender<PendingQuestion>>>,
+    open: Mutex<Open>,
+    /// Those that are sent entries, which are not those behind relays. Beside the others: it is held
+    /// while all of them are woken.
+    following: Mutex<BTreeMap<SessionId, Arc<Mailbox>>>,
     room: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Open {
+    mailboxes: HashMap<SessionId, Arc<Mailbox>>,
+    /// Control stops.
+    stops: bool,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self { asks: Mutex::default(), room: Arc::new(Semaphore::new(MOST_SESSIONS)) }
+        let room = Arc::new(Semaphore::new(MOST_SESSIONS));
+        Self { open: Mutex::default(), following: Mutex::default(), room }
     }
 
     /// Room for one more connection; `None` when there is none.
@@ -42,26 +54,53 @@ impl Sessions {
         what: Question,
         wait: Duration,
     ) -> Result<Value, String> {
-        let asks = self.lock().get(&session).cloned();
-        match asks {
-            Some(asks) => questions::ask(&asks, what, wait).await,
+        let mailbox = self.open().mailboxes.get(&session).cloned();
+        match mailbox {
+            Some(mailbox) => questions::ask(&mailbox, what, wait).await,
             None => Err("it is not connected to control".to_owned()),
         }
     }
 
-    /// A node is connected: the questions to it, as they are asked.
-    pub(crate) fn begin(&self, session: SessionId) -> mpsc::Receiver<PendingQuestion> {
-        let (asks, asked) = questions::channel();
-        self.lock().insert(session, asks);
-        asked
+    /// A node is connected, and `follows` if control sends it the entries: what waits for it.
+    pub(crate) fn begin(&self, session: SessionId, follows: bool) -> Arc<Mailbox> {
+        let mailbox = Arc::<Mailbox>::default();
+        if follows {
+            self.following().insert(session, mailbox.clone());
+        }
+        let mut open = self.open();
+        if open.stops {
+            mailbox.stop();
+        }
+        open.mailboxes.insert(session, mailbox.clone());
+        mailbox
     }
 
     /// Its connection ended.
     pub(crate) fn end(&self, session: SessionId) {
-        self.lock().remove(&session);
+        self.following().remove(&session);
+        let mailbox = self.open().mailboxes.remove(&session);
+        if let Some(mailbox) = mailbox {
+            mailbox.close();
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<PendingQuestion>>> {
-        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The log has moved.
+    pub(crate) fn announce(&self) {
+        self.following().values().for_each(|mailbox| mailbox.announce());
+    }
+
+    /// Control stops: all sessions end, also those that begin from now on.
+    pub(crate) fn stop(&self) {
+        let mut open = self.open();
+        open.stops = true;
+        open.mailboxes.values().for_each(|mailbox| mailbox.stop());
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn following(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Mailbox>>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use weir_config::Control;
 use weir_protocol::frame::FromNode;
-use weir_protocol::lines::write_line;
 use weir_protocol::relay::Ticket;
+use weir_protocol::unread::Unread;
 use weir_rules::invalidation::Seq;
 use weir_rules::relay::{AppliedBehind, Behind, Link, Passing, Unpassed};
 
@@ -168,11 +168,8 @@ impl Relay {
     }
 
     /// A line of control's for an edge.
-    pub(crate) fn line(&self, link: Link, line: &serde_json::Value) {
-        let mut out = Vec::new();
-        if write_line(&mut out, line).is_ok() {
-            self.send(link, Down::Line(out));
-        }
+    pub(crate) fn line(&self, link: Link, line: &Unread) {
+        self.send(link, Down::Line(format!("{}\n", line.text()).into_bytes()));
     }
 
     fn send(&self, link: Link, what: Down) {

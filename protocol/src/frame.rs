@@ -4,10 +4,12 @@ use crate::question::Question;
 use crate::relay::Ticket;
 use crate::secret::NodeSecret;
 use crate::stats::Stats;
+use crate::unread::Unread;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Entry, Release, Standing, Welcome};
@@ -96,7 +98,7 @@ pub enum FromNode {
         /// The relay's number for it.
         link: Link,
         /// The line.
-        line: Value,
+        line: Unread,
     },
     /// A line of a newer node, which is ignored.
     #[serde(other, skip_serializing)]
@@ -234,7 +236,7 @@ pub enum FromControl {
         /// The number in [`FromNode::Link`].
         link: Link,
         /// The line.
-        line: Value,
+        line: Unread,
     },
     /// A line of a newer control, which is ignored.
     #[serde(other, skip_serializing)]
@@ -277,9 +279,34 @@ impl<'de> Deserialize<'de> for FromNode {
 /// stands, like entries in [`Line`].
 struct LineOfNode;
 
+/// A name or a tag: borrowed from the line where it can be.
+#[derive(Deserialize)]
+struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The tag of a line, if it comes first; else what comes first is among `all`.
+fn tag<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    all: &mut serde_json::Map<String, Value>,
+) -> Result<Option<Cow<'de, str>>, A::Error> {
+    let Some(Word(name)) = map.next_key::<Word<'de>>()? else { return Ok(None) };
+    if name == "frame" {
+        let Word(frame) = map.next_value::<Word<'de>>()?;
+        return Ok(Some(frame));
+    }
+    all.insert(name.into_owned(), map.next_value()?);
+    Ok(None)
+}
+
 #[derive(Deserialize)]
 struct AppliedLine {
     seq: Seq,
+}
+
+/// What a relay passes on, of both sides. Never held as a tree: it is read where it is taken.
+#[derive(Deserialize)]
+struct RelayedLine {
+    link: Link,
+    line: Unread,
 }
 
 #[derive(Deserialize)]
@@ -297,26 +324,35 @@ impl<'de> Visitor<'de> for LineOfNode {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FromNode, A::Error> {
         let mut all = serde_json::Map::new();
         // The tag comes first, as nodes write it; of others it may come anywhere.
-        if let Some((tag, frame)) = map.next_entry::<String, Value>()? {
-            match frame.as_str().filter(|_| tag == "frame") {
-                Some("applied") => {
+        if let Some(frame) = tag(&mut map, &mut all)? {
+            match &*frame {
+                "applied" => {
                     let line = AppliedLine::deserialize(MapAccessDeserializer::new(map))?;
                     return Ok(FromNode::Applied { seq: line.seq });
                 }
-                Some("matched") => {
+                "matched" => {
                     let line = MatchedLine::deserialize(MapAccessDeserializer::new(map))?;
                     return Ok(FromNode::Matched { counts: line.counts });
                 }
-                Some("alive") => {
+                "alive" => {
                     let stats = Stats::deserialize(MapAccessDeserializer::new(map))?;
                     return Ok(FromNode::Alive(stats));
                 }
+                "relayed" => {
+                    let line = RelayedLine::deserialize(MapAccessDeserializer::new(map))?;
+                    return Ok(FromNode::Relayed { link: line.link, line: line.line });
+                }
                 _ => {}
             }
-            all.insert(tag, frame);
+            all.insert("frame".to_owned(), Value::String(frame.into_owned()));
         }
         while let Some((name, value)) = map.next_entry()? {
             all.insert(name, value);
+        }
+        // What is derived holds values, and no text.
+        if all.get("frame").is_some_and(|frame| frame == "relayed") {
+            let line = RelayedLine::deserialize(Value::Object(all)).map_err(A::Error::custom)?;
+            return Ok(FromNode::Relayed { link: line.link, line: line.line });
         }
         FromNode::deserialize(Value::Object(all)).map_err(A::Error::custom)
     }
@@ -348,14 +384,26 @@ impl<'de> Visitor<'de> for Line {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FromControl, A::Error> {
         let mut all = serde_json::Map::new();
         // The tag comes first, as control writes it; of others it may come anywhere.
-        if let Some((tag, frame)) = map.next_entry::<String, Value>()? {
-            if tag == "frame" && frame == "entry" {
-                return Entry::deserialize(MapAccessDeserializer::new(map)).map(FromControl::Entry);
+        if let Some(frame) = tag(&mut map, &mut all)? {
+            match &*frame {
+                "entry" => {
+                    let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
+                    return Ok(FromControl::Entry(entry));
+                }
+                "relayed" => {
+                    let line = RelayedLine::deserialize(MapAccessDeserializer::new(map))?;
+                    return Ok(FromControl::Relayed { link: line.link, line: line.line });
+                }
+                _ => {}
             }
-            all.insert(tag, frame);
+            all.insert("frame".to_owned(), Value::String(frame.into_owned()));
         }
         while let Some((name, value)) = map.next_entry()? {
             all.insert(name, value);
+        }
+        if all.get("frame").is_some_and(|frame| frame == "relayed") {
+            let line = RelayedLine::deserialize(Value::Object(all)).map_err(A::Error::custom)?;
+            return Ok(FromControl::Relayed { link: line.link, line: line.line });
         }
         FromControl::deserialize(Value::Object(all)).map_err(A::Error::custom)
     }
@@ -398,7 +446,10 @@ mod tests {
             FromControl::Ticket { relay: "p".to_owned(), ticket: Err("no".to_owned()) },
             FromControl::Linked { link: 1 << 53 },
             FromControl::Unlinked { link: 7, reason: "it left".to_owned() },
-            FromControl::Relayed { link: 7, line: serde_json::json!({"frame": "entry", "a": [1]}) },
+            FromControl::Relayed {
+                link: 7,
+                line: Unread::of(&serde_json::json!({"frame": "entry", "a": [1]})).unwrap(),
+            },
         ] {
             let text = serde_json::to_string(&line).unwrap();
             assert!(text.starts_with("{\"frame\":"), "{text}");
@@ -433,7 +484,10 @@ mod tests {
             FromNode::Unlink { link: 7 },
             FromNode::AppliedBehind(AppliedBehind { all: Some(9), links: vec![(1, 2), (7, 10)] }),
             FromNode::AppliedBehind(AppliedBehind { all: None, links: vec![(7, 11)] }),
-            FromNode::Relayed { link: 7, line: serde_json::json!({"frame": "leave"}) },
+            FromNode::Relayed {
+                link: 7,
+                line: Unread::of(&serde_json::json!({"frame": "leave"})).unwrap(),
+            },
             FromNode::Leave,
         ] {
             let text = serde_json::to_string(&line).unwrap();

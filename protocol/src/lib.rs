@@ -29,6 +29,7 @@ pub mod search;
 pub mod secret;
 pub mod stats;
 pub mod takeover;
+pub mod unread;
 pub mod warm;
 
 /// The token of the Upgrade field.

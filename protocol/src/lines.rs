@@ -3,33 +3,42 @@
 use crate::LONGEST_LINE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::fmt;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes asked of the stream at once, where there is more than a little to read.
+/// Bytes read at once.
 const READ: usize = 16 << 10;
 
-/// Bytes asked of it otherwise: control reads from thousands of nodes that say little.
-const LITTLE: usize = 512;
+thread_local! {
+    /// What a stream is read into: lent for one poll, so that thousands of connections that wait have
+    /// no buffer each.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Reads lines. Not to be used after an error.
+///
+/// While it waits it keeps no more than the beginning of a line, which is mostly nothing.
 #[derive(Debug)]
 pub struct Lines<R> {
     from: R,
-    buffer: Vec<u8>,
-    /// Where the next line begins in the buffer.
+    /// What came and was not taken yet.
+    rest: Vec<u8>,
+    /// Where the next line begins in it.
     begin: usize,
     /// Up to where it is known to have no end.
     searched: usize,
-    /// The last read took all that it asked for.
-    full: bool,
 }
 
 /// Why there is no further line.
 #[derive(Debug)]
 pub enum LineError {
     /// The connection broke.
-    Broken(std::io::Error),
+    Broken(io::Error),
     /// The connection ended within a line.
     Cut,
     /// A line is longer than [`LONGEST_LINE`].
@@ -51,45 +60,106 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R> Lines<R> {
     /// Reads from a stream.
     pub fn new(from: R) -> Self {
-        Self { from, buffer: Vec::new(), begin: 0, searched: 0, full: false }
+        Self { from, rest: Vec::new(), begin: 0, searched: 0 }
     }
 
+    /// The stream, to write to it. What is read from it here is missing in the lines.
+    pub fn stream(&mut self) -> &mut R {
+        &mut self.from
+    }
+
+    /// The next line that came whole.
+    fn take<T: DeserializeOwned>(&mut self) -> Option<Result<T, LineError>> {
+        let end = self.searched + memchr::memchr(b'\n', &self.rest[self.searched..])?;
+        let line = parse(&self.rest[self.begin..end]);
+        self.begin = end + 1;
+        self.searched = self.begin;
+        Some(line)
+    }
+
+    /// Keeps what is left of what came: less than a line.
+    fn keep(&mut self) {
+        if self.begin > 0 {
+            self.rest.drain(..self.begin);
+            self.rest.shrink_to_fit();
+            self.begin = 0;
+        }
+        self.searched = self.rest.len();
+    }
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
     /// The next line; `None` at the end. May be dropped while it waits, and called again.
     ///
     /// # Errors
     /// There is no further line.
     pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The same, polled.
+    ///
+    /// # Errors
+    /// There is no further line.
+    pub fn poll_next<T: DeserializeOwned>(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<T>, LineError>> {
         loop {
-            if let Some(length) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
-                let end = self.searched + length;
-                let line = serde_json::from_slice(&self.buffer[self.begin..end]);
-                self.begin = end + 1;
-                self.searched = self.begin;
-                return line.map(Some).map_err(LineError::Malformed);
+            if let Some(line) = self.take() {
+                return Poll::Ready(line.map(Some));
             }
-            // What was read is no longer needed; what is left is less than a line.
-            self.buffer.drain(..self.begin);
-            self.begin = 0;
-            self.searched = self.buffer.len();
-            if self.searched > LONGEST_LINE {
-                return Err(LineError::TooLong);
+            self.keep();
+            if self.rest.len() > LONGEST_LINE {
+                return Poll::Ready(Err(LineError::TooLong));
             }
-            let asked = if self.full { READ } else { LITTLE };
-            if self.searched == 0 {
-                self.buffer.shrink_to(asked);
+            let mut buffer = Borrowed::new();
+            let mut read = ReadBuf::new(&mut buffer.0);
+            let came = ready!(Pin::new(&mut self.from).poll_read(context, &mut read));
+            came.map_err(LineError::Broken)?;
+            let came = read.filled();
+            if came.is_empty() {
+                return Poll::Ready(match self.rest.is_empty() {
+                    true => Ok(None),
+                    false => Err(LineError::Cut),
+                });
             }
-            self.buffer.reserve(asked);
-            let room = self.buffer.capacity() - self.searched;
-            match self.from.read_buf(&mut self.buffer).await.map_err(LineError::Broken)? {
-                0 if self.buffer.is_empty() => return Ok(None),
-                0 => return Err(LineError::Cut),
-                came => self.full = came == room,
-            }
+            // Mostly a whole line, or several.
+            let first = memchr::memchr(b'\n', came).filter(|_| self.rest.is_empty());
+            let Some(end) = first else {
+                self.rest.extend_from_slice(came);
+                continue;
+            };
+            self.rest.extend_from_slice(&came[end + 1..]);
+            self.searched = 0;
+            return Poll::Ready(parse(&came[..end]).map(Some));
         }
     }
+}
+
+/// The thread's buffer, until it is dropped.
+struct Borrowed(Vec<u8>);
+
+impl Borrowed {
+    fn new() -> Self {
+        let mut buffer = BUFFER.take();
+        // It is new, or lent already: by a stream that reads lines itself.
+        buffer.resize(READ, 0);
+        Self(buffer)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        BUFFER.set(std::mem::take(&mut self.0));
+    }
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, LineError> {
+    serde_json::from_slice(line).map_err(LineError::Malformed)
 }
 
 /// Appends a value as a line.
@@ -133,6 +203,29 @@ mod tests {
             };
             tokio::join!(read, write);
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_keeps_the_beginning_of_a_line_alone() {
+        let (mut to, from) = tokio::io::duplex(4 * READ);
+        let mut lines = Lines::new(from);
+        let (long, begun) = ("x".repeat(2 * READ), b"\"be");
+        let mut text = Vec::new();
+        for line in ["a", "b", &long, "c"] {
+            write_line(&mut text, &line).unwrap();
+        }
+        text.extend_from_slice(begun);
+        to.write_all(&text).await.unwrap();
+        for expected in ["a", "b", &long, "c"] {
+            assert_eq!(lines.next::<String>().await.unwrap().as_deref(), Some(expected));
+        }
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(lines.poll_next::<String>(&mut context).is_pending());
+        assert!(lines.rest == begun && lines.rest.capacity() < 16, "{}", lines.rest.capacity());
+        to.write_all(b"gun\"\n").await.unwrap();
+        assert_eq!(lines.next::<String>().await.unwrap().as_deref(), Some("begun"));
+        assert!(lines.poll_next::<String>(&mut context).is_pending());
+        assert_eq!(lines.rest.capacity(), 0);
     }
 
     #[tokio::test]

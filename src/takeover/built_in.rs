@@ -63,7 +63,7 @@ impl BuiltIn {
     }
 
     /// Attends the node of the process that was taken over from.
-    pub(super) async fn attend(&self, transport: impl AsyncRead + AsyncWrite + Send) {
+    pub(super) async fn attend(&self, transport: impl AsyncRead + AsyncWrite + Send + Unpin) {
         if let Some(control) = self.control() {
             control.attend(transport).await;
         }

@@ -1,12 +1,13 @@
 //! Who is expected, who is there, and what they have applied.
 
 use super::errors::Ended;
-use super::nodes::{AttachedSession, DepartedNode, ExpectedNode, Joined, Session, SessionId};
+use super::nodes::{
+    AttachedSession, DepartedNode, ExpectedNode, Joined, Moved, Session, SessionId,
+};
 use super::published::PublishedLog;
-use crate::journal::{Life, NodeRecord, ProcessRecord};
+use crate::journal::{Life, NodeRecord};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::watch;
 use weir_protocol::frame::{Hello, Welcomed};
 use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
@@ -58,21 +59,20 @@ impl PublishedLog {
         let reported = hello.sites.as_deref();
         let same = node.sites.as_deref() == reported;
         let (processes, sessions) = (&node.record.processes, &mut self.sessions);
-        node.sessions.retain(|earlier| {
+        node.sessions.retain_mut(|earlier| {
             let is_other = earlier.instance != hello.instance;
             let stays =
                 is_other && processes.iter().any(|process| process.instance == earlier.instance);
             if !stays {
-                earlier.ended.send_replace(Some(Ended::Replaced));
+                earlier.end(Ended::Replaced);
                 sessions.remove(&earlier.id);
             }
             stays
         });
         self.last_session += 1;
         let session = SessionId(self.last_session);
-        let (ended, listener) = watch::channel(None);
-        let instance = hello.instance.clone();
-        node.sessions.push(Session { id: session, instance, heard: now, ended, via: None });
+        let (begun, listener) = Session::new(session, hello.instance.clone(), now);
+        node.sessions.push(begun);
         // The newest process speaks for the node, also where an older one comes again.
         let nth = |session: &Session| {
             processes.iter().position(|process| process.instance == session.instance)
@@ -87,11 +87,11 @@ impl PublishedLog {
         if keep {
             // When it applied what it has, while nobody listened, is not known. That may be more
             // than it goes on after: it shows nothing from before until it is there again.
-            self.advance(&name, &hello.instance, hello.standing.applied, None);
+            self.advance(&name, session, hello.standing.applied, None);
         }
         let mut member = String::new();
         if let Some(node) = self.nodes.get_mut(&name) {
-            if let Some(process) = process_mut(node, &hello.instance) {
+            if let Some(process) = node.process_of(session) {
                 process.applied = after;
                 member.clone_from(&process.member);
             }
@@ -120,13 +120,9 @@ impl PublishedLog {
         let name = self.sessions.remove(&session)?;
         self.last_session += 1;
         let id = SessionId(self.last_session);
-        let (ended, listener) = watch::channel(None);
         let node = self.nodes.get_mut(&name)?;
         let known = node.sessions.iter_mut().find(|known| known.id == session)?;
-        let before = std::mem::replace(&mut known.ended, ended);
-        known.id = id;
-        known.via = Some(relay.clone());
-        before.send_replace(Some(Ended::Attached));
+        let listener = known.attach(id, relay.clone());
         let sites = node.sites.clone();
         self.sessions.insert(id, name.clone());
         self.hear(&name, id, now);
@@ -153,16 +149,21 @@ impl PublishedLog {
             if process.is_none_or(|process| process.applied >= *seq && process.before.is_none()) {
                 continue;
             }
-            let (name, instance) = (Arc::clone(name), known.instance.clone());
+            let name = Arc::clone(name);
             self.hear(&name, *session, now);
-            self.advance(&name, &instance, *seq, Some(now));
+            self.advance(&name, *session, *seq, Some(now));
             moved.push((name, *seq));
         }
         Some(moved)
     }
 
     /// Whether the session is that of the process that speaks for its node: of two, the newer.
-    pub(super) fn heard(&mut self, session: SessionId, now: Instant, stats: Option<Stats>) -> bool {
+    pub(super) fn heard(
+        &mut self,
+        session: SessionId,
+        now: Instant,
+        stats: Option<Arc<Stats>>,
+    ) -> bool {
         let Some(name) = self.sessions.get(&session).cloned() else { return false };
         let speaks = self.hear(&name, session, now);
         if stats.is_some()
@@ -192,10 +193,9 @@ impl PublishedLog {
         if seq > self.head {
             return false;
         }
-        if let Some((name, _, known)) = self.known(session) {
-            let (name, instance) = (Arc::clone(name), known.instance.clone());
+        if let Some(name) = self.sessions.get(&session).cloned() {
             self.hear(&name, session, now);
-            self.advance(&name, &instance, seq, Some(now));
+            self.advance(&name, session, seq, Some(now));
         }
         true
     }
@@ -214,10 +214,9 @@ impl PublishedLog {
         if seq > self.head {
             return false;
         }
-        let Some((name, _, known)) = self.known(session) else { return true };
-        let (name, instance) = (Arc::clone(name), known.instance.clone());
+        let Some(name) = self.sessions.get(&session).cloned() else { return true };
         let node = self.nodes.get_mut(&name);
-        if let Some(process) = node.and_then(|node| process_mut(node, &instance)) {
+        if let Some(process) = node.and_then(|node| node.process_of(session)) {
             process.checked = Some(seq);
         }
         self.hold(&name);
@@ -235,41 +234,24 @@ impl PublishedLog {
         checked.into_iter().for_each(|seq| self.checked.add(seq));
     }
 
-    /// Notes that everything up to `seq` holds on a process of the node, since `now` where that is
-    /// known.
-    fn advance(&mut self, name: &Arc<str>, instance: &str, seq: Seq, now: Option<Instant>) {
+    /// Notes that everything up to `seq` holds on the process of the node's session, since `now` where
+    /// that is known.
+    fn advance(&mut self, name: &Arc<str>, session: SessionId, seq: Seq, now: Option<Instant>) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        let Some(process) = process_mut(node, instance) else { return };
+        let Some(process) = node.process_of(session) else { return };
         process.applied = process.applied.max(seq);
         // It acknowledges only under the membership that it has durably.
         process.before = process.before.take().filter(|_| now.is_none());
-        self.settle(name, now);
+        let moved = node.settle(self.head, &mut self.applied, &mut self.settled);
+        self.note(moved, now);
     }
 
-    /// Notes what all processes of the node have applied, since `now` where that is known.
-    ///
-    /// What is counted of a node never goes back, also where it comes back with nothing: so what
-    /// was completed stays so. What it had yet to apply then, it has yet to apply: it may have asked
-    /// a parent that is as far behind, and store what that answered.
-    fn settle(&mut self, name: &Arc<str>, now: Option<Instant>) {
-        let Some(node) = self.nodes.get_mut(name) else { return };
-        node.record.settle();
+    /// Notes how far a node has come, since `now` where that is known.
+    fn note(&mut self, moved: Option<Moved>, now: Option<Instant>) {
         self.unsaved.nodes = true;
-        let (before, seq) = (node.record.counted, node.record.applied.min(self.head));
-        if seq <= before {
-            return;
-        }
-        let settled = node.settled();
-        node.record.counted = seq;
-        self.applied.remove(before);
-        self.applied.add(seq);
-        if !node.lease_over {
-            self.settled.remove(settled);
-            self.settled.add(node.settled());
-        }
-        let (column, excused) = (node.column, node.excused(self.head));
+        let Some(Moved { seqs, column, excused }) = moved else { return };
         if let Some(now) = now {
-            self.note_arrivals(before + 1..=seq, column, excused, now);
+            self.note_arrivals(seqs, column, excused, now);
         }
         self.complete(now.unwrap_or_else(Instant::now));
     }
@@ -280,6 +262,7 @@ impl PublishedLog {
             (&mut self.open_purges, self.settled.all()),
             (&mut self.open_releases, self.applied.all()),
         ];
+        let mut some = false;
         for (open, all) in open {
             while let Some(first) = open.first_entry().filter(|first| *first.key() <= all) {
                 let listed = first.remove();
@@ -287,7 +270,11 @@ impl PublishedLog {
                 self.unsaved.arrivals.insert(listed.seq());
                 // Why it is complete: what nodes applied, or whose lease is over.
                 self.unsaved.nodes = true;
+                some = true;
             }
+        }
+        if some {
+            self.completes.notify_one();
         }
     }
 
@@ -343,14 +330,15 @@ impl PublishedLog {
         }
         let Some(node) = self.nodes.get_mut(&name) else { return };
         node.record.processes.retain(|process| process.instance != instance);
-        node.sessions.retain(|session| {
+        node.sessions.retain_mut(|session| {
             let stays = session.instance != instance;
             if !stays {
-                session.ended.send_replace(Some(Ended::Forgotten));
+                session.end(Ended::Forgotten);
             }
             stays
         });
-        self.settle(&name, Some(now));
+        let moved = node.settle(self.head, &mut self.applied, &mut self.settled);
+        self.note(moved, Some(now));
         self.hold(&name);
         // The lease of those that are left may be another.
         self.watch(&name);
@@ -399,8 +387,8 @@ impl PublishedLog {
     /// Expects the node no more; whether it was.
     pub(super) fn forget_node(&mut self, name: &str, now: Instant) -> bool {
         let Some(mut node) = self.nodes.remove(name) else { return false };
-        for session in node.sessions.drain(..) {
-            session.ended.send_replace(Some(Ended::Forgotten));
+        for mut session in node.sessions.drain(..) {
+            session.end(Ended::Forgotten);
             self.sessions.remove(&session.id);
         }
         self.applied.remove(node.record.counted);
@@ -454,8 +442,8 @@ impl PublishedLog {
             }
             node.record.settle();
             node.held.take().into_iter().for_each(|seq| self.checked.remove(seq));
-            for session in node.sessions.drain(..) {
-                session.ended.send_replace(Some(Ended::Restored));
+            for mut session in node.sessions.drain(..) {
+                session.end(Ended::Restored);
             }
         }
     }
@@ -463,8 +451,4 @@ impl PublishedLog {
     fn of_session(&mut self, session: SessionId) -> Option<&mut ExpectedNode> {
         self.nodes.get_mut(self.sessions.get(&session)?).map(|node| &mut **node)
     }
-}
-
-fn process_mut<'a>(node: &'a mut ExpectedNode, instance: &str) -> Option<&'a mut ProcessRecord> {
-    node.record.processes.iter_mut().find(|process| process.instance == instance)
 }

@@ -1,10 +1,12 @@
 //! The expected nodes.
 
+use super::behind::Behind;
 use super::errors::Ended;
-use crate::journal::NodeRecord;
+use crate::journal::{NodeRecord, ProcessRecord};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use weir_protocol::frame::{SiteHosts, Welcomed};
 use weir_protocol::stats::Stats;
 use weir_rules::invalidation::Seq;
@@ -33,7 +35,7 @@ pub(crate) struct AttachedSession {
     /// What to name its session by from now on.
     pub(crate) session: SessionId,
     /// As in [`Joined`].
-    pub(crate) ended: watch::Receiver<Option<Ended>>,
+    pub(crate) ended: oneshot::Receiver<Ended>,
     /// What it reported of its sites.
     pub(crate) sites: Option<Arc<[SiteHosts]>>,
 }
@@ -45,9 +47,8 @@ pub(crate) struct Joined {
     pub(crate) welcomed: Welcomed,
     /// What to name it by.
     pub(crate) session: SessionId,
-    /// Turns to the reason when the session is over before its connection is; closes when the
-    /// ledger does.
-    pub(crate) ended: watch::Receiver<Option<Ended>>,
+    /// Why the session is over before its connection is, once it is; an error when the ledger closes.
+    pub(crate) ended: oneshot::Receiver<Ended>,
 }
 
 /// By what right a process joins.
@@ -103,7 +104,7 @@ pub(crate) struct NodeView {
     /// When it was last heard.
     pub(crate) heard: SystemTime,
     /// What it told of itself last, since control started.
-    pub(crate) stats: Option<Stats>,
+    pub(crate) stats: Option<Arc<Stats>>,
     /// Since when it is expected.
     pub(crate) since: SystemTime,
     /// The session of its newest process that is connected.
@@ -138,7 +139,7 @@ pub(super) struct ExpectedNode {
     pub(super) column: usize,
     /// As the record has it.
     pub(super) region: Arc<str>,
-    pub(super) stats: Option<Stats>,
+    pub(super) stats: Option<Arc<Stats>>,
     /// What it reported last, if it did.
     pub(super) sites: Option<Arc<[SiteHosts]>>,
 }
@@ -151,9 +152,49 @@ pub(super) struct Session {
     pub(super) instance: String,
     /// When it was heard.
     pub(super) heard: Instant,
-    pub(super) ended: watch::Sender<Option<Ended>>,
+    /// To its connection; `None` once it was told.
+    ended: Option<oneshot::Sender<Ended>>,
     /// The relay that it is through.
     pub(super) via: Option<Arc<str>>,
+}
+
+/// A node has come further.
+pub(super) struct Moved {
+    /// What it has applied.
+    pub(super) seqs: RangeInclusive<Seq>,
+    /// Its column of the arrivals.
+    pub(super) column: usize,
+    /// Up to where its lease was over.
+    pub(super) excused: Seq,
+}
+
+impl Session {
+    /// One that begins now, directly; and what tells its connection that it is over.
+    pub(super) fn new(
+        id: SessionId,
+        instance: String,
+        heard: Instant,
+    ) -> (Self, oneshot::Receiver<Ended>) {
+        let (ended, listener) = oneshot::channel();
+        (Self { id, instance, heard, ended: Some(ended), via: None }, listener)
+    }
+
+    /// Tells its connection that it is over.
+    pub(super) fn end(&mut self, why: Ended) {
+        if let Some(ended) = self.ended.take() {
+            // Fails only when the connection has ended already.
+            let _ = ended.send(why);
+        }
+    }
+
+    /// Goes on under another name, through a relay: tells the connection that it had, and returns what
+    /// tells the next one.
+    pub(super) fn attach(&mut self, id: SessionId, relay: Arc<str>) -> oneshot::Receiver<Ended> {
+        self.end(Ended::Attached);
+        let (ended, listener) = oneshot::channel();
+        (self.id, self.ended, self.via) = (id, Some(ended), Some(relay));
+        listener
+    }
 }
 
 impl ExpectedNode {
@@ -198,6 +239,41 @@ impl ExpectedNode {
             known.heard = known.heard.max(now);
         }
         self.sessions.last().is_some_and(|newest| newest.id == session)
+    }
+
+    /// The process of a session.
+    pub(super) fn process_of(&mut self, session: SessionId) -> Option<&mut ProcessRecord> {
+        let known = self.sessions.iter().find(|known| known.id == session)?;
+        let processes = &mut self.record.processes;
+        processes.iter_mut().find(|process| process.instance == known.instance)
+    }
+
+    /// Says of the node what follows from its processes, in a log with this head; how far it has come, if
+    /// it has come further.
+    ///
+    /// What is counted of a node never goes back, also where it comes back with nothing: so what
+    /// was completed stays so. What it had yet to apply then, it has yet to apply: it may have asked
+    /// a parent that is as far behind, and store what that answered.
+    pub(super) fn settle(
+        &mut self,
+        head: Seq,
+        applied: &mut Behind,
+        settled: &mut Behind,
+    ) -> Option<Moved> {
+        self.record.settle();
+        let (before, seq) = (self.record.counted, self.record.applied.min(head));
+        if seq <= before {
+            return None;
+        }
+        let was_settled = self.settled();
+        self.record.counted = seq;
+        applied.remove(before);
+        applied.add(seq);
+        if !self.lease_over {
+            settled.remove(was_settled);
+            settled.add(self.settled());
+        }
+        Some(Moved { seqs: before + 1..=seq, column: self.column, excused: self.excused(head) })
     }
 
     /// How long it was not heard.

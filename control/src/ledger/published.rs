@@ -17,6 +17,7 @@ use crate::sites::ReportedSites;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Notify;
 use weir_rules::invalidation::Seq;
 use weir_rules::log::{Mark, Reach, Release};
 
@@ -38,6 +39,8 @@ pub(super) struct PublishedLog {
     pub(super) open_purges: BTreeMap<Seq, Arc<Listed>>,
     /// Likewise, those that switch a release.
     pub(super) open_releases: BTreeMap<Seq, Arc<Listed>>,
+    /// Some of them were completed.
+    pub(super) completes: Arc<Notify>,
     /// How the last of them arrived at each node.
     pub(super) recent: Recent,
     /// The columns of `recent`.
@@ -99,6 +102,7 @@ impl PublishedLog {
             releases: VecDeque::new(),
             open_purges: BTreeMap::new(),
             open_releases: BTreeMap::new(),
+            completes: Arc::default(),
             recent: Recent::default(),
             columns: Columns::default(),
             references: HashMap::new(),

@@ -83,6 +83,13 @@ impl Ledger {
     }
 }
 
+impl Joined {
+    /// Why its session is over; `None` while it is not. To be asked until it is.
+    fn why_ended(&mut self) -> Option<Ended> {
+        self.ended.try_recv().ok()
+    }
+}
+
 /// A node that joins for the first time.
 async fn stranger(ledger: &Ledger, name: &str) -> Joined {
     ledger.arrive(&hello(name, &Standing::default()), Instant::now()).await.unwrap()

@@ -20,8 +20,8 @@ pub(super) struct TimedStream {
     first_byte: Duration,
     idle: Duration,
     write: Duration,
-    /// Runs while a request is awaited.
-    awaiting: Pin<Box<Sleep>>,
+    /// Runs while a request is awaited; `None` of a node's.
+    awaiting: Option<Pin<Box<Sleep>>>,
     /// Runs while the client takes nothing.
     blocked: Option<Pin<Box<Sleep>>>,
 }
@@ -29,20 +29,25 @@ pub(super) struct TimedStream {
 impl TimedStream {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, bounds: &Bounds) -> Self {
         let Bounds { first_byte, idle, write, .. } = *bounds;
-        let awaiting = Box::pin(sleep_until(Instant::now() + first_byte));
-        Self { stream, activity, first_byte, idle, write, awaiting, blocked: None }
+        Self { stream, activity, first_byte, idle, write, awaiting: None, blocked: None }
     }
 
     /// Ready if no request has come for too long.
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some(since) = self.activity.idle_since() else { return Poll::Pending };
+            let Some(since) = self.activity.idle_since() else {
+                if self.activity.is_upgraded() {
+                    self.awaiting = None;
+                }
+                return Poll::Pending;
+            };
             let bound = if self.activity.has_called() { self.idle } else { self.first_byte };
             let end = since + bound;
-            if self.awaiting.deadline() != end {
-                self.awaiting.as_mut().reset(end);
+            let awaiting = self.awaiting.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            if awaiting.deadline() != end {
+                awaiting.as_mut().reset(end);
             }
-            std::task::ready!(self.awaiting.as_mut().poll(context));
+            std::task::ready!(awaiting.as_mut().poll(context));
             // A call may have begun and ended since.
             if self.activity.idle_since().is_some_and(|since| since + bound <= Instant::now()) {
                 return Poll::Ready(());

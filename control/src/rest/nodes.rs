@@ -90,7 +90,7 @@ pub(super) fn seen<'a>(stats: &'a Stats, caller: &Caller) -> Option<Cow<'a, Stat
 }
 
 fn told(node: &NodeView, caller: &Caller) -> Value {
-    let stats = node.stats.as_ref().and_then(|stats| seen(stats, caller));
+    let stats = node.stats.as_deref().and_then(|stats| seen(stats, caller));
     // Stored responses are not counted by site.
     let all = caller.may_touch(None);
     json!({

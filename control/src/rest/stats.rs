@@ -43,10 +43,10 @@ async fn stats(
     let nodes = control.ledger.nodes(Instant::now());
     let in_state = |state| nodes.iter().filter(|node| node.state == state).count();
     let told = |read: fn(&Stats) -> u64| {
-        all.then(|| sum(nodes.iter().filter_map(|node| node.stats.as_ref()), read))
+        all.then(|| sum(nodes.iter().filter_map(|node| node.stats.as_deref()), read))
     };
     let counted = |read: fn(&Stats) -> u64| -> Option<u64> {
-        let told = nodes.iter().filter_map(|node| node.stats.as_ref());
+        let told = nodes.iter().filter_map(|node| node.stats.as_deref());
         told.map(|stats| Some(read(&*seen(stats, &caller)?))).sum()
     };
     let rated: Vec<_> =
@@ -79,7 +79,7 @@ async fn stats(
         "hits": counted(|stats| stats.hits),
         "stored": told(|stats| stats.stored),
         "stored_bytes": told(|stats| stats.stored_bytes),
-        "disk": all.then(|| disks(nodes.iter().filter_map(|node| node.stats.as_ref()))).flatten(),
+        "disk": all.then(|| disks(nodes.iter().filter_map(|node| node.stats.as_deref()))).flatten(),
         "calls_shed": all.then(|| control.process.shed()),
         "window_seconds": WINDOW.as_secs(),
         "traffic": Rates::members(Some(&together(Tier::Edge, &rated))),
@@ -102,7 +102,7 @@ fn together(tier: Tier, nodes: &[(&NodeView, Option<Rates>)]) -> Rates {
 fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)], all: bool) -> Option<Value> {
     let of_tier = || nodes.iter().map(|(node, _)| node).filter(|node| node.tier == tier);
     let connected = of_tier().filter(|node| node.state == NodeState::Connected);
-    let told: Vec<_> = connected.filter_map(|node| node.stats.as_ref()).collect();
+    let told: Vec<_> = connected.filter_map(|node| node.stats.as_deref()).collect();
     let disk = all.then(|| disks(told.iter().copied())).flatten();
     let told = |read: fn(&Stats) -> u64| json!(all.then(|| sum(told.iter().copied(), read)));
     let mut members = Rates::members(Some(&together(tier, nodes)));
@@ -122,7 +122,7 @@ fn of_tier(tier: Tier, nodes: &[(&NodeView, Option<Rates>)], all: bool) -> Optio
 fn of_node(node: &NodeView, rates: Option<&Rates>, all: bool) -> Map<String, Value> {
     let mut members = Rates::members(rates);
     // What it told last; nothing before its first heartbeat.
-    let told = |read: fn(&Stats) -> u64| json!(node.stats.as_ref().filter(|_| all).map(read));
+    let told = |read: fn(&Stats) -> u64| json!(node.stats.as_deref().filter(|_| all).map(read));
     for (name, value) in [
         ("name", json!(node.name)),
         ("tier", json!(node.tier)),
@@ -134,7 +134,7 @@ fn of_node(node: &NodeView, rates: Option<&Rates>, all: bool) -> Map<String, Val
         ("stored", told(|stats| stats.stored)),
         ("stored_bytes", told(|stats| stats.stored_bytes)),
         ("capacity_bytes", told(|stats| stats.capacity_bytes)),
-        ("disk", json!(node.stats.as_ref().filter(|_| all).and_then(|stats| stats.disk))),
+        ("disk", json!(node.stats.as_deref().filter(|_| all).and_then(|stats| stats.disk))),
         ("evictions", told(|stats| stats.evictions)),
         ("connections", told(|stats| stats.connections)),
         ("probes", told(|stats| stats.probes)),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::announce::GATHER;
 use super::*;
 use crate::Process;
 use crate::auth::Caller;
@@ -9,7 +10,7 @@ use crate::ledger::Order;
 use crate::process::Alone;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf, WriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use weir_config::Config;
 use weir_protocol::question::Question;
 use weir_protocol::stats::Stats;
@@ -126,6 +127,24 @@ async fn entries_come_in_order_and_acknowledgements_complete_them() {
     timeout(PATIENCE, world.control.until_done(&listed, true, PATIENCE)).await.unwrap();
     let progress = world.control.ledger.progress(&listed);
     assert_eq!((progress.completed.is_some(), progress.matched()), (true, Some(5)));
+}
+
+/// Thousands of nodes have room for it while they wait.
+#[tokio::test]
+async fn a_session_takes_little_memory() {
+    const MOST: usize = 1024;
+    let world = World::new();
+    let (_node, transport) = tokio::io::duplex(1);
+    let direct = attend(world.control.clone(), Entrance::InProcess, transport);
+    assert!(size_of_val(&direct) <= MOST, "{} bytes", size_of_val(&direct));
+    let node = ("e".into(), Tier::Edge, String::new());
+    let session = Session::new(world.control.clone(), Caller::Local, node, SessionId::of(9), false);
+    let ((_edge, lines), (out, _relay)) = (mpsc::channel(1), mpsc::channel(1));
+    let ended = oneshot::channel().1;
+    let opening = Opening { welcome: Vec::new(), after: None, ended, relayed: None };
+    let talk = Talk::new(session, wire::Through::new(1, lines, out), opening);
+    let through = behind::attend(talk, "p".into(), Vec::new());
+    assert!(size_of_val(&through) <= MOST, "{} bytes behind a relay", size_of_val(&through));
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! What control asks of a node, on its way there and while the answer is awaited.
 
+use super::mailbox::Mailbox;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use weir_protocol::frame::FromControl;
 use weir_protocol::question::Question;
 
@@ -12,26 +13,21 @@ const MOST_AWAITED: usize = 64;
 
 /// A question and who waits for the answer.
 pub(crate) struct PendingQuestion {
-    // Boxed: a channel has room for 32 from its beginning.
-    what: Box<Question>,
+    what: Question,
     answer: oneshot::Sender<Result<Value, String>>,
 }
 
-/// Asks the node at the other end of `asks`, and waits for at most `wait`.
+/// Asks the node whose session has this mailbox, and waits for at most `wait`.
 ///
 /// # Errors
 /// In words: the node's own error, or why there is no answer.
 pub(super) async fn ask(
-    asks: &mpsc::Sender<PendingQuestion>,
+    mailbox: &Mailbox,
     what: Question,
     wait: Duration,
 ) -> Result<Value, String> {
     let (answer, answered) = oneshot::channel();
-    match asks.try_send(PendingQuestion { what: Box::new(what), answer }) {
-        Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(_)) => return Err(BUSY.to_owned()),
-        Err(mpsc::error::TrySendError::Closed(_)) => return Err(PARTED.to_owned()),
-    }
+    mailbox.ask(PendingQuestion { what, answer })?;
     match tokio::time::timeout(wait, answered).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(PARTED.to_owned()),
@@ -39,13 +35,8 @@ pub(super) async fn ask(
     }
 }
 
-const BUSY: &str = "too many questions await its answer; try again in a second";
-const PARTED: &str = "its connection to control ended before it answered";
-
-/// A way for questions to a node, as many as may wait for it.
-pub(super) fn channel() -> (mpsc::Sender<PendingQuestion>, mpsc::Receiver<PendingQuestion>) {
-    mpsc::channel(MOST_AWAITED)
-}
+pub(super) const BUSY: &str = "too many questions await its answer; try again in a second";
+pub(super) const PARTED: &str = "its connection to control ended before it answered";
 
 /// The questions that were sent to a node.
 #[derive(Default)]
@@ -66,7 +57,7 @@ impl AwaitedAnswers {
         }
         self.last += 1;
         self.by_number.insert(self.last, asked.answer);
-        Some(FromControl::Ask { ask: self.last, what: Ok(*asked.what) })
+        Some(FromControl::Ask { ask: self.last, what: Ok(asked.what) })
     }
 
     /// Takes the node's answer to whoever waits for it.
@@ -81,7 +72,10 @@ impl AwaitedAnswers {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::mailbox::MOST;
     use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
 
     const SOON: Duration = Duration::from_secs(20);
 
@@ -89,15 +83,33 @@ mod tests {
         Question::PurgedUrls { seq, most: 1 }
     }
 
+    /// The next question that waits.
+    async fn asked(mailbox: &Mailbox) -> PendingQuestion {
+        poll_fn(|context| {
+            let _ = mailbox.look(context);
+            let mut letters = mailbox.take();
+            let first = letters.questions.pop_front();
+            assert!(letters.questions.is_empty(), "one is asked at once");
+            first.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     #[tokio::test]
     async fn answers_find_who_asked_in_whatever_order_they_come() {
-        let (asks, mut asked) = channel();
+        let mailbox = Mailbox::default();
         let mut awaited = AwaitedAnswers::default();
-        let both =
-            async { tokio::join!(ask(&asks, question(1), SOON), ask(&asks, question(2), SOON)) };
+        let both = async {
+            let second = async {
+                // After the first one was taken.
+                tokio::task::yield_now().await;
+                ask(&mailbox, question(2), SOON).await
+            };
+            tokio::join!(ask(&mailbox, question(1), SOON), second)
+        };
         let node = async {
             for seq in [1, 2] {
-                let frame = awaited.number(asked.recv().await.unwrap()).unwrap();
+                let frame = awaited.number(asked(&mailbox).await).unwrap();
                 assert_eq!(frame, FromControl::Ask { ask: seq, what: Ok(question(seq)) });
             }
             awaited.answered(2, Err("two".into()));
@@ -110,11 +122,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_node_is_not_waited_for_beyond_the_bound() {
-        let (asks, mut asked) = channel();
+        let mailbox = Mailbox::default();
         let mut awaited = AwaitedAnswers::default();
         for _ in 0..2 * MOST_AWAITED {
-            let silent = ask(&asks, question(1), Duration::from_millis(2));
-            let sent = async { assert!(awaited.number(asked.recv().await.unwrap()).is_some()) };
+            let silent = ask(&mailbox, question(1), Duration::from_millis(2));
+            let sent = async { assert!(awaited.number(asked(&mailbox).await).is_some()) };
             let (answer, ()) = tokio::join!(silent, sent);
             assert_eq!(answer, Err("no answer within 2 ms".into()));
         }
@@ -122,21 +134,28 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_the_bound_are_refused_at_once() {
-        let (asks, mut asked) = channel();
+        let mailbox = Mailbox::default();
         let mut awaited = AwaitedAnswers::default();
         let mut waiting = Vec::new();
         for _ in 0..MOST_AWAITED {
             let (answer, answered) = oneshot::channel();
-            assert!(
-                awaited.number(PendingQuestion { what: Box::new(question(1)), answer }).is_some()
-            );
+            assert!(awaited.number(PendingQuestion { what: question(1), answer }).is_some());
             waiting.push(answered);
         }
-        let refused = ask(&asks, question(1), SOON);
-        let sent = async { assert!(awaited.number(asked.recv().await.unwrap()).is_none()) };
+        let refused = ask(&mailbox, question(1), SOON);
+        let sent = async { assert!(awaited.number(asked(&mailbox).await).is_none()) };
         let (answer, ()) = tokio::join!(refused, sent);
         assert_eq!(answer, Err(BUSY.into()));
-        drop(asked);
-        assert_eq!(ask(&asks, question(1), SOON).await, Err(PARTED.into()));
+        // Those that wait to be sent are as many.
+        let mut waiting = Vec::new();
+        for _ in 0..MOST {
+            let (answer, answered) = oneshot::channel();
+            assert_eq!(mailbox.ask(PendingQuestion { what: question(1), answer }), Ok(()));
+            waiting.push(answered);
+        }
+        assert_eq!(ask(&mailbox, question(1), SOON).await, Err(BUSY.into()));
+        mailbox.close();
+        assert!(waiting.pop().unwrap().await.is_err(), "nobody is left waiting");
+        assert_eq!(ask(&mailbox, question(1), SOON).await, Err(PARTED.into()));
     }
 }

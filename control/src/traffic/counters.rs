@@ -31,12 +31,16 @@ impl Default for Counters {
     }
 }
 
-/// Counters as [`Counters::write`] writes them, since there are many of them.
+/// Counters as [`Counters::write`] writes them, since there are many of them; nothing where nothing was
+/// counted, as by most nodes in most seconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packed(Box<[u8]>);
 
 impl From<&Counters> for Packed {
     fn from(counters: &Counters) -> Self {
+        if counters.is_zero() {
+            return Self::default();
+        }
         let mut bytes = Vec::with_capacity(48);
         counters.write(&mut bytes);
         Self(bytes.into())
@@ -45,8 +49,18 @@ impl From<&Counters> for Packed {
 
 impl From<&Packed> for Counters {
     fn from(Packed(bytes): &Packed) -> Self {
-        // None only by default: then nothing was counted.
+        // None only where nothing was counted.
         Self::read(&mut &**bytes).unwrap_or_default()
+    }
+}
+
+impl Packed {
+    /// Writes them as [`Counters::write`] does.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self.0.is_empty() {
+            true => Counters::default().write(out),
+            false => out.extend_from_slice(&self.0),
+        }
     }
 }
 

@@ -203,20 +203,19 @@ impl Kept {
 
     fn hear(&mut self, who: Teller<'_>, stats: &Stats, now: Now) {
         let counted = by_site(stats);
-        let process = self.processes.remove(who.instance);
+        let known = self.processes.remove_entry(who.instance);
         let uptime = Duration::from_millis(stats.uptime_ms);
         let is_younger = now.instant.saturating_duration_since(self.opened) + BEFORE >= uptime
             || now.wall.saturating_sub(stats.uptime_ms) >= self.since;
         let since_start = uptime <= DAY && is_younger;
-        let is_new = process.is_none();
+        let is_new = known.is_none();
         if is_new && !self.has_room(counted.len(), now.instant) {
             self.left_out = true;
             return;
         }
-        let mut process = process.unwrap_or_else(|| Process {
-            heard: now.instant,
-            heard_wall: now.wall,
-            told: BTreeMap::new(),
+        let (instance, mut process) = known.unwrap_or_else(|| {
+            let (heard, heard_wall) = (now.instant, now.wall);
+            (who.instance.into(), Process { heard, heard_wall, told: BTreeMap::new() })
         });
         let second = now.wall / 1000;
         let before = Before::of(process.heard_wall, now.wall);
@@ -230,14 +229,18 @@ impl Kept {
             if counters.is_zero() && !is_marker {
                 continue;
             }
-            if !process.told.contains_key(site) {
-                if self.known >= self.most() {
+            let told = (&counters.most(&last)).into();
+            match process.told.get_mut(site) {
+                Some(known) => *known = told,
+                None if self.known >= self.most() => {
                     self.left_out = true;
                     continue;
                 }
-                self.known += 1;
+                None => {
+                    self.known += 1;
+                    process.told.insert(site.into(), told);
+                }
             }
-            process.told.insert(site.into(), (&counters.most(&last)).into());
             if more.is_zero() && !is_marker {
                 continue;
             }
@@ -248,12 +251,13 @@ impl Kept {
             };
             let earlier = before.share_of(&more);
             if !earlier.is_zero() {
-                add(self.open.entry(second - 1).or_default(), [(id, earlier)]);
+                add(self.open.entry(second - 1).or_default(), [(id, (&earlier).into())]);
             }
-            add(self.open.entry(second).or_default(), [(id, more.less(&earlier))]);
+            let more = more.less(&earlier);
+            add(self.open.entry(second).or_default(), [(id, (&more).into())]);
         }
         (process.heard, process.heard_wall) = (now.instant, now.wall);
-        self.processes.insert(who.instance.into(), process);
+        self.processes.insert(instance, process);
     }
 
     /// Whether a process that tells of so many sites finds room; those that were not heard for long make some.

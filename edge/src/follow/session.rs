@@ -21,6 +21,9 @@ use weir_rules::time::Time;
 /// Lines that may wait to be written, acknowledgements and counts aside: those never wait in line.
 const QUEUE: usize = 64;
 
+/// Bytes of lines of edges behind this node that go together.
+const BEHIND: usize = 64 << 10;
+
 /// Questions of control under way at once.
 const MOST_ASKED: usize = 16;
 
@@ -461,7 +464,7 @@ async fn speak<S: AsyncRead + AsyncWrite>(
             }
             Some(line) = told.queue.recv() => put(&mut out, &line),
             said = acknowledged_behind(following) => put(&mut out, &FromNode::AppliedBehind(said)),
-            Some(line) = behind(&mut told.behind) => put(&mut out, &line),
+            Some(line) = behind(&mut told.behind) => put_behind(&mut out, line, &mut told.behind),
             else => return End::Left,
         };
         if let Err(end) = said {
@@ -524,6 +527,21 @@ fn put_counts(out: &mut Vec<u8>, following: &Following, counts: &[(Seq, u64)]) -
         counts.iter().filter_map(|(own, count)| Some((followed.of_log(*own)?, *count))).collect();
     for counts in counts.chunks(MOST_COUNTS) {
         put(out, &FromNode::Matched { counts: counts.to_vec() })?;
+    }
+    Ok(())
+}
+
+/// A line of an edge behind this node, and those that wait after it.
+fn put_behind(
+    out: &mut Vec<u8>,
+    first: FromNode,
+    waiting: &mut Option<mpsc::Receiver<FromNode>>,
+) -> Result<(), End> {
+    let mut next = Some(first);
+    while let Some(line) = next {
+        put(out, &line)?;
+        let has_room = out.len() < BEHIND;
+        next = waiting.as_mut().filter(|_| has_room).and_then(|lines| lines.try_recv().ok());
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The connection of one edge to its relay.
 
 use super::{Down, OpenLink, Relay};
-use serde_json::Value;
+use serde::Deserialize;
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, WriteHalf};
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 use weir_protocol::frame::FromNode;
 use weir_protocol::lines::{Lines, write_line};
 use weir_protocol::relay::{FromRelay, ToRelay};
+use weir_protocol::unread::Unread;
 use weir_rules::invalidation::Seq;
 
 /// From the connection to the edge's ticket, and from there to control's word.
@@ -104,7 +106,7 @@ impl OpenLink<'_> {
         let (up, link) = (self.up.clone(), self.link);
         let hear = async {
             loop {
-                let line = match timeout(relay.patience, lines.next::<Value>()).await {
+                let line = match timeout(relay.patience, lines.next::<Unread>()).await {
                     Ok(Ok(Some(line))) => line,
                     Ok(Ok(None)) => return "it hung up".to_owned(),
                     Ok(Err(error)) => return error.to_string(),
@@ -168,7 +170,13 @@ impl OpenLink<'_> {
 }
 
 /// The seq of a line that acknowledges.
-fn applied(line: &Value) -> Option<Seq> {
-    line.get("frame")?.as_str().filter(|frame| *frame == "applied")?;
-    line.get("seq")?.as_u64()
+fn applied(line: &Unread) -> Option<Seq> {
+    #[derive(Deserialize)]
+    struct Acknowledgement<'a> {
+        #[serde(borrow)]
+        frame: Cow<'a, str>,
+        seq: Seq,
+    }
+    let line: Acknowledgement<'_> = serde_json::from_str(line.text()).ok()?;
+    (line.frame == "applied").then_some(line.seq)
 }

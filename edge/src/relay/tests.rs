@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::task::JoinHandle;
 use weir_config::Config;
-use weir_protocol::lines::Lines;
+use weir_protocol::lines::{Lines, write_line};
 use weir_protocol::relay::{FromRelay, ToRelay};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,6 +75,10 @@ impl Edge {
     }
 }
 
+fn unread(line: &serde_json::Value) -> Unread {
+    Unread::of(line).unwrap()
+}
+
 fn entry(relay: &Relay, seq: Seq, text: &str) {
     relay.applied(seq, format!("\"{seq} {text}\"\n").as_bytes());
 }
@@ -91,12 +95,12 @@ async fn entries_are_passed_on_once_and_all_else_unread() {
     assert_eq!(edge.hear().await, Some(json!("remember")));
     assert_eq!(edge.hear().await, Some(json!("6 after")));
     let heartbeat = json!({"frame": "heartbeat", "head": 6, "of": "a newer control"});
-    relay.line(link, &heartbeat);
-    relay.line(link + 1, &json!("for nobody"));
+    relay.line(link, &unread(&heartbeat));
+    relay.line(link + 1, &unread(&json!("for nobody")));
     assert_eq!(edge.hear().await, Some(heartbeat));
     let alive = json!({"frame": "alive", "of": "a newer edge"});
     edge.say(&alive).await;
-    assert_eq!(up.recv().await, Some(FromNode::Relayed { link, line: alive }));
+    assert_eq!(up.recv().await, Some(FromNode::Relayed { link, line: unread(&alive) }));
     edge.say(&FromNode::Applied { seq: 6 }).await;
     let said = relay.acknowledgement().await;
     assert_eq!(said, AppliedBehind { all: Some(6), links: vec![] });
@@ -127,7 +131,7 @@ async fn an_edge_that_takes_nothing_is_cut_off() {
     let relay = relay("relay_queue = \"64KiB\"");
     let mut up = relay.begin(0);
     let (mut edge, link) = Edge::linked(&relay, &mut up, 0).await;
-    let line = json!("x".repeat(10_000));
+    let line = unread(&json!("x".repeat(10_000)));
     let before = relay.dropped();
     for _ in 0..20 {
         relay.line(link, &line);

@@ -12,6 +12,7 @@ use std::collections::BinaryHeap;
 use weir_protocol::frame::{FromControl, FromNode};
 use weir_protocol::lines::write_line;
 use weir_protocol::stats::Stats;
+use weir_protocol::unread::Unread;
 use weir_rules::invalidation::{Purge, Seq, Target};
 use weir_rules::log::{Change, Entry};
 use weir_rules::relay::{AppliedBehind, Attached, Behind, Link};
@@ -82,9 +83,9 @@ fn heartbeat() -> Result<[u64; 2], Error> {
         heard: Some(86_400),
         retention: Some(100_000),
     };
-    let relayed = FromControl::Relayed { link: 1_000, line: serde_json::to_value(heartbeat)? };
+    let relayed = FromControl::Relayed { link: 1_000, line: Unread::of(&heartbeat)? };
     let alive = FromNode::Alive(Stats { uptime_ms: 86_400_000, ..Stats::default() });
-    let answer = FromNode::Relayed { link: 1_000, line: serde_json::to_value(alive)? };
+    let answer = FromNode::Relayed { link: 1_000, line: Unread::of(&alive)? };
     Ok([length(&relayed)?, length(&answer)?])
 }
 

@@ -99,10 +99,10 @@ async fn a_purge_waits_for_both_processes_until_the_older_one_has_left() {
     let disk = Disk::default();
     let ledger = on(&disk);
     let now = Instant::now();
-    let old = ledger.arrive(&new(Some(1), "old"), now).await.unwrap();
+    let mut old = ledger.arrive(&new(Some(1), "old"), now).await.unwrap();
     let next = ledger.arrive(&successor("next", "old"), now).await.unwrap();
     assert_ne!(old.welcomed.place.member, next.welcomed.place.member);
-    assert_eq!((old.ended.borrow().is_none(), ledger.nodes(now)[0].processes), (true, 2));
+    assert_eq!((old.why_ended().is_none(), ledger.nodes(now)[0].processes), (true, 2));
     let purge = ledger.purge(order("/1", None), me()).await.unwrap();
     ledger.applied(next.session, 1, now);
     assert!(!is_completed(&ledger, &purge).await);
@@ -119,12 +119,12 @@ async fn a_purge_waits_for_both_processes_until_the_older_one_has_left() {
     let purge = ledger.purge(order("/2", None), me()).await.unwrap();
     ledger.applied(next.session, 2, now);
     assert!(!is_completed(&ledger, &purge).await, "the older one is away");
-    let old = ledger.arrive(&process(Some(1), "old", &held), now).await.unwrap();
+    let mut old = ledger.arrive(&process(Some(1), "old", &held), now).await.unwrap();
     assert!(old.welcomed.place.keep && next.welcomed.place.keep);
     assert_eq!(ledger.nodes(now)[0].session, Some(next.session), "the newer speaks for the node");
     assert!(!ledger.heard(old.session, now, None) && ledger.heard(next.session, now, None));
     ledger.leave(old.session).await.unwrap();
-    assert_eq!(*old.ended.borrow(), Some(Ended::Forgotten));
+    assert_eq!(old.why_ended(), Some(Ended::Forgotten));
     assert!(is_completed(&ledger, &purge).await);
     assert_eq!(ledger.nodes(now)[0].processes, 1);
     assert_eq!(disk.contents().nodes[0].processes.len(), 1);

@@ -335,7 +335,7 @@ impl World {
 
     fn drop_ended(&mut self) {
         for follower in &mut self.followers {
-            if follower.session.as_ref().is_some_and(|joined| joined.ended.borrow().is_some()) {
+            if follower.session.as_mut().is_some_and(|joined| joined.why_ended().is_some()) {
                 follower.session = None;
             }
         }

@@ -96,7 +96,7 @@ async fn one_living_process_a_name() {
     let ledger = in_memory(100);
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let first = ledger.arrive(&hello("a", &Standing::default()), at(0)).await.unwrap();
+    let mut first = ledger.arrive(&hello("a", &Standing::default()), at(0)).await.unwrap();
     ledger.heard(first.session, at(10), None);
     let second = Hello { instance: "other".into(), ..hello("a", &Standing::default()) };
     let heard = Duration::from_secs(14);
@@ -105,18 +105,18 @@ async fn one_living_process_a_name() {
     assert_eq!(ledger.nodes(at(24))[0].state, NodeState::Connected);
     assert_eq!(ledger.nodes(at(25))[0].state, NodeState::Silent);
     // The same process over another connection takes the place of its earlier one.
-    let again = ledger.arrive(&hello("a", &Standing::default()), at(24)).await.unwrap();
-    assert_eq!(*first.ended.borrow(), Some(Ended::Replaced));
+    let mut again = ledger.arrive(&hello("a", &Standing::default()), at(24)).await.unwrap();
+    assert_eq!(first.why_ended(), Some(Ended::Replaced));
     // A silent one has to give way, and a parted one.
     let other = ledger.arrive(&second, at(39)).await.unwrap();
-    assert_eq!(*again.ended.borrow(), Some(Ended::Replaced));
+    assert_eq!(again.why_ended(), Some(Ended::Replaced));
     ledger.parted(other.session);
     assert_eq!(ledger.nodes(at(39))[0].state, NodeState::Offline);
-    let third = ledger.arrive(&hello("a", &Standing::default()), at(39)).await.unwrap();
+    let mut third = ledger.arrive(&hello("a", &Standing::default()), at(39)).await.unwrap();
     assert_eq!(ledger.counts().connected, 1);
     // Ended sessions do not part the living one.
     ledger.parted(again.session);
-    assert_eq!(*third.ended.borrow(), None);
+    assert_eq!(third.why_ended(), None);
     assert_eq!(ledger.nodes(at(39))[0].session, Some(third.session));
 }
 
@@ -124,11 +124,11 @@ async fn one_living_process_a_name() {
 async fn a_forgotten_node_comes_back_empty_and_is_not_waited_for() {
     let disk = Disk::default();
     let ledger = on(&disk);
-    let node = stranger(&ledger, "a").await;
+    let mut node = stranger(&ledger, "a").await;
     let purge = ledger.purge(order("/1", None), me()).await.unwrap();
     assert!(ledger.forget(vec!["b".into()]).await.unwrap().is_empty());
     assert_eq!(ledger.forget(vec!["a".into()]).await.unwrap(), ["a"]);
-    assert_eq!(*node.ended.borrow(), Some(Ended::Forgotten));
+    assert_eq!(node.why_ended(), Some(Ended::Forgotten));
     assert!(ledger.progress(&purge).completed.is_some());
     let back = standing(&ledger, &node, 0);
     drop(ledger);
@@ -149,12 +149,12 @@ async fn silent_nodes_are_forgotten_after_a_time_that_begins_with_the_start() {
     let a = stranger(&ledger, "a").await;
     stranger(&ledger, "b").await;
     let soon = Instant::now() + Duration::from_secs(3000);
-    ledger.heard(a.session, soon, Some(Stats { requests: 7, ..Stats::default() }));
+    ledger.heard(a.session, soon, Some(Arc::new(Stats { requests: 7, ..Stats::default() })));
     let later = Instant::now() + Duration::from_secs(3601);
     assert_eq!(ledger.forget_silent(soon).await.unwrap(), Vec::<String>::new());
     assert_eq!(ledger.forget_silent(later).await.unwrap(), ["b"]);
     let view = ledger.nodes(soon);
-    assert_eq!((view.len(), view[0].stats.as_ref().unwrap().requests), (1, 7));
+    assert_eq!((view.len(), view[0].stats.as_deref().unwrap().requests), (1, 7));
     drop(ledger);
     let ledger = on(&disk.rebooted());
     let soon = Instant::now() + Duration::from_secs(3500);

@@ -28,7 +28,7 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
         let ledger = on(&disk);
         let key = |ledger: &Ledger| ledger.shared.state().life.tier_key.clone();
         let before = (ledger.id(), key(&ledger));
-        let other = stranger(&ledger, "b").await;
+        let mut other = stranger(&ledger, "b").await;
         for n in 0..appended {
             ledger.purge(order(&format!("/new/{n}"), None), me()).await.unwrap();
         }
@@ -36,7 +36,7 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
         let error = ledger.arrive(&hello, Instant::now()).await.unwrap_err();
         assert_eq!(error, JoinError::Restored);
         assert!(ledger.id() != before.0 && key(&ledger) != before.1);
-        assert_eq!(*other.ended.borrow(), Some(Ended::Restored));
+        assert_eq!(other.why_ended(), Some(Ended::Restored));
         let welcome = ledger.arrive(&hello, Instant::now()).await.unwrap().welcomed.place;
         assert_eq!((welcome.keep, welcome.after, welcome.head), (false, 0, 2 + appended));
         // What was answered before the backup keeps its id; what is new has one of the new life.
@@ -53,7 +53,7 @@ async fn a_backup_is_noticed_by_a_node_that_applied_more() {
 #[tokio::test]
 async fn a_node_that_makes_up_what_it_applied_begins_empty_and_no_other_does() {
     let ledger = in_memory(10);
-    let (liar, other) = (stranger(&ledger, "liar").await, stranger(&ledger, "other").await);
+    let (liar, mut other) = (stranger(&ledger, "liar").await, stranger(&ledger, "other").await);
     for path in ["/1", "/2", "/3"] {
         ledger.purge(order(path, None), me()).await.unwrap();
     }
@@ -80,7 +80,7 @@ async fn a_node_that_makes_up_what_it_applied_begins_empty_and_no_other_does() {
         let welcome = ledger.arrive(&hello("new", &lie), Instant::now()).await.unwrap().welcomed;
         assert!(!welcome.place.keep, "{lie:?}");
     }
-    assert_eq!((ledger.id(), *other.ended.borrow()), (id, None));
+    assert_eq!((ledger.id(), other.why_ended()), (id, None));
     let again = ledger.arrive(&hello("other", &place), Instant::now()).await.unwrap().welcomed;
     assert_eq!((again.place.keep, again.place.after), (true, 3));
 }

@@ -1,8 +1,10 @@
 //! Edges behind a relay, of which the test has all ends.
 
 use super::*;
+use crate::events::Event;
 use serde_json::json;
 use weir_protocol::relay::Ticket;
+use weir_protocol::unread::Unread;
 use weir_rules::relay::{AppliedBehind, Link};
 
 impl ScriptedNode {
@@ -25,7 +27,7 @@ impl ScriptedNode {
     async fn hear_of_relaying(&mut self) -> Option<FromControl> {
         loop {
             match self.hear().await {
-                Some(FromControl::Relayed { line, .. }) if line["frame"] == "heartbeat" => {}
+                Some(FromControl::Relayed { line, .. }) if read(&line)["frame"] == "heartbeat" => {}
                 other => return other,
             }
         }
@@ -38,6 +40,10 @@ impl ScriptedNode {
         }))
         .await;
     }
+}
+
+fn read(line: &Unread) -> Value {
+    line.read().unwrap()
 }
 
 /// A parent of this name, and an edge that is attached to it by this link.
@@ -119,23 +125,22 @@ async fn a_relay_speaks_for_an_edge_until_that_goes_elsewhere() {
 async fn what_an_edge_says_through_a_relay_means_what_it_always_means() {
     let world = World::new();
     let mut parent = attached(&world, "p", "e", 7).await;
-    let through =
-        |line: &FromNode| FromNode::Relayed { link: 7, line: serde_json::to_value(line).unwrap() };
+    let through = |line: &FromNode| FromNode::Relayed { link: 7, line: Unread::of(line).unwrap() };
     parent.say(&through(&FromNode::Alive(Stats { requests: 5, ..Stats::default() }))).await;
     // A heartbeat tells the edge that control has heard it.
     let heard = async {
         loop {
             if let Some(FromControl::Relayed { link: 7, line }) = parent.hear().await
-                && line["frame"] == "heartbeat"
-                && line["heard"] == 1
+                && read(&line)["frame"] == "heartbeat"
+                && read(&line)["heard"] == 1
             {
-                return line["head"].clone();
+                return read(&line)["head"].clone();
             }
         }
     };
     assert_eq!(heard.await, 0);
     let nodes = world.control.ledger.nodes(Instant::now());
-    let stats = nodes.iter().find(|node| node.name == "e").unwrap().stats.as_ref().unwrap();
+    let stats = nodes.iter().find(|node| node.name == "e").unwrap().stats.as_deref().unwrap();
     assert_eq!(stats.requests, 5);
     // A question and its answer.
     let (control, session) = (world.control.clone(), nodes[0].session.unwrap());
@@ -146,6 +151,7 @@ async fn what_an_edge_says_through_a_relay_means_what_it_always_means() {
     let Some(FromControl::Relayed { link: 7, line }) = parent.hear_of_relaying().await else {
         panic!("no question")
     };
+    let line = read(&line);
     assert_eq!(line["what"]["question"], "purged_urls");
     let ask = line["ask"].as_u64().unwrap();
     parent.say(&through(&FromNode::Answer { ask, result: Ok(json!([])) })).await;
@@ -181,6 +187,36 @@ async fn an_edge_is_away_when_its_relay_or_the_link_ends() {
     world.until_offline("e").await;
 }
 
+/// Nothing that was begun for an edge outlives the relay's connection, however early that ends.
+#[tokio::test]
+async fn an_edge_whose_relay_ends_while_it_is_attached_has_parted() {
+    let world = World::new();
+    for n in 0..20 {
+        let (mut parent, mut node) = (world.connect(1 << 20), world.connect(1 << 20));
+        parent.join_as_parent("p").await;
+        node.join("e").await;
+        let ticket = node.ticket_to("p").await;
+        let (mut events, _room) = world.control.events.listen().unwrap();
+        parent.say(&FromNode::Link { link: 1, ticket }).await;
+        for _ in 0..n % 4 {
+            tokio::task::yield_now().await;
+        }
+        drop(parent);
+        let parted = async {
+            loop {
+                if let Event::Node("parted", said) = events.recv().await.unwrap()
+                    && said["node"] == "e"
+                {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, parted).await.expect("it is reported");
+        world.until_offline("e").await;
+        world.until_offline("p").await;
+    }
+}
+
 #[tokio::test]
 async fn who_relays_what_it_must_not_is_dropped() {
     let world = World::new();
@@ -188,7 +224,7 @@ async fn who_relays_what_it_must_not_is_dropped() {
     for (n, line) in [
         FromNode::Link { link: 1, ticket: ticket.clone() },
         FromNode::Unlink { link: 1 },
-        FromNode::Relayed { link: 1, line: json!({}) },
+        FromNode::Relayed { link: 1, line: Unread::of(&json!({})).unwrap() },
         FromNode::AppliedBehind(AppliedBehind { all: Some(0), links: vec![] }),
         FromNode::Attach { relay: "p".repeat(65) },
     ]
@@ -212,7 +248,8 @@ async fn who_relays_what_it_must_not_is_dropped() {
     assert_eq!(parent.hear_of_relaying().await, None);
     // A line of an edge that is malformed costs that edge its link, and the relay nothing.
     let mut parent = attached(&world, "p", "e", 1).await;
-    parent.say(&FromNode::Relayed { link: 1, line: json!({"frame": 7}) }).await;
+    let line = Unread::of(&json!({"frame": 7})).unwrap();
+    parent.say(&FromNode::Relayed { link: 1, line }).await;
     let unlinked = parent.hear_of_relaying().await;
     assert!(
         matches!(&unlinked, Some(FromControl::Unlinked { link: 1, reason }) if reason.contains("malformed")),

@@ -1,15 +1,16 @@
 //! Counts of steps of one length.
 
-use super::super::counters::Counters;
+use super::super::counters::{Counters, Packed};
 use super::super::numbers;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Which series a count is of ([`Series`](super::series::Series)).
 pub(super) type SeriesId = u64;
 
-/// Counts by series.
-pub(super) type Rows = BTreeMap<SeriesId, Counters>;
+/// Counts by series. Packed: of thousands of nodes there are some seconds of them.
+pub(super) type Rows = BTreeMap<SeriesId, Packed>;
 
 /// What a step takes beside its rows, at most.
 const STEP_BYTES: usize = 64;
@@ -123,19 +124,26 @@ fn cost(step: &Step) -> usize {
 }
 
 /// Adds counts to those of the same series.
-pub(super) fn add(sum: &mut Rows, more: impl IntoIterator<Item = (SeriesId, Counters)>) {
-    for (series, counters) in more {
-        let known = sum.entry(series).or_default();
-        *known = known.plus(&counters);
+pub(super) fn add(sum: &mut Rows, more: impl IntoIterator<Item = (SeriesId, Packed)>) {
+    for (series, counted) in more {
+        match sum.entry(series) {
+            Entry::Vacant(place) => {
+                place.insert(counted);
+            }
+            Entry::Occupied(mut known) => {
+                let all = Counters::from(known.get()).plus(&(&counted).into());
+                known.insert((&all).into());
+            }
+        }
     }
 }
 
 /// Rows in few bytes: of each the series and its counts.
 pub(super) fn pack(rows: &Rows) -> Vec<u8> {
     let mut packed = Vec::new();
-    for (series, counters) in rows {
+    for (series, counted) in rows {
         numbers::write(*series, &mut packed);
-        counters.write(&mut packed);
+        counted.write(&mut packed);
     }
     packed
 }
@@ -145,7 +153,7 @@ pub(super) fn unpack(mut packed: &[u8]) -> Option<Rows> {
     let mut rows = Rows::new();
     while !packed.is_empty() {
         let series = numbers::read(&mut packed)?;
-        rows.insert(series, Counters::read(&mut packed)?);
+        rows.insert(series, (&Counters::read(&mut packed)?).into());
     }
     Some(rows)
 }

@@ -162,7 +162,7 @@ fn contents(kept: &Kept) -> Vec<u8> {
         write(process.told.len() as u64, &mut out);
         for (site, told) in &process.told {
             write_bytes(site.as_bytes(), &mut out);
-            Counters::from(told).write(&mut out);
+            told.write(&mut out);
         }
     }
     write(kept.open.len() as u64, &mut out);
