@@ -3,7 +3,7 @@
 use crate::support::{Purge, Target};
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A purge, what it takes, and who has obeyed it.
 #[derive(Debug)]
@@ -41,12 +41,15 @@ impl Change {
         Purge { seq, targets, site, soft: *soft, versions: *versions }
     }
 
-    pub(super) fn obeyed(&self, node: usize) {
+    /// A node obeys it; how long that took, if it is the first one.
+    pub(super) fn obeyed(&self, node: usize) -> Option<Duration> {
         let now = Instant::now();
         let mut obeyed = self.obeyed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = obeyed.is_empty();
         if obeyed.iter().all(|(known, _)| *known != node) {
             obeyed.push((node, now));
         }
+        is_first.then(|| now - self.began)
     }
 
     /// In words, as it concerns one resource: how long ago it began, and how long ago nodes had

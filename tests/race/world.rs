@@ -207,9 +207,14 @@ impl Resource {
 pub(crate) struct World {
     pub(crate) resources: Vec<Resource>,
     random: Mutex<Random>,
-    /// A moment of the origin's: what is slow takes a few.
+    /// A moment of the origin's: what is slow takes a few, or longer than a purge.
     pace: Duration,
+    /// About how long the last purges took until somebody knew that a first node obeys, microseconds.
+    reach: AtomicU64,
 }
+
+/// The longest that the origin lets anybody wait for what is slow.
+const SLOWEST: Duration = Duration::from_millis(300);
 
 impl World {
     /// As so many nodes show it: resources of these kinds.
@@ -239,7 +244,8 @@ impl World {
                 }
             }
         }
-        Self { resources, random: Mutex::new(Random::new(!seed)), pace }
+        let (random, reach) = (Mutex::new(Random::new(!seed)), AtomicU64::new(0));
+        Self { resources, random, pace, reach }
     }
 
     /// The origin.
@@ -283,13 +289,20 @@ impl World {
             }
         }
         match random.below(12) {
-            0 => reply.delay(self.pace * 5),
-            1 => reply.delay_body(self.pace * 5),
+            0 => reply.delay(self.slow()),
+            1 => reply.delay_body(self.slow()),
             2 => reply.pace(resource.length(1) as usize / 4, self.pace),
             3 => reply.interim(103, &[("Link", "</a.css>; rel=preload")]),
             4 => reply.close(),
             _ => reply,
         }
+    }
+
+    /// How long something slow takes: as a rule a purge begins and reaches nodes meanwhile, also where
+    /// the disk makes purges slow. Otherwise nobody would see what is wrong with such a fetch.
+    fn slow(&self) -> Duration {
+        let reach = Duration::from_micros(self.reach.load(Ordering::Relaxed));
+        (self.pace * 5).max(reach * 2).min(SLOWEST)
     }
 
     /// Changes something at the origin, and says what purge goes with that: whoever had it applied
@@ -358,7 +371,14 @@ impl World {
 
     /// A node has said that it obeys the purge: what must hold for requests to it from now on.
     pub(crate) fn obeyed(&self, change: &Change, node: usize) {
-        change.obeyed(node);
+        if let Some(took) = change.obeyed(node) {
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            // Mostly the quickest: others waited for nodes that are away. One that is noted at the same
+            // moment may be lost: it is an estimate.
+            let before = self.reach.load(Ordering::Relaxed);
+            let reach = if before == 0 { took } else { took.min(before + before / 16 + 1) };
+            self.reach.store(reach, Ordering::Relaxed);
+        }
         for &(number, version) in &change.takes {
             let resource = &self.resources[number as usize];
             let bounds = &resource.bounds[node];
