@@ -26,9 +26,11 @@ const AT_ONCE: u64 = 64;
 /// How long a state of the node is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(100);
-/// So many looks in a row that find the same RSS: by then idle connections rest, and what they gave up has been
-/// given back.
+/// So many looks in a row that find about the same RSS: by then idle connections rest, and what they gave up has
+/// been given back.
 const STILL: u32 = 50;
+/// About the same: the node's threads give free memory back now and then, and take some again for each look.
+const ABOUT: u64 = 128 << 10;
 
 const HIT: &str = "/hit";
 const BODY: &str = "This is what is stored.";
@@ -152,12 +154,17 @@ async fn settled(weir: &Weir, clients: &Clients) -> Result<(), Error> {
         let running = client::metric(weir.admin, "weir_fills_running").await?;
         let there = running >= clients.waiting();
         let rss = weir.rss()?;
-        last = if there && rss == last.0 { (rss, last.1 + 1) } else { (rss, 0) };
+        let is_still = there && rss.abs_diff(last.0) <= ABOUT;
+        last = if is_still { (last.0, last.1 + 1) } else { (rss, 0) };
         if last.1 == STILL {
             return Ok(());
         }
         if Instant::now() > end {
-            return Err(format!("{running} requests wait, not {}", clients.waiting()).into());
+            let waiting = clients.waiting();
+            return Err(match there {
+                true => format!("RSS does not stand still, at {}", mib(rss)).into(),
+                false => format!("{running} requests wait, not {waiting}").into(),
+            });
         }
         tokio::time::sleep(SOON).await;
     }
